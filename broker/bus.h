@@ -1,0 +1,61 @@
+/* The bus: the port through which a hub reaches the other nodes. Two planes: publish goes to every linked node at once and may be
+ * lost without a word; ask goes to one node and ends in exactly one answer item. Adapters: bus_nng.c (the real mesh; the only
+ * file that includes <nng/...>) and tests/sim/bus_sim.c (loses, delays, duplicates, cuts and heals by seed). The contract suite in
+ * tests/contract holds both to this text.
+ *
+ * The bus knows nothing of what the bytes mean. It delivers struct fm_bus_item through fm_bus_config.deliver, which must be callable
+ * from any thread (it posts into the hub's inbox) and takes ownership of the item. */
+#pragma once
+
+#include "bytes.h"
+#include "inbox.h"
+
+enum fm_bus_event {                       /* item.kind of a struct fm_bus_item */
+                    FM_BUS_ENVELOPE = 64, /* bytes from the publish plane of the node behind `pipe` */
+                    FM_BUS_ASKED,         /* a node asks; answer with `handle` once, or never (the asker then times out) */
+                    FM_BUS_ANSWERED,      /* the answer to our ask `id`, or `err` (FM_E_TIMEOUT, FM_E_CLOSED, FM_E_IO) and no bytes */
+                    FM_BUS_UP,            /* a link exists: `pipe`, and whether we dialled it */
+                    FM_BUS_DOWN,          /* the link `pipe` is gone; nothing from it follows */
+};
+
+struct fm_bus_item {
+    struct fm_item item; /* kind: enum fm_bus_event; cost: bytes */
+    uint32_t pipe;       /* ENVELOPE, UP, DOWN: never reused while the bus runs, never 0 */
+    bool dialled;        /* UP */
+    enum fm_err err;     /* ANSWERED */
+    uint64_t handle;     /* ASKED: for fm_bus_ops.answer; ANSWERED: the ask's id */
+    char address[64];    /* UP: of the remote side, "host:port": where we dialled, or where they come from. For people and for unlink. */
+    uint32_t n;
+    uint8_t bytes[];
+};
+
+struct fm_bus_config {
+    const char *listen;     /* "host:port" of the publish plane; port 0 is not allowed */
+    const char *listen_ask; /* "host:port" of the ask plane */
+    size_t envelope_max;    /* bytes; larger ones that arrive are dropped and their link closed */
+    void (*deliver)(void *ctx, struct fm_bus_item *item);
+    void *ctx;
+};
+
+/* -- owner only (the hub's thread), except that start and stop may run on the thread that starts and stops the hub -- */
+struct fm_bus;
+struct fm_bus_ops {
+    /* Listens on both planes. FM_E_IN_USE, FM_E_ADDRESS: *what (static) says which of the two. */
+    enum fm_err (*start)(struct fm_bus **bus, const struct fm_bus_config *config, const char **what);
+    /* To every linked node; drops silently where a link's queue is full (bus0: 16), so the caller paces. Never blocks. */
+    enum fm_err (*publish)(struct fm_bus *bus, struct fm_slice bytes);
+    /* Asks the node whose ask plane listens at `address`. Always ends in one FM_BUS_ANSWERED with this id. Several may be under way,
+     * also to one address. */
+    enum fm_err (*ask)(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms);
+    enum fm_err (*answer)(struct fm_bus *bus, uint64_t handle, struct fm_slice bytes);
+    /* Dials `address` and keeps dialling (100 ms to 5 s) whenever there is no connection. A second link to the same address is a no-op. */
+    enum fm_err (*link)(struct fm_bus *bus, const char *address);
+    /* Stops dialling `address`; a connection that this dialling made is closed. Unknown addresses are a no-op. */
+    void (*unlink)(struct fm_bus *bus, const char *address);
+    /* Closes one link; FM_BUS_DOWN follows. A linked address is dialled again. */
+    void (*drop)(struct fm_bus *bus, uint32_t pipe);
+    /* After return nothing is delivered any more. Frees the bus. */
+    void (*stop)(struct fm_bus **bus);
+};
+
+extern const struct fm_bus_ops fm_bus_nng;

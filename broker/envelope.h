@@ -1,0 +1,138 @@
+/* The envelope: what crosses the mesh, on both planes. Encoded, sealed, opened, parsed; every parser is bounded and fuzzed.
+ *
+ *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (1) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
+ *     cluster tag u32 (a hash of the cluster's name, so that a wrong name is told apart from a wrong secret) | sender's incarnation u64 |
+ *     counter u64
+ *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
+ *
+ * Sealing is ChaCha20-Poly1305; the key is HKDF-SHA256(secret, salt = cluster name, info = "fanmesh mesh 1" | plane | incarnation of the
+ * sender); the nonce is the counter. So a node never uses a nonce twice: its incarnation is new at every start and the counter only grows.
+ * The answer to an ask is bound to it: the asker's incarnation and counter are authenticated with it.
+ *
+ * -- owner only -- */
+#pragma once
+
+#include "msg.h"
+#include "vector.h"
+
+enum fm_plane { FM_PLANE_BUS = 1, FM_PLANE_ASK = 2, FM_PLANE_ANSWER = 3 };
+
+enum fm_envelope_type {
+    FM_ENV_HELLO = 1, /* who I am, where I listen, whom I know; after every new link */
+    FM_ENV_STATE = 2, /* heartbeat and acknowledgement */
+    FM_ENV_RANGE = 3, /* messages of one origin: live batches, and the answer to a pull */
+    FM_ENV_PULL = 4,  /* asks for a range */
+    FM_ENV_BYE = 5,   /* the sender leaves for good */
+};
+
+enum { FM_ENV_HEADER = 28, FM_ENV_TAG = 16, FM_ADDRESS_MAX = 63, FM_NAME_MAX = 63, FM_PEERS_MAX = 128 };
+
+/* ---- sealing ---- */
+
+struct fm_seal; /* keys and the own counter */
+
+/* secret.n == 0: envelopes go in clear. incarnation: the own one. */
+FM_MUST_CHECK enum fm_err fm_seal_new(struct fm_seal **seal, struct fm_slice cluster, struct fm_slice secret, uint64_t incarnation);
+void fm_seal_free(struct fm_seal **seal);
+
+struct fm_env_bind { /* what an answer is bound to; zeros elsewhere */
+    uint64_t incarnation, counter;
+};
+
+/* Wraps `body` for `plane` into `out` (cleared first). *counter (may be NULL): the counter that it got; counters grow by one over all
+ * planes. */
+FM_MUST_CHECK enum fm_err fm_seal_close(struct fm_seal *seal, enum fm_plane plane, struct fm_env_bind bind, struct fm_slice body,
+                                        struct fm_buf *out, uint64_t *counter);
+
+struct fm_env {
+    enum fm_plane plane;
+    uint64_t incarnation, counter;
+    struct fm_slice body; /* points into the buffer given to fm_seal_open, decrypted in place */
+};
+
+/* Opens what arrived. FM_E_SHORT, FM_E_SYNTAX (not an envelope), FM_E_VERSION, FM_E_CLUSTER, FM_E_AUTH (wrong secret, tampered, or clear
+ * where sealed is required, or the reverse). Does not look at the order of counters: replay is the caller's check (FM_E_REPLAY), since it
+ * depends on the plane. */
+FM_MUST_CHECK enum fm_err fm_seal_open(struct fm_seal *seal, enum fm_plane plane, struct fm_env_bind bind, uint8_t *bytes, size_t n,
+                                       struct fm_env *env);
+
+/* ---- bodies ---- */
+
+/* The type of a body, 0 if it is empty. */
+enum fm_envelope_type fm_env_type(struct fm_slice body);
+
+struct fm_env_peer {
+    uint64_t incarnation;
+    struct fm_slice name, bus, ask; /* text, at most FM_NAME_MAX and FM_ADDRESS_MAX bytes */
+};
+
+struct fm_env_hello {
+    struct fm_env_peer self;
+    uint32_t n;
+    struct fm_env_peer peers[FM_PEERS_MAX];
+};
+
+void fm_env_hello_write(struct fm_buf *b, const struct fm_env_hello *h);
+FM_MUST_CHECK enum fm_err fm_env_hello_read(struct fm_slice body, struct fm_env_hello *h);
+
+enum fm_env_state_flag { FM_STATE_READY = 1, FM_STATE_DRAINING = 2, FM_STATE_FULL = 4 };
+
+struct fm_env_position {
+    uint64_t origin;
+    uint64_t contig;  /* the sender has everything of the origin up to here */
+    uint64_t counter; /* highest bus-plane counter that the sender saw from this incarnation; 0: none */
+};
+
+struct fm_env_state {
+    uint32_t flags; /* FULL: `at` names every origin that the sender knows; else only some */
+    uint32_t n;
+    struct fm_env_position at[FM_CURSOR_MAX];
+};
+
+void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s);
+FM_MUST_CHECK enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s);
+
+struct fm_env_pull {
+    uint64_t origin, from, to; /* 1 <= from <= to */
+};
+
+void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
+FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
+
+/* A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
+ * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
+ * messages up to here. */
+struct fm_env_range {
+    uint64_t origin, from, upto, contig, forgotten; /* upto may be from - 1: nothing to say */
+    struct fm_rd rest;                              /* reading: what follows */
+};
+
+enum fm_env_record { FM_RECORD_END, FM_RECORD_MSG, FM_RECORD_TOMB };
+
+struct fm_env_record_view { /* points into the body */
+    enum fm_env_record kind;
+    uint64_t seq, prev, ts_ms;
+    uint32_t flags;
+    struct fm_slice topic, event, key, payload;
+};
+
+/* Writing: begin, records with ascending seq, then finish, which fills in upto. */
+struct fm_env_range_writer {
+    struct fm_buf *b;
+    size_t upto_at; /* where finish puts upto (u64, fixed width) */
+    uint64_t last_seq;
+};
+
+void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t contig,
+                        uint64_t forgotten);
+void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m);
+void fm_env_range_tomb(struct fm_env_range_writer *w, struct fm_slice topic, uint64_t seq);
+void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto);
+
+FM_MUST_CHECK enum fm_err fm_env_range_read(struct fm_slice body, struct fm_env_range *r);
+/* The next record; *rec.kind FM_RECORD_END after the last. Checks: seq ascending and >= from, prev < seq, lengths within the FM_*_MAX
+ * limits. */
+FM_MUST_CHECK enum fm_err fm_env_range_next(struct fm_env_range *r, struct fm_env_record_view *rec);
+
+void fm_env_bye_write(struct fm_buf *b, uint64_t seq);
+FM_MUST_CHECK enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq);

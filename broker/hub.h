@@ -1,0 +1,247 @@
+/* The hub: one node's memory and judgement. It gives publishes their ids, remembers them (a log an origin, a history a topic), dispatches
+ * them to the workers that have subscribers, sends them to the mesh, notices what is missing, pulls it, and says honestly what can't be
+ * had.
+ *
+ * The hub is a pure step function: what it does depends only on its state, the item it is given, and `now`. It has no thread, clock, socket
+ * or randomness of its own, so a simulator runs a whole cluster of hubs in one process (tests/sim). hub_thread.c runs one for real.
+ *
+ * Rules of dispatch, for a message (origin, seq, prev, topic):
+ *   seq already held                              -> a double: dropped
+ *   prev <= this topic's position, or <= contig   -> dispatched: log, history, interested workers; then what waited for it
+ *   otherwise                                     -> held in the log; the missing range is pulled; a hole holds up only its topics
+ * contig: everything of the origin up to here was received, or is known to be gone for good (and was told as a gap). */
+#pragma once
+
+#include "bus.h"
+#include "envelope.h"
+#include "inbox.h"
+#include "msg.h"
+#include "vector.h"
+
+struct fm_now {
+    uint64_t mono_ms; /* never goes back: all time limits */
+    uint64_t wall_ms; /* Unix time: only the timestamp of own messages and the age of held ones */
+};
+
+/* ---- what workers post to the hub; each comes back to its worker as the answer, in the order of the inbox ---- */
+
+enum fm_hub_kind { /* item.kind; the bus's events continue at 64 */
+                   FM_HUB_JOIN = 1,
+                   FM_HUB_LEAVE,
+                   FM_HUB_PUBLISH,
+                   FM_HUB_QUERY,
+                   /* hub -> worker only */
+                   FM_HUB_MSG,
+                   FM_HUB_GAP,
+};
+
+enum { FM_NO_WORKER = UINT32_MAX, FM_WORKERS_MAX = 64 };
+
+/* A subscription begins (or, with reread, a worker that was overrun asks for what it missed on a topic it is subscribed to). The answer
+ * holds everything up to its place in the inbox; every message item of the topic that follows in the inbox comes after it, none before is
+ * new. */
+struct fm_join {
+    struct fm_item item;
+    uint32_t worker;
+    uint32_t last;           /* in: without a cursor: the newest n of the history */
+    uint64_t sub;            /* the worker's name for the subscription, echoed */
+    bool reread;             /* in: no new subscriber, only the messages */
+    bool has_cursor;         /* in: `cursor` is a position to resume from */
+    bool recovered;          /* out: nothing was missed that isn't in `replay` (true without a cursor) */
+    enum fm_err err;         /* out: FM_OK, FM_E_NOT_READY, FM_E_DRAINING, FM_E_TOO_MANY (topics) */
+    struct fm_vector cursor; /* in: the client's; out: the position before `replay`, never empty */
+    struct fm_vector at;     /* out: the position after `replay`: the topic's own vector */
+    struct fm_vector skip;   /* out: origins in which the client is ahead of this node: messages up to these must not be given to it */
+    struct fm_msg **replay;  /* out: references, oldest first; the receiver drops them */
+    uint32_t replayed;
+    uint32_t topic_n;
+    uint8_t topic[];
+};
+
+struct fm_join *fm_join_new(uint32_t worker, uint64_t sub, struct fm_slice topic);
+void fm_join_free(struct fm_join **join);
+
+/* `subs` subscriptions of a topic ended on this worker. No answer. */
+struct fm_leave {
+    struct fm_item item;
+    uint32_t worker;
+    uint32_t subs;
+    uint32_t topic_n;
+    uint8_t topic[];
+};
+
+struct fm_leave *fm_leave_new(uint32_t worker, uint32_t subs, struct fm_slice topic);
+void fm_leave_free(struct fm_leave **leave);
+
+enum fm_ack { FM_ACK_LOCAL, FM_ACK_REPLICATED };
+
+struct fm_publish_result {
+    struct fm_id id;
+    bool duplicate; /* the key was seen before: id is the first one's, nothing was published */
+};
+
+/* One or several messages, accepted together in this order. They come back without `msgs` but with `results`. */
+struct fm_publish {
+    struct fm_item item;
+    uint32_t worker; /* FM_NO_WORKER: no answer wanted */
+    uint64_t token;  /* the worker's name for the request, echoed */
+    enum fm_ack ack;
+    uint32_t replicas;   /* REPLICATED: how many other nodes */
+    uint32_t timeout_ms; /* REPLICATED */
+    enum fm_err err;     /* out: FM_OK, FM_E_NOT_REPLICATED (the results are valid), FM_E_DRAINING, FM_E_TOO_MANY (topics), FM_E_NOMEM */
+    uint32_t confirmed;  /* out: how many other nodes had all of them */
+    uint32_t cookie_n;   /* bytes of the worker's own, echoed: see fm_publish_cookie */
+    uint32_t n;
+    struct fm_publish_result *results; /* n; inside the same allocation */
+    struct fm_msg **msgs;              /* n references; inside the same allocation */
+};
+
+/* cookie: copied; what the worker needs to answer the client (refs). */
+struct fm_publish *fm_publish_new(uint32_t worker, uint64_t token, uint32_t n, struct fm_slice cookie);
+struct fm_slice fm_publish_cookie(const struct fm_publish *p);
+void fm_publish_free(struct fm_publish **p);
+
+/* Questions of the HTTP API. The answer is a JSON text. */
+enum fm_query_kind {
+    FM_QUERY_TOPICS,  /* `topic` is a prefix, `after` the last name of the page before;
+                         {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
+    FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","cursor","messages":[{"id","event","payload" or
+                         "payload_base64","ts_ms","key"?}]} */
+    FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
+};
+
+struct fm_query {
+    struct fm_item item;
+    uint32_t worker;
+    uint64_t token;
+    enum fm_query_kind what;
+    uint32_t limit;
+    bool has_cursor;
+    enum fm_err err; /* out */
+    struct fm_vector cursor;
+    struct fm_buf json; /* out */
+    uint32_t topic_n, after_n;
+    uint8_t text[]; /* topic, then after */
+};
+
+struct fm_query *fm_query_new(uint32_t worker, uint64_t token, enum fm_query_kind what, struct fm_slice topic, struct fm_slice after);
+void fm_query_free(struct fm_query **query);
+
+/* ---- what the hub posts to workers besides ---- */
+
+struct fm_msg_item { /* FM_HUB_MSG */
+    struct fm_item item;
+    struct fm_msg *msg; /* a reference */
+};
+
+enum fm_gap_reason { FM_GAP_EVICTED, FM_GAP_LOST, FM_GAP_OVERRUN, FM_GAP_SLOW }; /* "evicted", "lost", "overrun", "slow" */
+
+struct fm_gap { /* FM_HUB_GAP: topic empty: every topic */
+    struct fm_item item;
+    enum fm_gap_reason reason;
+    uint64_t origin, from, to;
+    struct fm_vector cursor; /* the position after the gap; empty when for every topic */
+    uint32_t topic_n;
+    uint8_t topic[];
+};
+
+const char *fm_gap_reason_text(enum fm_gap_reason reason);
+void fm_gap_free(struct fm_gap **gap);
+
+/* Frees any item that a hub posts to a worker or a worker or bus to a hub, with what it holds. */
+void fm_hub_item_free(struct fm_item *item);
+
+/* ---- the hub itself ---- */
+
+struct fm_retention { /* of a topic's history; any 0: no history */
+    uint32_t count;
+    uint64_t bytes;
+    uint64_t age_ms;
+};
+
+struct fm_hub_config {
+    uint64_t incarnation;     /* never 0 */
+    const char *name;         /* of the node, for people */
+    const char *bus_address;  /* advertised, "host:port" */
+    const char *ask_address;  /* advertised */
+    const char *const *seeds; /* bus addresses of nodes to join; NULL-terminated */
+    unsigned workers;
+    uint64_t log_bytes; /* per origin */
+    uint64_t log_age_ms;
+    uint64_t memory_bytes; /* of all logs and histories of the node: beyond it the oldest goes first */
+    uint32_t topics_max;
+    uint32_t replicas; /* default of ack: replicated */
+    uint32_t heartbeat_ms, repair_after_ms, gap_ms, found_ms, join_wait_ms, down_ms, ask_timeout_ms;
+    uint64_t cursor_ttl_ms;  /* how long a dead origin is remembered */
+    uint32_t window;         /* batches in flight; below bus0's 16 */
+    uint32_t window_live_ms; /* only peers that acknowledged within this time hold the window */
+    uint32_t batch_bytes;
+    struct fm_seal *seal; /* borrowed */
+    /* The history of a topic, by rule. Pure. */
+    struct fm_retention (*retention)(void *ctx, struct fm_slice topic);
+    void *retention_ctx;
+};
+
+/* Every field at its default (the option table prints these). */
+void fm_hub_config_default(struct fm_hub_config *c);
+
+struct fm_hub_port { /* effects */
+    void *ctx;
+    /* Gives a chain of items to a worker. bytes: the sum of their costs. */
+    void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain);
+    const struct fm_bus_ops *bus_ops; /* NULL: a node alone */
+    struct fm_bus *bus;
+};
+
+/* Counters: name in /metrics, type, help. One table; read by any thread, written by the hub's. */
+#define FM_HUB_STATS(X) \
+    X(published, "fanmesh_published_total", "counter", "messages accepted on this node") \
+    X(duplicates, "fanmesh_publish_duplicates_total", "counter", "publishes recognised by their idempotency key") \
+    X(dispatched, "fanmesh_dispatched_total", "counter", "messages dispatched on this node, own and from the mesh") \
+    X(dropped_double, "fanmesh_mesh_doubles_total", "counter", "messages that arrived again and were dropped") \
+    X(suppressed_key, "fanmesh_key_suppressed_total", "counter", "messages not delivered because one with the same key was first") \
+    X(joins, "fanmesh_joins_total", "counter", "joins answered") \
+    X(joins_unrecovered, "fanmesh_joins_unrecovered_total", "counter", "joins with a cursor answered recovered: false") \
+    X(gaps, "fanmesh_gaps_total", "counter", "gaps declared to subscribers") \
+    X(batches_out, "fanmesh_mesh_batches_out_total", "counter", "batches sent to the mesh") \
+    X(envelopes_in, "fanmesh_mesh_envelopes_in_total", "counter", "envelopes received from the mesh") \
+    X(envelopes_bad, "fanmesh_mesh_envelopes_refused_total", "counter", "envelopes refused: seal, cluster, version, replay or syntax") \
+    X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \
+    X(repaired, "fanmesh_repaired_messages_total", "counter", "messages that arrived by repair") \
+    X(pulls_served, "fanmesh_repair_served_total", "counter", "ranges served to other nodes") \
+    X(window_waits, "fanmesh_mesh_window_waits_total", "counter", "times a batch waited for acknowledgements") \
+    X(not_replicated, "fanmesh_not_replicated_total", "counter", "replicated publishes that missed their time limit") \
+    X(log_bytes, "fanmesh_log_bytes", "gauge", "bytes held in logs and histories") \
+    X(log_messages, "fanmesh_log_messages", "gauge", "messages held in logs and histories") \
+    X(topics, "fanmesh_topics", "gauge", "topics known") \
+    X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
+    X(peers, "fanmesh_peers", "gauge", "nodes linked and alive") \
+    X(holes, "fanmesh_holes", "gauge", "origins of which something is missing at this moment") \
+    X(ready, "fanmesh_ready", "gauge", "1 when the node has the cluster's state")
+
+struct fm_hub_stats {
+#define X(name, metric, type, help) _Atomic uint64_t name;
+    FM_HUB_STATS(X)
+#undef X
+};
+
+struct fm_hub;
+
+/* -- owner only -- */
+FM_MUST_CHECK enum fm_err fm_hub_new(struct fm_hub **hub, const struct fm_hub_config *config, const struct fm_hub_port *port,
+                                     struct fm_now now);
+void fm_hub_free(struct fm_hub **hub);
+/* Links to the seeds. Apart from new, so that the bus may be started between. */
+void fm_hub_start(struct fm_hub *hub, struct fm_now now);
+/* Takes ownership of one item from a worker or the bus. Effects may wait for flush. */
+void fm_hub_handle(struct fm_hub *hub, struct fm_now now, struct fm_item *item);
+/* The inbox is drained: what was gathered leaves, to workers and to the mesh. */
+void fm_hub_flush(struct fm_hub *hub, struct fm_now now);
+/* What is due by time. Returns the milliseconds until it wants to be called again (1 to 1000). */
+uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
+/* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything of ours, and BYE was sent. */
+void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
+bool fm_hub_left(const struct fm_hub *hub);
+
+/* -- any thread -- */
+const struct fm_hub_stats *fm_hub_stats(const struct fm_hub *hub);

@@ -1,0 +1,27 @@
+/* The hub's thread: a libev loop around the pure hub, its inbox, its bus, and the inboxes of the workers. */
+#pragma once
+
+#include "hub.h"
+
+struct fm_hub_thread;
+
+struct fm_hub_thread_config {
+    struct fm_hub_config hub;
+    size_t inbox_bytes;              /* of the hub's inbox */
+    const struct fm_bus_ops *bus;    /* NULL: a node alone */
+    struct fm_bus_config bus_config; /* listen addresses; deliver and ctx are filled in */
+    struct fm_inbox *const *workers; /* hub.workers inboxes; they outlive the thread */
+};
+
+/* -- the thread that starts and stops it (main) -- */
+/* *what (static text) names what could not be had: which listen address, say. */
+FM_MUST_CHECK enum fm_err fm_hub_thread_start(struct fm_hub_thread **t, const struct fm_hub_thread_config *config, const char **what);
+/* Announces the final seq, waits at most timeout_ms for the peers' acknowledgements. true: they have everything. */
+bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms);
+void fm_hub_thread_stop(struct fm_hub_thread **t);
+
+/* -- any thread, until stop -- */
+/* Posts JOIN, LEAVE, PUBLISH or QUERY. FM_E_BUSY: the inbox is full, the caller still owns the item (LEAVE is always taken). */
+FM_MUST_CHECK enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item);
+const struct fm_hub_stats *fm_hub_thread_stats(const struct fm_hub_thread *t);
+uint64_t fm_hub_incarnation(const struct fm_hub_thread *t);

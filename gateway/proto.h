@@ -1,0 +1,134 @@
+/* Between a client connection and a wire protocol. A protocol turns bytes into channel operations (join, leave, push) and channel events
+ * (joined, message, gap) into bytes; it knows neither libwebsockets nor threads. A socket is one client connection; a sub is one channel on
+ * it.
+ *
+ * Who does what:
+ *   edge_lws.c  reads frames and writes buffers                worker.c  inbox, expectations, wheel
+ *   socket.c    sockets, subs, what a slow socket still owes   subs.c    topic -> subs, one encoding a format a drain
+ *   phoenix.c   this table for the Phoenix protocol
+ *
+ * -- the worker's thread only -- */
+#pragma once
+
+#include "../broker/hub.h"
+#include "rules.h"
+
+struct fm_socket;
+struct fm_worker;
+
+/* Encodings of a broadcast. Each is built at most once a drain, only if a subscriber needs it, and shared by all that do. */
+enum fm_format {
+    FM_FORMAT_PHX2,        /* [null,null,topic,event,payload], or a binary broadcast frame */
+    FM_FORMAT_PHX2_CURSOR, /* [null,id,topic,event,payload]; after binary ones in a drain one text event fm_cursor */
+    FM_FORMAT_PHX1,        /* {"topic","event","payload","ref":null} */
+    FM_FORMAT_PHX1_CURSOR, /* ... "ref":id */
+    FM_FORMATS
+};
+
+/* Complete WebSocket frames (server side, unmasked), one after another, shared by reference. */
+struct fm_frames {
+    uint32_t refs; /* of this worker's thread only */
+    struct fm_buf bytes;
+    uint32_t n, cap;
+    struct fm_frame_mark {
+        uint32_t end;             /* offset behind the frame */
+        const struct fm_msg *msg; /* what it carries; NULL for a frame that belongs to none (fm_cursor) */
+    } * marks;
+};
+
+/* Appends one frame: header and payload. opcode: 1 text, 2 binary. */
+void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload, const struct fm_msg *msg);
+
+struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
+    struct fm_socket *socket;
+    struct fm_sub *next;     /* of the socket */
+    struct fm_wtopic *topic; /* subs.c's; NULL until joined */
+    uint32_t slot;           /* in the topic's array */
+    uint8_t format;          /* enum fm_format */
+    bool joined;             /* the hub has answered */
+    bool cursor_channel;     /* asked for a cursor */
+    uint64_t id;             /* unique on this node: also fm_msg.from of what it pushes to others */
+    struct fm_vector *skip;  /* usually NULL: not to be given messages up to these */
+    const struct fm_rule *rule;
+    void *proto; /* the protocol's own, freed with free() */
+    uint16_t topic_n, join_ref_n;
+    uint8_t text[]; /* topic, then join_ref */
+};
+
+static inline struct fm_slice fm_sub_topic(const struct fm_sub *s)
+{
+    return fm_slice_of(s->text, s->topic_n);
+}
+
+static inline struct fm_slice fm_sub_join_ref(const struct fm_sub *s)
+{
+    return fm_slice_of(s->text + s->topic_n, s->join_ref_n);
+}
+
+struct fm_upgrade { /* what the edge knows of a client that asks for a WebSocket */
+    struct fm_slice path, query, protocols /* Sec-WebSocket-Protocol, raw */, origin, host;
+    bool secure;
+    char peer[48];
+    /* out, if accepted */
+    const struct fm_proto *proto;
+    uint32_t variant;      /* the protocol's own: the Phoenix version */
+    char subprotocol[128]; /* to echo; empty: none */
+    /* out, if refused */
+    unsigned status;  /* HTTP status */
+    char reason[160]; /* a sentence, becomes {"error":{...}} */
+};
+
+struct fm_proto { /* a wire protocol: one static table */
+    const char *name;
+    /* May this client open a WebSocket here? false: status and reason are set. */
+    bool (*accept)(struct fm_worker *w, struct fm_upgrade *up);
+    /* One whole message (the bytes may be changed in place; they are gone after the call). */
+    void (*recv)(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n);
+    /* The hub answered a join of this socket. The sub is subscribed already if j->err is FM_OK; write the reply and j->replay now, live
+     * messages follow. If it failed, the sub is freed after the call. */
+    void (*joined)(struct fm_sub *sub, uint64_t tag, const struct fm_join *j);
+    /* The hub answered fm_socket_push. */
+    void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
+    /* Something can't be had on an open channel. cursor: the position after it. */
+    void (*gap)(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
+    /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
+    void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
+};
+
+extern const struct fm_proto fm_phoenix;
+
+/* ---- operations for protocols (socket.c) ---- */
+
+uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
+struct fm_worker *fm_socket_worker(const struct fm_socket *s);
+const char *fm_socket_peer(const struct fm_socket *s);
+struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */
+uint32_t fm_socket_subs(const struct fm_socket *s);
+
+struct fm_join_ask {
+    struct fm_slice topic, join_ref;
+    const struct fm_rule *rule;
+    enum fm_format format;
+    bool cursor_channel;
+    bool has_cursor;         /* `cursor` is not the first join's empty list */
+    struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
+    uint32_t last;
+    uint64_t tag; /* echoed to proto->joined */
+    void *proto;  /* becomes sub->proto; moved likewise */
+};
+
+/* Posts the join; proto->joined follows. FM_E_BUSY: the hub's inbox is full. The topic must not be joined on this socket. */
+FM_MUST_CHECK enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask);
+/* Ends a channel at once, joined or still joining (then proto->joined does not follow). *at (may be NULL) gets the position up to which
+ * this socket was sent the topic, merged with sub->skip: where a rejoin on the same socket may resume. Frees the sub. */
+void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at);
+/* Broadcasts as the sub's rule says (to all, or to the others). cookie is echoed to proto->pushed (fm_publish_cookie). The payload is
+ * copied. */
+FM_MUST_CHECK enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload,
+                                         bool binary, struct fm_slice cookie);
+/* One message to this client, after everything sent before. Control messages are never dropped: a socket whose outbox is past its limit is
+ * closed. */
+void fm_socket_send(struct fm_socket *s, bool binary, struct fm_slice payload);
+void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f); /* takes one reference */
+/* Close handshake with this code; reason at most 123 bytes. The socket is not to be used after it in this call. */
+void fm_socket_close(struct fm_socket *s, unsigned code, const char *reason);

@@ -1,0 +1,53 @@
+/* Errors of fanmesh: one table makes the enum, the stable code (used on the wire, in JSON and in logs) and the sentence for people.
+ *
+ * -- any thread -- */
+#pragma once
+
+#define FM_MUST_CHECK __attribute__((warn_unused_result))
+
+/*        name                 stable code                sentence: what was wrong and what to do */
+#define FM_ERR_TABLE(X) \
+    X(FM_OK, "ok", "success") \
+    X(FM_E_NOMEM, "out_of_memory", "the node could not get memory; lower its limits or give it more") \
+    X(FM_E_INVALID, "invalid", "an argument is out of its range") \
+    X(FM_E_SHORT, "truncated", "the input ends before it is complete") \
+    X(FM_E_SYNTAX, "bad_syntax", "the input does not follow its grammar") \
+    X(FM_E_JSON, "bad_json", "the body is not valid JSON; see `at` for the byte where reading stopped") \
+    X(FM_E_TOO_DEEP, "too_deep", "the JSON is nested deeper than the limit") \
+    X(FM_E_TOO_LARGE, "too_large", "the message is larger than the limit; see the option `message_max`") \
+    X(FM_E_TOO_MANY, "too_many", "more items than the limit allows") \
+    X(FM_E_UNMATCHED_TOPIC, "unmatched topic", "no [topic] rule of the settings matches this topic") \
+    X(FM_E_RESERVED_EVENT, "reserved_event", \
+      "events that begin with phx_, chan_reply_, presence_ or fm_, and gap and system, belong to the protocol") \
+    X(FM_E_FORBIDDEN, "forbidden", "the topic's rule does not allow this") \
+    X(FM_E_UNAUTHORIZED, "unauthorized", "the API key is missing or wrong; send it as `Authorization: Bearer KEY`") \
+    X(FM_E_NOT_FOUND, "not_found", "there is nothing at this path") \
+    X(FM_E_METHOD, "method_not_allowed", "this path does not take this method") \
+    X(FM_E_LENGTH_REQUIRED, "length_required", "send the body with Content-Length; chunked bodies are not read") \
+    X(FM_E_BUSY, "overloaded", "the node's inbox is full; try again in a moment") \
+    X(FM_E_NOT_READY, "not_ready", "the node is still taking over the cluster's state; try again in a moment") \
+    X(FM_E_DRAINING, "draining", "the node is shutting down; use another one") \
+    X(FM_E_NOT_REPLICATED, "not_replicated", \
+      "the message is accepted on this node but not enough other nodes confirmed it within the time limit") \
+    X(FM_E_TIMEOUT, "timeout", "no answer within the time limit") \
+    X(FM_E_AUTH, "bad_seal", "the envelope does not open with this cluster's secret") \
+    X(FM_E_CLUSTER, "wrong_cluster", "the peer belongs to a cluster of another name") \
+    X(FM_E_VERSION, "wrong_version", "the protocol version is not one this node speaks") \
+    X(FM_E_REPLAY, "replayed", "the envelope's counter does not grow: a replay or a duplicate link") \
+    X(FM_E_ADDRESS, "bad_address", "the address can't be used; give host:port") \
+    X(FM_E_IN_USE, "address_in_use", "another process listens on this address; choose another port or stop it") \
+    X(FM_E_IO, "io_error", "the operating system refused the operation; the log has its reason") \
+    X(FM_E_CLOSED, "closed", "the connection or the node is closed") \
+    X(FM_E_OPTION, "bad_option", "an option of the settings is unknown or out of its range")
+
+enum fm_err {
+#define X(name, code, text) name,
+    FM_ERR_TABLE(X)
+#undef X
+        FM_ERR_COUNT
+};
+
+/* The stable code, a static string that is never NULL. */
+const char *fm_err_code(enum fm_err err);
+/* The sentence, a static string that is never NULL. */
+const char *fm_err_text(enum fm_err err);
