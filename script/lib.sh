@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the programs in script/: where things are, how they speak, how a step is run and counted. Sourced, never run.
 set -euo pipefail
 
@@ -92,6 +93,17 @@ finish() {
         printf '%s%d passed, %d failed%s\n' "$red" "$passed" "$failed" "$plain"
         exit 1
     fi
+}
+
+# Without its builds a test run is over.
+build_all() {
+    local preset
+    for preset in "$@"; do
+        build "$preset" || {
+            failed=$((failed + 1))
+            finish
+        }
+    done
 }
 
 cores() { nproc; }
