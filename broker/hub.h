@@ -136,11 +136,11 @@ struct fm_msg_item { /* FM_HUB_MSG */
 
 enum fm_gap_reason { FM_GAP_EVICTED, FM_GAP_LOST, FM_GAP_OVERRUN, FM_GAP_SLOW }; /* "evicted", "lost", "overrun", "slow" */
 
-struct fm_gap { /* FM_HUB_GAP: topic empty: every topic */
+struct fm_gap { /* FM_HUB_GAP, for one topic */
     struct fm_item item;
     enum fm_gap_reason reason;
     uint64_t origin, from, to;
-    struct fm_vector cursor; /* the position after the gap; empty when for every topic */
+    struct fm_vector cursor; /* the position after the gap */
     uint32_t topic_n;
     uint8_t topic[];
 };
@@ -187,8 +187,8 @@ void fm_hub_config_default(struct fm_hub_config *c);
 
 struct fm_hub_port { /* effects */
     void *ctx;
-    /* Gives a chain of items to a worker. bytes: the sum of their costs. */
-    void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain);
+    /* Gives a chain of items (may be NULL) to a worker. lost: a message for it could not be made for want of memory; treat it as an overrun. */
+    void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain, bool lost);
     const struct fm_bus_ops *bus_ops; /* NULL: a node alone */
     struct fm_bus *bus;
 };
