@@ -7,7 +7,11 @@
  *
  * Sealing is ChaCha20-Poly1305; the key is HKDF-SHA256(secret, salt = cluster name, info = "fanmesh mesh 1" | plane | incarnation of the
  * sender); the nonce is the counter. So a node never uses a nonce twice: its incarnation is new at every start and the counter only grows.
- * The answer to an ask is bound to it: the asker's incarnation and counter are authenticated with it.
+ * The answer to an ask is bound to it: the asker's incarnation and counter are authenticated with it. What goes in clear is bound to
+ * nothing.
+ *
+ * All integers are little-endian, varints are LEB128, texts and payloads a varint length and their bytes. seal.c holds the outer part,
+ * envelope.c the bodies.
  *
  * -- owner only -- */
 #pragma once
@@ -31,7 +35,8 @@ enum { FM_ENV_HEADER = 28, FM_ENV_TAG = 16, FM_ADDRESS_MAX = 63, FM_NAME_MAX = 6
 
 struct fm_seal; /* keys and the own counter */
 
-/* secret.n == 0: envelopes go in clear. incarnation: the own one. */
+/* secret.n == 0: envelopes go in clear. incarnation: the own one. FM_E_INVALID: incarnation 0, or a cluster name that is empty or longer
+ * than FM_NAME_MAX. FM_E_IO: the machine's OpenSSL lacks the algorithms; the log says which. */
 FM_MUST_CHECK enum fm_err fm_seal_new(struct fm_seal **seal, struct fm_slice cluster, struct fm_slice secret, uint64_t incarnation);
 void fm_seal_free(struct fm_seal **seal);
 
@@ -39,8 +44,8 @@ struct fm_env_bind { /* what an answer is bound to; zeros elsewhere */
     uint64_t incarnation, counter;
 };
 
-/* Wraps `body` for `plane` into `out` (cleared first). *counter (may be NULL): the counter that it got; counters grow by one over all
- * planes. */
+/* Wraps `body` for `plane` into `out` (cleared first). *counter (may be NULL): the counter that it got; counters start at 1 and grow by one
+ * over all planes. */
 FM_MUST_CHECK enum fm_err fm_seal_close(struct fm_seal *seal, enum fm_plane plane, struct fm_env_bind bind, struct fm_slice body,
                                         struct fm_buf *out, uint64_t *counter);
 
@@ -50,20 +55,23 @@ struct fm_env {
     struct fm_slice body; /* points into the buffer given to fm_seal_open, decrypted in place */
 };
 
-/* Opens what arrived. FM_E_SHORT, FM_E_SYNTAX (not an envelope), FM_E_VERSION, FM_E_CLUSTER, FM_E_AUTH (wrong secret, tampered, or clear
- * where sealed is required, or the reverse). Does not look at the order of counters: replay is the caller's check (FM_E_REPLAY), since it
- * depends on the plane. */
+/* Opens what arrived. FM_E_SHORT, FM_E_SYNTAX (not an envelope, or one of another plane), FM_E_VERSION, FM_E_CLUSTER, FM_E_AUTH (wrong
+ * secret, tampered, or clear where sealed is required, or the reverse); after FM_E_AUTH the bytes are worthless. Does not look at the order
+ * of counters: replay is the caller's check (FM_E_REPLAY), since it depends on the plane. */
 FM_MUST_CHECK enum fm_err fm_seal_open(struct fm_seal *seal, enum fm_plane plane, struct fm_env_bind bind, uint8_t *bytes, size_t n,
                                        struct fm_env *env);
 
 /* ---- bodies ---- */
 
+/* A writer appends to `b`; b->failed tells the want of memory. A reader answers FM_E_SYNTAX to everything that no writer writes, also to
+ * what is cut short or followed by more. Slices in what it filled point into `body`. */
+
 /* The type of a body, 0 if it is empty. */
 enum fm_envelope_type fm_env_type(struct fm_slice body);
 
 struct fm_env_peer {
-    uint64_t incarnation;
-    struct fm_slice name, bus, ask; /* text, at most FM_NAME_MAX and FM_ADDRESS_MAX bytes */
+    uint64_t incarnation;           /* never 0 */
+    struct fm_slice name, bus, ask; /* text without control characters, at most FM_NAME_MAX and FM_ADDRESS_MAX bytes; may be empty */
 };
 
 struct fm_env_hello {
@@ -99,11 +107,15 @@ struct fm_env_pull {
 void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
 FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
 
-/* A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
+/*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | records | a zero byte
+ *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | flags | topic | event | key | payload
+ *   tomb:    2 | topic | seq
+ * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
  * messages up to here. */
 struct fm_env_range {
     uint64_t origin, from, upto, contig, forgotten; /* upto may be from - 1: nothing to say */
+    uint64_t last_seq;                              /* reading: of the last message, from - 1 before the first */
     struct fm_rd rest;                              /* reading: what follows */
 };
 
@@ -116,7 +128,7 @@ struct fm_env_record_view { /* points into the body */
     struct fm_slice topic, event, key, payload;
 };
 
-/* Writing: begin, records with ascending seq, then finish, which fills in upto. */
+/* Writing: begin, messages with ascending seq and tombs in any order, then finish, which fills in upto. */
 struct fm_env_range_writer {
     struct fm_buf *b;
     size_t upto_at; /* where finish puts upto (u64, fixed width) */
@@ -130,8 +142,8 @@ void fm_env_range_tomb(struct fm_env_range_writer *w, struct fm_slice topic, uin
 void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto);
 
 FM_MUST_CHECK enum fm_err fm_env_range_read(struct fm_slice body, struct fm_env_range *r);
-/* The next record; *rec.kind FM_RECORD_END after the last. Checks: seq ascending and >= from, prev < seq, lengths within the FM_*_MAX
- * limits. */
+/* The next record; rec->kind is FM_RECORD_END after the last, again and again. Checks: messages' seq ascending and >= from, prev < seq,
+ * lengths within the FM_*_MAX limits. Tombs stand anywhere, in any order, and may lie below `from`. */
 FM_MUST_CHECK enum fm_err fm_env_range_next(struct fm_env_range *r, struct fm_env_record_view *rec);
 
 void fm_env_bye_write(struct fm_buf *b, uint64_t seq);

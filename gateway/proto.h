@@ -25,19 +25,33 @@ enum fm_format {
     FM_FORMATS
 };
 
-/* Complete WebSocket frames (server side, unmasked), one after another, shared by reference. */
+/* Complete WebSocket frames (server side, unmasked), one after another, shared by reference (frames.c). Where memory ran out,
+ * bytes.failed is set and every later frame is left out: what is there still ends at a frame's end. */
 struct fm_frames {
     uint32_t refs; /* of this worker's thread only */
     struct fm_buf bytes;
     uint32_t n, cap;
     struct fm_frame_mark {
-        uint32_t end;             /* offset behind the frame */
-        const struct fm_msg *msg; /* what it carries; NULL for a frame that belongs to none (fm_cursor) */
+        uint32_t end;       /* offset behind the frame */
+        struct fm_msg *msg; /* what it carries, a reference; NULL for a frame that belongs to none (fm_cursor) */
     } * marks;
 };
 
-/* Appends one frame: header and payload. opcode: 1 text, 2 binary. */
+/* One reference, or NULL without memory. */
+struct fm_frames *fm_frames_new(void);
+struct fm_frames *fm_frames_ref(struct fm_frames *f);
+void fm_frames_unref(struct fm_frames **f);
+/* For frames that lie in another struct, or to use one again: drops the marks' messages and empties it; fini frees the memory besides. */
+void fm_frames_reset(struct fm_frames *f);
+void fm_frames_fini(struct fm_frames *f);
+
+/* Appends one frame: header and payload. opcode: FM_WS_*. */
 void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload, const struct fm_msg *msg);
+/* The same without a copy: what is written to f->bytes between open and close is the payload. `open` returns what `close` wants. */
+size_t fm_frames_open(struct fm_frames *f);
+void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
+
+enum { FM_WS_TEXT = 1, FM_WS_BINARY = 2, FM_WS_CLOSE = 8, FM_WS_PING = 9, FM_WS_PONG = 10 };
 
 struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
     struct fm_socket *socket;

@@ -24,6 +24,8 @@
     X(FM_E_NOT_FOUND, "not_found", "there is nothing at this path") \
     X(FM_E_METHOD, "method_not_allowed", "this path does not take this method") \
     X(FM_E_LENGTH_REQUIRED, "length_required", "send the body with Content-Length; chunked bodies are not read") \
+    X(FM_E_MEDIA_TYPE, "unsupported_media_type", "this path does not read a body of this Content-Type") \
+    X(FM_E_UNKNOWN_MEMBER, "unknown_member", "the request has a member or parameter that this path does not know; check its spelling") \
     X(FM_E_BUSY, "overloaded", "the node's inbox is full; try again in a moment") \
     X(FM_E_NOT_READY, "not_ready", "the node is still taking over the cluster's state; try again in a moment") \
     X(FM_E_DRAINING, "draining", "the node is shutting down; use another one") \

@@ -1,0 +1,266 @@
+#include "envelope.h"
+
+#include <assert.h>
+
+enum fm_envelope_type fm_env_type(struct fm_slice body)
+{
+    return body.n ? (enum fm_envelope_type)body.p[0] : (enum fm_envelope_type)0;
+}
+
+/* ---- shared by all bodies ---- */
+
+static struct fm_rd begin_read(struct fm_slice body, enum fm_envelope_type type)
+{
+    struct fm_rd r = fm_rd_of(body);
+    if (fm_rd_u8(&r) != type)
+        r.bad = true;
+    return r;
+}
+
+static enum fm_err end_read(const struct fm_rd *r)
+{
+    return r->bad || fm_rd_left(r) > 0 ? FM_E_SYNTAX : FM_OK;
+}
+
+/* Names and addresses reach logs, JSON and C strings: no control characters. */
+static struct fm_slice read_text(struct fm_rd *r, size_t max)
+{
+    struct fm_slice s = fm_rd_sized(r, max);
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < 0x20 || s.p[i] == 0x7f)
+            r->bad = true;
+    return s;
+}
+
+static uint64_t read_incarnation(struct fm_rd *r)
+{
+    uint64_t incarnation = fm_rd_u64(r);
+    if (incarnation == 0)
+        r->bad = true;
+    return incarnation;
+}
+
+/* A varint that must not exceed `max`. */
+static uint32_t read_u32(struct fm_rd *r, uint32_t max)
+{
+    uint64_t v = fm_rd_varint(r);
+    if (v > max)
+        r->bad = true;
+    return r->bad ? 0 : (uint32_t)v;
+}
+
+/* ---- hello ---- */
+
+static void write_peer(struct fm_buf *b, const struct fm_env_peer *p)
+{
+    assert(p->incarnation != 0 && p->name.n <= FM_NAME_MAX && p->bus.n <= FM_ADDRESS_MAX && p->ask.n <= FM_ADDRESS_MAX);
+    fm_buf_u64(b, p->incarnation);
+    fm_buf_sized(b, p->name);
+    fm_buf_sized(b, p->bus);
+    fm_buf_sized(b, p->ask);
+}
+
+static void read_peer(struct fm_rd *r, struct fm_env_peer *p)
+{
+    p->incarnation = read_incarnation(r);
+    p->name = read_text(r, FM_NAME_MAX);
+    p->bus = read_text(r, FM_ADDRESS_MAX);
+    p->ask = read_text(r, FM_ADDRESS_MAX);
+}
+
+void fm_env_hello_write(struct fm_buf *b, const struct fm_env_hello *h)
+{
+    assert(h->n <= FM_PEERS_MAX);
+    fm_buf_u8(b, FM_ENV_HELLO);
+    write_peer(b, &h->self);
+    fm_buf_varint(b, h->n);
+    for (uint32_t i = 0; i < h->n; i++)
+        write_peer(b, &h->peers[i]);
+}
+
+enum fm_err fm_env_hello_read(struct fm_slice body, struct fm_env_hello *h)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_HELLO);
+    read_peer(&r, &h->self);
+    h->n = read_u32(&r, FM_PEERS_MAX);
+    for (uint32_t i = 0; i < h->n && !r.bad; i++)
+        read_peer(&r, &h->peers[i]);
+    return end_read(&r);
+}
+
+/* ---- state ---- */
+
+void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s)
+{
+    assert(s->n <= FM_CURSOR_MAX);
+    fm_buf_u8(b, FM_ENV_STATE);
+    fm_buf_varint(b, s->flags);
+    fm_buf_varint(b, s->n);
+    for (uint32_t i = 0; i < s->n; i++) {
+        assert(s->at[i].origin != 0);
+        fm_buf_u64(b, s->at[i].origin);
+        fm_buf_varint(b, s->at[i].contig);
+        fm_buf_varint(b, s->at[i].counter);
+    }
+}
+
+enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_STATE);
+    s->flags = read_u32(&r, UINT32_MAX);
+    s->n = read_u32(&r, FM_CURSOR_MAX);
+    for (uint32_t i = 0; i < s->n && !r.bad; i++) {
+        s->at[i].origin = read_incarnation(&r);
+        s->at[i].contig = fm_rd_varint(&r);
+        s->at[i].counter = fm_rd_varint(&r);
+    }
+    return end_read(&r);
+}
+
+/* ---- pull ---- */
+
+void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p)
+{
+    assert(p->origin != 0 && p->from >= 1 && p->from <= p->to);
+    fm_buf_u8(b, FM_ENV_PULL);
+    fm_buf_u64(b, p->origin);
+    fm_buf_varint(b, p->from);
+    fm_buf_varint(b, p->to);
+}
+
+enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_PULL);
+    p->origin = read_incarnation(&r);
+    p->from = fm_rd_varint(&r);
+    p->to = fm_rd_varint(&r);
+    if (p->from < 1 || p->from > p->to)
+        return FM_E_SYNTAX;
+    return end_read(&r);
+}
+
+/* ---- range ---- */
+
+void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t contig,
+                        uint64_t forgotten)
+{
+    assert(origin != 0 && from >= 1);
+    fm_buf_u8(b, FM_ENV_RANGE);
+    fm_buf_u64(b, origin);
+    fm_buf_varint(b, from);
+    *w = (struct fm_env_range_writer){.b = b, .upto_at = b->n, .last_seq = from - 1};
+    fm_buf_u64(b, from - 1);
+    fm_buf_varint(b, contig);
+    fm_buf_varint(b, forgotten);
+}
+
+void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m)
+{
+    assert(m->id.seq > w->last_seq && m->prev < m->id.seq);
+    fm_buf_u8(w->b, FM_RECORD_MSG);
+    fm_buf_varint(w->b, m->id.seq - w->last_seq);
+    fm_buf_varint(w->b, m->id.seq - m->prev);
+    fm_buf_varint(w->b, m->ts_ms);
+    fm_buf_varint(w->b, m->flags);
+    fm_buf_sized(w->b, fm_msg_topic(m));
+    fm_buf_sized(w->b, fm_msg_event(m));
+    fm_buf_sized(w->b, fm_msg_key(m));
+    fm_buf_sized(w->b, fm_msg_payload(m));
+    w->last_seq = m->id.seq;
+}
+
+void fm_env_range_tomb(struct fm_env_range_writer *w, struct fm_slice topic, uint64_t seq)
+{
+    assert(topic.n <= FM_TOPIC_MAX && seq >= 1);
+    fm_buf_u8(w->b, FM_RECORD_TOMB);
+    fm_buf_sized(w->b, topic);
+    fm_buf_varint(w->b, seq);
+}
+
+void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto)
+{
+    fm_buf_u8(w->b, FM_RECORD_END);
+    if (w->b->failed)
+        return;
+    for (unsigned i = 0; i < 8; i++)
+        w->b->p[w->upto_at + i] = (uint8_t)(upto >> (8 * i));
+}
+
+enum fm_err fm_env_range_read(struct fm_slice body, struct fm_env_range *r)
+{
+    struct fm_rd in = begin_read(body, FM_ENV_RANGE);
+    r->origin = read_incarnation(&in);
+    r->from = fm_rd_varint(&in);
+    r->upto = fm_rd_u64(&in);
+    r->contig = fm_rd_varint(&in);
+    r->forgotten = fm_rd_varint(&in);
+    r->last_seq = r->from - 1;
+    r->rest = in;
+    return in.bad || r->from < 1 || r->upto < r->from - 1 ? FM_E_SYNTAX : FM_OK;
+}
+
+static void read_msg(struct fm_env_range *r, struct fm_env_record_view *rec)
+{
+    uint64_t step = fm_rd_varint(&r->rest);
+    uint64_t back = fm_rd_varint(&r->rest);
+    if (step == 0 || __builtin_add_overflow(r->last_seq, step, &rec->seq) || back == 0 || back > rec->seq) {
+        r->rest.bad = true;
+        return;
+    }
+    rec->prev = rec->seq - back;
+    rec->ts_ms = fm_rd_varint(&r->rest);
+    rec->flags = read_u32(&r->rest, UINT32_MAX);
+    rec->topic = fm_rd_sized(&r->rest, FM_TOPIC_MAX);
+    rec->event = fm_rd_sized(&r->rest, FM_EVENT_MAX);
+    rec->key = fm_rd_sized(&r->rest, FM_KEY_MAX);
+    rec->payload = fm_rd_sized(&r->rest, FM_PAYLOAD_MAX);
+    r->last_seq = rec->seq;
+}
+
+static void read_tomb(struct fm_env_range *r, struct fm_env_record_view *rec)
+{
+    rec->topic = fm_rd_sized(&r->rest, FM_TOPIC_MAX);
+    rec->seq = fm_rd_varint(&r->rest);
+    if (rec->seq == 0)
+        r->rest.bad = true;
+}
+
+enum fm_err fm_env_range_next(struct fm_env_range *r, struct fm_env_record_view *rec)
+{
+    struct fm_rd at_start = r->rest;
+    *rec = (struct fm_env_record_view){0};
+    switch (fm_rd_u8(&r->rest)) {
+    case FM_RECORD_MSG:
+        rec->kind = FM_RECORD_MSG;
+        read_msg(r, rec);
+        break;
+    case FM_RECORD_TOMB:
+        rec->kind = FM_RECORD_TOMB;
+        read_tomb(r, rec);
+        break;
+    case FM_RECORD_END:
+        if (end_read(&r->rest))
+            r->rest.bad = true;
+        else
+            r->rest = at_start; /* so that asking again gives END again */
+        break;
+    default:
+        r->rest.bad = true;
+    }
+    return r->rest.bad ? FM_E_SYNTAX : FM_OK;
+}
+
+/* ---- bye ---- */
+
+void fm_env_bye_write(struct fm_buf *b, uint64_t seq)
+{
+    fm_buf_u8(b, FM_ENV_BYE);
+    fm_buf_varint(b, seq);
+}
+
+enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_BYE);
+    *seq = fm_rd_varint(&r);
+    return end_read(&r);
+}

@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# Shared by the programs in script/: where things are, how they speak, how a step is run and counted. Sourced, never run.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+logs=build/log
+
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+    bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' dim=$'\e[2m' plain=$'\e[0m'
+else
+    bold='' red='' green='' dim='' plain=''
+fi
+
+say() { printf '%s\n' "$*"; }
+title() { printf '%s%s%s\n' "$bold" "$*" "$plain"; }
+die() {
+    printf '%serror:%s %s\n' "$red" "$plain" "$*" >&2
+    exit 1
+}
+
+# The Node that bootstrap put into .tools/ comes before an older one of the system.
+if [[ -x .tools/node/bin/node ]]; then
+    PATH=$root/.tools/node/bin:$PATH
+fi
+
+# build PRESET [TARGET...]: silent while it works, the end of its log when it doesn't.
+build() {
+    local preset=$1 log=$logs/build-$1.log
+    shift
+    mkdir -p "$logs"
+    local start=$SECONDS targets=()
+    (($# == 0)) || targets=(--target "$@")
+    if { [[ -f build/$preset/build.ninja ]] || cmake --preset "$preset"; } >"$log" 2>&1 &&
+        cmake --build --preset "$preset" "${targets[@]}" >>"$log" 2>&1; then
+        printf '  %sok%s    build %s %s(%d s)%s\n' "$green" "$plain" "$preset" "$dim" $((SECONDS - start)) "$plain"
+        return 0
+    fi
+    printf '  %sFAIL%s  build %s\n' "$red" "$plain" "$preset"
+    grep -E -m 20 'error|FAILED' "$log" | sed 's/^/        /' || tail -n 20 "$log" | sed 's/^/        /'
+    say "        the whole log: $log"
+    return 1
+}
+
+passed=0 failed=0
+
+# step NAME COUNTER COMMAND...: runs a command into its own log and adds what COUNTER reads from that log to `passed` and `failed`.
+# COUNTER is a function that is given the log and the exit status and prints "PASSED FAILED".
+step() {
+    local name=$1 counter=$2 log start=$SECONDS status=0 p f
+    log=$logs/${name// /-}.log
+    shift 2
+    mkdir -p "$logs"
+    "$@" >"$log" 2>&1 || status=$?
+    read -r p f < <("$counter" "$log" "$status")
+    # A command that fails without a failed test (a crash, a build that broke) is a failure by itself.
+    ((status == 0 || f > 0)) || f=1
+    passed=$((passed + p)) failed=$((failed + f))
+    if ((f == 0)); then
+        printf '  %sok%s    %s: %d passed %s(%d s)%s\n' "$green" "$plain" "$name" "$p" "$dim" $((SECONDS - start)) "$plain"
+        return 0
+    fi
+    printf '  %sFAIL%s  %s: %d passed, %d failed %s(%d s)%s\n' "$red" "$plain" "$name" "$p" "$f" "$dim" $((SECONDS - start)) "$plain"
+    grep -E -a -m 12 '^ *not ok|\*\*\*Failed|\*\*\*Exception|\*\*\*Timeout|\[  FAILED  \] [^0-9]|^ERROR|ERROR: |runtime error|error:' "$log" |
+        sed 's/^/        /' || tail -n 12 "$log" | sed 's/^/        /'
+    say "        the whole log: $log"
+}
+
+# Counters. One command, one test:
+count_command() {
+    if (($2 == 0)); then echo 1 0; else echo 0 1; fi
+}
+
+# cmocka programs run by ctest --verbose: their own tests are counted; a program that died counts as one failure.
+count_ctest() {
+    awk -v status="$2" '
+        /\[  PASSED  \] [0-9]+ test/ { p += $(NF - 1) }
+        /\[  FAILED  \] [0-9]+ test/ { f += $(NF - 1) }
+        /tests failed out of/ { for (i = 1; i < NF; i++) if ($i == "tests" && $(i + 1) == "failed") died = $(i - 1) }
+        END { if (died > f) f = died; print p + 0, f + 0 }' "$1"
+}
+
+# node --test with the TAP reporter; skipped tests are not counted as passed.
+count_node() {
+    awk '/^# pass / { p += $3 } /^# fail / { f += $3 } /^# cancelled / { f += $3 } END { print p + 0, f + 0 }' "$1"
+}
+
+# The last line of a test run, and its exit status.
+finish() {
+    if ((failed == 0)); then
+        printf '%s%d passed, %d failed%s\n' "$green" "$passed" "$failed" "$plain"
+    else
+        printf '%s%d passed, %d failed%s\n' "$red" "$passed" "$failed" "$plain"
+        exit 1
+    fi
+}
+
+# Without its builds a test run is over.
+build_all() {
+    local preset
+    for preset in "$@"; do
+        build "$preset" || {
+            failed=$((failed + 1))
+            finish
+        }
+    done
+}
+
+cores() { nproc; }
+
+# ctest_run PRESET LABELS: the C tests of one build.
+ctest_run() {
+    ctest --test-dir "build/$1" --label-regex "$2" --parallel "$(cores)" --verbose --no-tests=error
+}
+
+# node_tests FILE...: node's own test runner; two files at a time at most, since each starts several nodes.
+node_tests() {
+    node --test --test-reporter=tap --test-concurrency=2 "$@"
+}

@@ -1,0 +1,49 @@
+// Several nodes that are one cluster.
+import { Node, patience, workFolder } from './node.mjs';
+import { until } from './wait.mjs';
+
+export class Cluster {
+  constructor(nodes) {
+    this.nodes = nodes;
+  }
+
+  // Every node sees all others.
+  async linked(nodes = this.nodes, limitMs = 15_000) {
+    for (const node of nodes) {
+      await until(
+        `${node.name} sees ${nodes.length - 1} peers`,
+        async () => (await node.metric('fanmesh_peers')) === nodes.length - 1,
+        limitMs * patience,
+        50,
+      ).catch((error) => node.fail(error.message));
+    }
+  }
+
+  // All together: one after another would make each wait for the farewell of the next.
+  async stop() {
+    const ends = await Promise.allSettled(this.nodes.map((node) => node.stop()));
+    const bad = ends.find((end) => end.status === 'rejected');
+    if (bad) throw bad.reason;
+    for (const node of this.nodes) node.checkLog();
+  }
+}
+
+// n nodes, ready and linked; each but the first joins the first. Ended when the test `t` (or suite) ends.
+export async function startCluster(t, n = 3, { options = {}, ...rest } = {}) {
+  const folder = workFolder();
+  const nodes = [];
+  const cluster = new Cluster(nodes);
+  t.after(() => cluster.stop());
+  for (let i = 0; i < n; i++) {
+    const node = await Node.create({ name: `node${i + 1}`, folder, options, join: nodes[0], ...rest });
+    nodes.push(node);
+    await node.start();
+  }
+  if (n > 1) await cluster.linked();
+  return cluster;
+}
+
+// One node alone.
+export async function startNode(t, config = {}) {
+  return (await startCluster(t, 1, config)).nodes[0];
+}

@@ -1,0 +1,214 @@
+// One fanmesh node as a real process: started, asked, killed and restarted by tests; always ended by its process id.
+//
+// Variables: FANMESH_BIN (default build/release/fanmesh), FANMESH_KEEP_LOGS=1 keeps the folder of a run.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from './ports.mjs';
+import { sleep, until } from './wait.mjs';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const binary = path.resolve(root, process.env.FANMESH_BIN ?? 'build/release/fanmesh');
+// Builds with sanitizers are slower; limits of tests are multiplied by this.
+export const patience = /tsan/.test(binary) ? 5 : /asan/.test(binary) ? 3 : 1;
+
+const alive = new Set();
+const folders = new Set();
+let failed = false;
+
+process.on('exit', (code) => {
+  for (const child of alive) child.kill('SIGKILL');
+  const keep = failed || code !== 0 || process.env.FANMESH_KEEP_LOGS;
+  for (const folder of folders) {
+    if (keep) console.error(`logs of this run: ${folder}`);
+    else fs.rmSync(folder, { recursive: true, force: true });
+  }
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
+export function workFolder() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-test-'));
+  folders.add(folder);
+  return folder;
+}
+
+// What tests use unless they say otherwise: short limits, and a topic pattern for each kind of rule.
+export const testRules = {
+  'room:*': { join: 'anyone', push: 'anyone', push_to: 'all', history_count: 20000, history_bytes: 16777216, history_age_ms: 600000 },
+  'others:*': { join: 'anyone', push: 'anyone', push_to: 'others', history_count: 100, history_bytes: 1048576, history_age_ms: 600000 },
+  'quiet:*': { join: 'anyone', push: 'nobody', history_count: 100, history_bytes: 1048576, history_age_ms: 600000 },
+  'closed:*': { join: 'nobody', push: 'nobody' },
+  'bare:*': { join: 'anyone', push: 'anyone', push_to: 'all' },
+};
+
+export const apiKey = 'test-key-0123456789';
+export const meshSecret = 'a secret that only this test cluster has';
+
+function settingsText(options, rules) {
+  let text = Object.entries(options)
+    .filter(([, value]) => value !== undefined && value !== null)
+    .map(([key, value]) => `${key} = ${value}\n`)
+    .join('');
+  for (const [pattern, rule] of Object.entries(rules)) {
+    text += `\n[topic "${pattern}"]\n`;
+    for (const [key, value] of Object.entries(rule)) text += `${key} = ${value}\n`;
+  }
+  return text;
+}
+
+export class Node {
+  // options: settings that differ from the defaults below (null removes one); rules: as in testRules; join: another Node.
+  static async create({ name = 'node', folder = workFolder(), options = {}, rules = testRules, join, secret = meshSecret, args = [] } = {}) {
+    const node = new Node();
+    node.name = name;
+    node.folder = folder;
+    node.rules = rules;
+    node.args = args;
+    node.starts = 0;
+    [node.port, node.apiPort, node.meshPort, node.askPort] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    node.secretFile = path.join(folder, `${name}.secret`);
+    fs.writeFileSync(node.secretFile, `${secret}\n`, { mode: 0o600 });
+    node.keyFile = path.join(folder, `${name}.key`);
+    fs.writeFileSync(node.keyFile, `${apiKey}\n`, { mode: 0o600 });
+    node.options = {
+      name,
+      listen: `127.0.0.1:${node.port}`,
+      api_listen: `127.0.0.1:${node.apiPort}`,
+      api_key_file: node.keyFile,
+      mesh_listen: `127.0.0.1:${node.meshPort}`,
+      ask_listen: `127.0.0.1:${node.askPort}`,
+      secret_file: secret === null ? undefined : node.secretFile,
+      join: join ? join.meshAddress : undefined,
+      workers: 2,
+      drain_ms: 200,
+      ...options,
+    };
+    return node;
+  }
+
+  get meshAddress() {
+    return `127.0.0.1:${this.meshPort}`;
+  }
+  get ws() {
+    return `ws://127.0.0.1:${this.port}/socket`;
+  }
+  get api() {
+    return `http://127.0.0.1:${this.apiPort}`;
+  }
+  get logFile() {
+    return path.join(this.folder, `${this.name}.log`);
+  }
+  get log() {
+    return fs.existsSync(this.logFile) ? fs.readFileSync(this.logFile, 'utf8') : '';
+  }
+  get pid() {
+    return this.child?.pid;
+  }
+  get running() {
+    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  // Starts the process; does not wait until it is ready.
+  spawn() {
+    if (this.running) throw new Error(`${this.name} runs already`);
+    const file = path.join(this.folder, `${this.name}.ini`);
+    fs.writeFileSync(file, settingsText(this.options, this.rules));
+    const out = fs.openSync(this.logFile, 'a');
+    this.starts++;
+    const child = spawn(binary, ['serve', '--config', file, ...this.args], { cwd: this.folder, stdio: ['ignore', out, out] });
+    fs.closeSync(out);
+    this.child = child;
+    alive.add(child);
+    this.exited = new Promise((resolve) => {
+      child.once('error', (error) => resolve({ code: null, error }));
+      child.once('exit', (code, signal) => {
+        alive.delete(child);
+        resolve({ code, signal });
+      });
+    });
+    return this;
+  }
+
+  async start(limitMs = 15_000) {
+    this.spawn();
+    await this.ready(limitMs);
+    return this;
+  }
+
+  async ready(limitMs = 15_000) {
+    await until(
+      `${this.name} is ready`,
+      async () => {
+        if (!this.running) return 'ended';
+        return (await fetch(`${this.api}/readyz`)).status === 200;
+      },
+      limitMs * patience,
+    ).catch((error) => this.fail(error.message));
+    if (!this.running) this.fail(`${this.name} ended before it was ready`);
+  }
+
+  fail(why) {
+    failed = true;
+    throw new Error(`${why}\n${this.log.split('\n').slice(-25).join('\n')}`);
+  }
+
+  // TERM, and what a good end is: within the limit, exit code 0, nothing from a sanitizer in the log.
+  async stop(limitMs = 10_000) {
+    if (!this.running) return;
+    this.child.kill('SIGTERM');
+    const end = await Promise.race([this.exited, sleep(limitMs * patience)]);
+    if (!end) {
+      await this.kill();
+      this.fail(`${this.name} did not end within ${limitMs * patience} ms after TERM`);
+    }
+    this.checkLog();
+    if (end.code !== 0) this.fail(`${this.name} ended with ${end.signal ?? end.code} after TERM`);
+  }
+
+  // As when the machine dies: nothing is flushed, nobody is told.
+  async kill() {
+    if (!this.running) return;
+    this.child.kill('SIGKILL');
+    await this.exited;
+  }
+
+  async restart(limitMs) {
+    await this.stop();
+    return this.start(limitMs);
+  }
+
+  checkLog() {
+    const bad = this.log.match(/^.*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed).*$/m);
+    if (bad) this.fail(`${this.name}: ${bad[0]}`);
+  }
+
+  // The internal listener. Returns { status, headers, body (parsed if JSON), text }.
+  async request(method, target, { body, headers = {}, key = apiKey } = {}) {
+    const response = await fetch(this.api + target, {
+      method,
+      headers: { ...(key ? { authorization: `Bearer ${key}` } : {}), ...headers },
+      body: body === undefined || typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
+    });
+    const text = await response.text();
+    let parsed;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      parsed = undefined;
+    }
+    return { status: response.status, headers: response.headers, body: parsed, text };
+  }
+
+  // A number of /metrics, summed over its labels.
+  async metric(name) {
+    const { text } = await this.request('GET', '/metrics');
+    let sum;
+    for (const line of text.split('\n')) {
+      const match = line.match(/^([a-zA-Z_:]+)(?:\{[^}]*\})? ([-+.\deE]+)/);
+      if (match && match[1] === name) sum = (sum ?? 0) + Number(match[2]);
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,31 @@
+// Waiting for things to become true, always with a limit and a sentence for the case that they don't.
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Calls `check` (which may be async) until it gives something truthy, and returns that. What it throws counts as "not yet".
+export async function until(what, check, limitMs = 10_000, everyMs = 20) {
+  const end = Date.now() + limitMs;
+  let last;
+  for (;;) {
+    try {
+      const value = await check();
+      if (value) return value;
+      last = undefined;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) {
+      throw new Error(`waited ${limitMs} ms in vain: ${what}${last ? ` (${last.message})` : ''}`);
+    }
+    await sleep(everyMs);
+  }
+}
+
+// A promise with a limit of its own.
+export function within(limitMs, what, promise) {
+  let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${limitMs} ms: ${what}`)), limitMs);
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
