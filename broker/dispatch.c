@@ -164,8 +164,7 @@ void fm_pos_gap(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_gap_r
 void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_gap_reason reason)
 {
     struct fm_topic *t, *tmp;
-    HASH_ITER(hh, h->topics, t, tmp)
-    {
+    HASH_ITER (hh, h->topics, t, tmp) {
         struct fm_pos *pos = t->interest ? fm_pos_get(t, o) : fm_pos_find(t, o);
         if (pos)
             fm_pos_gap(h, pos, to, reason);

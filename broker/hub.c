@@ -188,7 +188,16 @@ static void ready_check(struct fm_hub *h)
     h->stats.ready = h->ready;
 }
 
-void fm_hub_flush(struct fm_hub *h, struct fm_now now)
+static uint64_t next_due(const struct fm_hub *h)
+{
+    if (h->ack_due_ms || h->hello_due || h->sent < h->self->contig)
+        return TICK_BUSY_MS;
+    if (h->held || h->waiters || h->stats.holes || !h->ready || h->draining)
+        return TICK_WAIT_MS;
+    return TICK_IDLE_MS;
+}
+
+uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
 {
     h->now = now;
     ready_check(h);
@@ -211,6 +220,7 @@ void fm_hub_flush(struct fm_hub *h, struct fm_now now)
         h->port.to_worker(h->port.ctx, w, first, lost);
     }
     h->lost = 0;
+    return next_due(h);
 }
 
 uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
@@ -231,12 +241,7 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
         if (h->port.bus_ops)
             fm_bye_send(h);
     }
-    fm_hub_flush(h, now);
-    if (h->ack_due_ms || h->sent < h->self->contig)
-        return TICK_BUSY_MS;
-    if (h->held || h->waiters || h->stats.holes || !h->ready || h->draining)
-        return TICK_WAIT_MS;
-    return TICK_IDLE_MS;
+    return fm_hub_flush(h, now);
 }
 
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)

@@ -21,10 +21,10 @@ struct fm_topic;
 struct fm_pos { /* a topic's position in one origin; owned by the topic */
     struct fm_topic *topic;
     struct fm_origin *origin;
-    uint64_t last;  /* newest seq dispatched on the topic, or told as a gap */
-    uint64_t floor; /* newest seq that the history no longer has: a cursor below it is not recovered */
-    uint64_t tomb;  /* where the log has the topic's tomb; 0: nothing was evicted yet */
-    uint32_t held;  /* messages of the topic that the origin's log holds */
+    uint64_t last;     /* newest seq dispatched on the topic, or told as a gap */
+    uint64_t floor;    /* newest seq that the history no longer has: a cursor below it is not recovered */
+    uint64_t tomb;     /* where the log has the topic's tomb; 0: nothing was evicted yet */
+    uint32_t held;     /* messages of the topic that the origin's log holds */
     uint64_t *waiting; /* seqs in the log that wait for their prev, ascending */
     uint32_t waiting_n, waiting_cap;
 };
@@ -44,10 +44,10 @@ struct fm_topic {
     char name[];
 };
 
-struct fm_pull { /* an origin's repair; at most one ask is under way */
-    uint64_t ask;     /* 0: none */
-    uint64_t counter; /* of the ask: its answer is bound to it */
-    uint64_t holder;  /* incarnation of the node asked */
+struct fm_pull {       /* an origin's repair; at most one ask is under way */
+    uint64_t ask;      /* 0: none */
+    uint64_t counter;  /* of the ask: its answer is bound to it */
+    uint64_t holder;   /* incarnation of the node asked */
     uint64_t since_ms; /* when the present hole was noticed */
     uint64_t not_before_ms;
     uint64_t refused[FM_PEERS_MAX]; /* incarnations of nodes that answered without what is missing */
@@ -78,17 +78,17 @@ struct fm_link {
 struct fm_peer {
     uint64_t incarnation;
     char name[FM_NAME_MAX + 1], bus[FM_ADDRESS_MAX + 1], ask[FM_ADDRESS_MAX + 1];
-    bool alive;     /* linked, or heard of through others, and heard within down_ms */
+    bool alive; /* linked, or heard of through others, and heard within down_ms */
     bool ready, draining, left;
-    bool met;       /* its hello came over a link of ours */
-    uint64_t heard_ms; /* mono: last envelope */
-    uint64_t alone_ms; /* mono: since when there is no link; 0: linked */
-    uint64_t seen_counter; /* highest bus-plane counter received: what doesn't exceed it is a replay */
+    bool met;                       /* its hello came over a link of ours */
+    uint64_t heard_ms;              /* mono: last envelope */
+    uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
+    uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
-    struct fm_vector has;  /* its contig of every origin, as it last said */
-    uint32_t unacked;      /* batches received since our last acknowledgement */
-    uint64_t acked_counter; /* what it acknowledged of our batches */
-    uint64_t lag_ms;        /* mono: since when the oldest batch in flight is unacknowledged; 0: none is */
+    struct fm_vector has;           /* its contig of every origin, as it last said */
+    uint32_t unacked;               /* batches received since our last acknowledgement */
+    uint64_t acked_counter;         /* what it acknowledged of our batches */
+    uint64_t lag_ms;                /* mono: since when the oldest batch in flight is unacknowledged; 0: none is */
 };
 
 struct fm_key { /* an idempotency key that is known, as long as its message is in the log */
@@ -131,17 +131,17 @@ struct fm_hub {
     uint32_t links_n, links_cap;
     uint64_t *seed_peer; /* a seed's index -> the incarnation that its address led to last */
 
-    uint64_t last_ts_ms;          /* of own messages: never falls */
-    uint64_t sent;                /* own seqs up to here left in batches */
-    uint64_t in_flight[16];       /* counters of the last batches, as a ring */
+    uint64_t last_ts_ms;    /* of own messages: never falls */
+    uint64_t sent;          /* own seqs up to here left in batches */
+    uint64_t in_flight[16]; /* counters of the last batches, as a ring */
     uint32_t in_flight_head, in_flight_n;
     uint64_t next_ask;
     uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
-    bool hello_due, changed; /* changed: a position moved, held joins may go on */
+    bool hello_due, changed;                                           /* changed: a position moved, held joins may go on */
     uint64_t started_ms;
 
     bool ready, draining, left;
-    bool target_known;       /* a ready peer told what there is to take over */
+    bool target_known; /* a ready peer told what there is to take over */
     struct fm_vector target;
 
     struct fm_waiter *waiters, **waiters_last;
@@ -187,6 +187,8 @@ void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to);
 void fm_publish_handle(struct fm_hub *h, struct fm_publish *p);
 void fm_waiters_check(struct fm_hub *h);
 void fm_waiters_free(struct fm_hub *h);
+/* Every live node has all of our messages. */
+bool fm_everyone_has_ours(const struct fm_hub *h);
 /* false: another message had this key on this topic before. */
 bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);
 void fm_key_drop(struct fm_hub *h, const struct fm_msg *m);
@@ -205,7 +207,8 @@ struct fm_resume {
     struct fm_msg **replay;
     uint32_t n;
 };
-FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max, struct fm_resume *r);
+FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max,
+                                    struct fm_resume *r);
 
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);

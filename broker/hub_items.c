@@ -119,7 +119,8 @@ void fm_query_free(struct fm_query **qp)
 
 const char *fm_gap_reason_text(enum fm_gap_reason reason)
 {
-    static const char *const texts[] = {[FM_GAP_EVICTED] = "evicted", [FM_GAP_LOST] = "lost", [FM_GAP_OVERRUN] = "overrun", [FM_GAP_SLOW] = "slow"};
+    static const char *const texts[] = {
+        [FM_GAP_EVICTED] = "evicted", [FM_GAP_LOST] = "lost", [FM_GAP_OVERRUN] = "overrun", [FM_GAP_SLOW] = "slow"};
     return texts[reason];
 }
 

@@ -1,11 +1,11 @@
 /* Joins and cursors: what a subscriber is given on the way in, and whether it is told that it missed something.
  *
- * For every origin O the client is at cursor[O] (0 where it names none), the history lacks what is up to floor[O], and the topic is at last[O].
- *   recovered  <=> floor[O] <= cursor[O] for every origin, and every origin that the cursor names is known
- *   start[O]    =  max(cursor[O], floor[O]): the position before the replay, which replaces the client's cursor
- *   replay      =  the history's messages above start, in the history's order
- * A cursor above last[O] saw more elsewhere: the join waits at most join_wait_ms for the node to catch up; then, if some node claims that much, the
- * subscription is not given anything of O up to the cursor (skip); if nobody does, the position can't be true and is refused: recovered is false. */
+ * For every origin O the client is at cursor[O] (0 where it names none), the history lacks what is up to floor[O], and the topic is at
+ * last[O]. recovered  <=> floor[O] <= cursor[O] for every origin, and every origin that the cursor names is known start[O]    =
+ * max(cursor[O], floor[O]): the position before the replay, which replaces the client's cursor replay      =  the history's messages above
+ * start, in the history's order A cursor above last[O] saw more elsewhere: the join waits at most join_wait_ms for the node to catch up;
+ * then, if some node claims that much, the subscription is not given anything of O up to the cursor (skip); if nobody does, the position
+ * can't be true and is refused: recovered is false. */
 #include "hub_core.h"
 
 #include <assert.h>
@@ -15,8 +15,7 @@ void fm_topic_vector(struct fm_hub *h, const struct fm_topic *t, struct fm_vecto
 {
     struct fm_origin *o, *tmp;
     v->n = 0;
-    HASH_ITER(hh, h->origins, o, tmp)
-    {
+    HASH_ITER (hh, h->origins, o, tmp) {
         uint64_t last = fm_topic_last(t, o);
         /* The own origin is always named, so that a cursor is never empty: an empty one means "first join". */
         if ((last || o == h->self) && fm_vector_set(v, o->id, last) != FM_OK)
@@ -36,8 +35,7 @@ enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vect
         if (!fm_origin_find(h, cursor->at[i].origin))
             r->recovered = false;
     struct fm_origin *o, *tmp;
-    HASH_ITER(hh, h->origins, o, tmp)
-    {
+    HASH_ITER (hh, h->origins, o, tmp) {
         uint64_t at = fm_vector_get(cursor, o->id), floor = fm_topic_floor(t, o);
         if (floor > at) {
             r->recovered = false;

@@ -1,5 +1,5 @@
-/* Who else is there: links, hellos, states, membership. The bus only knows addresses and pipes; which node is behind a pipe is told by the envelopes
- * that come over it. Each side closes only links that it dialled itself, so that two sides never close both of a pair. */
+/* Who else is there: links, hellos, states, membership. The bus only knows addresses and pipes; which node is behind a pipe is told by the
+ * envelopes that come over it. Each side closes only links that it dialled itself, so that two sides never close both of a pair. */
 #include "hub_core.h"
 #include "diag.h"
 
@@ -8,9 +8,9 @@
 
 enum {
     LINKS_EVERY_MS = 500,
-    ELDER_WAITS_MS = 2000,      /* of two nodes the one with the smaller incarnation dials; the other only after this time */
+    ELDER_WAITS_MS = 2000,        /* of two nodes the one with the smaller incarnation dials; the other only after this time */
     FORGET_PEER_MS = 3600 * 1000, /* a dead node's address is dialled for so long */
-    ACK_EVERY = 4,              /* batches of one node */
+    ACK_EVERY = 4,                /* batches of one node */
     ACK_AFTER_MS = 2,
 };
 
@@ -223,12 +223,13 @@ static void bus_send(struct fm_hub *h)
 
 static void hello_send(struct fm_hub *h)
 {
-    struct fm_env_hello hello = {.self = {h->self->id, fm_slice_str(h->config.name), fm_slice_str(h->config.bus_address),
-                                          fm_slice_str(h->config.ask_address)}};
+    struct fm_env_hello hello = {
+        .self = {h->self->id, fm_slice_str(h->config.name), fm_slice_str(h->config.bus_address), fm_slice_str(h->config.ask_address)}};
     for (uint32_t i = 0; i < h->peers_n && hello.n < FM_PEERS_MAX; i++) {
         const struct fm_peer *p = &h->peers[i];
         if (p->alive && p->met)
-            hello.peers[hello.n++] = (struct fm_env_peer){p->incarnation, fm_slice_str(p->name), fm_slice_str(p->bus), fm_slice_str(p->ask)};
+            hello.peers[hello.n++] =
+                (struct fm_env_peer){p->incarnation, fm_slice_str(p->name), fm_slice_str(p->bus), fm_slice_str(p->ask)};
     }
     h->scratch.n = 0;
     fm_env_hello_write(&h->scratch, &hello);
@@ -239,8 +240,7 @@ void fm_state_send(struct fm_hub *h, bool full)
 {
     struct fm_env_state s = {.flags = (h->ready ? FM_STATE_READY : 0) | (h->draining ? FM_STATE_DRAINING : 0) | (full ? FM_STATE_FULL : 0)};
     struct fm_origin *o, *tmp;
-    HASH_ITER(hh, h->origins, o, tmp)
-    {
+    HASH_ITER (hh, h->origins, o, tmp) {
         struct fm_peer *p = fm_peer_find(h, o->id);
         uint64_t idle_ms = o == h->self ? 0 : h->now.mono_ms - o->heard_ms;
         /* Of the long dead nothing is claimed any more, else they would be handed on for ever. */

@@ -102,6 +102,16 @@ static uint32_t confirmed(const struct fm_hub *h, const struct fm_vector *need)
     return n;
 }
 
+bool fm_everyone_has_ours(const struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (p->alive && !p->left && fm_vector_get(&p->has, h->self->id) < h->self->contig)
+            return false;
+    }
+    return true;
+}
+
 /* Before anything is accepted, so that a request is not half done for want of room for its topics. */
 static enum fm_err topics_get(struct fm_hub *h, const struct fm_publish *p)
 {

@@ -1,7 +1,8 @@
 /* Answers for the HTTP API, as JSON. */
 #include "hub_core.h"
 
-#include <openssl/evp.h>
+#include "base64.h"
+
 #include <stdlib.h>
 
 static void member(struct fm_buf *b, const char *name, bool first)
@@ -115,8 +116,7 @@ static void payload_json(struct fm_buf *b, const struct fm_msg *m)
     }
     member(b, "payload_base64", false);
     fm_buf_u8(b, '"');
-    if (fm_buf_reserve(b, (payload.n + 2) / 3 * 4 + 1))
-        b->n += (size_t)EVP_EncodeBlock(b->p + b->n, payload.p, (int)payload.n);
+    fm_base64_encode(b, payload);
     fm_buf_u8(b, '"');
 }
 
@@ -153,8 +153,7 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
     } else { /* all that is there, from its beginning */
         struct fm_vector floors = {0};
         struct fm_origin *o, *tmp;
-        HASH_ITER(hh, h->origins, o, tmp)
-        {
+        HASH_ITER (hh, h->origins, o, tmp) {
             if (fm_vector_set(&floors, o->id, fm_topic_floor(t, o)) != FM_OK)
                 break;
         }

@@ -1,5 +1,5 @@
-/* Batches out, ranges in, holes and pulls. A live batch, the answer to a pull and the state that a new node takes over are the same thing, a range
- * of one origin's log, read by the same code: taking over a cluster's state is a repair from zero. */
+/* Batches out, ranges in, holes and pulls. A live batch, the answer to a pull and the state that a new node takes over are the same thing,
+ * a range of one origin's log, read by the same code: taking over a cluster's state is a repair from zero. */
 #include "hub_core.h"
 #include "diag.h"
 
@@ -271,8 +271,8 @@ static void pull(struct fm_hub *h, struct fm_origin *o, struct fm_peer *p)
     h->stats.pulls++;
 }
 
-/* No one has it and nothing moved for gap_ms: only a hole that holds something up is given up. What is merely claimed by a node that can't be
- * reached now comes when the link heals. */
+/* No one has it and nothing moved for gap_ms: only a hole that holds something up is given up. What is merely claimed by a node that can't
+ * be reached now comes when the link heals. */
 static void give_up(struct fm_hub *h, struct fm_origin *o)
 {
     uint64_t end = hole_end(o);
@@ -280,8 +280,8 @@ static void give_up(struct fm_hub *h, struct fm_origin *o)
         return;
     char origin[FM_ORIGIN_TEXT_MAX + 1];
     fm_origin_print(o->id, origin);
-    fm_diag(FM_WARN, "hole_given_up", "origin=%s from=%llu to=%llu why=\"no reachable node has it\"", origin, (unsigned long long)o->contig + 1,
-            (unsigned long long)end);
+    fm_diag(FM_WARN, "hole_given_up", "origin=%s from=%llu to=%llu why=\"no reachable node has it\"", origin,
+            (unsigned long long)o->contig + 1, (unsigned long long)end);
     fm_origin_gap(h, o, end, FM_GAP_LOST);
     o->pull.since_ms = h->now.mono_ms;
     o->pull.refused_n = 0;
@@ -317,8 +317,7 @@ void fm_repair_tick(struct fm_hub *h)
 {
     struct fm_origin *o, *tmp;
     uint64_t holes = 0;
-    HASH_ITER(hh, h->origins, o, tmp)
-    {
+    HASH_ITER (hh, h->origins, o, tmp) {
         if (o == h->self)
             continue;
         origin_repair(h, o);
@@ -329,7 +328,8 @@ void fm_repair_tick(struct fm_hub *h)
 
 /* ---- the ask plane ---- */
 
-/* Several asks may be under way at once and overtake each other between the threads of the bus: a window of 64 counters tells new from replayed. */
+/* Several asks may be under way at once and overtake each other between the threads of the bus: a window of 64 counters tells new from
+ * replayed. */
 static bool ask_is_new(struct fm_peer *p, uint64_t counter)
 {
     if (counter > p->ask_counter) {
@@ -375,8 +375,7 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
 void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
 {
     struct fm_origin *o, *tmp;
-    HASH_ITER(hh, h->origins, o, tmp)
-    {
+    HASH_ITER (hh, h->origins, o, tmp) {
         if (o->pull.ask == it->handle)
             break;
     }

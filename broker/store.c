@@ -52,8 +52,8 @@ static void pos_free(struct fm_pos *pos)
     free(pos);
 }
 
-/* A topic that holds nothing and has no subscriber is forgotten; its origins remember how far. Not while the log still names one of its messages:
- * the log's entries point here. */
+/* A topic that holds nothing and has no subscriber is forgotten; its origins remember how far. Not while the log still names one of its
+ * messages: the log's entries point here. */
 static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
 {
     if (!topic_idle(t))
@@ -271,8 +271,8 @@ static void history_pop(struct fm_hub *h, struct fm_topic *t)
 void fm_history_expire(struct fm_hub *h, struct fm_topic *t)
 {
     const struct fm_retention *r = &t->retention;
-    while (t->history_n && (t->history_n > r->count || t->history_bytes > r->bytes ||
-                            t->history[t->head]->ts_ms + r->age_ms <= h->now.wall_ms))
+    while (t->history_n &&
+           (t->history_n > r->count || t->history_bytes > r->bytes || t->history[t->head]->ts_ms + r->age_ms <= h->now.wall_ms))
         history_pop(h, t);
 }
 
@@ -323,8 +323,7 @@ void fm_store_relieve(struct fm_hub *h)
     while (h->bytes > h->config.memory_bytes) {
         struct fm_origin *o, *tmp, *oldest = NULL;
         uint64_t oldest_ts = UINT64_MAX;
-        HASH_ITER(hh, h->origins, o, tmp)
-        {
+        HASH_ITER (hh, h->origins, o, tmp) {
             struct fm_log_iter it = fm_log_from(&o->log, o->cut + 1);
             struct fm_log_entry *e = fm_log_next(&it);
             while (e && !e->msg)
@@ -357,7 +356,8 @@ static void origin_free(struct fm_hub *h, struct fm_origin *o)
     free(o);
 }
 
-/* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. A cursor that names it is answered recovered: false. */
+/* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. A cursor that names it is answered recovered:
+ * false. */
 static void origin_retire(struct fm_hub *h, struct fm_origin *o)
 {
     if (o == h->self || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms || fm_peer_find(h, o->id))
@@ -367,8 +367,7 @@ static void origin_retire(struct fm_hub *h, struct fm_origin *o)
         if (e->msg)
             return;
     struct fm_topic *t, *tmp;
-    HASH_ITER(hh, h->topics, t, tmp)
-    {
+    HASH_ITER (hh, h->topics, t, tmp) {
         for (uint32_t i = 0; i < t->pos_n; i++) {
             if (t->pos[i]->origin != o)
                 continue;
@@ -384,8 +383,7 @@ static void origin_retire(struct fm_hub *h, struct fm_origin *o)
 void fm_store_sweep(struct fm_hub *h, uint32_t topics)
 {
     struct fm_origin *o, *tmp;
-    HASH_ITER(hh, h->origins, o, tmp)
-    {
+    HASH_ITER (hh, h->origins, o, tmp) {
         fm_log_expire(h, o);
         origin_retire(h, o);
     }
@@ -405,8 +403,7 @@ void fm_store_sweep(struct fm_hub *h, uint32_t topics)
 void fm_store_free(struct fm_hub *h)
 {
     struct fm_topic *t, *t_tmp;
-    HASH_ITER(hh, h->topics, t, t_tmp)
-    {
+    HASH_ITER (hh, h->topics, t, t_tmp) {
         HASH_DELETE(hh, h->topics, t);
         for (uint32_t i = 0; i < t->pos_n; i++)
             pos_free(t->pos[i]);
@@ -416,14 +413,12 @@ void fm_store_free(struct fm_hub *h)
         free(t);
     }
     struct fm_key *k, *k_tmp;
-    HASH_ITER(hh, h->keys, k, k_tmp)
-    {
+    HASH_ITER (hh, h->keys, k, k_tmp) {
         HASH_DELETE(hh, h->keys, k);
         free(k);
     }
     struct fm_origin *o, *o_tmp;
-    HASH_ITER(hh, h->origins, o, o_tmp)
-    {
+    HASH_ITER (hh, h->origins, o, o_tmp) {
         origin_free(h, o);
     }
 }
