@@ -115,5 +115,5 @@ ctest_run() {
 
 # node_tests FILE...: node's own test runner; two files at a time at most, since each starts several nodes.
 node_tests() {
-    node --test --test-reporter=tap --test-concurrency=2 "$@"
+    node --test --test-reporter=tap --test-timeout=240000 --test-concurrency=2 "$@"
 }

@@ -19,6 +19,14 @@ export class Cluster {
     }
   }
 
+  // Starts a node again, after kill() or stop() where it still runs; it joins whoever else runs, as a node of a real deployment would.
+  async restart(node) {
+    await node.stop();
+    node.options.join = this.nodes.filter((other) => other !== node && other.running).map((other) => other.meshAddress).join(',') || null;
+    await node.start();
+    await this.linked(this.nodes.filter((other) => other.running));
+  }
+
   // All together: one after another would make each wait for the farewell of the next.
   async stop() {
     const ends = await Promise.allSettled(this.nodes.map((node) => node.stop()));

@@ -36,9 +36,9 @@ export function workFolder() {
 
 // What tests use unless they say otherwise: short limits, and a topic pattern for each kind of rule.
 export const testRules = {
-  'room:*': { join: 'anyone', push: 'anyone', push_to: 'all', history_count: 20000, history_bytes: 16777216, history_age_ms: 600000 },
-  'others:*': { join: 'anyone', push: 'anyone', push_to: 'others', history_count: 100, history_bytes: 1048576, history_age_ms: 600000 },
-  'quiet:*': { join: 'anyone', push: 'nobody', history_count: 100, history_bytes: 1048576, history_age_ms: 600000 },
+  'room:*': { join: 'anyone', push: 'anyone', push_to: 'all', history_count: 20000, history_bytes: '16MiB', history_age: '10m' },
+  'others:*': { join: 'anyone', push: 'anyone', push_to: 'others', history_count: 100, history_bytes: '1MiB', history_age: '10m' },
+  'quiet:*': { join: 'anyone', push: 'nobody', history_count: 100, history_bytes: '1MiB', history_age: '10m' },
   'closed:*': { join: 'nobody', push: 'nobody' },
   'bare:*': { join: 'anyone', push: 'anyone', push_to: 'all' },
 };
@@ -78,7 +78,7 @@ export class Node {
       api_listen: `127.0.0.1:${node.apiPort}`,
       api_key_file: node.keyFile,
       mesh_listen: `127.0.0.1:${node.meshPort}`,
-      ask_listen: `127.0.0.1:${node.askPort}`,
+      mesh_ask_listen: `127.0.0.1:${node.askPort}`,
       secret_file: secret === null ? undefined : node.secretFile,
       join: join ? join.meshAddress : undefined,
       workers: 2,
@@ -199,6 +199,13 @@ export class Node {
       parsed = undefined;
     }
     return { status: response.status, headers: response.headers, body: parsed, text };
+  }
+
+  // Publishes one message { topic, event, payload, ... }; returns its id. Throws unless it was accepted.
+  async publish(message) {
+    const answer = await this.request('POST', '/v1/publish', { body: message, headers: { 'content-type': 'application/json' } });
+    if (answer.status !== 200) throw new Error(`publish on ${this.name}: ${answer.status} ${answer.text}`);
+    return answer.body.id;
   }
 
   // A number of /metrics, summed over its labels.

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+// Checks that the docs hold together: every relative link leads somewhere, every folder has its README, and what the docs say of
+// commands and options exists. Without a built binary the options are not checked.
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const problems = [];
+const skipped = new Set(['node_modules', 'build', '.git', '.tools']);
+
+function markdownFiles(folder) {
+  return fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const full = path.join(folder, entry.name);
+    if (entry.isDirectory()) return skipped.has(entry.name) ? [] : markdownFiles(full);
+    return entry.name.endsWith('.md') ? [full] : [];
+  });
+}
+
+// The anchor that a heading gets on the usual forges.
+const anchorOf = (heading) =>
+  heading.trim().toLowerCase().replace(/[`*]/g, '').replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-');
+
+const withoutCode = (text) => text.replace(/^```[\s\S]*?^```/gm, '');
+const anchors = (file) => [...withoutCode(fs.readFileSync(file, 'utf8')).matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading));
+
+function checkLinks(file) {
+  const text = withoutCode(fs.readFileSync(file, 'utf8')).replace(/`[^`\n]*`/g, '');
+  for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^[a-z]+:/.test(target)) continue;
+    const [to, anchor] = target.split('#');
+    const full = to ? path.resolve(path.dirname(file), to) : file;
+    if (!fs.existsSync(full)) problems.push(`${path.relative(root, file)}: the link ${target} leads nowhere`);
+    else if (anchor && full.endsWith('.md') && !anchors(full).includes(anchor)) {
+      problems.push(`${path.relative(root, file)}: ${target}: there is no such heading`);
+    }
+  }
+}
+
+function checkCommands(file, options) {
+  const text = fs.readFileSync(file, 'utf8');
+  for (const [, name] of text.matchAll(/(?:^|[\s`(])(script\/[a-z-]+)\b(?!\.)/g)) {
+    if (!fs.existsSync(path.join(root, name))) problems.push(`${path.relative(root, file)}: there is no ${name}`);
+  }
+  if (!options) return;
+  for (const [line] of text.matchAll(/^.*\bfanmesh (?:serve|publish|subscribe|status|check-config)\b.*$/gm)) {
+    for (const [, option] of line.matchAll(/\s(--[a-z][a-z-]*)/g)) {
+      if (!options.has(option)) problems.push(`${path.relative(root, file)}: fanmesh has no option ${option}`);
+    }
+  }
+}
+
+function knownOptions() {
+  const binary = path.join(root, 'build/release/fanmesh');
+  if (!fs.existsSync(binary)) return undefined;
+  const options = new Set(['--help']);
+  for (const command of ['serve', 'publish', 'subscribe', 'status', 'check-config']) {
+    const help = execFileSync(binary, [command, '--help'], { encoding: 'utf8' });
+    for (const [option] of help.matchAll(/--[a-z][a-z-]*/g)) options.add(option);
+  }
+  return options;
+}
+
+const files = markdownFiles(root);
+const options = knownOptions();
+for (const file of files) {
+  checkLinks(file);
+  checkCommands(file, options);
+}
+for (const folder of ['gateway', 'broker', 'include', 'web', 'tests', 'load', 'script', 'deploy', 'docs']) {
+  if (!fs.existsSync(path.join(root, folder, 'README.md'))) problems.push(`${folder}/README.md is missing`);
+}
+for (const problem of problems) console.error(`error: ${problem}`);
+console.log(`${files.length} files, ${problems.length} problems`);
+process.exit(problems.length ? 1 : 0);
