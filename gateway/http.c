@@ -73,6 +73,10 @@ void fm_http_fail_with(struct fm_http_request *req, const struct fm_http_error *
         fm_buf_str(&body, ",\"at\":");
         fm_buf_dec(&body, error->at);
     }
+    if (error->has_index) {
+        fm_buf_str(&body, ",\"index\":");
+        fm_buf_dec(&body, error->index);
+    }
     fm_buf_u8(&body, '}');
     if (error->members.n) {
         fm_buf_u8(&body, ',');

@@ -30,15 +30,17 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
 /* What went wrong with a request, for people and programs. */
 struct fm_http_error {
     enum fm_err err;
-    const char *detail;      /* appended to the error's sentence; NULL: nothing */
-    bool has_at;             /* `at` is the offset in the body where reading stopped */
-    size_t at;               /* bytes */
+    const char *detail; /* appended to the error's sentence; NULL: nothing */
+    bool has_at;        /* `at` is the offset in the body where reading stopped */
+    size_t at;          /* bytes */
+    bool has_index;     /* `index` is the message of a batch that was wrong, from 0 */
+    uint32_t index;
     unsigned status;         /* 0: the error's own, fm_http_status_of */
     struct fm_slice headers; /* besides those that the error brings itself (Retry-After, WWW-Authenticate) */
     struct fm_slice members; /* further members of the answer's object, as JSON text: `"id":"a-1"`; empty: none */
 };
 
-/* Answers {"error":{"code","message","at"?},...}. */
+/* Answers {"error":{"code","message","at"?,"index"?},...}. */
 void fm_http_fail_with(struct fm_http_request *req, const struct fm_http_error *error);
 /* The same with the error and a detail (may be NULL) alone. */
 void fm_http_fail(struct fm_http_request *req, enum fm_err err, const char *detail);

@@ -1,0 +1,348 @@
+/* The router of the HTTP API. One table says what exists; the list at /api, the 404, the 405 and docs/api.md follow it. */
+#include "api_state.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+const struct fm_route fm_api_routes[] = {
+    {FM_HTTP_POST, "/api/publish", FM_ON_INTERNAL, true, "", fm_api_publish, "publish a message to one or several topics"},
+    {FM_HTTP_POST, "/api/publish/batch", FM_ON_INTERNAL, true, "ack replicas timeout_ms", fm_api_publish_batch,
+     "publish many messages: a JSON array, or one object a line (application/x-ndjson)"},
+    {FM_HTTP_GET, "/api/topics", FM_ON_INTERNAL, true, "prefix after limit", fm_api_topics, "the topics that this node knows"},
+    {FM_HTTP_GET, "/api/topics/{topic}/history", FM_ON_INTERNAL, true, "cursor limit", fm_api_history,
+     "what a topic remembers, from a cursor on"},
+    {FM_HTTP_GET, "/api/cluster", FM_ON_INTERNAL, true, "", fm_api_cluster, "this node, its peers, and what it has of whom"},
+    {FM_HTTP_GET, "/api", FM_ON_INTERNAL, true, "", fm_api_list, "this list"},
+    {FM_HTTP_GET, "/metrics", FM_ON_INTERNAL, true, "", fm_api_metrics, "counters in Prometheus's text format"},
+    {FM_HTTP_GET, "/healthz", FM_ON_BOTH, false, "", fm_api_healthz, "200 while the node runs"},
+    {FM_HTTP_GET, "/readyz", FM_ON_BOTH, false, "", fm_api_readyz, "200 while clients should be sent here, else 503"},
+    {.path = NULL},
+};
+
+/* ---- the context ---- */
+
+enum fm_err fm_api_new(struct fm_api **out, const struct fm_api_config *config)
+{
+    struct fm_api *api = calloc(1, sizeof *api);
+    *out = api;
+    if (!api)
+        return FM_E_NOMEM;
+    api->config = *config;
+    if (!api->config.request_bytes)
+        api->config.request_bytes = FM_PAYLOAD_MAX;
+    atomic_init(&api->draining, false);
+    return FM_OK;
+}
+
+void fm_api_free(struct fm_api **api)
+{
+    free(*api);
+    *api = NULL;
+}
+
+void fm_api_attach(struct fm_api *api, struct fm_hub_thread *hub, struct fm_worker *const *workers, unsigned n)
+{
+    assert(hub && n <= FM_API_WORKERS_MAX);
+    api->hub = hub;
+    for (unsigned i = 0; i < n; i++)
+        api->workers[i] = workers[i];
+    api->n = n;
+}
+
+void fm_api_draining(struct fm_api *api)
+{
+    atomic_store_explicit(&api->draining, true, memory_order_relaxed);
+}
+
+const struct fm_api *fm_api_of(const struct fm_http_request *req)
+{
+    return fm_worker_config(req->worker)->api;
+}
+
+/* ---- who may ---- */
+
+/* Without a key (the dev profile) any web page that the developer opens could reach the API: by a plain cross-site request, or under a name
+ * of its own that resolves to this machine. The first carries an Origin; the second's Host is a public name. */
+static bool is_local_name(struct fm_slice host)
+{
+    if (host.n && host.p[0] == '[')
+        return true;
+    const uint8_t *colon = host.n ? memchr(host.p, ':', host.n) : NULL;
+    struct fm_slice name = fm_slice_of(host.p, colon ? (size_t)(colon - host.p) : host.n);
+    bool digits = true, dots = false;
+    for (size_t i = 0; i < name.n; i++) {
+        dots = dots || name.p[i] == '.';
+        digits = digits && (name.p[i] == '.' || (name.p[i] >= '0' && name.p[i] <= '9'));
+    }
+    return digits || !dots;
+}
+
+/* Answers the request and returns false where it may not. */
+static bool authorized(struct fm_http_request *req, const struct fm_api *api)
+{
+    if (!api->config.key) {
+        if (req->origin.n == 0 && is_local_name(req->host))
+            return true;
+        fm_http_fail(req, FM_E_FORBIDDEN,
+                     "this node has no API key, so it takes no requests from web pages and none under a public name; "
+                     "set the option api_key");
+        return false;
+    }
+    const struct fm_slice scheme = FM_LIT("Bearer ");
+    struct fm_slice given = req->authorization;
+    if (given.n > scheme.n && strncasecmp((const char *)given.p, (const char *)scheme.p, scheme.n) == 0) {
+        given = fm_slice_of(given.p + scheme.n, given.n - scheme.n);
+        if (fm_slice_eq_secret(given, fm_slice_str(api->config.key)))
+            return true;
+    }
+    fm_http_fail(req, FM_E_UNAUTHORIZED, given.n ? NULL : "there is no Authorization header");
+    return false;
+}
+
+/* ---- which route ---- */
+
+static bool path_is(const char *pattern, struct fm_slice path, struct fm_slice *variable)
+{
+    const char *open = strchr(pattern, '{');
+    *variable = fm_slice_of(NULL, 0);
+    if (!open)
+        return fm_slice_eq(path, fm_slice_str(pattern));
+    const char *close = strchr(open, '}');
+    assert(close);
+    struct fm_slice before = fm_slice_of(pattern, (size_t)(open - pattern)), after = fm_slice_str(close + 1);
+    if (path.n <= before.n + after.n || !fm_slice_starts(path, before))
+        return false;
+    if (!fm_slice_eq(fm_slice_of(path.p + path.n - after.n, after.n), after))
+        return false;
+    *variable = fm_slice_of(path.p + before.n, path.n - before.n - after.n);
+    return true;
+}
+
+static bool listens_here(const struct fm_route *r, const struct fm_http_request *req)
+{
+    return (r->on & (req->internal ? FM_ON_INTERNAL : FM_ON_PUBLIC)) != 0;
+}
+
+static bool method_is(const struct fm_route *r, enum fm_http_method method)
+{
+    return r->method == method || (r->method == FM_HTTP_GET && method == FM_HTTP_HEAD);
+}
+
+static void list_routes(struct fm_buf *b, const struct fm_http_request *req)
+{
+    fm_buf_str(b, "\"routes\":[");
+    const char *comma = "";
+    for (const struct fm_route *r = fm_api_routes; r->path; r++) {
+        if (!listens_here(r, req))
+            continue;
+        fm_buf_printf(b, "%s{\"method\":\"%s\",\"path\":\"%s\",\"does\":", comma, fm_http_method_name(r->method), r->path);
+        fm_buf_json(b, fm_slice_str(r->prose));
+        fm_buf_u8(b, '}');
+        comma = ",";
+    }
+    fm_buf_u8(b, ']');
+}
+
+void fm_api_list(struct fm_http_request *req, struct fm_slice variable)
+{
+    (void)variable;
+    struct fm_buf b = {0};
+    fm_buf_u8(&b, '{');
+    list_routes(&b, req);
+    fm_buf_str(&b, "}\n");
+    fm_api_answer(req, &b);
+}
+
+static void no_such_path(struct fm_http_request *req)
+{
+    struct fm_buf routes = {0};
+    list_routes(&routes, req);
+    fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_NOT_FOUND,
+                                                   .detail = "`routes` lists what there is",
+                                                   .members = routes.failed ? fm_slice_of(NULL, 0) : fm_buf_view(&routes)});
+    fm_buf_fini(&routes);
+}
+
+static void no_such_method(struct fm_http_request *req, unsigned methods)
+{
+    struct fm_buf allow = {0};
+    fm_buf_str(&allow, "Allow:");
+    const char *comma = " ";
+    for (enum fm_http_method m = FM_HTTP_GET; m < FM_HTTP_OTHER; m++) {
+        if (!(methods & 1u << m))
+            continue;
+        fm_buf_printf(&allow, "%s%s", comma, fm_http_method_name(m));
+        comma = ", ";
+    }
+    fm_buf_str(&allow, "\r\n");
+    fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD,
+                                                   .detail = "see the header Allow",
+                                                   .headers = allow.failed ? fm_slice_of(NULL, 0) : fm_buf_view(&allow)});
+    fm_buf_fini(&allow);
+}
+
+/* A parameter that the route does not know is a mistake of the caller's that would go unnoticed. */
+static bool params_known(struct fm_http_request *req, const struct fm_route *r)
+{
+    struct fm_slice rest = req->query, name, value;
+    while (fm_query_next(&rest, &name, &value)) {
+        char text[32];
+        bool known = false;
+        size_t n;
+        if (fm_query_decode(name, text, sizeof text, &n) == FM_OK)
+            for (const char *p = r->params; *p && !known; p += strspn(p, " ")) {
+                size_t len = strcspn(p, " ");
+                known = len == n && memcmp(p, text, n) == 0;
+                p += len;
+            }
+        if (known)
+            continue;
+        struct fm_buf detail = {0};
+        fm_buf_printf(&detail, "`%.*s`; this path takes %s", name.n < 64 ? (int)name.n : 64, (const char *)name.p,
+                      r->params[0] ? r->params : "no parameters");
+        fm_buf_u8(&detail, 0);
+        fm_http_fail(req, FM_E_UNKNOWN_MEMBER, detail.failed ? NULL : (const char *)detail.p);
+        fm_buf_fini(&detail);
+        return false;
+    }
+    return true;
+}
+
+void fm_api_handle(struct fm_http_request *req)
+{
+    const struct fm_api *api = fm_api_of(req);
+    const struct fm_route *found = NULL;
+    struct fm_slice variable, found_variable = {0};
+    unsigned methods = 0;
+    for (const struct fm_route *r = fm_api_routes; r->path && !found; r++) {
+        if (!listens_here(r, req) || !path_is(r->path, req->path, &variable))
+            continue;
+        methods |= 1u << r->method | (r->method == FM_HTTP_GET ? 1u << FM_HTTP_HEAD : 0);
+        if (method_is(r, req->method)) {
+            found = r;
+            found_variable = variable;
+        }
+    }
+    if (!methods && !req->internal) {
+        fm_api_static(req);
+        return;
+    }
+    /* Without the key the internal listener does not even tell what there is. */
+    if ((req->internal && (!found || found->key)) && !authorized(req, api))
+        return;
+    if (!methods)
+        no_such_path(req);
+    else if (!found)
+        no_such_method(req, methods);
+    else if (params_known(req, found))
+        found->handle(req, found_variable);
+}
+
+/* ---- for the handlers ---- */
+
+void fm_api_answer(struct fm_http_request *req, struct fm_buf *body)
+{
+    if (body->failed)
+        fm_http_fail(req, FM_E_NOMEM, NULL);
+    else
+        fm_http_respond(req, 200, "application/json", fm_slice_of(NULL, 0), fm_buf_view(body));
+    fm_buf_fini(body);
+}
+
+static void bad_param(struct fm_http_request *req, const char *name, const char *must)
+{
+    struct fm_buf detail = {0};
+    fm_buf_printf(&detail, "the parameter `%s` %s", name, must);
+    fm_buf_u8(&detail, 0);
+    fm_http_fail(req, FM_E_INVALID, detail.failed ? NULL : (const char *)detail.p);
+    fm_buf_fini(&detail);
+}
+
+bool fm_api_text(struct fm_http_request *req, const char *name, char *out, size_t out_size, bool *present)
+{
+    enum fm_err err = fm_query_param(req->query, name, true, out, out_size);
+    *present = err == FM_OK;
+    if (err == FM_OK)
+        return true;
+    out[0] = 0;
+    if (err == FM_E_NOT_FOUND)
+        return true;
+    bad_param(req, name, err == FM_E_TOO_LARGE ? "is too long" : "is not percent-encoded text without zero bytes");
+    return false;
+}
+
+bool fm_api_number(struct fm_http_request *req, const char *name, uint32_t max, uint32_t fallback, uint32_t *out)
+{
+    char text[16], must[48];
+    bool present;
+    uint64_t v;
+    *out = fallback;
+    if (!fm_api_text(req, name, text, sizeof text, &present))
+        return false;
+    if (!present)
+        return true;
+    if (fm_slice_u64(fm_slice_str(text), max, &v) || v == 0) {
+        snprintf(must, sizeof must, "must be a whole number from 1 to %u", max);
+        bad_param(req, name, must);
+        return false;
+    }
+    *out = (uint32_t)v;
+    return true;
+}
+
+/* ---- waiting for the hub ---- */
+
+struct waiter { /* of a request; req->user */
+    struct fm_http_request *req;
+    fm_api_answered_fn *answered;
+    uint64_t token;
+};
+
+static void on_answered(void *ctx, struct fm_item *item)
+{
+    struct waiter *w = ctx;
+    struct fm_http_request *req = w->req;
+    fm_api_answered_fn *answered = w->answered;
+    req->gone = NULL;
+    req->user = NULL;
+    free(w);
+    answered(req, item);
+}
+
+static void on_gone(struct fm_http_request *req)
+{
+    struct waiter *w = req->user;
+    fm_worker_forget(req->worker, w->token);
+    req->user = NULL;
+    free(w);
+}
+
+uint64_t fm_api_wait(struct fm_http_request *req, fm_api_answered_fn *answered)
+{
+    struct waiter *w = calloc(1, sizeof *w);
+    if (!w)
+        return 0;
+    w->req = req;
+    w->answered = answered;
+    w->token = fm_worker_expect(req->worker, on_answered, w);
+    if (!w->token) {
+        free(w);
+        return 0;
+    }
+    req->user = w;
+    req->gone = on_gone;
+    return w->token;
+}
+
+void fm_api_post(struct fm_http_request *req, struct fm_item *item)
+{
+    enum fm_err err = fm_hub_post(fm_worker_config(req->worker)->hub, item);
+    if (err == FM_OK)
+        return;
+    fm_hub_item_free(item);
+    on_gone(req);
+    req->gone = NULL;
+    fm_http_fail(req, err, NULL);
+}
