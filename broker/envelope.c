@@ -101,6 +101,7 @@ void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s)
         fm_buf_u64(b, s->at[i].origin);
         fm_buf_varint(b, s->at[i].contig);
         fm_buf_varint(b, s->at[i].counter);
+        fm_buf_varint(b, s->at[i].idle_s);
     }
 }
 
@@ -113,6 +114,7 @@ enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s)
         s->at[i].origin = read_incarnation(&r);
         s->at[i].contig = fm_rd_varint(&r);
         s->at[i].counter = fm_rd_varint(&r);
+        s->at[i].idle_s = fm_rd_varint(&r);
     }
     return end_read(&r);
 }

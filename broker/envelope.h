@@ -89,6 +89,7 @@ struct fm_env_position {
     uint64_t origin;
     uint64_t contig;  /* the sender has everything of the origin up to here */
     uint64_t counter; /* highest bus-plane counter that the sender saw from this incarnation; 0: none */
+    uint64_t idle_s;  /* seconds since the sender last heard anything of it; 0 for a live node */
 };
 
 struct fm_env_state {

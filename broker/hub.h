@@ -136,11 +136,11 @@ struct fm_msg_item { /* FM_HUB_MSG */
 
 enum fm_gap_reason { FM_GAP_EVICTED, FM_GAP_LOST, FM_GAP_OVERRUN, FM_GAP_SLOW }; /* "evicted", "lost", "overrun", "slow" */
 
-struct fm_gap { /* FM_HUB_GAP: topic empty: every topic */
+struct fm_gap { /* FM_HUB_GAP, for one topic */
     struct fm_item item;
     enum fm_gap_reason reason;
     uint64_t origin, from, to;
-    struct fm_vector cursor; /* the position after the gap; empty when for every topic */
+    struct fm_vector cursor; /* the position after the gap */
     uint32_t topic_n;
     uint8_t topic[];
 };
@@ -187,8 +187,9 @@ void fm_hub_config_default(struct fm_hub_config *c);
 
 struct fm_hub_port { /* effects */
     void *ctx;
-    /* Gives a chain of items to a worker. bytes: the sum of their costs. */
-    void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain);
+    /* Gives a chain of items (may be NULL) to a worker. lost: a message for it could not be made for want of memory; treat it as an
+     * overrun. */
+    void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain, bool lost);
     const struct fm_bus_ops *bus_ops; /* NULL: a node alone */
     struct fm_bus *bus;
 };
@@ -235,8 +236,8 @@ void fm_hub_free(struct fm_hub **hub);
 void fm_hub_start(struct fm_hub *hub, struct fm_now now);
 /* Takes ownership of one item from a worker or the bus. Effects may wait for flush. */
 void fm_hub_handle(struct fm_hub *hub, struct fm_now now, struct fm_item *item);
-/* The inbox is drained: what was gathered leaves, to workers and to the mesh. */
-void fm_hub_flush(struct fm_hub *hub, struct fm_now now);
+/* The inbox is drained: what was gathered leaves, to workers and to the mesh. Returns the milliseconds until it wants to be ticked. */
+uint64_t fm_hub_flush(struct fm_hub *hub, struct fm_now now);
 /* What is due by time. Returns the milliseconds until it wants to be called again (1 to 1000). */
 uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
 /* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything of ours, and BYE was sent. */

@@ -6,7 +6,9 @@
 struct fm_hub_thread;
 
 struct fm_hub_thread_config {
-    struct fm_hub_config hub;
+    struct fm_hub_config hub;        /* incarnation 0: one is drawn; seal: filled in */
+    struct fm_slice cluster;         /* the cluster's name */
+    struct fm_slice secret;          /* of the mesh; empty: envelopes go in clear */
     size_t inbox_bytes;              /* of the hub's inbox */
     const struct fm_bus_ops *bus;    /* NULL: a node alone */
     struct fm_bus_config bus_config; /* listen addresses; deliver and ctx are filled in */

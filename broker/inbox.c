@@ -58,6 +58,14 @@ void fm_inbox_post_always(struct fm_inbox *in, struct fm_item *first)
     (void)err;
 }
 
+void fm_inbox_mark(struct fm_inbox *in)
+{
+    pthread_mutex_lock(&in->lock);
+    in->overrun = true;
+    pthread_mutex_unlock(&in->lock);
+    in->wake(in->wake_ctx);
+}
+
 struct fm_item *fm_inbox_take(struct fm_inbox *in, bool *overrun)
 {
     pthread_mutex_lock(&in->lock);

@@ -38,6 +38,8 @@ void fm_inbox_fini(struct fm_inbox *in, void (*drop)(struct fm_item *));
 FM_MUST_CHECK enum fm_err fm_inbox_post(struct fm_inbox *in, struct fm_item *first);
 /* The same, but past the limit too: for what is bounded elsewhere (answers to requests, control items). */
 void fm_inbox_post_always(struct fm_inbox *in, struct fm_item *first);
+/* As if a post had been refused: the owner's next take reports an overrun, and it is woken for that. */
+void fm_inbox_mark(struct fm_inbox *in);
 
 /* -- owner only -- */
 

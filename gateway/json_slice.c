@@ -345,6 +345,18 @@ enum fm_err fm_json_parse(struct fm_slice text, uint32_t depth_max, struct fm_js
     return err;
 }
 
+bool fm_utf8_valid(struct fm_slice text)
+{
+    struct scan s = {.begin = text.p, .p = text.p, .end = text.n ? text.p + text.n : text.p};
+    while (s.p < s.end) {
+        if (*s.p < 0x80)
+            s.p++;
+        else if (!scan_utf8(&s))
+            return false;
+    }
+    return true;
+}
+
 /* ---- moving over what is known to be valid ---- */
 
 /* p is at the opening quote; returns the place behind the closing one. */

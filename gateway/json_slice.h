@@ -51,3 +51,5 @@ FM_MUST_CHECK enum fm_err fm_json_text(const struct fm_json *string, void *out, 
 bool fm_json_is(const struct fm_json *value, struct fm_slice text);
 /* A whole number without sign, fraction or exponent. FM_E_INVALID: not such a number; FM_E_TOO_LARGE: above max. */
 FM_MUST_CHECK enum fm_err fm_json_u64(const struct fm_json *number, uint64_t max, uint64_t *out);
+/* Bytes from elsewhere, by the same rules as a string's: RFC 3629, no surrogates. Control characters are allowed. */
+bool fm_utf8_valid(struct fm_slice s);

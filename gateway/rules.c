@@ -63,6 +63,11 @@ enum fm_err fm_rules_add(struct fm_rules *rules, const char *pattern, struct fm_
     return FM_OK;
 }
 
+struct fm_rule *fm_rules_at(struct fm_rules *rules, size_t i)
+{
+    return i < rules->n ? rules->at[i] : NULL;
+}
+
 const struct fm_rule *fm_rules_match(const struct fm_rules *rules, struct fm_slice topic)
 {
     if (topic.n == 0 || topic.n > FM_TOPIC_MAX)

@@ -261,6 +261,26 @@ static void a_special_byte_is_seen_at_every_place_in_a_word(void **state)
     }
 }
 
+static void utf8_is_judged_alike_in_and_out_of_strings(void **state)
+{
+    (void)state;
+    uint8_t text[6] = {'"', 0, 0, 0, 0, '"'};
+    for (unsigned a = 0x80; a < 0x100; a++) {
+        for (unsigned b = 0x70; b < 0xd0; b++) {
+            const uint8_t tails[][2] = {{'a', 'a'}, {0x80, 'a'}, {0x80, 0x80}, {0xbf, 0xbf}};
+            for (size_t i = 0; i < 4; i++) {
+                text[1] = (uint8_t)a, text[2] = (uint8_t)b, text[3] = tails[i][0], text[4] = tails[i][1];
+                struct fm_json v;
+                bool in = fm_json_parse(fm_slice_of(text, 6), 0, &v, NULL) == FM_OK;
+                assert_int_equal(fm_utf8_valid(fm_slice_of(text + 1, 4)), in);
+            }
+        }
+    }
+    assert_true(fm_utf8_valid(FM_LIT("a\n\"\\\xc3\xa9")));
+    assert_true(fm_utf8_valid((struct fm_slice){0}));
+    assert_false(fm_utf8_valid(FM_LIT("a\xc3")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +296,7 @@ int main(void)
         cmocka_unit_test(a_string_without_escapes_is_not_copied),
         cmocka_unit_test(only_plain_whole_numbers_are_numbers),
         cmocka_unit_test(a_special_byte_is_seen_at_every_place_in_a_word),
+        cmocka_unit_test(utf8_is_judged_alike_in_and_out_of_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

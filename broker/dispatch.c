@@ -1,0 +1,234 @@
+/* What a message does on arrival, whether it was published here or came from the mesh: one path. */
+#include "hub_core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void fm_hub_out(struct fm_hub *h, unsigned worker, struct fm_item *item)
+{
+    assert(worker < h->config.workers);
+    struct fm_chain *c = &h->out[worker];
+    item->next = NULL;
+    *c->last = item;
+    c->last = &item->next;
+}
+
+static void out_msg(struct fm_hub *h, const struct fm_topic *t, struct fm_msg *m)
+{
+    for (uint64_t left = t->interest; left; left &= left - 1) {
+        unsigned worker = (unsigned)__builtin_ctzll(left);
+        struct fm_msg_item *it = malloc(sizeof *it);
+        if (!it) {
+            h->lost |= 1ull << worker; /* no memory: the worker re-reads its topics, as after an overrun */
+            continue;
+        }
+        it->item.kind = FM_HUB_MSG;
+        it->item.cost = (uint32_t)(sizeof *it + fm_msg_size(m));
+        it->msg = fm_msg_ref(m);
+        fm_hub_out(h, worker, &it->item);
+    }
+}
+
+/* ---- waiting ---- */
+
+static void waiting_add(struct fm_pos *pos, uint64_t seq)
+{
+    if (pos->waiting_n == pos->waiting_cap) {
+        uint32_t cap = pos->waiting_cap ? pos->waiting_cap * 2 : 8;
+        uint64_t *all = realloc(pos->waiting, cap * sizeof *all);
+        if (!all)
+            return; /* it is in the log: contig's advance dispatches it */
+        pos->waiting = all;
+        pos->waiting_cap = cap;
+    }
+    uint32_t at = pos->waiting_n;
+    for (; at > 0 && pos->waiting[at - 1] > seq; at--)
+        pos->waiting[at] = pos->waiting[at - 1];
+    pos->waiting[at] = seq;
+    pos->waiting_n++;
+}
+
+/* Forgets what is no longer ahead of the position. */
+static void waiting_trim(struct fm_pos *pos)
+{
+    uint32_t gone = 0;
+    while (gone < pos->waiting_n && pos->waiting[gone] <= pos->last)
+        gone++;
+    if (gone == 0)
+        return;
+    pos->waiting_n -= gone;
+    memmove(pos->waiting, pos->waiting + gone, pos->waiting_n * sizeof *pos->waiting);
+    if (pos->waiting_n == 0) {
+        free(pos->waiting);
+        pos->waiting = NULL;
+        pos->waiting_cap = 0;
+    }
+}
+
+static struct fm_msg *waiting_first(const struct fm_pos *pos)
+{
+    if (pos->waiting_n == 0)
+        return NULL;
+    struct fm_log_entry *e = fm_log_find(&pos->origin->log, pos->waiting[0]);
+    assert(e && e->msg);
+    return e->msg;
+}
+
+/* ---- dispatch ---- */
+
+/* One message, whose predecessors on the topic are settled. */
+static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
+{
+    assert(m->id.seq > pos->last);
+    struct fm_topic *t = pos->topic;
+    pos->last = m->id.seq;
+    t->used_ms = h->now.mono_ms;
+    h->changed = true;
+    if (m->key_n && !fm_key_add(h, m)) {
+        h->stats.suppressed_key++;
+        return; /* in the log for the sake of repair, but nobody gets the second of two with one key */
+    }
+    h->stats.dispatched++;
+    fm_history_add(h, pos, m);
+    out_msg(h, t, m);
+}
+
+static void gap_tell(struct fm_hub *h, struct fm_pos *pos, uint64_t from, uint64_t to, enum fm_gap_reason reason)
+{
+    const struct fm_topic *t = pos->topic;
+    if (t->interest == 0)
+        return;
+    h->stats.gaps++;
+    for (uint64_t left = t->interest; left; left &= left - 1) {
+        unsigned worker = (unsigned)__builtin_ctzll(left);
+        struct fm_gap *g = calloc(1, sizeof *g + t->name_n);
+        if (!g) {
+            h->lost |= 1ull << worker;
+            continue;
+        }
+        g->item.kind = FM_HUB_GAP;
+        g->item.cost = (uint32_t)(sizeof *g + t->name_n);
+        g->reason = reason;
+        g->origin = pos->origin->id;
+        g->from = from;
+        g->to = to;
+        g->topic_n = t->name_n;
+        memcpy(g->topic, t->name, t->name_n);
+        fm_topic_vector(h, t, &g->cursor);
+        fm_hub_out(h, worker, &g->item);
+    }
+}
+
+/* The position moves to `to` over something that can't be had. */
+static void pos_skip(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_gap_reason reason)
+{
+    uint64_t from = pos->last + 1;
+    assert(to > pos->last);
+    pos->last = to;
+    if (pos->floor < to)
+        pos->floor = to;
+    h->changed = true;
+    gap_tell(h, pos, from, to, reason);
+}
+
+/* Dispatches m, and what waited for it. */
+static void dispatch(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
+{
+    while (m) {
+        /* Only over a range that was settled without it: the chain is broken for good, so say so. */
+        if (m->prev > pos->last)
+            pos_skip(h, pos, m->prev, FM_GAP_EVICTED);
+        dispatch_one(h, pos, m);
+        waiting_trim(pos);
+        m = waiting_first(pos);
+        if (m && m->prev > pos->last)
+            m = NULL;
+    }
+}
+
+void fm_pos_gap(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_gap_reason reason)
+{
+    waiting_trim(pos);
+    while (pos->last < to) {
+        struct fm_msg *m = waiting_first(pos);
+        uint64_t skip = m && m->prev < to ? m->prev : to;
+        if (skip > pos->last)
+            pos_skip(h, pos, skip, reason);
+        waiting_trim(pos);
+        m = waiting_first(pos);
+        if (m && m->prev <= pos->last)
+            dispatch(h, pos, m);
+    }
+}
+
+void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_gap_reason reason)
+{
+    struct fm_topic *t, *tmp;
+    HASH_ITER (hh, h->topics, t, tmp) {
+        struct fm_pos *pos = t->interest ? fm_pos_get(t, o) : fm_pos_find(t, o);
+        if (pos)
+            fm_pos_gap(h, pos, to, reason);
+    }
+    if (o->forgotten < to)
+        o->forgotten = to;
+    fm_contig_advance(h, o, to);
+}
+
+/* The first entry at or after `seq`. Looked up anew each time: a dispatch may evict, which moves entries. */
+static struct fm_log_entry *entry_from(const struct fm_origin *o, uint64_t seq)
+{
+    struct fm_log_iter it = fm_log_from(&o->log, seq);
+    return fm_log_next(&it);
+}
+
+void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to)
+{
+    struct fm_log_entry *e;
+    /* Over a range that is settled; what is held within it goes out on the way. */
+    while (o->contig < to) {
+        e = entry_from(o, o->contig + 1);
+        o->contig = e && e->seq < to ? e->seq : to;
+        if (e && e->seq <= to && e->msg && e->seq > e->pos->last)
+            dispatch(h, e->pos, e->msg);
+        h->changed = true;
+    }
+    /* And on over what is held without a hole. */
+    while ((e = fm_log_find(&o->log, o->contig + 1))) {
+        o->contig++;
+        h->changed = true;
+        if (e->msg && e->seq > e->pos->last)
+            dispatch(h, e->pos, e->msg);
+    }
+    if (o->claimed < o->contig)
+        o->claimed = o->contig;
+}
+
+bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
+{
+    uint64_t seq = m->id.seq;
+    struct fm_topic *t = NULL;
+    struct fm_pos *pos = NULL;
+    if (seq > o->contig && !fm_log_find(&o->log, seq)) {
+        t = fm_topic_get(h, fm_msg_topic(m), false);
+        pos = t ? fm_pos_get(t, o) : NULL;
+    } else {
+        h->stats.dropped_double++;
+    }
+    /* Without memory it counts as lost on the way: it will be pulled again. */
+    if (!pos || fm_store_add(h, pos, m) != FM_OK) {
+        fm_msg_unref(&m);
+        return false;
+    }
+    o->heard_ms = h->now.mono_ms;
+    if (o->claimed < seq)
+        o->claimed = seq;
+    if (seq > pos->last && m->prev <= pos->last)
+        dispatch(h, pos, m);
+    else if (seq > pos->last)
+        waiting_add(pos, seq);
+    if (seq == o->contig + 1)
+        fm_contig_advance(h, o, o->contig);
+    if (o->log_bytes > h->config.log_bytes)
+        fm_log_expire(h, o);
+    return true;
+}

@@ -1,0 +1,263 @@
+/* The hub's life and its step function. */
+#include "hub_core.h"
+#include "diag.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    SWEEP_EVERY_MS = 250,
+    SWEEP_TOPICS = 2000,
+    TICK_IDLE_MS = 250, /* when nothing is due */
+    TICK_BUSY_MS = 2,   /* an acknowledgement is owed, or a batch waits for one */
+    TICK_WAIT_MS = 10,  /* a hole, a held join or a replicated publish waits */
+};
+
+static struct fm_retention no_history(void *ctx, struct fm_slice topic)
+{
+    (void)ctx, (void)topic;
+    return (struct fm_retention){0};
+}
+
+void fm_hub_config_default(struct fm_hub_config *c)
+{
+    *c = (struct fm_hub_config){
+        .name = "",
+        .bus_address = "",
+        .ask_address = "",
+        .workers = 1,
+        .log_bytes = 64ull << 20,
+        .log_age_ms = 600 * 1000,
+        .memory_bytes = 1024ull << 20,
+        .topics_max = 100000,
+        .replicas = 1,
+        .heartbeat_ms = 500,
+        .repair_after_ms = 50,
+        .gap_ms = 5000,
+        .found_ms = 3000,
+        .join_wait_ms = 2000,
+        .down_ms = 2000,
+        .ask_timeout_ms = 2000,
+        .cursor_ttl_ms = 24ull * 3600 * 1000,
+        .window = 12,
+        .window_live_ms = 200,
+        .batch_bytes = 64 << 10,
+        .retention = no_history,
+    };
+}
+
+static uint32_t seeds_count(const struct fm_hub_config *c)
+{
+    uint32_t n = 0;
+    while (c->seeds && c->seeds[n])
+        n++;
+    return n;
+}
+
+enum fm_err fm_hub_new(struct fm_hub **out, const struct fm_hub_config *config, const struct fm_hub_port *port, struct fm_now now)
+{
+    *out = NULL;
+    if (config->incarnation == 0 || config->workers > FM_WORKERS_MAX || config->window == 0 || config->window >= 16)
+        return FM_E_INVALID;
+    struct fm_hub *h = calloc(1, sizeof *h);
+    if (!h)
+        return FM_E_NOMEM;
+    h->config = *config;
+    h->port = *port;
+    h->now = now;
+    h->started_ms = now.mono_ms;
+    h->waiters_last = &h->waiters;
+    for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
+        h->out[w].last = &h->out[w].first;
+    h->seed_peer = calloc(seeds_count(config) + 1, sizeof *h->seed_peer);
+    h->self = fm_origin_get(h, config->incarnation);
+    if (!h->seed_peer || !h->self) {
+        fm_hub_free(&h);
+        return FM_E_NOMEM;
+    }
+    /* A node that knows nobody founds its cluster at once. */
+    h->ready = seeds_count(config) == 0 || !port->bus_ops;
+    h->stats.ready = h->ready;
+    *out = h;
+    return FM_OK;
+}
+
+static void chain_free(struct fm_item *it)
+{
+    while (it) {
+        struct fm_item *next = it->next;
+        fm_hub_item_free(it);
+        it = next;
+    }
+}
+
+void fm_hub_free(struct fm_hub **hp)
+{
+    struct fm_hub *h = *hp;
+    *hp = NULL;
+    if (!h)
+        return;
+    fm_waiters_free(h);
+    fm_held_free(h);
+    for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
+        chain_free(h->out[w].first);
+    fm_peers_free(h);
+    fm_store_free(h);
+    fm_vector_fini(&h->target);
+    fm_buf_fini(&h->scratch);
+    fm_buf_fini(&h->sealed);
+    free(h->seed_peer);
+    free(h);
+}
+
+void fm_hub_start(struct fm_hub *h, struct fm_now now)
+{
+    h->now = now;
+    fm_peers_start(h);
+}
+
+void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
+{
+    h->now = now;
+    struct fm_bus_item *bus = (struct fm_bus_item *)item; /* only where the kind says so */
+    switch (item->kind) {
+    case FM_HUB_JOIN:
+        fm_join_handle(h, (struct fm_join *)item);
+        return;
+    case FM_HUB_LEAVE:
+        fm_leave_handle(h, (struct fm_leave *)item);
+        return;
+    case FM_HUB_PUBLISH:
+        fm_publish_handle(h, (struct fm_publish *)item);
+        return;
+    case FM_HUB_QUERY:
+        fm_query_handle(h, (struct fm_query *)item);
+        return;
+    case FM_BUS_ENVELOPE:
+        fm_envelope_handle(h, bus);
+        break;
+    case FM_BUS_ASKED:
+        fm_ask_handle(h, bus);
+        break;
+    case FM_BUS_ANSWERED:
+        fm_answer_handle(h, bus);
+        break;
+    case FM_BUS_UP:
+        fm_link_up(h, bus);
+        break;
+    case FM_BUS_DOWN:
+        fm_link_down(h, bus);
+        break;
+    default:
+        assert(!"an item that is not for the hub");
+    }
+    fm_hub_item_free(item);
+}
+
+/* Ready: everything that a ready node had when we met it is here. */
+static bool caught_up(struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->target.n; i++) {
+        const struct fm_origin *o = fm_origin_find(h, h->target.at[i].origin);
+        if (o != h->self && (!o || o->contig < h->target.at[i].seq))
+            return false;
+    }
+    return true;
+}
+
+static void ready_check(struct fm_hub *h)
+{
+    if (h->ready)
+        return;
+    if (h->target_known && caught_up(h)) {
+        h->ready = true;
+        fm_diag(FM_INFO, "ready", "why=\"took over the cluster's state\" origins=%u messages=%llu", h->target.n,
+                (unsigned long long)h->stats.log_messages);
+    } else if (h->now.mono_ms - h->started_ms >= h->config.found_ms) {
+        bool any = false;
+        for (uint32_t i = 0; i < h->peers_n; i++)
+            any |= h->peers[i].alive && h->peers[i].ready;
+        if (any && h->target_known)
+            return; /* the take-over goes on */
+        h->target_known = false;
+        if (any)
+            return; /* a ready node is there: its next heartbeat tells what to take over */
+        h->ready = true;
+        fm_diag(FM_WARN, "ready", "why=\"no ready node answered within found_ms; founded a cluster\"");
+    }
+    h->stats.ready = h->ready;
+}
+
+static uint64_t next_due(const struct fm_hub *h)
+{
+    if (h->ack_due_ms || h->hello_due || h->sent < h->self->contig)
+        return TICK_BUSY_MS;
+    if (h->held || h->waiters || h->stats.holes || !h->ready || h->draining)
+        return TICK_WAIT_MS;
+    return TICK_IDLE_MS;
+}
+
+uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
+{
+    h->now = now;
+    ready_check(h);
+    if (h->held && h->changed)
+        fm_held_check(h);
+    h->changed = false;
+    if (h->waiters)
+        fm_waiters_check(h);
+    if (h->port.bus_ops) {
+        if (h->hello_due || h->ack_due_ms)
+            fm_peers_tick(h);
+        fm_batches_send(h);
+    }
+    for (unsigned w = 0; w < h->config.workers; w++) {
+        bool lost = h->lost >> w & 1;
+        struct fm_item *first = h->out[w].first;
+        if (!first && !lost)
+            continue;
+        h->out[w] = (struct fm_chain){NULL, &h->out[w].first};
+        h->port.to_worker(h->port.ctx, w, first, lost);
+    }
+    h->lost = 0;
+    return next_due(h);
+}
+
+uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
+{
+    h->now = now;
+    if (now.mono_ms >= h->sweep_due_ms) {
+        h->sweep_due_ms = now.mono_ms + SWEEP_EVERY_MS;
+        fm_store_sweep(h, SWEEP_TOPICS);
+    }
+    fm_peers_tick(h);
+    if (h->port.bus_ops)
+        fm_repair_tick(h);
+    ready_check(h);
+    if (h->held)
+        fm_held_check(h);
+    if (h->draining && !h->left && (h->stats.peers == 0 || fm_everyone_has_ours(h))) {
+        h->left = true;
+        if (h->port.bus_ops)
+            fm_bye_send(h);
+    }
+    return fm_hub_flush(h, now);
+}
+
+void fm_hub_drain(struct fm_hub *h, struct fm_now now)
+{
+    h->now = now;
+    h->draining = true;
+    if (h->port.bus_ops)
+        fm_state_send(h, true);
+}
+
+bool fm_hub_left(const struct fm_hub *h)
+{
+    return h->left;
+}
+
+const struct fm_hub_stats *fm_hub_stats(const struct fm_hub *h)
+{
+    return &h->stats;
+}

@@ -1,0 +1,237 @@
+/* Inside the hub: what its files share. Nobody else includes this.
+ *
+ *   hub.c      life, the step function, time        store.c    origins, topics, histories, eviction
+ *   dispatch.c what a message does on arrival       publish.c  own messages: ids, keys, acknowledgements
+ *   join.c     joins and cursors                    query.c    answers for the HTTP API
+ *   peers.c    links, hello, state, membership      repair.c   batches out, ranges in, holes and pulls
+ *
+ * Invariants (checked by assertions and by the simulator):
+ *   - A message is in exactly one log (its origin's); histories and the key table only refer to it, and let go before it leaves the log.
+ *   - Everything of an origin up to `contig` was dispatched here, or told as a gap, or was gone before this node joined.
+ *   - pos->last only grows; what is dispatched on a topic has a seq above it. */
+#pragma once
+
+#include "hub.h"
+#include "log.h"
+#include "table.h"
+
+struct fm_origin;
+struct fm_topic;
+
+struct fm_pos { /* a topic's position in one origin; owned by the topic */
+    struct fm_topic *topic;
+    struct fm_origin *origin;
+    uint64_t last;     /* newest seq dispatched on the topic, or told as a gap */
+    uint64_t floor;    /* newest seq that the history no longer has: a cursor below it is not recovered */
+    uint64_t tomb;     /* where the log has the topic's tomb; 0: nothing was evicted yet */
+    uint32_t held;     /* messages of the topic that the origin's log holds */
+    uint64_t *waiting; /* seqs in the log that wait for their prev, ascending */
+    uint32_t waiting_n, waiting_cap;
+};
+
+struct fm_topic {
+    UT_hash_handle hh;
+    struct fm_pos **pos;
+    uint32_t pos_n, pos_cap;
+    struct fm_retention retention;
+    struct fm_msg **history; /* ordered by (ts, origin, seq); at[head .. head + n) ; borrowed from the logs */
+    uint32_t head, history_n, history_cap;
+    uint64_t history_bytes;
+    uint64_t interest; /* bit i: worker i has subscribers */
+    uint32_t *subs;    /* a worker's subscribers */
+    uint64_t used_ms;  /* mono; last message, join or leave */
+    uint32_t name_n;
+    char name[];
+};
+
+struct fm_pull {       /* an origin's repair; at most one ask is under way */
+    uint64_t ask;      /* 0: none */
+    uint64_t counter;  /* of the ask: its answer is bound to it */
+    uint64_t holder;   /* incarnation of the node asked */
+    uint64_t since_ms; /* when the present hole was noticed */
+    uint64_t not_before_ms;
+    uint64_t refused[FM_PEERS_MAX]; /* incarnations of nodes that answered without what is missing */
+    uint32_t refused_n;
+};
+
+struct fm_origin {
+    UT_hash_handle hh;
+    uint64_t id;
+    uint64_t contig;
+    uint64_t claimed;   /* highest seq that any node was seen to have */
+    uint64_t forgotten; /* topics dropped whole had messages up to here: the floor of every topic without a position */
+    struct fm_log log;
+    uint64_t log_bytes; /* of messages above `cut` */
+    uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
+    uint64_t heard_ms;  /* mono; when a message or claim of it was last seen */
+    uint32_t positions; /* topics that have a position in it */
+    struct fm_pull pull;
+};
+
+struct fm_link {
+    uint32_t pipe;
+    bool dialled;
+    uint64_t peer; /* incarnation; 0: not known yet */
+    char address[FM_ADDRESS_MAX + 1];
+};
+
+struct fm_peer {
+    uint64_t incarnation;
+    char name[FM_NAME_MAX + 1], bus[FM_ADDRESS_MAX + 1], ask[FM_ADDRESS_MAX + 1];
+    bool alive; /* linked, or heard of through others, and heard within down_ms */
+    bool ready, draining, left;
+    bool met;                       /* its hello came over a link of ours */
+    uint64_t heard_ms;              /* mono: last envelope */
+    uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
+    uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
+    uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
+    struct fm_vector has;           /* its contig of every origin, as it last said */
+    uint32_t unacked;               /* batches received since our last acknowledgement */
+    uint64_t acked_counter;         /* what it acknowledged of our batches */
+    uint64_t lag_ms;                /* mono: since when the oldest batch in flight is unacknowledged; 0: none is */
+};
+
+struct fm_key { /* an idempotency key that is known, as long as its message is in the log */
+    UT_hash_handle hh;
+    struct fm_id id;
+    uint32_t n;
+    char bytes[]; /* topic, 0, key */
+};
+
+struct fm_waiter { /* a replicated publish that waits for acknowledgements */
+    struct fm_waiter *next;
+    struct fm_publish *publish;
+    struct fm_vector need; /* what a node must have to be counted */
+    uint64_t due_ms;
+};
+
+struct fm_held { /* a join that waits: for the node to be ready, or for what the client has seen and we have not */
+    struct fm_held *next;
+    struct fm_join *join;
+    uint64_t due_ms;
+};
+
+struct fm_chain {
+    struct fm_item *first, **last;
+};
+
+struct fm_hub {
+    struct fm_hub_config config;
+    struct fm_hub_port port;
+    struct fm_hub_stats stats;
+    struct fm_now now; /* of the present step */
+    struct fm_origin *origins, *self;
+    struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
+    struct fm_key *keys;
+    uint64_t bytes; /* of all messages in all logs */
+
+    struct fm_peer peers[FM_PEERS_MAX];
+    uint32_t peers_n;
+    struct fm_link *links;
+    uint32_t links_n, links_cap;
+    uint64_t *seed_peer; /* a seed's index -> the incarnation that its address led to last */
+
+    uint64_t last_ts_ms;    /* of own messages: never falls */
+    uint64_t sent;          /* own seqs up to here left in batches */
+    uint64_t in_flight[16]; /* counters of the last batches, as a ring */
+    uint32_t in_flight_head, in_flight_n;
+    uint64_t next_ask;
+    uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
+    bool hello_due, changed;                                           /* changed: a position moved, held joins may go on */
+    uint64_t started_ms;
+
+    bool ready, draining, left;
+    bool target_known; /* a ready peer told what there is to take over */
+    struct fm_vector target;
+
+    struct fm_waiter *waiters, **waiters_last;
+    struct fm_held *held;
+    struct fm_chain out[FM_WORKERS_MAX];
+    uint64_t lost; /* bit i: something for worker i could not be made */
+    struct fm_buf scratch, sealed;
+};
+
+/* ---- store.c ---- */
+struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
+/* Makes it if need be; NULL: too many origins, or no memory. */
+struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id);
+struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
+/* limited: topics_max holds (publishes and joins of our own; what the mesh brings is taken always). */
+struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited);
+struct fm_pos *fm_pos_find(const struct fm_topic *t, const struct fm_origin *o);
+struct fm_pos *fm_pos_get(struct fm_topic *t, struct fm_origin *o);
+/* The newest seq that is not recoverable for a cursor, whether or not the topic has a position there. */
+uint64_t fm_topic_floor(const struct fm_topic *t, const struct fm_origin *o);
+uint64_t fm_topic_last(const struct fm_topic *t, const struct fm_origin *o);
+FM_MUST_CHECK enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m);
+void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m);
+void fm_history_expire(struct fm_hub *h, struct fm_topic *t);
+void fm_log_expire(struct fm_hub *h, struct fm_origin *o);
+void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq);
+void fm_store_relieve(struct fm_hub *h);
+void fm_store_sweep(struct fm_hub *h, uint32_t topics);
+void fm_store_free(struct fm_hub *h);
+
+/* ---- dispatch.c ---- */
+void fm_hub_out(struct fm_hub *h, unsigned worker, struct fm_item *item);
+/* A message with its id, own or from the mesh; takes the reference. Returns true if it was new. */
+bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m);
+/* Everything of the topic up to `to` that isn't here is gone: tells it, then dispatches what waited behind. */
+void fm_pos_gap(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_gap_reason reason);
+/* The same for every topic, since nobody knows which one it concerns. */
+void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_gap_reason reason);
+/* contig goes to `to`, and on over what is held behind it; what waited and can go is dispatched. */
+void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to);
+
+/* ---- publish.c ---- */
+void fm_publish_handle(struct fm_hub *h, struct fm_publish *p);
+void fm_waiters_check(struct fm_hub *h);
+void fm_waiters_free(struct fm_hub *h);
+/* Every live node has all of our messages. */
+bool fm_everyone_has_ours(const struct fm_hub *h);
+/* false: another message had this key on this topic before. */
+bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);
+void fm_key_drop(struct fm_hub *h, const struct fm_msg *m);
+
+/* ---- join.c ---- */
+void fm_join_handle(struct fm_hub *h, struct fm_join *j);
+void fm_leave_handle(struct fm_hub *h, struct fm_leave *l);
+void fm_held_check(struct fm_hub *h);
+void fm_held_free(struct fm_hub *h);
+/* The position of the topic: what a subscriber who was given everything has. Never empty. */
+void fm_topic_vector(struct fm_hub *h, const struct fm_topic *t, struct fm_vector *v);
+/* recovered, start and replay of a resume from `cursor`; see join.c. */
+struct fm_resume {
+    bool recovered;
+    struct fm_vector start;
+    struct fm_msg **replay;
+    uint32_t n;
+};
+FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max,
+                                    struct fm_resume *r);
+
+/* ---- query.c ---- */
+void fm_query_handle(struct fm_hub *h, struct fm_query *q);
+
+/* ---- peers.c ---- */
+struct fm_peer *fm_peer_find(struct fm_hub *h, uint64_t incarnation);
+void fm_peers_start(struct fm_hub *h);
+void fm_peers_tick(struct fm_hub *h);
+void fm_peers_free(struct fm_hub *h);
+void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
+void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
+void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it);
+void fm_state_send(struct fm_hub *h, bool full);
+void fm_bye_send(struct fm_hub *h);
+/* Linked now: at least one link leads to it. */
+bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p);
+
+/* ---- repair.c ---- */
+void fm_batches_send(struct fm_hub *h);
+bool fm_in_flight_settle(struct fm_hub *h);
+void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
+void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);
+void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it);
+void fm_repair_tick(struct fm_hub *h);
+/* Is something of the origin known to exist that isn't here? */
+bool fm_origin_hole(const struct fm_origin *o);

@@ -1,0 +1,282 @@
+/* The hub's thread. Its loop has three watchers: the inbox's wake-up, the hub's own next time, and the end. */
+#include "hub_thread.h"
+#include "diag.h"
+
+#include <assert.h>
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+struct fm_hub_thread {
+    struct fm_hub_thread_config config;
+    struct fm_hub *hub;
+    struct fm_bus *bus;
+    struct fm_seal *seal;
+    struct fm_inbox inbox;
+    struct ev_loop *loop;
+    struct ev_async wake, stop;
+    struct ev_timer timer;
+    pthread_t thread;
+    atomic_bool drain, stopping;
+    pthread_mutex_t lock; /* of `left`, for who waits in drain */
+    pthread_cond_t left_cond;
+    bool left;
+};
+
+static struct fm_now now_read(void)
+{
+    struct timespec mono, wall;
+    clock_gettime(CLOCK_MONOTONIC, &mono);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (struct fm_now){(uint64_t)mono.tv_sec * 1000 + (uint64_t)mono.tv_nsec / 1000000,
+                           (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000};
+}
+
+/* ---- effects ---- */
+
+/* The chain without its messages; those are freed. */
+static struct fm_item *without_messages(struct fm_item *chain)
+{
+    struct fm_item *first = NULL, **last = &first;
+    while (chain) {
+        struct fm_item *next = chain->next;
+        chain->next = NULL;
+        if (chain->kind == FM_HUB_MSG) {
+            fm_hub_item_free(chain);
+        } else {
+            *last = chain;
+            last = &chain->next;
+        }
+        chain = next;
+    }
+    return first;
+}
+
+/* A worker that can't keep up loses messages here, never answers: the overrun mark makes it re-read its topics. */
+static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
+{
+    struct fm_hub_thread *t = ctx;
+    struct fm_inbox *in = t->config.workers[worker];
+    if (lost)
+        fm_inbox_mark(in);
+    if (chain && fm_inbox_post(in, chain) == FM_E_BUSY)
+        fm_inbox_post_always(in, without_messages(chain));
+}
+
+static void from_bus(void *ctx, struct fm_bus_item *item)
+{
+    struct fm_hub_thread *t = ctx;
+    /* An envelope that doesn't fit is a loss on the way like any other, and repaired like it; everything else is bounded by itself. */
+    if (item->item.kind != FM_BUS_ENVELOPE)
+        fm_inbox_post_always(&t->inbox, &item->item);
+    else if (fm_inbox_post(&t->inbox, &item->item) != FM_OK)
+        fm_hub_item_free(&item->item);
+}
+
+/* ---- the loop ---- */
+
+static void inbox_wake(void *ctx)
+{
+    struct fm_hub_thread *t = ctx;
+    ev_async_send(t->loop, &t->wake);
+}
+
+static void timer_set(struct fm_hub_thread *t, uint64_t ms)
+{
+    ev_timer_stop(t->loop, &t->timer);
+    ev_timer_set(&t->timer, (double)ms / 1000.0, 0.);
+    ev_timer_start(t->loop, &t->timer);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *w, int events)
+{
+    struct fm_hub_thread *t = w->data;
+    (void)loop, (void)events;
+    if (atomic_load(&t->drain)) {
+        atomic_store(&t->drain, false);
+        fm_hub_drain(t->hub, now_read());
+    }
+    timer_set(t, fm_hub_tick(t->hub, now_read()));
+    if (fm_hub_left(t->hub)) {
+        pthread_mutex_lock(&t->lock);
+        t->left = true;
+        pthread_cond_signal(&t->left_cond);
+        pthread_mutex_unlock(&t->lock);
+    }
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
+{
+    struct fm_hub_thread *t = w->data;
+    struct fm_item *next;
+    struct fm_now now = now_read();
+    for (struct fm_item *it = fm_inbox_take(&t->inbox, NULL); it; it = next) {
+        next = it->next;
+        fm_hub_handle(t->hub, now, it);
+    }
+    /* What was handled may be due sooner than what the timer waits for. */
+    uint64_t due_ms = fm_hub_flush(t->hub, now);
+    if (ev_timer_remaining(loop, &t->timer) > (double)due_ms / 1000.)
+        timer_set(t, due_ms);
+    (void)events;
+}
+
+static void on_stop(struct ev_loop *loop, struct ev_async *w, int events)
+{
+    struct fm_hub_thread *t = w->data;
+    (void)events;
+    if (atomic_load(&t->stopping))
+        ev_break(loop, EVBREAK_ALL);
+    else
+        on_timer(loop, &t->timer, 0); /* a drain begins */
+}
+
+static void *run(void *ctx)
+{
+    struct fm_hub_thread *t = ctx;
+    fm_hub_start(t->hub, now_read());
+    timer_set(t, fm_hub_tick(t->hub, now_read()));
+    ev_run(t->loop, 0);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static uint64_t incarnation_draw(void)
+{
+    uint64_t id = 0;
+    while (id == 0)
+        if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
+            id = 0;
+    return id;
+}
+
+static void watchers_init(struct fm_hub_thread *t)
+{
+    ev_async_init(&t->wake, on_wake);
+    ev_async_init(&t->stop, on_stop);
+    ev_timer_init(&t->timer, on_timer, 0., 0.);
+    t->wake.data = t->stop.data = t->timer.data = t;
+    ev_async_start(t->loop, &t->wake);
+    ev_async_start(t->loop, &t->stop);
+}
+
+enum fm_err fm_hub_thread_start(struct fm_hub_thread **out, const struct fm_hub_thread_config *config, const char **what)
+{
+    enum fm_err err = FM_E_NOMEM;
+    *out = NULL;
+    *what = "memory";
+    struct fm_hub_thread *t = calloc(1, sizeof *t);
+    if (!t)
+        return err;
+    t->config = *config;
+    if (t->config.hub.incarnation == 0)
+        t->config.hub.incarnation = incarnation_draw();
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->left_cond, NULL);
+    t->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (!t->loop)
+        goto fail_after_alloc;
+    watchers_init(t);
+    *what = "the mesh's secret or cluster name";
+    if ((err = fm_seal_new(&t->seal, config->cluster, config->secret, t->config.hub.incarnation)) != FM_OK)
+        goto fail_after_loop;
+    t->config.hub.seal = t->seal;
+    if ((err = fm_inbox_init(&t->inbox, config->inbox_bytes, inbox_wake, t)) != FM_OK)
+        goto fail_after_seal;
+    if (config->bus) {
+        t->config.bus_config.deliver = from_bus;
+        t->config.bus_config.ctx = t;
+        if ((err = config->bus->start(&t->bus, &t->config.bus_config, what)) != FM_OK)
+            goto fail_after_inbox;
+    }
+    *what = "the hub";
+    struct fm_hub_port port = {t, to_worker, config->bus, t->bus};
+    if ((err = fm_hub_new(&t->hub, &t->config.hub, &port, now_read())) != FM_OK)
+        goto fail_after_bus;
+    *what = "a thread";
+    err = FM_E_IO;
+    if (pthread_create(&t->thread, NULL, run, t) != 0)
+        goto fail_after_hub;
+    *out = t;
+    return FM_OK;
+
+fail_after_hub:
+    fm_hub_free(&t->hub);
+fail_after_bus:
+    if (t->bus)
+        config->bus->stop(&t->bus);
+fail_after_inbox:
+    fm_inbox_fini(&t->inbox, fm_hub_item_free);
+fail_after_seal:
+    fm_seal_free(&t->seal);
+fail_after_loop:
+    ev_loop_destroy(t->loop);
+fail_after_alloc:
+    free(t);
+    return err;
+}
+
+bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    atomic_store(&t->drain, true);
+    ev_async_send(t->loop, &t->stop);
+    pthread_mutex_lock(&t->lock);
+    while (!t->left && pthread_cond_timedwait(&t->left_cond, &t->lock, &until) == 0)
+        ;
+    bool left = t->left;
+    pthread_mutex_unlock(&t->lock);
+    return left;
+}
+
+void fm_hub_thread_stop(struct fm_hub_thread **tp)
+{
+    struct fm_hub_thread *t = *tp;
+    *tp = NULL;
+    if (!t)
+        return;
+    atomic_store(&t->stopping, true);
+    ev_async_send(t->loop, &t->stop);
+    pthread_join(t->thread, NULL);
+    if (t->bus)
+        t->config.bus->stop(&t->bus);
+    fm_hub_free(&t->hub);
+    fm_seal_free(&t->seal);
+    fm_inbox_fini(&t->inbox, fm_hub_item_free);
+    ev_loop_destroy(t->loop);
+    pthread_cond_destroy(&t->left_cond);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+/* ---- any thread ---- */
+
+enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item)
+{
+    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_LEAVE || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY);
+    if (item->kind != FM_HUB_LEAVE)
+        return fm_inbox_post(&t->inbox, item);
+    fm_inbox_post_always(&t->inbox, item); /* a lost leave would keep the interest for ever */
+    return FM_OK;
+}
+
+const struct fm_hub_stats *fm_hub_thread_stats(const struct fm_hub_thread *t)
+{
+    return fm_hub_stats(t->hub);
+}
+
+uint64_t fm_hub_incarnation(const struct fm_hub_thread *t)
+{
+    return t->config.hub.incarnation;
+}

@@ -1,0 +1,475 @@
+/* Who else is there: links, hellos, states, membership. The bus only knows addresses and pipes; which node is behind a pipe is told by the
+ * envelopes that come over it. Each side closes only links that it dialled itself, so that two sides never close both of a pair. */
+#include "hub_core.h"
+#include "diag.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    LINKS_EVERY_MS = 500,
+    ELDER_WAITS_MS = 2000,        /* of two nodes the one with the smaller incarnation dials; the other only after this time */
+    FORGET_PEER_MS = 3600 * 1000, /* a dead node's address is dialled for so long */
+    ACK_EVERY = 4,                /* batches of one node */
+    ACK_AFTER_MS = 2,
+};
+
+/* ---- the table ---- */
+
+struct fm_peer *fm_peer_find(struct fm_hub *h, uint64_t incarnation)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        if (h->peers[i].incarnation == incarnation)
+            return &h->peers[i];
+    return NULL;
+}
+
+static void peer_remove(struct fm_hub *h, uint32_t i)
+{
+    struct fm_peer *p = &h->peers[i];
+    if (p->bus[0])
+        h->port.bus_ops->unlink(h->port.bus, p->bus);
+    fm_vector_fini(&p->has);
+    h->peers[i] = h->peers[--h->peers_n];
+    h->peers[h->peers_n] = (struct fm_peer){0};
+}
+
+static struct fm_peer *peer_get(struct fm_hub *h, uint64_t incarnation)
+{
+    struct fm_peer *p = fm_peer_find(h, incarnation);
+    if (p)
+        return p;
+    if (h->peers_n == FM_PEERS_MAX) { /* the longest dead makes room */
+        uint32_t oldest = FM_PEERS_MAX;
+        for (uint32_t i = 0; i < h->peers_n; i++)
+            if (!h->peers[i].alive && (oldest == FM_PEERS_MAX || h->peers[i].heard_ms < h->peers[oldest].heard_ms))
+                oldest = i;
+        if (oldest == FM_PEERS_MAX)
+            return NULL;
+        peer_remove(h, oldest);
+    }
+    p = &h->peers[h->peers_n++];
+    *p = (struct fm_peer){.incarnation = incarnation, .heard_ms = h->now.mono_ms, .alone_ms = h->now.mono_ms};
+    return p;
+}
+
+static void peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event)
+{
+    char origin[FM_ORIGIN_TEXT_MAX + 1], name[FM_NAME_MAX * 4 + 3];
+    fm_origin_print(p->incarnation, origin);
+    fm_diag(level, event, "node=%s incarnation=%s mesh=%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus);
+}
+
+static void text_copy(char *to, size_t size, struct fm_slice s)
+{
+    size_t n = s.n < size - 1 ? s.n : size - 1;
+    if (n)
+        memcpy(to, s.p, n);
+    to[n] = 0;
+}
+
+/* ---- links ---- */
+
+static struct fm_link *link_find(struct fm_hub *h, uint32_t pipe)
+{
+    for (uint32_t i = 0; i < h->links_n; i++)
+        if (h->links[i].pipe == pipe)
+            return &h->links[i];
+    return NULL;
+}
+
+bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p)
+{
+    for (uint32_t i = 0; i < h->links_n; i++)
+        if (h->links[i].peer == p->incarnation)
+            return true;
+    return false;
+}
+
+void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
+{
+    if (h->links_n == h->links_cap) {
+        uint32_t cap = h->links_cap ? h->links_cap * 2 : 8;
+        struct fm_link *all = realloc(h->links, cap * sizeof *all);
+        if (!all) {
+            h->port.bus_ops->drop(h->port.bus, it->pipe);
+            return;
+        }
+        h->links = all;
+        h->links_cap = cap;
+    }
+    struct fm_link *l = &h->links[h->links_n++];
+    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled};
+    text_copy(l->address, sizeof l->address, fm_slice_str(it->address));
+    h->hello_due = true;
+}
+
+void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
+{
+    struct fm_link *l = link_find(h, it->pipe);
+    if (!l)
+        return;
+    uint64_t peer = l->peer;
+    *l = h->links[--h->links_n];
+    struct fm_peer *p = peer ? fm_peer_find(h, peer) : NULL;
+    if (p && !fm_peer_linked(h, p)) {
+        p->alone_ms = h->now.mono_ms;
+        h->links_due_ms = h->now.mono_ms; /* redial soon */
+        peer_say(p, FM_INFO, "link_down");
+    }
+}
+
+/* Of several links to one node the one dialled by the smaller incarnation stays; of several that we dialled, the first. */
+static void link_dedupe(struct fm_hub *h, uint64_t peer)
+{
+    const struct fm_link *keep = NULL;
+    for (uint32_t i = 0; i < h->links_n; i++) {
+        const struct fm_link *l = &h->links[i];
+        if (l->peer != peer)
+            continue;
+        bool elder = l->dialled == (h->self->id < peer);
+        bool keep_elder = keep && keep->dialled == (h->self->id < peer);
+        if (!keep || (elder && !keep_elder) || (elder == keep_elder && l->pipe < keep->pipe))
+            keep = l;
+    }
+    for (uint32_t i = 0; i < h->links_n; i++) {
+        const struct fm_link *l = &h->links[i];
+        if (l->peer != peer || l == keep || !l->dialled)
+            continue;
+        h->port.bus_ops->unlink(h->port.bus, l->address); /* rests until the kept link dies */
+        h->port.bus_ops->drop(h->port.bus, l->pipe);
+    }
+}
+
+/* Which node a seed's address led to, so that it is not dialled again while that node is linked under another address (or is this one). */
+static void seed_led_to(struct fm_hub *h, const char *address, uint64_t incarnation)
+{
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
+        if (strcmp(h->config.seeds[i], address) == 0)
+            h->seed_peer[i] = incarnation;
+}
+
+static void link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
+{
+    struct fm_link *l = link_find(h, pipe);
+    if (!l || l->peer == p->incarnation)
+        return;
+    l->peer = p->incarnation;
+    p->alone_ms = 0;
+    if (l->dialled)
+        seed_led_to(h, l->address, p->incarnation);
+    link_dedupe(h, p->incarnation);
+}
+
+static bool is_self_address(const struct fm_hub *h, const char *address)
+{
+    return strcmp(address, h->config.bus_address) == 0;
+}
+
+static bool seed_rests(struct fm_hub *h, uint32_t seed)
+{
+    const char *address = h->config.seeds[seed];
+    if (is_self_address(h, address) || h->seed_peer[seed] == h->self->id)
+        return true;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (fm_peer_linked(h, p) && (p->incarnation == h->seed_peer[seed] || strcmp(p->bus, address) == 0))
+            return true;
+    }
+    return false;
+}
+
+static void seeds_link(struct fm_hub *h)
+{
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
+        if (!seed_rests(h, i) && h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
+            fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial; give host:port\"", h->config.seeds[i]);
+}
+
+static void links_tend(struct fm_hub *h)
+{
+    h->links_due_ms = h->now.mono_ms + LINKS_EVERY_MS;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        struct fm_peer *p = &h->peers[i];
+        if (p->left || !p->bus[0] || is_self_address(h, p->bus) || fm_peer_linked(h, p))
+            continue;
+        if (h->now.mono_ms - p->heard_ms > FORGET_PEER_MS) {
+            peer_remove(h, i--);
+            continue;
+        }
+        bool mine = h->self->id < p->incarnation || h->now.mono_ms - p->alone_ms > ELDER_WAITS_MS;
+        if (mine && h->port.bus_ops->link(h->port.bus, p->bus) != FM_OK)
+            p->left = true;
+    }
+    if (!h->left)
+        seeds_link(h);
+}
+
+/* ---- sending ---- */
+
+static void bus_send(struct fm_hub *h)
+{
+    if (h->scratch.failed) {
+        h->scratch.failed = false;
+        return;
+    }
+    if (h->links_n == 0)
+        return;
+    if (fm_seal_close(h->config.seal, FM_PLANE_BUS, (struct fm_env_bind){0}, fm_buf_view(&h->scratch), &h->sealed, NULL) != FM_OK)
+        return;
+    if (h->port.bus_ops->publish(h->port.bus, fm_buf_view(&h->sealed)) != FM_OK)
+        fm_diag(FM_DEBUG, "mesh_send_failed", "bytes=%zu", h->sealed.n);
+}
+
+static void hello_send(struct fm_hub *h)
+{
+    struct fm_env_hello hello = {
+        .self = {h->self->id, fm_slice_str(h->config.name), fm_slice_str(h->config.bus_address), fm_slice_str(h->config.ask_address)}};
+    for (uint32_t i = 0; i < h->peers_n && hello.n < FM_PEERS_MAX; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (p->alive && p->met)
+            hello.peers[hello.n++] =
+                (struct fm_env_peer){p->incarnation, fm_slice_str(p->name), fm_slice_str(p->bus), fm_slice_str(p->ask)};
+    }
+    h->scratch.n = 0;
+    fm_env_hello_write(&h->scratch, &hello);
+    bus_send(h);
+}
+
+void fm_state_send(struct fm_hub *h, bool full)
+{
+    struct fm_env_state s = {.flags = (h->ready ? FM_STATE_READY : 0) | (h->draining ? FM_STATE_DRAINING : 0) | (full ? FM_STATE_FULL : 0)};
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        struct fm_peer *p = fm_peer_find(h, o->id);
+        uint64_t idle_ms = o == h->self ? 0 : h->now.mono_ms - o->heard_ms;
+        /* Of the long dead nothing is claimed any more, else they would be handed on for ever. */
+        if ((full && (p || idle_ms < h->config.cursor_ttl_ms / 2)) || (p && p->alive) || o == h->self)
+            s.at[s.n++] = (struct fm_env_position){o->id, o->contig, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
+    }
+    h->scratch.n = 0;
+    fm_env_state_write(&h->scratch, &s);
+    bus_send(h);
+    h->ack_due_ms = 0;
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        h->peers[i].unacked = 0;
+}
+
+void fm_bye_send(struct fm_hub *h)
+{
+    h->scratch.n = 0;
+    fm_env_bye_write(&h->scratch, h->self->contig);
+    bus_send(h);
+}
+
+/* ---- receiving ---- */
+
+static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body)
+{
+    struct fm_env_hello hello;
+    if (fm_env_hello_read(body, &hello) != FM_OK || hello.self.incarnation != p->incarnation) {
+        h->stats.envelopes_bad++;
+        return;
+    }
+    bool known = p->met;
+    text_copy(p->name, sizeof p->name, hello.self.name);
+    text_copy(p->bus, sizeof p->bus, hello.self.bus);
+    text_copy(p->ask, sizeof p->ask, hello.self.ask);
+    p->met = true;
+    for (uint32_t i = 0; i < h->peers_n; i++) { /* the same address under a new incarnation: the old one is dead */
+        struct fm_peer *old = &h->peers[i];
+        if (old != p && strcmp(old->bus, p->bus) == 0 && !old->left && !fm_peer_linked(h, old)) {
+            old->left = true;
+            old->alive = false;
+        }
+    }
+    uint64_t self = p->incarnation;
+    for (uint32_t i = 0; i < hello.n; i++) {
+        const struct fm_env_peer *other = &hello.peers[i];
+        if (other->incarnation == h->self->id || other->incarnation == 0 || fm_peer_find(h, other->incarnation))
+            continue;
+        struct fm_peer *n = peer_get(h, other->incarnation);
+        if (!n)
+            break;
+        text_copy(n->name, sizeof n->name, other->name);
+        text_copy(n->bus, sizeof n->bus, other->bus);
+        text_copy(n->ask, sizeof n->ask, other->ask);
+        h->links_due_ms = h->now.mono_ms;
+    }
+    p = fm_peer_find(h, self);
+    if (p && !known)
+        peer_say(p, FM_INFO, "peer_met");
+}
+
+static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body)
+{
+    struct fm_env_state s;
+    if (fm_env_state_read(body, &s) != FM_OK) {
+        h->stats.envelopes_bad++;
+        return;
+    }
+    p->ready = s.flags & FM_STATE_READY;
+    p->draining = s.flags & FM_STATE_DRAINING;
+    for (uint32_t i = 0; i < s.n; i++) {
+        const struct fm_env_position *at = &s.at[i];
+        if (fm_vector_set(&p->has, at->origin, at->contig) != FM_OK)
+            continue;
+        if (at->origin == h->self->id) {
+            if (at->counter > p->acked_counter) {
+                p->acked_counter = at->counter;
+                p->lag_ms = h->now.mono_ms;
+            }
+            continue;
+        }
+        struct fm_origin *o = fm_origin_find(h, at->origin);
+        if (!o && (o = fm_origin_get(h, at->origin)))
+            o->heard_ms = h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0;
+        if (o && o->claimed < at->contig)
+            o->claimed = at->contig;
+    }
+    fm_in_flight_settle(h);
+    if (h->in_flight_n == 0 || p->acked_counter >= h->in_flight[(h->in_flight_head + h->in_flight_n - 1) % 16])
+        p->lag_ms = 0;
+    if (!h->ready && !h->target_known && p->ready && p->met && s.flags & FM_STATE_FULL)
+        h->target_known = fm_vector_copy(&h->target, &p->has) == FM_OK;
+}
+
+static void peer_heard(struct fm_hub *h, struct fm_peer *p)
+{
+    p->heard_ms = h->now.mono_ms;
+    if (p->alive || p->left || !p->met)
+        return;
+    p->alive = true;
+    p->lag_ms = 0;
+    peer_say(p, FM_INFO, "peer_up");
+}
+
+static void refuse(struct fm_hub *h, const struct fm_bus_item *it, enum fm_err err)
+{
+    h->stats.envelopes_bad++;
+    const struct fm_link *l = link_find(h, it->pipe);
+    fm_diag(FM_WARN, "envelope_refused", "from=%s code=%s why=\"%s\"", l ? l->address : "?", fm_err_code(err), fm_err_text(err));
+    h->port.bus_ops->drop(h->port.bus, it->pipe);
+}
+
+/* A link to ourselves: by a seed that names this node, or an advertised address that leads back. */
+static void self_met(struct fm_hub *h, uint32_t pipe)
+{
+    const struct fm_link *l = link_find(h, pipe);
+    if (!l || !l->dialled)
+        return;
+    fm_diag(FM_DEBUG, "link_to_self", "address=%s", l->address);
+    seed_led_to(h, l->address, h->self->id);
+    h->port.bus_ops->unlink(h->port.bus, l->address);
+    h->port.bus_ops->drop(h->port.bus, pipe);
+}
+
+void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
+{
+    struct fm_env env;
+    enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_BUS, (struct fm_env_bind){0}, it->bytes, it->n, &env);
+    h->stats.envelopes_in++;
+    if (err) {
+        refuse(h, it, err);
+        return;
+    }
+    if (env.incarnation == h->self->id) {
+        self_met(h, it->pipe);
+        return;
+    }
+    struct fm_peer *p = peer_get(h, env.incarnation);
+    if (!p)
+        return;
+    /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
+    if (env.counter < p->seen_counter) {
+        h->stats.envelopes_bad++;
+        return;
+    }
+    link_of(h, it->pipe, p);
+    if (env.counter == p->seen_counter)
+        return;
+    p->seen_counter = env.counter;
+    switch (fm_env_type(env.body)) {
+    case FM_ENV_HELLO:
+        hello_take(h, p, env.body);
+        break;
+    case FM_ENV_STATE:
+        state_take(h, p, env.body);
+        break;
+    case FM_ENV_RANGE:
+        fm_range_apply(h, p, env.body, false);
+        p->unacked++;
+        if (h->ack_due_ms == 0)
+            h->ack_due_ms = h->now.mono_ms + ACK_AFTER_MS;
+        if (p->unacked >= ACK_EVERY)
+            h->ack_due_ms = h->now.mono_ms;
+        break;
+    case FM_ENV_BYE:
+        p->left = true;
+        p->alive = false;
+        peer_say(p, FM_INFO, "peer_left");
+        h->port.bus_ops->unlink(h->port.bus, p->bus);
+        break;
+    case FM_ENV_PULL:
+    default:
+        h->stats.envelopes_bad++;
+        break;
+    }
+    p = fm_peer_find(h, env.incarnation);
+    if (p)
+        peer_heard(h, p);
+}
+
+/* ---- time ---- */
+
+void fm_peers_start(struct fm_hub *h)
+{
+    if (h->port.bus_ops)
+        seeds_link(h);
+}
+
+static void peers_expire(struct fm_hub *h)
+{
+    uint64_t alive = 0;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        struct fm_peer *p = &h->peers[i];
+        if (p->alive && h->now.mono_ms - p->heard_ms > h->config.down_ms) {
+            p->alive = false;
+            peer_say(p, FM_WARN, "peer_down");
+            /* The connection may be half open: only closing it makes the dialler try again. */
+            for (uint32_t k = 0; k < h->links_n; k++)
+                if (h->links[k].peer == p->incarnation)
+                    h->port.bus_ops->drop(h->port.bus, h->links[k].pipe);
+        }
+        alive += p->alive;
+    }
+    h->stats.peers = alive;
+}
+
+void fm_peers_tick(struct fm_hub *h)
+{
+    if (!h->port.bus_ops)
+        return;
+    if (h->hello_due) {
+        h->hello_due = false;
+        hello_send(h);
+        fm_state_send(h, true);
+        h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
+    }
+    if (h->now.mono_ms >= h->heartbeat_due_ms) {
+        h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
+        peers_expire(h);
+        fm_state_send(h, true);
+    }
+    if (h->ack_due_ms && h->now.mono_ms >= h->ack_due_ms)
+        fm_state_send(h, false);
+    if (h->now.mono_ms >= h->links_due_ms)
+        links_tend(h);
+}
+
+void fm_peers_free(struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        fm_vector_fini(&h->peers[i].has);
+    free(h->links);
+}

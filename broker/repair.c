@@ -1,0 +1,398 @@
+/* Batches out, ranges in, holes and pulls. A live batch, the answer to a pull and the state that a new node takes over are the same thing,
+ * a range of one origin's log, read by the same code: taking over a cluster's state is a repair from zero. */
+#include "hub_core.h"
+#include "diag.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- writing ranges ---- */
+
+/* Writes from `from` on until `to` or until the range is full. Returns what upto is. */
+static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin *o, uint64_t from, uint64_t to, size_t bytes)
+{
+    struct fm_env_range_writer w;
+    b->n = 0;
+    fm_env_range_begin(&w, b, o->id, from, o->contig, o->forgotten);
+    struct fm_log_iter it = fm_log_from(&o->log, from);
+    uint64_t upto = to;
+    for (struct fm_log_entry *e = fm_log_next(&it); e && e->seq <= to; e = fm_log_next(&it)) {
+        if (b->n >= bytes) {
+            upto = e->seq - 1;
+            break;
+        }
+        if (e->msg)
+            fm_env_range_msg(&w, e->msg);
+        else
+            fm_env_range_tomb(&w, fm_slice_of(e->pos->topic->name, e->pos->topic->name_n), e->seq);
+    }
+    (void)h;
+    /* With authority only up to contig: behind it are holes of our own. */
+    if (upto > o->contig)
+        upto = o->contig;
+    if (upto < from - 1)
+        upto = from - 1;
+    fm_env_range_finish(&w, upto);
+    return upto;
+}
+
+/* ---- pacing: batches in flight ---- */
+
+static uint64_t in_flight_at(const struct fm_hub *h, uint32_t i)
+{
+    return h->in_flight[(h->in_flight_head + i) % 16];
+}
+
+/* A peer holds the window while it acknowledges; one that doesn't within window_live_ms drops out of it, notices its hole, and pulls. */
+static bool holds(const struct fm_hub *h, const struct fm_peer *p)
+{
+    return p->alive && p->met && fm_peer_linked(h, p) && (p->lag_ms == 0 || h->now.mono_ms - p->lag_ms <= h->config.window_live_ms);
+}
+
+/* Drops the batches that nobody who holds the window still owes an acknowledgement for. true: there is room for another. */
+bool fm_in_flight_settle(struct fm_hub *h)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        if (holds(h, &h->peers[i]) && h->peers[i].acked_counter < least)
+            least = h->peers[i].acked_counter;
+    while (h->in_flight_n && in_flight_at(h, 0) <= least) {
+        h->in_flight_head = (h->in_flight_head + 1) % 16;
+        h->in_flight_n--;
+    }
+    return h->in_flight_n < h->config.window;
+}
+
+static void batch_sent(struct fm_hub *h, uint64_t counter)
+{
+    h->in_flight[(h->in_flight_head + h->in_flight_n++) % 16] = counter;
+    h->stats.batches_out++;
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        if (h->peers[i].lag_ms == 0)
+            h->peers[i].lag_ms = h->now.mono_ms;
+}
+
+void fm_batches_send(struct fm_hub *h)
+{
+    struct fm_origin *o = h->self;
+    if (h->links_n == 0) { /* who comes later pulls */
+        h->sent = o->contig;
+        return;
+    }
+    while (h->sent < o->contig) {
+        if (!fm_in_flight_settle(h)) {
+            h->stats.window_waits++;
+            return;
+        }
+        uint64_t upto = range_write(h, &h->scratch, o, h->sent + 1, o->contig, h->config.batch_bytes);
+        uint64_t counter;
+        if (h->scratch.failed ||
+            fm_seal_close(h->config.seal, FM_PLANE_BUS, (struct fm_env_bind){0}, fm_buf_view(&h->scratch), &h->sealed, &counter) != FM_OK) {
+            h->scratch.failed = false;
+            return; /* no memory: the heartbeat's claim makes the others pull */
+        }
+        if (h->port.bus_ops->publish(h->port.bus, fm_buf_view(&h->sealed)) != FM_OK)
+            return;
+        batch_sent(h, counter);
+        h->sent = upto;
+    }
+}
+
+/* ---- reading ranges ---- */
+
+/* Does this range, taken as the last word, lose something that another node may still have? */
+static bool range_loses(struct fm_hub *h, const struct fm_origin *o, struct fm_env_range r)
+{
+    struct fm_env_record_view rec;
+    while (fm_env_range_next(&r, &rec) == FM_OK && rec.kind != FM_RECORD_END) {
+        if (rec.kind != FM_RECORD_TOMB || rec.seq > r.upto || rec.seq <= o->contig)
+            continue;
+        const struct fm_topic *t = fm_topic_find(h, rec.topic);
+        if ((t ? fm_topic_last(t, o) : o->forgotten) < rec.seq)
+            return true;
+    }
+    return false;
+}
+
+/* Is every seq of from..to in the log? */
+static bool all_held(const struct fm_origin *o, uint64_t from, uint64_t to)
+{
+    struct fm_log_iter it = fm_log_from(&o->log, from);
+    for (uint64_t seq = from; seq <= to; seq++) {
+        struct fm_log_entry *e = fm_log_next(&it);
+        if (!e || e->seq != seq)
+            return false;
+    }
+    return true;
+}
+
+static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_record_view *rec, bool answer)
+{
+    if (rec->seq <= o->contig || fm_log_find(&o->log, rec->seq)) {
+        h->stats.dropped_double++;
+        return;
+    }
+    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->key, rec->payload, rec->flags);
+    if (!m)
+        return;
+    fm_msg_accept(m, (struct fm_id){o->id, rec->seq}, rec->prev, rec->ts_ms);
+    if (fm_receive(h, o, m))
+        h->stats.repaired += answer;
+}
+
+static void take_tomb(struct fm_hub *h, struct fm_origin *o, const struct fm_env_record_view *rec)
+{
+    if (rec->seq <= o->contig)
+        return;
+    struct fm_topic *t = fm_topic_get(h, rec->topic, false);
+    struct fm_pos *pos = t ? fm_pos_get(t, o) : NULL;
+    if (!pos)
+        return;
+    if (pos->last < rec->seq)
+        fm_pos_gap(h, pos, rec->seq, FM_GAP_EVICTED);
+    if (!fm_log_find(&o->log, rec->seq))
+        fm_tomb_set(h, pos, rec->seq);
+}
+
+/* authority: what is not in the range is given up; otherwise only its messages are taken. */
+static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_env_range r, bool answer, bool authority)
+{
+    uint64_t was = o->contig;
+    struct fm_env_record_view rec;
+    enum fm_err err;
+    while ((err = fm_env_range_next(&r, &rec)) == FM_OK && rec.kind != FM_RECORD_END) {
+        if (rec.kind == FM_RECORD_MSG)
+            take_msg(h, o, &rec, answer);
+        else if (authority && rec.seq <= r.upto)
+            take_tomb(h, o, &rec);
+    }
+    if (err || !authority || r.from > was + 1 || r.upto <= o->contig)
+        return err;
+    uint64_t nameless = r.forgotten < r.upto ? r.forgotten : r.upto;
+    if (nameless > was) {
+        /* Topics that the sender no longer names lost something up to here. A node that is taking over has told nobody anything yet. */
+        if (h->ready && !all_held(o, was + 1, nameless))
+            fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
+        else if (o->forgotten < nameless)
+            o->forgotten = nameless;
+    }
+    fm_contig_advance(h, o, r.upto);
+    return FM_OK;
+}
+
+static bool may_hold(struct fm_hub *h, const struct fm_peer *p, const struct fm_origin *o);
+
+void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer)
+{
+    struct fm_env_range r;
+    if (fm_env_range_read(body, &r) != FM_OK) {
+        h->stats.envelopes_bad++;
+        return;
+    }
+    struct fm_origin *o = r.origin == h->self->id ? NULL : fm_origin_get(h, r.origin);
+    if (!o)
+        return;
+    o->heard_ms = h->now.mono_ms;
+    if (o->claimed < r.contig)
+        o->claimed = r.contig;
+    bool authority = true;
+    if (answer && h->ready && range_loses(h, o, r)) {
+        if (o->pull.refused_n < FM_PEERS_MAX)
+            o->pull.refused[o->pull.refused_n++] = from->incarnation;
+        for (uint32_t i = 0; i < h->peers_n && authority; i++)
+            authority = !may_hold(h, &h->peers[i], o);
+    } else if (answer && r.upto < o->contig + 1 && o->pull.refused_n < FM_PEERS_MAX) {
+        o->pull.refused[o->pull.refused_n++] = from->incarnation; /* it had nothing to say */
+    }
+    uint64_t was = o->contig;
+    if (range_take(h, o, r, answer, authority) != FM_OK)
+        h->stats.envelopes_bad++;
+    if (o->contig > was) {
+        o->pull.refused_n = 0;
+        o->pull.since_ms = 0;
+    }
+}
+
+/* ---- holes ---- */
+
+bool fm_origin_hole(const struct fm_origin *o)
+{
+    return o->contig < o->claimed || o->contig < fm_log_last(&o->log);
+}
+
+static bool may_hold(struct fm_hub *h, const struct fm_peer *p, const struct fm_origin *o)
+{
+    if (!p->alive || !p->met || !p->ask[0] || fm_vector_get(&p->has, o->id) <= o->contig)
+        return false;
+    for (uint32_t i = 0; i < o->pull.refused_n; i++)
+        if (o->pull.refused[i] == p->incarnation)
+            return false;
+    (void)h;
+    return true;
+}
+
+/* The origin itself first, then any other that says it has more than we do, a different one each time. */
+static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_origin *o)
+{
+    struct fm_peer *p = fm_peer_find(h, o->id);
+    if (p && may_hold(h, p, o) && o->pull.holder != o->id)
+        return p;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        struct fm_peer *other = &h->peers[(h->next_ask + i) % h->peers_n];
+        if (may_hold(h, other, o) && other->incarnation != o->pull.holder)
+            return other;
+    }
+    p = fm_peer_find(h, o->pull.holder);
+    return p && may_hold(h, p, o) ? p : NULL;
+}
+
+/* The end of the first hole. */
+static uint64_t hole_end(const struct fm_origin *o)
+{
+    struct fm_log_iter it = fm_log_from(&o->log, o->contig + 1);
+    const struct fm_log_entry *e = fm_log_next(&it);
+    return e ? e->seq - 1 : o->claimed;
+}
+
+static void pull(struct fm_hub *h, struct fm_origin *o, struct fm_peer *p)
+{
+    uint64_t counter, id = ++h->next_ask;
+    struct fm_env_pull ask = {o->id, o->contig + 1, hole_end(o)};
+    h->scratch.n = 0;
+    fm_env_pull_write(&h->scratch, &ask);
+    o->pull.holder = p->incarnation;
+    o->pull.not_before_ms = h->now.mono_ms + h->config.repair_after_ms;
+    if (fm_seal_close(h->config.seal, FM_PLANE_ASK, (struct fm_env_bind){0}, fm_buf_view(&h->scratch), &h->sealed, &counter) != FM_OK)
+        return;
+    if (h->port.bus_ops->ask(h->port.bus, p->ask, id, fm_buf_view(&h->sealed), h->config.ask_timeout_ms) != FM_OK)
+        return;
+    o->pull.ask = id;
+    o->pull.counter = counter;
+    h->stats.pulls++;
+}
+
+/* No one has it and nothing moved for gap_ms: only a hole that holds something up is given up. What is merely claimed by a node that can't
+ * be reached now comes when the link heals. */
+static void give_up(struct fm_hub *h, struct fm_origin *o)
+{
+    uint64_t end = hole_end(o);
+    if (fm_log_last(&o->log) <= o->contig || h->now.mono_ms - o->pull.since_ms < h->config.gap_ms)
+        return;
+    char origin[FM_ORIGIN_TEXT_MAX + 1];
+    fm_origin_print(o->id, origin);
+    fm_diag(FM_WARN, "hole_given_up", "origin=%s from=%llu to=%llu why=\"no reachable node has it\"", origin,
+            (unsigned long long)o->contig + 1, (unsigned long long)end);
+    fm_origin_gap(h, o, end, FM_GAP_LOST);
+    o->pull.since_ms = h->now.mono_ms;
+    o->pull.refused_n = 0;
+}
+
+static void origin_repair(struct fm_hub *h, struct fm_origin *o)
+{
+    if (!fm_origin_hole(o)) {
+        o->pull.since_ms = 0;
+        return;
+    }
+    if (o->pull.since_ms == 0) {
+        o->pull.since_ms = h->now.mono_ms;
+        o->pull.refused_n = 0;
+        o->pull.holder = 0;
+        /* A node that takes over asks at once; a hole in the live stream is often closed by the next envelope. */
+        o->pull.not_before_ms = h->now.mono_ms + (h->ready ? h->config.repair_after_ms : 0);
+    }
+    if (o->pull.ask || h->now.mono_ms < o->pull.not_before_ms)
+        return;
+    struct fm_peer *p = holder_of(h, o);
+    if (p) {
+        pull(h, o, p);
+        return;
+    }
+    give_up(h, o);
+    /* All that can be reached have refused; once one of those is the only one left, its word is final. */
+    o->pull.refused_n = 0;
+    o->pull.not_before_ms = h->now.mono_ms + h->config.repair_after_ms;
+}
+
+void fm_repair_tick(struct fm_hub *h)
+{
+    struct fm_origin *o, *tmp;
+    uint64_t holes = 0;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        if (o == h->self)
+            continue;
+        origin_repair(h, o);
+        holes += fm_origin_hole(o);
+    }
+    h->stats.holes = holes;
+}
+
+/* ---- the ask plane ---- */
+
+/* Several asks may be under way at once and overtake each other between the threads of the bus: a window of 64 counters tells new from
+ * replayed. */
+static bool ask_is_new(struct fm_peer *p, uint64_t counter)
+{
+    if (counter > p->ask_counter) {
+        uint64_t step = counter - p->ask_counter;
+        p->ask_seen = step < 64 ? p->ask_seen << step | 1 : 1;
+        p->ask_counter = counter;
+        return true;
+    }
+    uint64_t back = p->ask_counter - counter;
+    if (back >= 64 || p->ask_seen >> back & 1)
+        return false;
+    p->ask_seen |= 1ull << back;
+    return true;
+}
+
+void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
+{
+    struct fm_env env;
+    struct fm_env_pull ask;
+    enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_ASK, (struct fm_env_bind){0}, it->bytes, it->n, &env);
+    struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
+    if (!err)
+        err = fm_env_pull_read(env.body, &ask);
+    if (!err && p && !ask_is_new(p, env.counter))
+        err = FM_E_REPLAY;
+    if (err) {
+        h->stats.envelopes_bad++;
+        fm_diag(FM_WARN, "ask_refused", "code=%s why=\"%s\"", fm_err_code(err), fm_err_text(err));
+        return;
+    }
+    struct fm_origin *o = fm_origin_find(h, ask.origin);
+    if (!o) {
+        o = &(struct fm_origin){.id = ask.origin};
+        ask.to = ask.from;
+    }
+    range_write(h, &h->scratch, o, ask.from, ask.to, h->config.batch_bytes);
+    struct fm_env_bind bind = {env.incarnation, env.counter};
+    if (fm_seal_close(h->config.seal, FM_PLANE_ANSWER, bind, fm_buf_view(&h->scratch), &h->sealed, NULL) == FM_OK &&
+        h->port.bus_ops->answer(h->port.bus, it->handle, fm_buf_view(&h->sealed)) == FM_OK)
+        h->stats.pulls_served++;
+}
+
+void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
+{
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        if (o->pull.ask == it->handle)
+            break;
+    }
+    if (!o)
+        return;
+    o->pull.ask = 0;
+    struct fm_env env;
+    struct fm_env_bind bind = {h->self->id, o->pull.counter};
+    enum fm_err err = it->err ? it->err : fm_seal_open(h->config.seal, FM_PLANE_ANSWER, bind, it->bytes, it->n, &env);
+    struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
+    if (err || !p || fm_env_type(env.body) != FM_ENV_RANGE) {
+        fm_diag(FM_INFO, "pull_failed", "code=%s", fm_err_code(err ? err : FM_E_SYNTAX));
+        return; /* the next tick asks someone else */
+    }
+    uint64_t was = o->contig;
+    fm_range_apply(h, p, env.body, true);
+    if (o->contig > was)
+        o->pull.not_before_ms = 0; /* there may be more of it */
+    origin_repair(h, o);
+}

@@ -1,0 +1,424 @@
+/* Origins, topics, histories: what is kept, and in which order it goes. Memory against memory of what was lost: whatever is evicted leaves
+ * a floor behind, so that nobody is ever told "recovered" about something that is gone. */
+#include "hub_core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- origins ---- */
+
+struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id)
+{
+    struct fm_origin *o;
+    HASH_FIND(hh, h->origins, &id, sizeof id, o);
+    return o;
+}
+
+struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id)
+{
+    struct fm_origin *o = fm_origin_find(h, id);
+    if (o)
+        return o;
+    if (HASH_COUNT(h->origins) >= FM_CURSOR_MAX)
+        return NULL;
+    o = calloc(1, sizeof *o);
+    if (!o)
+        return NULL;
+    o->id = id;
+    o->heard_ms = h->now.mono_ms;
+    HASH_ADD(hh, h->origins, id, sizeof o->id, o);
+    h->stats.origins = HASH_COUNT(h->origins);
+    return o;
+}
+
+/* ---- topics and positions ---- */
+
+struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name)
+{
+    struct fm_topic *t;
+    HASH_FIND(hh, h->topics, name.p, name.n, t);
+    return t;
+}
+
+static bool topic_idle(const struct fm_topic *t)
+{
+    return t->interest == 0 && t->history_n == 0;
+}
+
+static void pos_free(struct fm_pos *pos)
+{
+    pos->origin->positions--;
+    free(pos->waiting);
+    free(pos);
+}
+
+/* A topic that holds nothing and has no subscriber is forgotten; its origins remember how far. Not while the log still names one of its
+ * messages: the log's entries point here. */
+static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
+{
+    if (!topic_idle(t))
+        return false;
+    for (uint32_t i = 0; i < t->pos_n; i++) {
+        struct fm_pos *pos = t->pos[i];
+        if (pos->waiting_n || pos->held || pos->last > pos->origin->contig)
+            return false;
+    }
+    for (uint32_t i = 0; i < t->pos_n; i++) {
+        struct fm_pos *pos = t->pos[i];
+        if (pos->origin->forgotten < pos->last)
+            pos->origin->forgotten = pos->last;
+        if (pos->tomb)
+            fm_log_remove(&pos->origin->log, pos->tomb);
+        pos_free(pos);
+    }
+    if (h->sweep == t)
+        h->sweep = t->hh.next;
+    HASH_DELETE(hh, h->topics, t);
+    h->stats.topics = HASH_COUNT(h->topics);
+    free(t->pos);
+    free(t->history);
+    free(t->subs);
+    free(t);
+    return true;
+}
+
+/* Room for one more topic by forgetting idle ones, a bounded number of looks per call. */
+static bool topics_room(struct fm_hub *h)
+{
+    struct fm_topic *t = h->topics, *next;
+    for (unsigned looks = 0; t && looks < 64 && HASH_COUNT(h->topics) >= h->config.topics_max; looks++, t = next) {
+        next = t->hh.next;
+        topic_forget(h, t);
+    }
+    return HASH_COUNT(h->topics) < h->config.topics_max;
+}
+
+struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited)
+{
+    struct fm_topic *t = fm_topic_find(h, name);
+    if (t)
+        return t;
+    if (limited && HASH_COUNT(h->topics) >= h->config.topics_max && !topics_room(h))
+        return NULL;
+    t = calloc(1, sizeof *t + name.n + 1);
+    uint32_t *subs = calloc(h->config.workers ? h->config.workers : 1, sizeof *subs);
+    if (!t || !subs) {
+        free(t);
+        free(subs);
+        return NULL;
+    }
+    t->subs = subs;
+    t->name_n = (uint32_t)name.n;
+    memcpy(t->name, name.p, name.n);
+    t->used_ms = h->now.mono_ms;
+    t->retention = h->config.retention(h->config.retention_ctx, name);
+    HASH_ADD_KEYPTR(hh, h->topics, t->name, t->name_n, t);
+    h->stats.topics = HASH_COUNT(h->topics);
+    return t;
+}
+
+struct fm_pos *fm_pos_find(const struct fm_topic *t, const struct fm_origin *o)
+{
+    for (uint32_t i = 0; i < t->pos_n; i++)
+        if (t->pos[i]->origin == o)
+            return t->pos[i];
+    return NULL;
+}
+
+struct fm_pos *fm_pos_get(struct fm_topic *t, struct fm_origin *o)
+{
+    struct fm_pos *pos = fm_pos_find(t, o);
+    if (pos)
+        return pos;
+    if (t->pos_n == t->pos_cap) {
+        uint32_t cap = t->pos_cap ? t->pos_cap * 2 : 4;
+        struct fm_pos **all = realloc(t->pos, cap * sizeof(struct fm_pos *));
+        if (!all)
+            return NULL;
+        t->pos = all;
+        t->pos_cap = cap;
+    }
+    pos = calloc(1, sizeof *pos);
+    if (!pos)
+        return NULL;
+    pos->topic = t;
+    pos->origin = o;
+    pos->last = pos->floor = o->forgotten;
+    o->positions++;
+    t->pos[t->pos_n++] = pos;
+    return pos;
+}
+
+uint64_t fm_topic_floor(const struct fm_topic *t, const struct fm_origin *o)
+{
+    const struct fm_pos *pos = fm_pos_find(t, o);
+    return pos ? pos->floor : o->forgotten;
+}
+
+uint64_t fm_topic_last(const struct fm_topic *t, const struct fm_origin *o)
+{
+    const struct fm_pos *pos = fm_pos_find(t, o);
+    return pos ? pos->last : o->forgotten;
+}
+
+/* ---- the log ---- */
+
+void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq)
+{
+    (void)h;
+    if (seq <= pos->tomb)
+        return;
+    uint64_t old = pos->tomb;
+    struct fm_log *log = &pos->origin->log;
+    if (!fm_log_find(log, seq) && fm_log_insert(log, (struct fm_log_entry){.seq = seq, .pos = pos}) != FM_OK)
+        return; /* no memory: the older tomb stays, which claims less than is true but nothing false */
+    pos->tomb = seq;
+    if (pos->floor < seq)
+        pos->floor = seq;
+    if (old)
+        fm_log_remove(log, old);
+}
+
+/* The message leaves the node; the topic's tomb takes its place. */
+static void bury(struct fm_hub *h, struct fm_log_entry *e)
+{
+    struct fm_pos *pos = e->pos;
+    struct fm_msg *m = e->msg;
+    uint64_t seq = e->seq;
+    e->msg = NULL;
+    pos->held--;
+    h->bytes -= fm_msg_size(m);
+    h->stats.log_bytes = h->bytes;
+    h->stats.log_messages--;
+    if (m->key_n)
+        fm_key_drop(h, m);
+    fm_msg_unref(&m);
+    if (seq < pos->tomb)
+        fm_log_remove(&pos->origin->log, seq);
+    else
+        fm_tomb_set(h, pos, seq);
+}
+
+enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
+{
+    struct fm_origin *o = pos->origin;
+    enum fm_err err = fm_log_insert(&o->log, (struct fm_log_entry){.seq = m->id.seq, .msg = m, .pos = pos});
+    if (err)
+        return err;
+    size_t size = fm_msg_size(m);
+    pos->held++;
+    h->bytes += size;
+    h->stats.log_bytes = h->bytes;
+    h->stats.log_messages++;
+    if (m->id.seq > o->cut)
+        o->log_bytes += size;
+    if (h->bytes > h->config.memory_bytes)
+        fm_store_relieve(h);
+    return FM_OK;
+}
+
+/* Moves the log's own retention past its oldest message. false: there is none that may go. */
+static bool log_cut(struct fm_hub *h, struct fm_origin *o, bool only_expired)
+{
+    struct fm_log_iter it = fm_log_from(&o->log, o->cut + 1);
+    struct fm_log_entry *e = fm_log_next(&it);
+    while (e && !e->msg)
+        e = fm_log_next(&it);
+    if (!e || e->seq > o->contig) /* behind a hole nothing is given up: it has not been dispatched yet */
+        return false;
+    if (only_expired && o->log_bytes <= h->config.log_bytes && e->msg->ts_ms + h->config.log_age_ms > h->now.wall_ms)
+        return false;
+    o->cut = e->seq;
+    o->log_bytes -= fm_msg_size(e->msg);
+    if (!e->in_history)
+        bury(h, e);
+    return true;
+}
+
+void fm_log_expire(struct fm_hub *h, struct fm_origin *o)
+{
+    while (log_cut(h, o, true))
+        ;
+}
+
+/* ---- histories ---- */
+
+static bool before(const struct fm_msg *a, const struct fm_msg *b)
+{
+    if (a->ts_ms != b->ts_ms)
+        return a->ts_ms < b->ts_ms;
+    if (a->id.origin != b->id.origin)
+        return a->id.origin < b->id.origin;
+    return a->id.seq < b->id.seq;
+}
+
+static void history_pop(struct fm_hub *h, struct fm_topic *t)
+{
+    struct fm_msg *m = t->history[t->head++];
+    t->history_n--;
+    t->history_bytes -= fm_msg_size(m);
+    struct fm_origin *o = fm_origin_find(h, m->id.origin);
+    assert(o);
+    struct fm_log_entry *e = fm_log_find(&o->log, m->id.seq);
+    assert(e && e->msg == m && e->in_history);
+    e->in_history = false;
+    if (e->pos->floor < e->seq)
+        e->pos->floor = e->seq;
+    if (e->seq <= o->cut)
+        bury(h, e);
+}
+
+void fm_history_expire(struct fm_hub *h, struct fm_topic *t)
+{
+    const struct fm_retention *r = &t->retention;
+    while (t->history_n &&
+           (t->history_n > r->count || t->history_bytes > r->bytes || t->history[t->head]->ts_ms + r->age_ms <= h->now.wall_ms))
+        history_pop(h, t);
+}
+
+static bool history_room(struct fm_topic *t)
+{
+    if (t->head + t->history_n < t->history_cap)
+        return true;
+    if (t->head > t->history_cap / 2) {
+        memmove(t->history, t->history + t->head, t->history_n * sizeof(struct fm_msg *));
+        t->head = 0;
+        return true;
+    }
+    uint32_t cap = t->history_cap ? t->history_cap * 2 : 8;
+    struct fm_msg **all = realloc(t->history, cap * sizeof(struct fm_msg *));
+    if (!all)
+        return false;
+    t->history = all;
+    t->history_cap = cap;
+    return true;
+}
+
+void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
+{
+    struct fm_topic *t = pos->topic;
+    const struct fm_retention *r = &t->retention;
+    struct fm_log_entry *e = fm_log_find(&pos->origin->log, m->id.seq);
+    assert(e && e->msg == m);
+    if (r->count == 0 || r->bytes == 0 || r->age_ms == 0 || !history_room(t)) {
+        if (pos->floor < m->id.seq)
+            pos->floor = m->id.seq;
+        return;
+    }
+    uint32_t at = t->head + t->history_n;
+    for (; at > t->head && before(m, t->history[at - 1]); at--)
+        t->history[at] = t->history[at - 1];
+    t->history[at] = m;
+    t->history_n++;
+    t->history_bytes += fm_msg_size(m);
+    e->in_history = true;
+    fm_history_expire(h, t);
+}
+
+/* ---- keeping within memory ---- */
+
+/* Beyond memory_bytes the oldest goes first: from the logs, and when they are empty from the histories. */
+void fm_store_relieve(struct fm_hub *h)
+{
+    while (h->bytes > h->config.memory_bytes) {
+        struct fm_origin *o, *tmp, *oldest = NULL;
+        uint64_t oldest_ts = UINT64_MAX;
+        HASH_ITER (hh, h->origins, o, tmp) {
+            struct fm_log_iter it = fm_log_from(&o->log, o->cut + 1);
+            struct fm_log_entry *e = fm_log_next(&it);
+            while (e && !e->msg)
+                e = fm_log_next(&it);
+            if (e && e->seq <= o->contig && e->msg->ts_ms < oldest_ts) {
+                oldest = o;
+                oldest_ts = e->msg->ts_ms;
+            }
+        }
+        if (oldest) {
+            for (unsigned i = 0; i < 32 && h->bytes > h->config.memory_bytes && log_cut(h, oldest, false); i++)
+                ;
+            continue;
+        }
+        struct fm_topic *t = h->topics;
+        while (t && t->history_n == 0)
+            t = t->hh.next;
+        if (!t)
+            return; /* all that is left waits behind holes */
+        for (unsigned i = 0; i < 64 && t->history_n && h->bytes > h->config.memory_bytes; i++)
+            history_pop(h, t);
+    }
+}
+
+static void origin_free(struct fm_hub *h, struct fm_origin *o)
+{
+    HASH_DELETE(hh, h->origins, o);
+    h->stats.origins = HASH_COUNT(h->origins);
+    fm_log_fini(&o->log);
+    free(o);
+}
+
+/* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. A cursor that names it is answered recovered:
+ * false. */
+static void origin_retire(struct fm_hub *h, struct fm_origin *o)
+{
+    if (o == h->self || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms || fm_peer_find(h, o->id))
+        return;
+    struct fm_log_iter it = fm_log_from(&o->log, 0);
+    for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))
+        if (e->msg)
+            return;
+    struct fm_topic *t, *tmp;
+    HASH_ITER (hh, h->topics, t, tmp) {
+        for (uint32_t i = 0; i < t->pos_n; i++) {
+            if (t->pos[i]->origin != o)
+                continue;
+            pos_free(t->pos[i]);
+            t->pos[i] = t->pos[--t->pos_n];
+            break;
+        }
+    }
+    assert(o->positions == 0);
+    origin_free(h, o);
+}
+
+void fm_store_sweep(struct fm_hub *h, uint32_t topics)
+{
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        fm_log_expire(h, o);
+        origin_retire(h, o);
+    }
+    for (; topics; topics--) {
+        struct fm_topic *t = h->sweep ? h->sweep : h->topics;
+        if (!t)
+            return;
+        h->sweep = t->hh.next;
+        fm_history_expire(h, t);
+        if (h->now.mono_ms - t->used_ms >= h->config.cursor_ttl_ms)
+            topic_forget(h, t);
+        if (!h->sweep)
+            return; /* once round is enough for one call */
+    }
+}
+
+void fm_store_free(struct fm_hub *h)
+{
+    struct fm_topic *t, *t_tmp;
+    HASH_ITER (hh, h->topics, t, t_tmp) {
+        HASH_DELETE(hh, h->topics, t);
+        for (uint32_t i = 0; i < t->pos_n; i++)
+            pos_free(t->pos[i]);
+        free(t->pos);
+        free(t->history);
+        free(t->subs);
+        free(t);
+    }
+    struct fm_key *k, *k_tmp;
+    HASH_ITER (hh, h->keys, k, k_tmp) {
+        HASH_DELETE(hh, h->keys, k);
+        free(k);
+    }
+    struct fm_origin *o, *o_tmp;
+    HASH_ITER (hh, h->origins, o, o_tmp) {
+        origin_free(h, o);
+    }
+}

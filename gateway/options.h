@@ -1,0 +1,121 @@
+/* Every option of a node, in one table: group, type, name, min, max, default, meaning. `fanmesh serve --help`, docs/settings.md, the
+ * settings file, FANMESH_* and the command line are all made from it. Defaults of what the hub does are those of fm_hub_config_default;
+ * a test holds them together.
+ *
+ * min and max: of the number (bytes, ms), of a text's length in bytes, of a list's entries. */
+#pragma once
+
+#define FM_OPTIONS_NODE(X) \
+    X("Node", PATH, config, 0, 4096, "", "Settings file to read. It may hold every other option, and the [topic] rules.") \
+    X("Node", FLAG, dev, 0, 1, "false", \
+      "Profile for trying things out: topics room:* are open to everyone with a history, any Origin is allowed, the API needs no key " \
+      "while " \
+      "api_listen is a loopback address, and clients are served on 127.0.0.1:4000 unless listen says otherwise. Never use it in " \
+      "production.") \
+    X("Node", TEXT, name, 0, 63, "", "Name of the node, for people. Empty: the machine's host name.") \
+    X("Node", COUNT, workers, 0, 63, "0", "Threads that serve clients. 0: one for each processor core.") \
+    X("Node", LEVEL, log_level, 0, 0, "info", "Log lines below this level are dropped.") \
+    X("Node", MS, drain_ms, 0, 600000, "10s", \
+      "After TERM or INT: time over which the disconnects (1012) of the clients are spread, so that they don't come back all at once.") \
+    X("Node", MS, leave_ms, 0, 60000, "3s", \
+      "After the clients are gone: how long a node that shuts down waits for the other nodes to confirm that they have its messages.")
+
+#define FM_OPTIONS_CLIENTS(X) \
+    X("Clients", LISTENER, listen, 1, 260, "0.0.0.0:4000", "Where clients connect. none: this node serves no clients.") \
+    X("Clients", TEXT, mount, 2, 128, "/socket", "Path of the Phoenix socket; clients open MOUNT/websocket.") \
+    X("Clients", LIST, origins, 0, 64, "", \
+      "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
+    X("Clients", PATH, web_root, 0, 4096, "", "Folder whose files are served under / where clients connect. Empty: none.") \
+    X("Clients", BYTES, message_max, 1024, 16777216, "64KiB", "Largest message of a client, and largest payload of a publish.") \
+    X("Clients", COUNT, topics_per_socket, 1, 10000, "100", "Channels that one socket may join.") \
+    X("Clients", COUNT, connections_max, 0, 10000000, "0", \
+      "Client connections of this node. 0: as many as its file descriptors allow; a larger number is cut to that, with a warning.") \
+    X("Clients", COUNT, accepts_per_s, 0, 1000000, "5000", \
+      "New connections a second, so that a storm of reconnects does not starve delivery. 0: no limit.") \
+    X("Clients", MS, handshake_ms, 100, 600000, "10s", "A connection that has not sent its whole request by then is closed.") \
+    X("Clients", MS, idle_ms, 1000, 86400000, "60s", "A socket that sent nothing for so long is closed. Phoenix clients send every 30 s.") \
+    X("Clients", BYTES, outbox_bytes, 16384, 1073741824, "1MiB", \
+      "What one slow socket may still owe before the rule of the topic decides what happens to it.") \
+    X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \
+      "Messages that may wait for one worker. Beyond it the worker reads its topics again from the hub.")
+
+#define FM_OPTIONS_API(X) \
+    X("HTTP API", LISTENER, api_listen, 1, 260, "127.0.0.1:4001", \
+      "Where the HTTP API, metrics and status are served; keep it off the public network. none: no API.") \
+    X("HTTP API", SECRET, api_key, 8, 512, "", \
+      "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API.") \
+    X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key.") \
+    X("HTTP API", BYTES, api_body_max, 1024, 1073741824, "4MiB", "Largest body of an API call.") \
+    X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call.") \
+    X("HTTP API", COUNT, replicas, 1, 16, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
+    X("HTTP API", MS, ack_timeout_ms, 10, 60000, "2s", "How long such an answer waits before it fails with not_replicated.")
+
+#define FM_OPTIONS_MESH(X) \
+    X("Mesh", TEXT, cluster, 1, 63, "fanmesh", "Name of the cluster. Nodes of another name are refused.") \
+    X("Mesh", SECRET, secret, 16, 512, "", \
+      "What all nodes of the cluster share and seal the mesh with. Without it the mesh binds loopback addresses only.") \
+    X("Mesh", PATH, secret_file, 0, 4096, "", "File that holds the secret, instead of secret.") \
+    X("Mesh", LISTENER, mesh_listen, 1, 260, "127.0.0.1:4002", \
+      "Where other nodes link for live messages. none: a node alone, without mesh.") \
+    X("Mesh", ADDRESS, mesh_ask_listen, 1, 260, "127.0.0.1:4003", "Where other nodes ask for what they missed.") \
+    X("Mesh", ADDRESS, mesh_advertise, 0, 63, "", \
+      "mesh_listen as other nodes reach it. Empty: mesh_listen itself, which then must not be a wildcard address.") \
+    X("Mesh", ADDRESS, mesh_ask_advertise, 0, 63, "", \
+      "mesh_ask_listen as other nodes reach it. Empty: the host of mesh_advertise with the port of mesh_ask_listen.") \
+    X("Mesh", ADDRESSES, join, 0, 64, "", \
+      "mesh_listen addresses of nodes to join; one that is up is enough, the rest is learned from it.") \
+    X("Mesh", MS, heartbeat_ms, 50, 60000, "500ms", "Pace of heartbeats.") \
+    X("Mesh", MS, down_ms, 100, 600000, "3s", "A node that was silent for so long is down.") \
+    X("Mesh", MS, join_wait_ms, 0, 60000, "3s", "How long a starting node waits for a node to join to answer.") \
+    X("Mesh", MS, found_ms, 0, 60000, "3s", "A node that met no ready node for so long founds a cluster, and merges when it meets one.") \
+    X("Mesh", MS, ask_timeout_ms, 50, 60000, "2s", "How long one question to another node may take.") \
+    X("Mesh", COUNT, window, 1, 15, "12", "Batches in flight. Below 16, since the mesh drops beyond that without a word.") \
+    X("Mesh", MS, window_live_ms, 10, 60000, "200ms", "Only nodes that acknowledged within this time hold the window.") \
+    X("Mesh", BYTES, batch_bytes, 1024, 1048576, "64KiB", "Size at which a batch of messages leaves.")
+
+#define FM_OPTIONS_RETENTION(X) \
+    X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \
+      "What is kept of one node's messages, to repair others from.") \
+    X("Retention and repair", AGE, log_age, 1000, 2592000000, "10m", "How long it is kept.") \
+    X("Retention and repair", BYTES, memory_bytes, 1048576, 17592186044416, "512MiB", \
+      "All logs and histories of this node together; beyond it the oldest messages go first.") \
+    X("Retention and repair", COUNT, topics_max, 1, 100000000, "1000000", "Topics that the node remembers.") \
+    X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
+      "What may wait for the hub. Beyond it publishers get an error that says so.") \
+    X("Retention and repair", AGE, cursor_ttl, 1000, 31536000000, "24h", \
+      "How long the positions of a node that is gone are remembered; older cursors get `recovered: false`.") \
+    X("Retention and repair", MS, repair_after_ms, 1, 60000, "50ms", "Age at which a hole is pulled from another node.") \
+    X("Retention and repair", MS, gap_ms, 50, 600000, "5s", "A hole that saw no progress for so long is declared as a gap.")
+
+#define FM_OPTIONS(X) FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X)
+
+/* Keys of a [topic "pattern"] section. */
+#define FM_RULE_KEYS(X) \
+    X("", WHO, join, 0, 0, "nobody", "Who may join.") \
+    X("", WHO, push, 0, 0, "nobody", "Which of those who joined may push.") \
+    X("", PUSH_TO, push_to, 0, 0, "all", "Who gets what a client pushes: all subscribers, or all but itself.") \
+    X("", COUNT, history_count, 0, 1000000, "0", "Newest messages kept for those who join or come back. 0: none.") \
+    X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \
+    X("", AGE, history_age, 1000, 2592000000, "1h", "How long they are kept.") \
+    X("", BYTES, message_max, 0, 16777216, "0", "Largest payload. 0: the option message_max.") \
+    X("", SLOW, slow, 0, 0, "disconnect", "What happens to a socket that is too slow: it is closed with 1013 and may resume.")
+
+/* Options of the client commands; they too may come from FANMESH_*. */
+#define FM_OPTIONS_CALL(X) \
+    X("Connection", TEXT, url, 1, 1024, "http://127.0.0.1:4001", "HTTP API of a node.") \
+    X("Connection", SECRET, api_key, 0, 512, "", "Key of the API.") \
+    X("Connection", PATH, api_key_file, 0, 4096, "", "File that holds the key, instead of api_key.") \
+    X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long the call may take.")
+
+#define FM_OPTIONS_PUBLISH(X) \
+    FM_OPTIONS_CALL(X) \
+    X("Message", TEXT, key, 0, 128, "", "Idempotency key: a second publish with the same key is recognised and not delivered again.") \
+    X("Message", ACK, ack, 0, 0, "local", "When to answer: the node has the message, or other nodes have stored it as well.")
+
+#define FM_OPTIONS_SUBSCRIBE(X) \
+    X("Connection", TEXT, socket_url, 1, 1024, "ws://127.0.0.1:4000/socket", "Phoenix socket of a node.") \
+    X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long connecting and joining may take.") \
+    X("Messages", COUNT, last, 0, 1000000, "0", "Begin with the newest n messages of the topic's history.") \
+    X("Messages", COUNT, count, 0, 18446744073709551615U, "0", "Stop after so many messages. 0: never.")
+
+#define FM_OPTIONS_HELP(X) X("Form", FLAG, markdown, 0, 1, "false", "Print `options` as Markdown, as in docs/settings.md.")
