@@ -16,8 +16,10 @@ static struct fm_rules *rules_once(void)
     static struct fm_rules *rules;
     if (rules)
         return rules;
-    struct fm_rule *room, *all;
-    must(fm_rules_new(&rules) == FM_OK && fm_rules_add(rules, "room:*", &room) == FM_OK && fm_rules_add(rules, "*", &all) == FM_OK);
+    struct fm_rule *room = NULL, *all = NULL;
+    must(fm_rules_new(&rules) == FM_OK);
+    must(fm_rules_add(rules, "room:*", &room) == FM_OK);
+    must(fm_rules_add(rules, "*", &all) == FM_OK);
     room->message_max = 64;
     all->message_max = 1000;
     return rules;
