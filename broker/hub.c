@@ -10,7 +10,8 @@ enum {
     SWEEP_TOPICS = 2000,
     TICK_IDLE_MS = 250, /* when nothing is due */
     TICK_BUSY_MS = 2,   /* an acknowledgement is owed, or a batch waits for one */
-    TICK_WAIT_MS = 10,  /* a hole, a held join or a replicated publish waits */
+    BYE_LINGERS_MS = 50,
+    TICK_WAIT_MS = 10, /* a hole, a held join or a replicated publish waits */
 };
 
 static struct fm_retention no_history(void *ctx, struct fm_slice topic)
@@ -223,6 +224,21 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
     return next_due(h);
 }
 
+/* Left: every live node has all of ours, was told that we go, and that message had time to leave. */
+static void leave_check(struct fm_hub *h)
+{
+    if (!h->draining || h->left)
+        return;
+    if (h->bye_ms) {
+        h->left = h->now.mono_ms - h->bye_ms >= BYE_LINGERS_MS;
+    } else if (h->stats.peers == 0) {
+        h->left = true;
+    } else if (fm_everyone_has_ours(h)) {
+        fm_bye_send(h);
+        h->bye_ms = h->now.mono_ms;
+    }
+}
+
 uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
 {
     h->now = now;
@@ -236,11 +252,7 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
     ready_check(h);
     if (h->held)
         fm_held_check(h);
-    if (h->draining && !h->left && (h->stats.peers == 0 || fm_everyone_has_ours(h))) {
-        h->left = true;
-        if (h->port.bus_ops)
-            fm_bye_send(h);
-    }
+    leave_check(h);
     return fm_hub_flush(h, now);
 }
 

@@ -138,7 +138,7 @@ struct fm_hub {
     uint64_t next_ask;
     uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
     bool hello_due, changed;                                           /* changed: a position moved, held joins may go on */
-    uint64_t started_ms;
+    uint64_t started_ms, bye_ms;                                       /* bye_ms 0: not said yet */
 
     bool ready, draining, left;
     bool target_known; /* a ready peer told what there is to take over */

@@ -88,7 +88,8 @@ static bool topics_room(struct fm_hub *h)
     struct fm_topic *t = h->topics, *next;
     for (unsigned looks = 0; t && looks < 64 && HASH_COUNT(h->topics) >= h->config.topics_max; looks++, t = next) {
         next = t->hh.next;
-        topic_forget(h, t);
+        if (t->used_ms != h->now.mono_ms) /* what this very step touched is about to be used */
+            topic_forget(h, t);
     }
     return HASH_COUNT(h->topics) < h->config.topics_max;
 }
