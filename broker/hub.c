@@ -150,7 +150,7 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
         fm_link_down(h, bus);
         break;
     default:
-        assert(!"an item that is not for the hub");
+        assert(false && "an item that is not for the hub");
     }
     fm_hub_item_free(item);
 }

@@ -1,9 +1,9 @@
 #include "phoenix_frame.h"
 
+#include "../broker/base64.h"
+
 #include <assert.h>
 #include <stdio.h>
-
-#include <openssl/evp.h>
 
 enum { CLOSE_PROTOCOL = 1002, CLOSE_UNSUPPORTED = 1003, CLOSE_INVALID = 1007 };
 enum { KIND_PUSH = 0, KIND_BROADCAST = 2 };
@@ -263,13 +263,8 @@ void fm_phx_reply(struct fm_frames *f, const struct fm_phx_to *to, bool ok, stru
 
 static void base64_write(struct fm_buf *b, struct fm_slice s)
 {
-    size_t n = (s.n + 2) / 3 * 4;
-    assert(s.n <= FM_PAYLOAD_MAX);
     fm_buf_slice(b, FM_LIT("{\"base64\":\""));
-    if (fm_buf_reserve(b, n + 1)) { /* EVP_EncodeBlock adds a zero */
-        EVP_EncodeBlock(b->p + b->n, s.p, (int)s.n);
-        b->n += n;
-    }
+    fm_base64_encode(b, s);
     fm_buf_slice(b, FM_LIT("\"}"));
 }
 

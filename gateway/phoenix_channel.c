@@ -1,0 +1,425 @@
+/* Channels: join, leave, push, and what the hub says to them.
+ *
+ * The hub answers later than the client asks, so what Phoenix does in one step happens here in two. Order is kept all the same: a worker's
+ * items and the hub's answers are both first in, first out, so a push behind a join reaches the hub behind it, and its answer is behind the
+ * join's. A channel that is left or replaced before its join was answered gets an error reply for that join: no request stays open. */
+#include "phoenix.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* What a sub's `proto` points to: */
+struct joining { /* while it joins: the ref that the reply carries */
+    uint8_t ref_n;
+    uint8_t ref[FM_PHX_REF_MAX];
+};
+
+struct replayed { /* once it has joined, if its join replayed something: the position behind the replay. NULL otherwise. */
+    uint32_t n;
+    struct fm_id at[];
+};
+
+/* ---- the parameters of a join ---- */
+
+struct params {
+    bool cursor_channel;
+    struct fm_vector cursor;
+    uint32_t last;
+};
+
+/* NULL, or the reason for the error reply. */
+static const char *cursor_read(const struct fm_json *list, struct fm_vector *cursor)
+{
+    if (list->type != FM_JSON_ARRAY || fm_json_count(list) > FM_CURSOR_MAX)
+        return "bad_cursor";
+    struct fm_json item;
+    for (struct fm_json_walk w = fm_json_walk_of(list); fm_json_next(&w, NULL, &item);) {
+        uint8_t out[FM_ID_TEXT_MAX];
+        struct fm_slice text;
+        if (fm_json_text(&item, out, sizeof out, &text) != FM_OK)
+            return "bad_cursor";
+        enum fm_err err = fm_vector_add_text(cursor, text);
+        if (err)
+            return err == FM_E_NOMEM ? fm_err_code(err) : "bad_cursor";
+    }
+    return NULL;
+}
+
+static const char *params_read(const struct fm_phx_in *in, struct params *params)
+{
+    struct fm_json root, v;
+    uint64_t last = 0;
+    /* The payload has been validated as a part of its frame; this only finds its type again. */
+    if (in->binary || fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
+        return "bad_params";
+    if (fm_json_get(&root, FM_LIT("last"), &v)) {
+        if (fm_json_u64(&v, UINT32_MAX, &last) != FM_OK)
+            return "bad_last";
+        params->last = (uint32_t)last;
+    }
+    if (!fm_json_get(&root, FM_LIT("cursor"), &v))
+        return NULL;
+    params->cursor_channel = true;
+    return cursor_read(&v, &params->cursor);
+}
+
+/* ---- join ---- */
+
+/* A channel ends before its join was answered. */
+static bool joining_refuse(struct fm_socket *s, const struct fm_sub *sub, const char *reason)
+{
+    const struct joining *joining = sub->proto;
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    to.ref = fm_slice_of(joining->ref, joining->ref_n);
+    return fm_phx_send_error(s, &to, reason);
+}
+
+/* Ends the old channel of a topic that is joined again. *sent gets the position up to which this socket was given it, *replay the sub's
+ * `replayed`. The client is told by phx_close with the old join_ref, but only where that can't be taken for the new channel: V1 has no
+ * join_ref, and a null or equal one says nothing. */
+static bool replace(struct fm_socket *s, struct fm_sub *old, struct fm_slice join_ref, struct fm_vector *sent, struct replayed **replay)
+{
+    struct fm_phx_to to = fm_phx_channel_to(old);
+    bool open = true;
+    if (!old->joined) {
+        open = joining_refuse(s, old, "replaced");
+    } else if (to.version == FM_PHX_V2 && !fm_phx_is_null(to.join_ref) && !fm_phx_ref_eq(to.join_ref, join_ref)) {
+        struct fm_frames *f = fm_frames_new();
+        to.ref = to.join_ref;
+        if (f)
+            fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{}"));
+        open = fm_phx_send(s, &f);
+    }
+    if (!open)
+        return false;
+    if (old->joined) {
+        *replay = old->proto;
+        old->proto = NULL;
+    }
+    fm_socket_leave(s, old, sent);
+    return true;
+}
+
+static uint64_t replayed_at(const struct replayed *r, uint64_t origin)
+{
+    for (uint32_t i = 0; r && i < r->n; i++)
+        if (r->at[i].origin == origin)
+            return r->at[i].seq;
+    return 0;
+}
+
+/* A rejoin on one socket resumes from the larger of its cursor and what this socket was sent: live frames that are still under way to the
+ * client carry no join_ref, so it will take them. Not so replayed ones: they carry the old join_ref and the client drops them now. So an
+ * origin in which the client's cursor has not passed the old replay stays where the client says. */
+static enum fm_err resume(struct params *p, const struct fm_vector *sent, const struct replayed *r)
+{
+    if (p->cursor_channel && p->cursor.n == 0 && r)
+        return FM_OK; /* it says that it has nothing, and it may be right */
+    if (!p->cursor_channel && p->last)
+        return FM_OK; /* it wants the newest again */
+    for (uint32_t i = 0; i < sent->n; i++) {
+        uint64_t origin = sent->at[i].origin;
+        if (p->cursor_channel && fm_vector_get(&p->cursor, origin) < replayed_at(r, origin))
+            continue;
+        enum fm_err err = fm_vector_raise(&p->cursor, origin, sent->at[i].seq);
+        if (err == FM_E_NOMEM)
+            return err;
+        /* FM_E_TOO_MANY: that origin stays out, and the client may be given something of it twice. */
+    }
+    return FM_OK;
+}
+
+static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, const struct fm_phx_to *to, const struct fm_rule *rule,
+                            struct params *p)
+{
+    struct joining *joining = malloc(sizeof *joining);
+    if (!joining)
+        return fm_err_code(FM_E_NOMEM);
+    assert(to->ref.n <= sizeof joining->ref);
+    joining->ref_n = (uint8_t)to->ref.n;
+    memcpy(joining->ref, to->ref.p, to->ref.n);
+    enum fm_format plain = to->version == FM_PHX_V1 ? FM_FORMAT_PHX1 : FM_FORMAT_PHX2;
+    enum fm_format cursor = to->version == FM_PHX_V1 ? FM_FORMAT_PHX1_CURSOR : FM_FORMAT_PHX2_CURSOR;
+    struct fm_join_ask ask = {
+        .topic = in->topic,
+        .join_ref = to->join_ref,
+        .rule = rule,
+        .format = p->cursor_channel ? cursor : plain,
+        .cursor_channel = p->cursor_channel,
+        .has_cursor = p->cursor.n > 0,
+        .cursor = p->cursor,
+        .last = p->last,
+        .proto = joining,
+    };
+    p->cursor = (struct fm_vector){0};
+    enum fm_err err = fm_socket_join(s, &ask);
+    return err ? fm_err_code(err) : NULL;
+}
+
+void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
+{
+    const struct fm_worker_config *config = fm_worker_config(fm_socket_worker(s));
+    const struct fm_rule *rule = fm_rules_match(config->rules, in->topic);
+    struct fm_phx_to to = fm_phx_answer_to(s, in);
+    if (fm_phx_is_null(to.join_ref))
+        to.join_ref = to.ref;
+    if (!rule) {
+        to.join_ref = FM_LIT("null");
+        fm_phx_send_error(s, &to, fm_err_code(FM_E_UNMATCHED_TOPIC));
+        return;
+    }
+    struct params p = {0};
+    struct fm_vector sent = {0};
+    struct replayed *replay = NULL;
+    struct fm_sub *old = fm_socket_sub(s, in->topic);
+    const char *reason = NULL;
+    if (old && !replace(s, old, to.join_ref, &sent, &replay))
+        return;
+    if (rule->join == FM_WHO_NOBODY)
+        reason = fm_err_code(FM_E_FORBIDDEN);
+    else if (fm_socket_subs(s) >= config->topics_per_socket)
+        reason = "too many channels joined";
+    else
+        reason = params_read(in, &p);
+    if (!reason && resume(&p, &sent, replay) != FM_OK)
+        reason = fm_err_code(FM_E_NOMEM);
+    if (!reason)
+        reason = join_ask(s, in, &to, rule, &p);
+    fm_vector_fini(&p.cursor);
+    fm_vector_fini(&sent);
+    free(replay);
+    if (reason)
+        fm_phx_send_error(s, &to, reason);
+}
+
+static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct fm_join *j)
+{
+    if (!sub->cursor_channel) {
+        fm_phx_reply(f, to, true, FM_LIT("{}"));
+        return;
+    }
+    size_t opened = fm_phx_reply_open(f, to, true);
+    fm_buf_slice(&f->bytes, FM_LIT("{\"cursor\":"));
+    fm_phx_cursor_write(&f->bytes, &j->cursor, sub->skip);
+    fm_buf_slice(&f->bytes, j->recovered ? FM_LIT(",\"recovered\":true,\"replayed\":") : FM_LIT(",\"recovered\":false,\"replayed\":"));
+    fm_buf_dec(&f->bytes, j->replayed);
+    fm_buf_u8(&f->bytes, '}');
+    fm_phx_reply_close(f, to, opened);
+}
+
+static void replay_write(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct fm_join *j)
+{
+    bool binary = false;
+    for (uint32_t i = 0; i < j->replayed; i++) {
+        fm_phx_message(f, to->version, to->join_ref, sub->cursor_channel, j->replay[i]);
+        binary |= (j->replay[i]->flags & FM_MSG_BINARY) != 0;
+    }
+    if (binary && sub->format == FM_FORMAT_PHX2_CURSOR)
+        fm_phx_cursor_event(f, to, &j->at, sub->skip);
+}
+
+static struct replayed *replayed_of(const struct fm_join *j)
+{
+    struct replayed *r = malloc(sizeof *r + j->at.n * sizeof r->at[0]);
+    if (!r)
+        return NULL;
+    r->n = j->at.n;
+    if (j->at.n)
+        memcpy(r->at, j->at.at, j->at.n * sizeof r->at[0]);
+    return r;
+}
+
+void fm_phx_joined(struct fm_sub *sub, uint64_t tag, const struct fm_join *j)
+{
+    (void)tag;
+    struct fm_socket *s = sub->socket;
+    struct joining *joining = sub->proto;
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    to.ref = fm_slice_of(joining->ref, joining->ref_n);
+    if (j->err) {
+        fm_phx_send_error(s, &to, fm_err_code(j->err));
+        return;
+    }
+    struct fm_frames *f = fm_frames_new();
+    if (f) {
+        joined_reply(f, &to, sub, j);
+        to.ref = FM_LIT("null");
+        replay_write(f, &to, sub, j);
+    }
+    struct replayed *replay = j->replayed ? replayed_of(j) : NULL;
+    if (f && j->replayed && !replay)
+        f->bytes.failed = true;
+    free(joining);
+    sub->proto = replay;
+    fm_phx_send(s, &f);
+}
+
+/* ---- leave ---- */
+
+static bool is_stale(const struct fm_sub *sub, const struct fm_phx_in *in)
+{
+    return !fm_phx_is_null(in->join_ref) && !fm_phx_ref_eq(in->join_ref, fm_sub_join_ref(sub));
+}
+
+void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in)
+{
+    struct fm_sub *sub = fm_socket_sub(s, in->topic);
+    struct fm_phx_to to = fm_phx_answer_to(s, in);
+    if (!sub) {
+        fm_phx_send_reply(s, &to, true, FM_LIT("{}"));
+        return;
+    }
+    if (is_stale(sub, in))
+        return;
+    if (!sub->joined && !joining_refuse(s, sub, "left"))
+        return;
+    struct fm_frames *f = fm_frames_new();
+    if (f) {
+        to.join_ref = fm_sub_join_ref(sub);
+        fm_phx_reply(f, &to, true, FM_LIT("{}"));
+        to.ref = to.join_ref;
+        fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{}"));
+    }
+    fm_socket_leave(s, sub, NULL);
+    fm_phx_send(s, &f);
+}
+
+/* ---- push ---- */
+
+/* What the answer to a push needs: the sub's id, its topic, the ref. */
+enum { COOKIE_MAX = 8 + 2 + FM_TOPIC_MAX + FM_PHX_REF_MAX };
+
+static struct fm_slice cookie_write(uint8_t out[COOKIE_MAX], const struct fm_sub *sub, struct fm_slice ref)
+{
+    size_t n = 0;
+    assert(sub->topic_n <= FM_TOPIC_MAX && ref.n <= FM_PHX_REF_MAX);
+    memcpy(out, &sub->id, sizeof sub->id);
+    n += sizeof sub->id;
+    memcpy(out + n, &sub->topic_n, sizeof sub->topic_n);
+    n += sizeof sub->topic_n;
+    memcpy(out + n, sub->text, sub->topic_n);
+    n += sub->topic_n;
+    memcpy(out + n, ref.p, ref.n);
+    return fm_slice_of(out, n + ref.n);
+}
+
+/* The channel that the push came from; NULL where it was left or joined again since. */
+static struct fm_sub *cookie_read(struct fm_socket *s, struct fm_slice cookie, struct fm_slice *ref)
+{
+    struct fm_rd r = fm_rd_of(cookie);
+    uint64_t id;
+    uint16_t topic_n;
+    struct fm_slice at = fm_rd_bytes(&r, sizeof id);
+    if (r.bad)
+        return NULL;
+    memcpy(&id, at.p, sizeof id);
+    at = fm_rd_bytes(&r, sizeof topic_n);
+    if (r.bad)
+        return NULL;
+    memcpy(&topic_n, at.p, sizeof topic_n);
+    struct fm_slice topic = fm_rd_bytes(&r, topic_n);
+    *ref = fm_rd_bytes(&r, fm_rd_left(&r));
+    struct fm_sub *sub = r.bad ? NULL : fm_socket_sub(s, topic);
+    return sub && sub->id == id ? sub : NULL;
+}
+
+/* NULL: it may be published. */
+static const char *push_judge(const struct fm_sub *sub, const struct fm_phx_in *in)
+{
+    if (sub->rule->push == FM_WHO_NOBODY)
+        return fm_err_code(FM_E_FORBIDDEN);
+    if (in->event.n == 0)
+        return "bad_event";
+    if (fm_event_reserved(in->event))
+        return fm_err_code(FM_E_RESERVED_EVENT);
+    return NULL;
+}
+
+static void too_large_send(struct fm_socket *s, const struct fm_phx_to *to, uint32_t limit)
+{
+    struct fm_frames *f = fm_frames_new();
+    if (f) {
+        size_t opened = fm_phx_reply_open(f, to, false);
+        fm_buf_slice(&f->bytes, FM_LIT("{\"reason\":\"too_large\",\"limit\":"));
+        fm_buf_dec(&f->bytes, limit);
+        fm_buf_u8(&f->bytes, '}');
+        fm_phx_reply_close(f, to, opened);
+    }
+    fm_phx_send(s, &f);
+}
+
+void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
+{
+    struct fm_sub *sub = fm_socket_sub(s, in->topic);
+    struct fm_phx_to to = fm_phx_answer_to(s, in);
+    if (!sub) {
+        to.join_ref = FM_LIT("null");
+        fm_phx_send_error(s, &to, fm_err_code(FM_E_UNMATCHED_TOPIC));
+        return;
+    }
+    if (is_stale(sub, in))
+        return;
+    to.join_ref = fm_sub_join_ref(sub);
+    const char *reason = push_judge(sub, in);
+    if (!reason && in->payload.n > sub->rule->message_max) {
+        too_large_send(s, &to, sub->rule->message_max);
+        return;
+    }
+    if (!reason) {
+        uint8_t cookie[COOKIE_MAX];
+        enum fm_err err = fm_socket_push(s, sub, in->event, in->payload, in->binary, cookie_write(cookie, sub, in->ref));
+        reason = err ? fm_err_code(err) : NULL;
+    }
+    if (reason)
+        fm_phx_send_error(s, &to, reason);
+}
+
+void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p)
+{
+    struct fm_slice ref;
+    struct fm_sub *sub = cookie_read(s, fm_publish_cookie(p), &ref);
+    if (!sub)
+        return; /* left or joined again: the client drops an answer with the old join_ref, so it is not sent */
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    to.ref = ref;
+    if (p->err) {
+        fm_phx_send_error(s, &to, fm_err_code(p->err));
+        return;
+    }
+    if (fm_phx_is_null(ref))
+        return; /* nobody waits for it */
+    assert(p->n == 1);
+    char response[FM_ID_TEXT_MAX + 16] = "{\"id\":\"";
+    size_t n = strlen(response);
+    n += fm_id_print(p->results[0].id, response + n);
+    response[n++] = '"';
+    response[n++] = '}';
+    fm_phx_send_reply(s, &to, true, fm_slice_of(response, n));
+}
+
+/* ---- gap ---- */
+
+void fm_phx_gap(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor)
+{
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    struct fm_frames *f = fm_frames_new();
+    if (f) {
+        size_t opened = fm_phx_event_open(f, &to, FM_LIT("gap"));
+        struct fm_buf *b = &f->bytes;
+        fm_buf_slice(b, FM_LIT("{\"reason\":"));
+        fm_buf_json(b, fm_slice_str(fm_gap_reason_text(gap->reason)));
+        if (gap->origin) {
+            char origin[FM_ORIGIN_TEXT_MAX + 1];
+            fm_origin_print(gap->origin, origin);
+            fm_buf_printf(b, ",\"origin\":\"%s\",\"from\":%llu,\"to\":%llu", origin, (unsigned long long)gap->from,
+                          (unsigned long long)gap->to);
+        } else {
+            fm_buf_slice(b, FM_LIT(",\"origin\":null,\"from\":null,\"to\":null"));
+        }
+        fm_buf_slice(b, FM_LIT(",\"cursor\":"));
+        fm_phx_cursor_write(b, cursor, sub->skip);
+        fm_buf_u8(b, '}');
+        fm_phx_event_close(f, &to, opened);
+    }
+    fm_phx_send(sub->socket, &f);
+}
