@@ -12,6 +12,7 @@
 
 #include "../broker/hub.h"
 #include "rules.h"
+#include "ws_kind.h"
 
 struct fm_socket;
 struct fm_worker;
@@ -50,8 +51,6 @@ void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload
 /* The same without a copy: what is written to f->bytes between open and close is the payload. `open` returns what `close` wants. */
 size_t fm_frames_open(struct fm_frames *f);
 void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
-
-enum { FM_WS_TEXT = 1, FM_WS_BINARY = 2, FM_WS_CLOSE = 8, FM_WS_PING = 9, FM_WS_PONG = 10 };
 
 struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
     struct fm_socket *socket;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../broker/bytes.h"
+#include "ws_kind.h"
 
 enum {
     FM_WS_KEY_BYTES = 16,
@@ -51,8 +52,6 @@ struct fm_ws_answer {
 FM_MUST_CHECK enum fm_err fm_ws_answer_read(struct fm_slice in, const struct fm_ws_key *key, struct fm_ws_answer *answer);
 
 /* ---- frames from the server ---- */
-
-enum fm_ws_kind { FM_WS_TEXT = 1, FM_WS_BINARY = 2, FM_WS_CLOSE = 8, FM_WS_PING = 9, FM_WS_PONG = 10 }; /* the opcodes */
 
 struct fm_ws_event {
     enum fm_ws_kind kind;
