@@ -19,7 +19,9 @@ die() {
     exit 1
 }
 
-# The Node that bootstrap put into .tools/ comes before an older one of the system.
+# The Node that bootstrap put into .tools/ comes before an older one of the system; npm runs under the system's own, which knows the
+# system's certificates.
+system_path=$PATH
 if [[ -x .tools/node/bin/node ]]; then
     PATH=$root/.tools/node/bin:$PATH
 fi

@@ -160,7 +160,7 @@ for (const [name, client] of Object.entries(versions)) {
         const channel = await join(await connect(c, { ...how, decode }), topic);
         const payload = '{"big":123456789012345678901234567890,"exp":1e400,"esc":"\\u00e9\\/","sp" : [ 1 , 2 ]}';
         const body = `{"topic":"${topic}","event":"msg","payload":${payload}}`;
-        const answer = await a.request('POST', '/v1/publish', { body, headers: { 'content-type': 'application/json' } });
+        const answer = await a.request('POST', '/api/publish', { body, headers: { 'content-type': 'application/json' } });
         assert.equal(answer.status, 200, answer.text);
         await until('the message is there', () => channel.got.length === 1);
         assert.ok(seen.at(-1).includes(payload), seen.at(-1));

@@ -117,7 +117,9 @@ export class Node {
     fs.writeFileSync(file, settingsText(this.options, this.rules));
     const out = fs.openSync(this.logFile, 'a');
     this.starts++;
-    const child = spawn(binary, ['serve', '--config', file, ...this.args], { cwd: this.folder, stdio: ['ignore', out, out] });
+    // A node warns of FANMESH_* variables that are no options; those of the tests are none.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FANMESH_')));
+    const child = spawn(binary, ['serve', '--config', file, ...this.args], { cwd: this.folder, env, stdio: ['ignore', out, out] });
     fs.closeSync(out);
     this.child = child;
     alive.add(child);
@@ -203,7 +205,7 @@ export class Node {
 
   // Publishes one message { topic, event, payload, ... }; returns its id. Throws unless it was accepted.
   async publish(message) {
-    const answer = await this.request('POST', '/v1/publish', { body: message, headers: { 'content-type': 'application/json' } });
+    const answer = await this.request('POST', '/api/publish', { body: message, headers: { 'content-type': 'application/json' } });
     if (answer.status !== 200) throw new Error(`publish on ${this.name}: ${answer.status} ${answer.text}`);
     return answer.body.id;
   }

@@ -1,0 +1,139 @@
+// Strangers on the mesh: garbage, wrong secret, wrong cluster, replays. None of them reaches a client, and the cluster goes on.
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import net from 'node:net';
+import { after, afterEach, before, test } from 'node:test';
+import { startCluster } from '../lib/cluster.mjs';
+import { Node, patience, workFolder } from '../lib/node.mjs';
+import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
+import { Raw } from '../lib/raw.mjs';
+import { Relay } from '../lib/relay.mjs';
+import { sleep, until } from '../lib/wait.mjs';
+
+let cluster;
+let a, b;
+let witnesses;
+before(async () => {
+  cluster = await startCluster({ after }, 2);
+  [a, b] = cluster.nodes;
+  witnesses = [await join(await connect(a), 'room:witness'), await join(await connect(b), 'room:witness')];
+});
+afterEach(async () => {
+  const before = witnesses.map(({ got }) => got.length);
+  for (const node of [a, b]) {
+    assert.ok(node.running, node.name);
+    await node.publish({ topic: 'room:witness', event: 'msg', payload: 1 });
+  }
+  for (const [i, { got }] of witnesses.entries()) await until('the witnesses hear both', () => got.length === before[i] + 2, 10_000 * patience);
+  assert.equal(await a.metric('fanmesh_peers'), 1);
+});
+after(disconnectAll);
+
+const refused = (node) => node.metric('fanmesh_mesh_envelopes_refused_total');
+
+// What the transport says first: "SP" and the number of the socket's kind.
+const hello = (kind) => Buffer.from([0, 0x53, 0x50, 0, kind >> 8, kind & 255, 0, 0]);
+const bus0 = 0x70;
+const req0 = 0x30;
+const sized = (body, n = body.length) => {
+  const head = Buffer.alloc(8);
+  head.writeBigUInt64BE(BigInt(n));
+  return Buffer.concat([head, body]);
+};
+
+test('bytes_that_are_not_even_the_transport_are_dropped_on_both_ports', async () => {
+  for (const port of [a.meshPort, a.askPort]) {
+    for (const bytes of [Buffer.from('GET / HTTP/1.1\r\n\r\n'), crypto.randomBytes(4096), Buffer.alloc(100), hello(0xffff)]) {
+      const raw = await Raw.open(port);
+      raw.send(bytes);
+      await sleep(50);
+      raw.close();
+    }
+  }
+});
+
+test('garbage_envelopes_are_refused_and_counted_on_the_live_plane', async () => {
+  const before = await refused(a);
+  const bodies = [Buffer.alloc(0), Buffer.from('x'), crypto.randomBytes(28), crypto.randomBytes(1000), Buffer.from('FM\x01\x01\x01\0\0\0', 'latin1')];
+  const raw = await Raw.open(a.meshPort);
+  raw.send(hello(bus0));
+  for (const body of bodies) raw.send(sized(body));
+  await until('they are counted', async () => (await refused(a)) >= before + 3);
+  raw.close();
+  assert.match(a.log, /event=envelope_refused .*code=\w+/);
+});
+
+test('garbage_questions_are_refused_and_logged', async () => {
+  const raw = await Raw.open(a.askPort);
+  raw.send(hello(req0));
+  // A request begins with its id, whose highest bit is set.
+  for (const n of [0, 1, 28, 500]) raw.send(sized(Buffer.concat([Buffer.from([0x80, 0, 0, n & 255]), crypto.randomBytes(n)])));
+  await until('it is in the log', () => /event=(ask_refused|envelope_refused)/.test(a.log));
+  raw.close();
+});
+
+test('an_envelope_that_announces_a_terabyte_is_not_waited_for', async () => {
+  for (const [port, kind] of [[a.meshPort, bus0], [a.askPort, req0]]) {
+    const raw = await Raw.open(port);
+    raw.send(hello(kind));
+    raw.send(sized(Buffer.from('x'), 1e12));
+    await raw.end(10_000);
+  }
+});
+
+test('a_node_with_another_secret_is_refused_by_name_and_serves_alone', async (t) => {
+  const stranger = await Node.create({ name: 'other-secret', folder: workFolder(), secret: 'not the secret of that cluster', join: a });
+  t.after(() => stranger.stop());
+  await stranger.start();
+  await until('it says why', () => /code=bad_seal/.test(a.log) || /code=bad_seal/.test(stranger.log), 10_000 * patience);
+  assert.equal(await stranger.metric('fanmesh_peers'), 0);
+  assert.equal(await a.metric('fanmesh_peers'), 1);
+});
+
+test('a_node_of_another_cluster_is_refused_by_name_and_serves_alone', async (t) => {
+  const stranger = await Node.create({ name: 'other-cluster', folder: workFolder(), options: { cluster: 'elsewhere' }, join: a });
+  t.after(() => stranger.stop());
+  await stranger.start();
+  await until('it says why', () => /code=wrong_cluster/.test(a.log) || /code=wrong_cluster/.test(stranger.log), 10_000 * patience);
+  assert.equal(await stranger.metric('fanmesh_peers'), 0);
+  assert.equal(await a.metric('fanmesh_peers'), 1);
+});
+
+test('a_node_without_secret_is_refused', async (t) => {
+  const stranger = await Node.create({ name: 'no-secret', folder: workFolder(), secret: null, join: a });
+  t.after(() => stranger.stop());
+  await stranger.start();
+  const before = await refused(a);
+  await until('its envelopes are counted as refused', async () => (await refused(a)) > before, 10_000 * patience);
+  assert.equal(await stranger.metric('fanmesh_peers'), 0);
+});
+
+test('what_a_listener_recorded_and_sends_again_reaches_nobody', async (t) => {
+  // A node joins through a relay that records what it sends, and publishes.
+  const recorded = [];
+  const relay = await Relay.open(t, () => a.meshPort, (chunk, toTarget) => toTarget && recorded.push(chunk));
+  const node = await Node.create({ name: 'recorded', folder: workFolder(), join: { meshAddress: relay.address } });
+  t.after(() => node.stop());
+  await node.start();
+  await until('it is linked', async () => (await a.metric('fanmesh_peers')) === 2, 10_000 * patience);
+  const topic = 'room:replayed';
+  const listener = await join(await connect(a), topic);
+  for (let n = 0; n < 5; n++) await node.publish({ topic, event: 'msg', payload: { n } });
+  await until('all are there', () => listener.got.length === 5);
+  await sleep(300);
+
+  const before = await refused(a);
+  const replay = net.connect(a.meshPort, '127.0.0.1');
+  replay.on('error', () => {});
+  replay.write(Buffer.concat(recorded));
+  await until('it is refused as a replay', async () => (await refused(a)) > before, 10_000 * patience);
+  await sleep(300);
+  replay.destroy();
+  assert.match(a.log, /code=replayed/);
+  assert.equal(listener.got.length, 5);
+  // The node that was recorded is not harmed by its double.
+  await node.publish({ topic, event: 'msg', payload: { n: 5 } });
+  await until('its next message arrives', () => listener.got.length === 6, 10_000 * patience);
+  await node.stop();
+  await until('it is gone', async () => (await a.metric('fanmesh_peers')) === 1, 10_000 * patience);
+});

@@ -1,0 +1,74 @@
+// Settings that make no sense, and ports that are taken: one line says which and why, and nothing is started.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { startNode } from '../lib/cluster.mjs';
+import { binary, Node, patience, workFolder } from '../lib/node.mjs';
+
+const folder = workFolder();
+
+function serve(settings, args = []) {
+  const file = path.join(folder, 'bad.ini');
+  fs.writeFileSync(file, settings);
+  const env = { PATH: process.env.PATH };
+  const { status, stderr } = spawnSync(binary, ['serve', '--config', file, ...args], { encoding: 'utf8', env, timeout: 10_000 * patience });
+  return { status, stderr, lines: stderr.trim().split('\n') };
+}
+
+const good = 'listen = 127.0.0.1:1\napi_listen = none\nmesh_listen = none\n';
+
+test('a_misspelt_option_is_named_with_its_line_and_the_nearest_name', () => {
+  const { status, stderr } = serve(`${good}idel_ms = 60s\n`);
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /bad\.ini:4: .*idel_ms.*idle_ms/);
+});
+
+test('a_misspelt_key_of_a_rule_is_named_with_its_line', () => {
+  const { status, stderr } = serve(`${good}[topic "room:*"]\njoin = anyone\nhistroy_count = 5\n`);
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /bad\.ini:6: .*histroy_count.*history_count/);
+});
+
+test('values_out_of_range_or_of_another_kind_are_named', () => {
+  for (const [line, word] of [
+    ['workers = many', /workers/],
+    ['idle_ms = -1', /idle_ms/],
+    ['idle_ms = 1ms', /idle_ms/],
+    ['log_level = loud', /log_level.*debug/],
+    ['listen = nowhere', /listen/],
+    ['join = 10.0.0.1', /join/],
+    ['[topics "room:*"]', /topics/],
+    ['no equals sign', /bad\.ini:4/],
+  ]) {
+    const { status, stderr } = serve(`${good}${line}\n`);
+    assert.equal(status, 2, `${line}: ${stderr}`);
+    assert.match(stderr, word);
+  }
+});
+
+test('a_missing_settings_file_is_named', () => {
+  const { status, stderr } = spawnSync(binary, ['serve', '--config', '/nowhere/fanmesh.ini'], { encoding: 'utf8' });
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /\/nowhere\/fanmesh\.ini/);
+});
+
+test('a_mesh_without_secret_does_not_listen_beyond_loopback', () => {
+  const { status, stderr } = serve('listen = 127.0.0.1:1\napi_listen = none\nmesh_listen = 0.0.0.0:4002\n');
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /secret/);
+});
+
+test('a_port_in_use_is_named_with_its_option_and_the_other_node_goes_on', async (t) => {
+  const first = await startNode(t);
+  for (const option of ['listen', 'api_listen', 'mesh_listen', 'mesh_ask_listen']) {
+    const second = await Node.create({ name: `second-${option}`, folder });
+    second.options[option] = first.options[option];
+    second.spawn();
+    const { code } = await second.exited;
+    assert.equal(code, 1, `${option}: ${second.log}`);
+    assert.match(second.log, new RegExp(`${option}.*address_in_use|address_in_use.*${option}|${option}.*another process listens`), option);
+    assert.equal((await fetch(`${first.api}/readyz`)).status, 200);
+  }
+});
