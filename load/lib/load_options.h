@@ -15,7 +15,8 @@
       "Join without a cursor. Then order is checked a publishing connection instead of an origin, and what is missed while cut off " \
       "counts as declared.") \
     X("Clients", COUNT, connect_rate, 1, 1000000, "2000", "New connections a second.") \
-    X("Clients", MS, connect_ms, 1, 86400000, "60s", "All clients must have joined by then.") \
+    X("Clients", MS, connect_ms, 1, 86400000, "60s", \
+      "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
     X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
     X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
     X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
