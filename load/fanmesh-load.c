@@ -352,7 +352,7 @@ static bool set_up(struct run *r)
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second one ends the program */
     const struct fm_load_options *o = &r->options;
     uint32_t word = (uint32_t)fm_loop_now_ns();
-    if (!nodes_read(&o->nodes, "ws", "/socket/websocket?vsn=2.0.0", r->nodes) || !nodes_read(&o->api, "http", "/", r->apis) ||
+    if (!nodes_read(&o->nodes, "ws", "/socket/websocket?vsn=2.0.0", r->nodes) || !nodes_read(&o->api, "http", "/api/publish", r->apis) ||
         !pids_read(r) || !files_enough(r))
         return false;
     /* A run must not see another's messages; without randomness the time does. */

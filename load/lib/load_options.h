@@ -25,7 +25,9 @@
     X("Messages", COUNT, window, 1, 100000, "1", "Messages in flight; one is until every subscriber of its topic has it.") \
     X("Messages", BYTES, payload, 1, 1048576, "64", "Size of a payload; it can't be below its stamp, about 50 bytes.") \
     X("Messages", COUNT, warmup, 0, 1000000, "0", "Messages before those that are measured. They are checked as well.") \
-    X("Messages", LIST, api, 0, 64, "", "Publish by HTTP POST to these, http://host:port, in turn. Without: by pushes of subscribers.") \
+    X("Messages", LIST, api, 0, 64, "", \
+      "Publish by HTTP POST to these in turn, http://host:port[/path]. Without a path: /api/publish. Without this: by pushes of " \
+      "subscribers.") \
     X("Messages", COUNT, api_connections, 1, 64, "4", "Connections to each API, one request at a time on each.") \
     X("Messages", SECRET, api_key, 0, 400, "", "API key. Better in the environment as FANMESH_API_KEY.") \
     X("Messages", ACK, ack, 0, 0, "local", "What an HTTP publish waits for.") \
