@@ -31,7 +31,7 @@ const cells = [
 const servers = {
   fanmesh: {
     command: [
-      'fanmesh', 'serve', '--dev', '--name', 'bench', '--workers', '1', '--log-level', 'warn', '--listen', `127.0.0.1:${port}`,
+      'fanmesh', 'serve', '--dev', '--name', 'bench', '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`,
       '--api-listen', `127.0.0.1:${port + 1}`, '--mesh-listen', 'none', '--drain-ms', '0',
     ],
   },
