@@ -18,9 +18,9 @@ enum {
 
 struct fm_node {
     const struct fm_settings *s;
-    struct fm_inbox inboxes[FM_WORKERS_MAX];
+    struct fm_mailbox mailboxes[FM_WORKERS_MAX];
     struct fm_inbox *inbox_at[FM_WORKERS_MAX];
-    unsigned inboxes_n; /* made; one for each worker, the internal one's is the last */
+    unsigned mailboxes_n; /* made; one for each worker, the internal one's is the last */
     unsigned publics;   /* workers that serve clients */
     unsigned n;         /* all workers */
     struct fm_hub_thread *hub;
@@ -64,20 +64,14 @@ void fm_node_limits(struct fm_settings *s)
 
 /* ---- start ---- */
 
-/* Until a worker puts its own in place. What is posted before that it finds when it begins. */
-static void no_wake(void *ctx)
-{
-    (void)ctx;
-}
-
-static enum fm_err inboxes_make(struct fm_node *node)
+static enum fm_err mailboxes_make(struct fm_node *node)
 {
     for (unsigned i = 0; i < node->n; i++) {
-        enum fm_err err = fm_inbox_init(&node->inboxes[i], node->s->worker_inbox_bytes, no_wake, NULL);
+        enum fm_err err = fm_mailbox_init(&node->mailboxes[i], node->s->worker_inbox_bytes);
         if (err)
             return err;
-        node->inbox_at[i] = &node->inboxes[i];
-        node->inboxes_n++;
+        node->inbox_at[i] = &node->mailboxes[i].inbox;
+        node->mailboxes_n++;
     }
     return FM_OK;
 }
@@ -174,7 +168,7 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .index = i,
         .internal = internal,
         .listen = internal ? s->api_listen : s->listen,
-        .inbox = &node->inboxes[i],
+        .mailbox = &node->mailboxes[i],
         .hub = node->hub,
         .rules = s->rules,
         .api = node->api,
@@ -217,7 +211,7 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     node->s = s;
     node->publics = given(s->listen) ? (unsigned)s->workers : 0;
     node->n = node->publics + (given(s->api_listen) ? 1 : 0);
-    enum fm_err err = inboxes_make(node);
+    enum fm_err err = mailboxes_make(node);
     if (!err)
         err = hub_start(node, why);
     if (!err)
@@ -270,7 +264,7 @@ void fm_node_stop(struct fm_node **np)
             fm_worker_stop(&node->workers[i - 1]);
     fm_hub_thread_stop(&node->hub);
     fm_api_free(&node->api);
-    for (unsigned i = 0; i < node->inboxes_n; i++)
-        fm_inbox_fini(&node->inboxes[i], fm_hub_item_free);
+    for (unsigned i = 0; i < node->mailboxes_n; i++)
+        fm_mailbox_fini(&node->mailboxes[i]);
     free(node);
 }

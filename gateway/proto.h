@@ -61,6 +61,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     bool joined;             /* the hub has answered */
     bool cursor_channel;     /* asked for a cursor */
     uint64_t id;             /* unique on this node: also fm_msg.from of what it pushes to others */
+    uint64_t tag;            /* fm_join_ask.tag */
     struct fm_vector *skip;  /* usually NULL: not to be given messages up to these */
     const struct fm_rule *rule;
     void *proto; /* the protocol's own, freed with free() */
