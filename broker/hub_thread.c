@@ -12,6 +12,7 @@
 
 struct fm_hub_thread {
     struct fm_hub_thread_config config;
+    struct fm_inbox *workers[FM_WORKERS_MAX];
     struct fm_hub *hub;
     struct fm_bus *bus;
     struct fm_seal *seal;
@@ -59,7 +60,7 @@ static struct fm_item *without_messages(struct fm_item *chain)
 static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
 {
     struct fm_hub_thread *t = ctx;
-    struct fm_inbox *in = t->config.workers[worker];
+    struct fm_inbox *in = t->workers[worker];
     if (lost)
         fm_inbox_mark(in);
     if (chain && fm_inbox_post(in, chain) == FM_E_BUSY)
@@ -173,6 +174,8 @@ enum fm_err fm_hub_thread_start(struct fm_hub_thread **out, const struct fm_hub_
     if (!t)
         return err;
     t->config = *config;
+    for (unsigned w = 0; w < config->hub.workers && w < FM_WORKERS_MAX; w++)
+        t->workers[w] = config->workers[w];
     if (t->config.hub.incarnation == 0)
         t->config.hub.incarnation = incarnation_draw();
     pthread_mutex_init(&t->lock, NULL);

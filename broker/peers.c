@@ -297,8 +297,10 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         h->links_due_ms = h->now.mono_ms;
     }
     p = fm_peer_find(h, self);
-    if (p && !known)
+    if (p && !known) {
+        h->hello_due = true; /* so that the others learn of it from us */
         peer_say(p, FM_INFO, "peer_met");
+    }
 }
 
 static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body)
