@@ -17,10 +17,13 @@ unsigned fm_http_status_of(enum fm_err err)
     case FM_E_JSON:
     case FM_E_TOO_DEEP:
     case FM_E_UNKNOWN_MEMBER:
+    case FM_E_REQUEST:
+    case FM_E_UPGRADE:
         return 400;
     case FM_E_UNAUTHORIZED:
         return 401;
     case FM_E_FORBIDDEN:
+    case FM_E_ORIGIN:
         return 403;
     case FM_E_UNMATCHED_TOPIC:
     case FM_E_NOT_FOUND:

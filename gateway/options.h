@@ -26,7 +26,8 @@
     X("Clients", LIST, origins, 0, 64, "", \
       "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
     X("Clients", PATH, web_root, 0, 4096, "", "Folder whose files are served under / where clients connect. Empty: none.") \
-    X("Clients", BYTES, message_max, 1024, 16777216, "64KiB", "Largest message of a client, and largest payload of a publish.") \
+    X("Clients", BYTES, message_max, 1024, 16777216, "64KiB", \
+      "Largest message of a client, and largest payload of a publish. All nodes of a cluster need the same.") \
     X("Clients", COUNT, topics_per_socket, 1, 10000, "100", "Channels that one socket may join.") \
     X("Clients", COUNT, connections_max, 0, 10000000, "0", \
       "Client connections of this node. 0: as many as its file descriptors allow; a larger number is cut to that, with a warning.") \
@@ -65,8 +66,7 @@
     X("Mesh", ADDRESSES, join, 0, 64, "", \
       "mesh_listen addresses of nodes to join; one that is up is enough, the rest is learned from it.") \
     X("Mesh", MS, heartbeat_ms, 50, 60000, "500ms", "Pace of heartbeats.") \
-    X("Mesh", MS, down_ms, 100, 600000, "3s", "A node that was silent for so long is down.") \
-    X("Mesh", MS, join_wait_ms, 0, 60000, "3s", "How long a starting node waits for a node to join to answer.") \
+    X("Mesh", MS, down_ms, 100, 600000, "2s", "A node that was silent for so long is down.") \
     X("Mesh", MS, found_ms, 0, 60000, "3s", "A node that met no ready node for so long founds a cluster, and merges when it meets one.") \
     X("Mesh", MS, ask_timeout_ms, 50, 60000, "2s", "How long one question to another node may take.") \
     X("Mesh", COUNT, window, 1, 15, "12", "Batches in flight. Below 16, since the mesh drops beyond that without a word.") \
@@ -77,13 +77,15 @@
     X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \
       "What is kept of one node's messages, to repair others from.") \
     X("Retention and repair", AGE, log_age, 1000, 2592000000, "10m", "How long it is kept.") \
-    X("Retention and repair", BYTES, memory_bytes, 1048576, 17592186044416, "512MiB", \
+    X("Retention and repair", BYTES, memory_bytes, 1048576, 17592186044416, "1GiB", \
       "All logs and histories of this node together; beyond it the oldest messages go first.") \
-    X("Retention and repair", COUNT, topics_max, 1, 100000000, "1000000", "Topics that the node remembers.") \
+    X("Retention and repair", COUNT, topics_max, 1, 100000000, "100000", "Topics that the node remembers.") \
     X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
       "What may wait for the hub. Beyond it publishers get an error that says so.") \
     X("Retention and repair", AGE, cursor_ttl, 1000, 31536000000, "24h", \
       "How long the positions of a node that is gone are remembered; older cursors get `recovered: false`.") \
+    X("Retention and repair", MS, join_wait_ms, 0, 60000, "2s", \
+      "A client whose cursor is ahead of this node waits so long for the node to catch up before it is told what was found.") \
     X("Retention and repair", MS, repair_after_ms, 1, 60000, "50ms", "Age at which a hole is pulled from another node.") \
     X("Retention and repair", MS, gap_ms, 50, 600000, "5s", "A hole that saw no progress for so long is declared as a gap.")
 

@@ -12,6 +12,7 @@
 
 #include "../broker/hub.h"
 #include "rules.h"
+#include "ws_kind.h"
 
 struct fm_socket;
 struct fm_worker;
@@ -51,8 +52,6 @@ void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload
 size_t fm_frames_open(struct fm_frames *f);
 void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
 
-enum { FM_WS_TEXT = 1, FM_WS_BINARY = 2, FM_WS_CLOSE = 8, FM_WS_PING = 9, FM_WS_PONG = 10 };
-
 struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
     struct fm_socket *socket;
     struct fm_sub *next;     /* of the socket */
@@ -62,6 +61,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     bool joined;             /* the hub has answered */
     bool cursor_channel;     /* asked for a cursor */
     uint64_t id;             /* unique on this node: also fm_msg.from of what it pushes to others */
+    uint64_t tag;            /* fm_join_ask.tag */
     struct fm_vector *skip;  /* usually NULL: not to be given messages up to these */
     const struct fm_rule *rule;
     void *proto; /* the protocol's own, freed with free() */

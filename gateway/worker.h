@@ -9,11 +9,18 @@
 
 struct fm_api; /* api.c's shared, immutable context: key, limits, metrics sources */
 
+/* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
+ * worker that is not there yet or any more. */
+struct fm_mailbox {
+    struct fm_inbox inbox;
+    int bell; /* an eventfd */
+};
+
 struct fm_worker_config {
     unsigned index; /* 0.. ; the internal one has the last */
     bool internal;
-    const char *listen;     /* "host:port"; SO_REUSEPORT so that all workers share it */
-    struct fm_inbox *inbox; /* made by main, since the hub needs all of them at its start */
+    const char *listen;         /* "host:port"; SO_REUSEPORT so that all workers share it */
+    struct fm_mailbox *mailbox; /* made by main, since the hub needs the inboxes of all workers at its start */
     struct fm_hub_thread *hub;
     const struct fm_rules *rules;
     const struct fm_api *api;
@@ -55,6 +62,10 @@ struct fm_worker_stats {
 
 /* -- main -- */
 
+FM_MUST_CHECK enum fm_err fm_mailbox_init(struct fm_mailbox *m, size_t bytes_max);
+/* When neither worker nor hub are there any more. */
+void fm_mailbox_fini(struct fm_mailbox *m);
+
 /* Makes the context and the listener; the thread starts with fm_worker_run. To be called one after another, all before the first run
  * (libwebsockets' contexts overwrite a global of OpenSSL while they are created). FM_E_IN_USE, FM_E_ADDRESS. */
 FM_MUST_CHECK enum fm_err fm_worker_new(struct fm_worker **w, const struct fm_worker_config *config);
@@ -63,6 +74,9 @@ FM_MUST_CHECK enum fm_err fm_worker_run(struct fm_worker *w);
 void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms);
 /* Ends the thread. Does not destroy a context that still has connections (the process is about to exit; destroying is quadratic). */
 void fm_worker_stop(struct fm_worker **w);
+
+/* The port that it listens on, for listen addresses with port 0. */
+uint16_t fm_worker_port(const struct fm_worker *w);
 
 /* -- any thread -- */
 const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w);

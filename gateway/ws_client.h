@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../broker/bytes.h"
+#include "ws_kind.h"
 
 enum {
     FM_WS_KEY_BYTES = 16,
@@ -37,6 +38,9 @@ struct fm_ws_key {
 };
 
 void fm_ws_key_make(struct fm_ws_key *key, const uint8_t random[FM_WS_KEY_BYTES]);
+/* What a server must answer in Sec-WebSocket-Accept, zero-terminated. */
+enum { FM_WS_ACCEPT_TEXT = 28 };
+void fm_ws_accept_of(const struct fm_ws_key *key, char out[FM_WS_ACCEPT_TEXT + 1]);
 /* Appends the request. `headers` (may be empty) is "Name: value\r\n"...; out->failed tells a lack of memory. */
 void fm_ws_request_put(struct fm_buf *out, const struct fm_url *url, const struct fm_ws_key *key, struct fm_slice headers);
 
@@ -51,8 +55,6 @@ struct fm_ws_answer {
 FM_MUST_CHECK enum fm_err fm_ws_answer_read(struct fm_slice in, const struct fm_ws_key *key, struct fm_ws_answer *answer);
 
 /* ---- frames from the server ---- */
-
-enum fm_ws_kind { FM_WS_TEXT = 1, FM_WS_BINARY = 2, FM_WS_CLOSE = 8, FM_WS_PING = 9, FM_WS_PONG = 10 }; /* the opcodes */
 
 struct fm_ws_event {
     enum fm_ws_kind kind;

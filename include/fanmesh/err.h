@@ -14,7 +14,7 @@
     X(FM_E_SYNTAX, "bad_syntax", "the input does not follow its grammar") \
     X(FM_E_JSON, "bad_json", "the body is not valid JSON; see `at` for the byte where reading stopped") \
     X(FM_E_TOO_DEEP, "too_deep", "the JSON is nested deeper than the limit") \
-    X(FM_E_TOO_LARGE, "too_large", "the message is larger than the limit; see the option `message_max`") \
+    X(FM_E_TOO_LARGE, "too_large", "larger than the limit; see the options `message_max` and `api_body_max`") \
     X(FM_E_TOO_MANY, "too_many", "more items than the limit allows") \
     X(FM_E_UNMATCHED_TOPIC, "unmatched topic", "no [topic] rule of the settings matches this topic") \
     X(FM_E_RESERVED_EVENT, "reserved_event", \
@@ -24,6 +24,9 @@
     X(FM_E_NOT_FOUND, "not_found", "there is nothing at this path") \
     X(FM_E_METHOD, "method_not_allowed", "this path does not take this method") \
     X(FM_E_LENGTH_REQUIRED, "length_required", "send the body with Content-Length; chunked bodies are not read") \
+    X(FM_E_REQUEST, "bad_request", "this is not an HTTP/1.1 request that can be read") \
+    X(FM_E_UPGRADE, "bad_upgrade", "this request can't become a WebSocket") \
+    X(FM_E_ORIGIN, "bad_origin", "pages of this Origin may not connect; if they should, list it in the option `origins`") \
     X(FM_E_MEDIA_TYPE, "unsupported_media_type", "this path does not read a body of this Content-Type") \
     X(FM_E_UNKNOWN_MEMBER, "unknown_member", "the request has a member or parameter that this path does not know; check its spelling") \
     X(FM_E_BUSY, "overloaded", "the node's inbox is full; try again in a moment") \

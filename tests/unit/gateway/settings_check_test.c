@@ -95,8 +95,8 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
         {{"--dev", "--message_max=8MiB", "--outbox_bytes=8MiB", NULL},
          "message_max: message_max = 8MiB must not exceed api_body_max = 4MiB"},
         {{"--dev", "--message_max=2MiB", NULL}, "message_max: message_max = 2MiB must not exceed outbox_bytes = 1MiB"},
-        {{"--dev", "--log_bytes=1GiB", NULL}, "log_bytes: log_bytes = 1GiB must not exceed memory_bytes = 512MiB"},
-        {{"--dev", "--heartbeat_ms=2s", NULL}, "heartbeat_ms: heartbeat_ms = 2s must not exceed 1/2 of down_ms = 3s"},
+        {{"--dev", "--log_bytes=2GiB", NULL}, "log_bytes: log_bytes = 2GiB must not exceed memory_bytes = 1GiB"},
+        {{"--dev", "--heartbeat_ms=2s", NULL}, "heartbeat_ms: heartbeat_ms = 2s must not exceed 1/2 of down_ms = 2s"},
         {{"--dev", "--repair_after_ms=5s", NULL}, "repair_after_ms: repair_after_ms = 5s must be below gap_ms = 5s"},
         {{"--dev", "--window=16", NULL}, "--window: window is \"16\"; it must lie between 1 and 15"},
     };
@@ -218,6 +218,33 @@ static void a_settings_file_that_is_not_there_is_named(void **state)
     settings_load_end(&l);
 }
 
+static void the_defaults_of_the_table_are_those_of_the_hub(void **state)
+{
+    (void)state;
+    struct settings_load l;
+    struct fm_hub_config c;
+    fm_hub_config_default(&c);
+    settings_file_load(&l, "");
+    const struct fm_settings *s = &l.s;
+    assert_int_equal(s->log_bytes, c.log_bytes);
+    assert_int_equal(s->log_age, c.log_age_ms);
+    assert_int_equal(s->memory_bytes, c.memory_bytes);
+    assert_int_equal(s->topics_max, c.topics_max);
+    assert_int_equal(s->replicas, c.replicas);
+    assert_int_equal(s->heartbeat_ms, c.heartbeat_ms);
+    assert_int_equal(s->repair_after_ms, c.repair_after_ms);
+    assert_int_equal(s->gap_ms, c.gap_ms);
+    assert_int_equal(s->found_ms, c.found_ms);
+    assert_int_equal(s->join_wait_ms, c.join_wait_ms);
+    assert_int_equal(s->down_ms, c.down_ms);
+    assert_int_equal(s->ask_timeout_ms, c.ask_timeout_ms);
+    assert_int_equal(s->cursor_ttl, c.cursor_ttl_ms);
+    assert_int_equal(s->window, c.window);
+    assert_int_equal(s->window_live_ms, c.window_live_ms);
+    assert_int_equal(s->batch_bytes, c.batch_bytes);
+    settings_load_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +258,7 @@ int main(void)
         cmocka_unit_test(what_check_config_prints_is_a_settings_file_with_the_same_meaning),
         cmocka_unit_test(a_variable_that_is_nearly_an_option_is_warned_of),
         cmocka_unit_test(a_settings_file_that_is_not_there_is_named),
+        cmocka_unit_test(the_defaults_of_the_table_are_those_of_the_hub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

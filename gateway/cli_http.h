@@ -1,0 +1,23 @@
+/* One HTTP call to a node, for the client commands.
+ *
+ * -- main -- */
+#pragma once
+
+#include "cli.h"
+
+enum { FM_CALL_ANSWER_MAX = 64 << 20 };
+
+struct fm_call {
+    const char *url;  /* of the API, as given by the user */
+    const char *path; /* begins with '/' */
+    const char *key;  /* of the API; empty: none */
+    uint64_t timeout_ms;
+    struct fm_slice body; /* JSON to POST; p == NULL: a GET */
+    /* out */
+    unsigned status;
+    struct fm_buf answer;
+};
+
+/* False: there was no answer with a status of 200; one line says why, with the server's own code and sentence where it gave them. */
+FM_MUST_CHECK bool fm_call(const struct fm_command *command, struct fm_call *call);
+void fm_call_fini(struct fm_call *call);

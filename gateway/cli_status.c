@@ -1,0 +1,179 @@
+/* status: what one node knows of the cluster, and what it does, as plain tables. */
+#include "cli_http.h"
+#include "cli_tables.h"
+#include "json_slice.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { DEPTH_MAX = 64, TEXT_MAX = 80, COLUMNS = 7 };
+
+struct row {
+    char at[COLUMNS][TEXT_MAX];
+};
+
+/* A member as text for people: strings without quotes, control characters replaced, anything else as it stands; "-" if it is not there. */
+static void member(const struct fm_json *object, const char *name, char out[TEXT_MAX])
+{
+    struct fm_json value;
+    struct fm_slice text;
+    char space[TEXT_MAX];
+    snprintf(out, TEXT_MAX, "-");
+    if (!fm_json_get(object, fm_slice_str(name), &value))
+        return;
+    text = value.raw;
+    if (value.type == FM_JSON_STRING && fm_json_text(&value, space, sizeof space - 1, &text) != FM_OK)
+        return;
+    if (text.n == 0 || text.n >= TEXT_MAX)
+        return;
+    for (size_t i = 0; i < text.n; i++)
+        out[i] = (char)(text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : text.p[i]);
+    out[text.n] = 0;
+}
+
+static bool is_true(const struct fm_json *object, const char *name)
+{
+    struct fm_json value;
+    return fm_json_get(object, fm_slice_str(name), &value) && value.type == FM_JSON_TRUE;
+}
+
+static void node_row(const struct fm_json *node, bool self, struct row *r)
+{
+    member(node, "name", r->at[0]);
+    member(node, "incarnation", r->at[1]);
+    member(node, "mesh", r->at[2]);
+    if (self)
+        snprintf(r->at[3], TEXT_MAX, "asked");
+    else
+        member(node, "state", r->at[3]);
+    snprintf(r->at[4], TEXT_MAX, "%s", self ? "-" : is_true(node, "linked") ? "yes" : "no");
+    snprintf(r->at[5], TEXT_MAX, "%s", is_true(node, "draining") ? "draining" : is_true(node, "ready") ? "yes" : "no");
+    if (self)
+        snprintf(r->at[6], TEXT_MAX, "-");
+    else
+        member(node, "lag", r->at[6]);
+}
+
+static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 0; c < COLUMNS; c++) {
+            size_t width = 0;
+            for (size_t k = 0; k < n; k++)
+                width = strlen(rows[k].at[c]) > width ? strlen(rows[k].at[c]) : width;
+            fm_buf_printf(out, c + 1 < COLUMNS ? "%-*s  " : "%-.*s", (int)width, rows[i].at[c]);
+        }
+        fm_buf_u8(out, '\n');
+    }
+}
+
+static bool print_nodes(struct fm_buf *out, struct fm_slice answer)
+{
+    static const struct row head = {{"NODE", "INCARNATION", "MESH", "STATE", "LINKED", "READY", "LAG"}};
+    struct row rows[FM_PEERS_MAX + 2];
+    struct fm_json root, self, peers, peer;
+    size_t n = 0;
+    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
+        !fm_json_get(&root, FM_LIT("peers"), &peers))
+        return false;
+    rows[n++] = head;
+    node_row(&self, true, &rows[n++]);
+    for (struct fm_json_walk w = fm_json_walk_of(&peers); n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);)
+        node_row(&peer, false, &rows[n++]);
+    table_print(out, rows, n);
+    return true;
+}
+
+/* ---- metrics ---- */
+
+/* Sum of a metric's series in the Prometheus text: `name value` or `name{labels} value`. The worker of the API serves no clients: its
+ * connections are calls like this one. */
+static bool metric_sum(struct fm_slice text, const char *name, double *sum)
+{
+    const char *p = (const char *)text.p, *end = p + text.n, *nl;
+    size_t n = strlen(name);
+    bool found = false;
+    *sum = 0;
+    for (; p < end; p = nl + 1) {
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (!nl)
+            break;
+        size_t len = (size_t)(nl - p);
+        if (len <= n || memcmp(p, name, n) != 0 || (p[n] != ' ' && p[n] != '{'))
+            continue;
+        if (memmem(p, len, "worker=\"internal\"", 17))
+            continue;
+        const char *space = memrchr(p, ' ', len);
+        char number[64], *rest;
+        snprintf(number, sizeof number, "%.*s", space ? (int)(nl - space - 1) : 0, space ? space + 1 : "");
+        double value = strtod(number, &rest);
+        if (rest != number) {
+            *sum += value;
+            found = true;
+        }
+    }
+    return found;
+}
+
+static void print_counters(struct fm_buf *out, struct fm_slice metrics)
+{
+    static const struct {
+        const char *metric, *text;
+        double by;
+    } lines[] = {
+        {"fanmesh_connections", "clients connected", 1},
+        {"fanmesh_subscriptions", "channels open", 1},
+        {"fanmesh_topics", "topics known", 1},
+        {"fanmesh_published_total", "messages accepted here", 1},
+        {"fanmesh_deliveries_total", "deliveries to clients", 1},
+        {"fanmesh_holes", "origins with something missing now", 1},
+        {"fanmesh_repaired_messages_total", "messages repaired", 1},
+        {"fanmesh_gaps_total", "gaps told to clients", 1},
+        {"fanmesh_slow_disconnects_total", "slow clients disconnected", 1},
+        {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
+        {"process_resident_memory_bytes", "KiB of memory", 1024},
+    };
+    fm_buf_u8(out, '\n');
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        double sum;
+        if (metric_sum(metrics, lines[i].metric, &sum))
+            fm_buf_printf(out, "%12.0f  %s\n", sum / lines[i].by, lines[i].text);
+    }
+}
+
+static enum fm_exit status(const struct fm_command *command, const struct fm_status_options *o)
+{
+    struct fm_call cluster = {.url = o->url, .path = "/api/cluster", .key = o->api_key, .timeout_ms = o->timeout_ms};
+    struct fm_call metrics = {.url = o->url, .path = "/metrics", .key = o->api_key, .timeout_ms = o->timeout_ms};
+    struct fm_buf out = {0};
+    enum fm_exit code = FM_EXIT_FAILED;
+    if (fm_call(command, &cluster) && fm_call(command, &metrics)) {
+        if (print_nodes(&out, fm_buf_view(&cluster.answer))) {
+            print_counters(&out, fm_buf_view(&metrics.answer));
+            code = fm_cli_print(command, &out);
+        } else {
+            fm_cli_complain(command, "the answer is not what a fanmesh node says of its cluster; is this the address of its API?");
+        }
+    }
+    fm_buf_fini(&out);
+    fm_call_fini(&cluster);
+    fm_call_fini(&metrics);
+    return code;
+}
+
+enum fm_exit fm_run_status(const struct fm_command *command, int argc, char *const *argv)
+{
+    struct fm_report report = {0};
+    struct fm_status_options o = {0};
+    struct fm_from from[FM_STATUS_OPTIONS_N];
+    struct fm_option_set set = {fm_status_options, FM_STATUS_OPTIONS_N, &o, from, NULL, &report};
+    struct fm_args args;
+    bool go;
+    enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
+    if (go)
+        code = fm_cli_positionals(command, &args, 0) ? status(command, &o) : FM_EXIT_USAGE;
+    fm_options_fini(fm_status_options, FM_STATUS_OPTIONS_N, &o);
+    fm_args_fini(&args);
+    fm_report_fini(&report);
+    return code;
+}

@@ -1,0 +1,216 @@
+/* libwebsockets, and nothing else that knows of it. What was read in its source and measured (versions 4.1 and 4.3) decides the form:
+ *
+ * - Every connection comes in by adoption with a request that front.c wrote for it, so its HTTP server never sees what a client wrote.
+ * - Frames are built elsewhere and leave by LWS_WRITE_RAW, from this thread at any time: one send, no copy, no wait for a writable event.
+ * What a socket does not take is copied by libwebsockets and leaves by itself; until then nothing may be written (fm_edge_busy).
+ * - Its timers are a sorted list, so no connection may have one for long: the retry policy is all zero and every timer that adoption sets
+ * is taken off again. The worker's wheel does all timing.
+ * - A connection is closed by returning -1 from its own writable call after lws_close_reason, never from anybody else's. */
+#include "edge.h"
+
+#include "../broker/diag.h"
+
+#include <assert.h>
+#include <libwebsockets.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum {
+    RX_BUFFER = 512,       /* of a connection; larger messages come in pieces */
+    SERVICE_BUFFER = 4096, /* of the context: reads, and the answer to an upgrade */
+    TX_PACKET = 1 << 20,   /* the most that one send is given */
+    REQUEST_MAX = 1024,    /* of the request that is written for libwebsockets */
+    HEADERS_MAX = 1024,    /* what it may keep of that */
+};
+
+struct fm_edge {
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    struct fm_socket *adopting; /* between the call of adopt and its first callback */
+    const char *subprotocol;
+    void *loops[1];
+};
+
+static int add_subprotocol(const struct fm_edge *edge, struct lws_process_html_args *args)
+{
+    struct fm_slice name = FM_LIT("Sec-WebSocket-Protocol: ");
+    size_t n = strlen(edge->subprotocol);
+    if (n == 0)
+        return 0;
+    if (args->max_len < 0 || name.n + n + 4 > (size_t)args->max_len)
+        return -1;
+    memcpy(args->p, name.p, name.n);
+    memcpy(args->p + name.n, edge->subprotocol, n);
+    memcpy(args->p + name.n + n, "\r\n", 2);
+    args->p += name.n + n + 2;
+    return 0;
+}
+
+static int close_with(struct lws *wsi, const struct fm_close *close)
+{
+    assert(close->reason.n <= 123);
+    lws_close_reason(wsi, (enum lws_close_status)close->code, (unsigned char *)close->reason.p, close->reason.n);
+    return -1;
+}
+
+static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+    struct fm_edge *edge;
+    struct fm_close close;
+    switch (reason) {
+    case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+        edge = lws_context_user(lws_get_context(wsi));
+        lws_set_wsi_user(wsi, edge->adopting);
+        edge->adopting = NULL;
+        return 0;
+    case LWS_CALLBACK_ADD_HEADERS:
+        return add_subprotocol(lws_context_user(lws_get_context(wsi)), in);
+    case LWS_CALLBACK_ESTABLISHED:
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
+        fm_socket_opened(user, wsi);
+        return 0;
+    case LWS_CALLBACK_RECEIVE:
+        fm_socket_received(user, in, len, lws_frame_is_binary(wsi), lws_is_final_fragment(wsi) && !lws_remaining_packet_payload(wsi));
+        return 0;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        close = fm_socket_writable(user);
+        return close.code ? close_with(wsi, &close) : 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+    case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
+    case LWS_CALLBACK_CLOSED:
+        if (user)
+            fm_socket_closing(user);
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        if (user) {
+            fm_socket_gone(user);
+            lws_set_wsi_user(wsi, NULL);
+        }
+        return 0;
+    case LWS_CALLBACK_HTTP: /* it never is HTTP alone */
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+static const struct lws_protocols protocols[] = {
+    {.name = "fanmesh", .callback = on_event, .rx_buffer_size = RX_BUFFER, .tx_packet_size = TX_PACKET},
+    {.name = NULL},
+};
+
+/* Errors of libwebsockets go to our log, but for two that it reports at every adoption with a request. */
+static void on_log(int level, const char *line)
+{
+    (void)level;
+    char quoted[512];
+    size_t n = strcspn(line, "\n");
+    if (strstr(line, "calling service") || strstr(line, "deferring handling"))
+        return;
+    fm_diag(FM_WARN, "libwebsockets", "line=%s", fm_diag_quote(quoted, sizeof quoted, line, n));
+}
+
+static void mute(void)
+{
+    lws_set_log_level(LLL_ERR, on_log);
+}
+
+enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static const lws_retry_bo_t no_pings = {0};
+    pthread_once(&once, mute);
+    struct fm_edge *edge = calloc(1, sizeof *edge);
+    if (!edge)
+        return FM_E_NOMEM;
+    edge->loops[0] = loop;
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = protocols,
+        .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8,
+        .foreign_loops = edge->loops,
+        .user = edge,
+        .vhost_name = "fanmesh",
+        .alpn = "http/1.1",
+        .retry_and_idle_policy = &no_pings,
+        .pt_serv_buf_size = SERVICE_BUFFER,
+        .max_http_header_data2 = HEADERS_MAX,
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
+    };
+    edge->context = lws_create_context(&info);
+    if (!edge->context)
+        goto fail;
+    edge->vhost = lws_create_vhost(edge->context, &info);
+    if (!edge->vhost)
+        goto fail_after_context;
+    *out = edge;
+    return FM_OK;
+fail_after_context:
+    lws_context_destroy(edge->context);
+fail:
+    free(edge);
+    return FM_E_IO;
+}
+
+void fm_edge_free(struct fm_edge **edge)
+{
+    if (!*edge)
+        return;
+    lws_context_destroy((*edge)->context);
+    free(*edge);
+    *edge = NULL;
+}
+
+bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const struct fm_edge_upgrade *up)
+{
+    struct fm_buf request = {0};
+    fm_buf_str(&request, "GET / HTTP/1.1\r\nHost: fanmesh\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                         "Sec-WebSocket-Key: ");
+    fm_buf_slice(&request, up->key);
+    fm_buf_str(&request, "\r\n\r\n");
+    assert(request.failed || request.n <= REQUEST_MAX);
+    fm_buf_slice(&request, up->early);
+    edge->adopting = socket;
+    edge->subprotocol = up->subprotocol;
+    struct lws *wsi = NULL;
+    if (!request.failed)
+        wsi = lws_adopt_socket_vhost_readbuf(edge->vhost, fd, (const char *)request.p, request.n);
+    fm_buf_fini(&request);
+    bool untouched = edge->adopting != NULL; /* it failed before the connection knew of its socket */
+    edge->adopting = NULL;
+    if (untouched)
+        fm_socket_gone(socket);
+    if (wsi && up->early.n)
+        lws_callback_on_writable(wsi); /* an event that makes libwebsockets look at what it was given already */
+    return wsi != NULL;
+}
+
+enum fm_edge_write fm_edge_write(struct lws *wsi, struct fm_slice frames)
+{
+    assert(!lws_partial_buffered(wsi));
+    /* With RAW the bytes are not written to, whatever the type of the parameter says. */
+    if (lws_write(wsi, (unsigned char *)frames.p, frames.n, LWS_WRITE_RAW) < 0)
+        return FM_EDGE_DEAD;
+    return lws_partial_buffered(wsi) ? FM_EDGE_PARTIAL : FM_EDGE_SENT;
+}
+
+bool fm_edge_busy(struct lws *wsi)
+{
+    return lws_partial_buffered(wsi);
+}
+
+void fm_edge_want_write(struct lws *wsi)
+{
+    lws_callback_on_writable(wsi);
+}
+
+int fm_edge_fd(struct lws *wsi)
+{
+    return lws_get_socket_fd(wsi);
+}
+
+void fm_edge_kill(struct lws *wsi)
+{
+    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
+}

@@ -1,0 +1,270 @@
+#include "node.h"
+#include "api.h"
+#include "worker.h"
+
+#include "../broker/diag.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum {
+    ENVELOPE_BATCH_MAX = 1 << 20, /* the most that batch_bytes allows: another node's batches may be larger than ours */
+    ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message that overfills a batch */
+    DESCRIPTORS_FIXED = 128,      /* standard streams, epoll, wake-ups, the mesh's listeners and links, the API's clients */
+    DESCRIPTORS_WORKER = 16,
+    DESCRIPTORS_MAX = 1 << 20, /* libwebsockets' tables grow with the limit, and some systems have none */
+};
+
+struct fm_node {
+    const struct fm_settings *s;
+    struct fm_mailbox mailboxes[FM_WORKERS_MAX];
+    struct fm_inbox *inbox_at[FM_WORKERS_MAX];
+    unsigned mailboxes_n; /* made; one for each worker, the internal one's is the last */
+    unsigned publics;     /* workers that serve clients */
+    unsigned n;           /* all workers */
+    struct fm_hub_thread *hub;
+    struct fm_api *api;
+    struct fm_worker *workers[FM_WORKERS_MAX];
+};
+
+static bool given(const char *listener)
+{
+    return strcmp(listener, "none") != 0;
+}
+
+/* ---- limits ---- */
+
+uint64_t fm_node_connections_for(uint64_t descriptors, uint64_t workers)
+{
+    uint64_t kept = DESCRIPTORS_FIXED + DESCRIPTORS_WORKER * workers;
+    return descriptors > kept ? descriptors - kept : 1;
+}
+
+void fm_node_limits(struct fm_settings *s)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return;
+    rlim_t want = lim.rlim_max < DESCRIPTORS_MAX ? lim.rlim_max : DESCRIPTORS_MAX;
+    if (lim.rlim_cur < want) {
+        struct rlimit raised = {want, lim.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            lim = raised;
+    }
+    uint64_t can = fm_node_connections_for(lim.rlim_cur, s->workers);
+    if (s->connections_max > can)
+        fm_diag(FM_WARN, "connections_max_cut",
+                "connections_max=%" PRIu64 " to=%" PRIu64 " descriptors=%" PRIu64
+                " why=\"every connection needs a file descriptor; raise the limit (ulimit -n) or lower connections_max\"",
+                s->connections_max, can, (uint64_t)lim.rlim_cur);
+    if (s->connections_max == 0 || s->connections_max > can)
+        s->connections_max = can;
+}
+
+/* ---- start ---- */
+
+static enum fm_err mailboxes_make(struct fm_node *node)
+{
+    for (unsigned i = 0; i < node->n; i++) {
+        enum fm_err err = fm_mailbox_init(&node->mailboxes[i], node->s->worker_inbox_bytes);
+        if (err)
+            return err;
+        node->inbox_at[i] = &node->mailboxes[i].inbox;
+        node->mailboxes_n++;
+    }
+    return FM_OK;
+}
+
+static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned workers)
+{
+    struct fm_hub_config c;
+    fm_hub_config_default(&c);
+    c.name = s->name;
+    c.bus_address = s->mesh_advertise;
+    c.ask_address = s->mesh_ask_advertise;
+    c.seeds = (const char *const *)s->join.at;
+    c.workers = workers;
+    c.log_bytes = s->log_bytes;
+    c.log_age_ms = s->log_age;
+    c.memory_bytes = s->memory_bytes;
+    c.topics_max = (uint32_t)s->topics_max;
+    c.replicas = (uint32_t)s->replicas;
+    c.heartbeat_ms = (uint32_t)s->heartbeat_ms;
+    c.repair_after_ms = (uint32_t)s->repair_after_ms;
+    c.gap_ms = (uint32_t)s->gap_ms;
+    c.found_ms = (uint32_t)s->found_ms;
+    c.join_wait_ms = (uint32_t)s->join_wait_ms;
+    c.down_ms = (uint32_t)s->down_ms;
+    c.ask_timeout_ms = (uint32_t)s->ask_timeout_ms;
+    c.cursor_ttl_ms = s->cursor_ttl;
+    c.window = (uint32_t)s->window;
+    c.window_live_ms = (uint32_t)s->window_live_ms;
+    c.batch_bytes = (uint32_t)s->batch_bytes;
+    c.retention = fm_rules_retention;
+    c.retention_ctx = s->rules;
+    return c;
+}
+
+static void why_address(struct fm_buf *why, const char *option, const char *address, enum fm_err err)
+{
+    fm_buf_printf(why, "%s = %s: %s", option, address, fm_err_text(err));
+}
+
+static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
+{
+    const struct fm_settings *s = node->s;
+    const char *what = "";
+    struct fm_hub_thread_config c = {
+        .hub = hub_config(s, node->n),
+        .cluster = fm_slice_str(s->cluster),
+        .secret = fm_slice_str(s->secret),
+        .inbox_bytes = s->hub_inbox_bytes,
+        .bus = given(s->mesh_listen) ? &fm_bus_nng : NULL,
+        .bus_config = {.listen = s->mesh_listen,
+                       .listen_ask = s->mesh_ask_listen,
+                       .envelope_max = ENVELOPE_BATCH_MAX + s->message_max + ENVELOPE_ROOM},
+        .workers = node->inbox_at,
+    };
+    enum fm_err err = fm_hub_thread_start(&node->hub, &c, &what);
+    if (!err)
+        return FM_OK;
+    if (strstr(what, "ask plane"))
+        why_address(why, "mesh_ask_listen", s->mesh_ask_listen, err);
+    else if (strstr(what, "publish plane"))
+        why_address(why, "mesh_listen", s->mesh_listen, err);
+    else
+        fm_buf_printf(why, "%s: %s", what, fm_err_text(err));
+    return err;
+}
+
+static enum fm_err api_make(struct fm_node *node)
+{
+    const struct fm_settings *s = node->s;
+    struct fm_api_config c = {
+        .key = *s->api_key ? s->api_key : NULL,
+        .version = FM_VERSION,
+        .batch_max = (uint32_t)s->api_batch_max,
+        .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
+        .replicas = (uint32_t)s->replicas,
+        .rules = s->rules,
+        .web_root = *s->web_root ? s->web_root : NULL,
+    };
+    return fm_api_new(&node->api, &c);
+}
+
+/* A node's limit, shared out over its workers. */
+static uint32_t share(uint64_t limit, unsigned workers)
+{
+    return workers ? (uint32_t)((limit + workers - 1) / workers) : 0;
+}
+
+static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *why)
+{
+    static const char *const nothing[] = {NULL};
+    const struct fm_settings *s = node->s;
+    bool internal = i == node->publics;
+    struct fm_worker_config c = {
+        .index = i,
+        .internal = internal,
+        .listen = internal ? s->api_listen : s->listen,
+        .mailbox = &node->mailboxes[i],
+        .hub = node->hub,
+        .rules = s->rules,
+        .api = node->api,
+        .mount = s->mount,
+        .origins = s->origins.n ? (const char *const *)s->origins.at : nothing,
+        .message_max = (uint32_t)s->message_max,
+        .body_max = (uint32_t)s->api_body_max,
+        .handshake_ms = (uint32_t)s->handshake_ms,
+        .idle_ms = (uint32_t)s->idle_ms,
+        .outbox_bytes = (uint32_t)s->outbox_bytes,
+        .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
+        .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
+        .topics_per_socket = (uint32_t)s->topics_per_socket,
+    };
+    enum fm_err err = fm_worker_new(&node->workers[i], &c);
+    if (err)
+        why_address(why, internal ? "api_listen" : "listen", c.listen, err);
+    return err;
+}
+
+static enum fm_err workers_start(struct fm_node *node, struct fm_buf *why)
+{
+    enum fm_err err = FM_OK;
+    for (unsigned i = 0; i < node->n && !err; i++)
+        err = worker_make(node, i, why);
+    if (err)
+        return err;
+    fm_api_attach(node->api, node->hub, node->workers, node->n);
+    for (unsigned i = 0; i < node->n && !err; i++)
+        err = fm_worker_run(node->workers[i]);
+    return err;
+}
+
+enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_buf *why)
+{
+    *out = NULL;
+    struct fm_node *node = calloc(1, sizeof *node);
+    if (!node)
+        return FM_E_NOMEM;
+    node->s = s;
+    node->publics = given(s->listen) ? (unsigned)s->workers : 0;
+    node->n = node->publics + (given(s->api_listen) ? 1 : 0);
+    enum fm_err err = mailboxes_make(node);
+    if (!err)
+        err = hub_start(node, why);
+    if (!err)
+        err = api_make(node);
+    if (!err)
+        err = workers_start(node, why);
+    if (err && why->n == 0)
+        fm_buf_str(why, fm_err_text(err));
+    *out = node;
+    if (err)
+        fm_node_stop(out);
+    return err;
+}
+
+/* ---- the end ---- */
+
+void fm_node_drain(struct fm_node *node)
+{
+    fm_api_draining(node->api);
+    for (unsigned i = 0; i < node->publics; i++)
+        fm_worker_drain(node->workers[i], (uint32_t)node->s->drain_ms);
+}
+
+uint64_t fm_node_connections(const struct fm_node *node)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < node->publics; i++)
+        n += atomic_load_explicit(&fm_worker_stats(node->workers[i])->connections, memory_order_relaxed);
+    return n;
+}
+
+uint64_t fm_node_incarnation(const struct fm_node *node)
+{
+    return fm_hub_incarnation(node->hub);
+}
+
+bool fm_node_leave(struct fm_node *node)
+{
+    return fm_hub_thread_drain(node->hub, (unsigned)node->s->leave_ms);
+}
+
+void fm_node_stop(struct fm_node **np)
+{
+    struct fm_node *node = *np;
+    *np = NULL;
+    if (!node)
+        return;
+    for (unsigned i = node->n; i > 0; i--)
+        if (node->workers[i - 1])
+            fm_worker_stop(&node->workers[i - 1]);
+    fm_hub_thread_stop(&node->hub);
+    fm_api_free(&node->api);
+    for (unsigned i = 0; i < node->mailboxes_n; i++)
+        fm_mailbox_fini(&node->mailboxes[i]);
+    free(node);
+}

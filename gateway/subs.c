@@ -1,0 +1,503 @@
+/* Topics with subscribers on this worker: what arrives is gathered by topic, encoded once for each format that somebody wants, and given to
+ * every subscriber as a reference to the same bytes.
+ *
+ * The tension: the plain subscriber must cost no more than one write, and yet some may not get everything (their own push to others, what
+ * they were ahead of). So a slot says whether its sub is plain, and only the others are looked at closely. */
+#include "worker_core.h"
+
+#include "../broker/diag.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- topics ---- */
+
+struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name)
+{
+    struct fm_wtopic *t;
+    HASH_FIND(hh, w->topics, name.p, name.n, t);
+    return t;
+}
+
+static struct fm_wtopic *topic_new(struct fm_worker *w, struct fm_slice name)
+{
+    struct fm_wtopic *t = calloc(1, sizeof *t + name.n);
+    if (!t)
+        return NULL;
+    t->name_n = (uint32_t)name.n;
+    memcpy(t->name, name.p, name.n);
+    HASH_ADD_KEYPTR(hh, w->topics, t->name, t->name_n, t);
+    return t;
+}
+
+static void batch_drop(struct fm_wtopic *t)
+{
+    for (uint32_t i = 0; i < t->batch_n; i++)
+        fm_msg_unref(&t->batch[i]);
+    t->batch_n = 0;
+    t->batch_bytes = 0;
+    t->batch_from = false;
+}
+
+static void topic_free(struct fm_worker *w, struct fm_wtopic *t)
+{
+    assert(t->n == 0 && t->leavers == 0);
+    HASH_DEL(w->topics, t);
+    batch_drop(t);
+    free(t->batch);
+    free(t->slots);
+    fm_vector_fini(&t->at);
+    free(t);
+}
+
+static void mark_dirty(struct fm_worker *w, struct fm_wtopic *t)
+{
+    if (t->dirty)
+        return;
+    t->dirty = true;
+    t->dirty_next = w->dirty;
+    w->dirty = t;
+}
+
+static void want_reread(struct fm_worker *w, struct fm_wtopic *t)
+{
+    if (t->reread != FM_REREAD_NONE)
+        return;
+    t->reread = FM_REREAD_WANTED;
+    w->rereads = true;
+}
+
+/* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
+ * again, which is better than to lose one. */
+static void position_raise(struct fm_vector *at, struct fm_id id)
+{
+    if (fm_vector_raise(at, id.origin, id.seq) != FM_E_TOO_MANY)
+        return;
+    uint32_t least = 0;
+    for (uint32_t i = 1; i < at->n; i++)
+        if (at->at[i].seq < at->at[least].seq)
+            least = i;
+    fm_vector_remove(at, at->at[least].origin);
+    enum fm_err err = fm_vector_raise(at, id.origin, id.seq);
+    assert(err == FM_OK); /* there is room now */
+    (void)err;
+}
+
+/* ---- messages in ---- */
+
+static bool batch_reserve(struct fm_wtopic *t)
+{
+    if (t->batch_n < t->batch_cap)
+        return true;
+    uint32_t cap = t->batch_cap ? t->batch_cap * 2 : 8;
+    struct fm_msg **batch = realloc(t->batch, cap * sizeof(struct fm_msg *));
+    if (!batch)
+        return false;
+    t->batch = batch;
+    t->batch_cap = cap;
+    return true;
+}
+
+static void gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
+{
+    if (!batch_reserve(t)) {
+        /* What is gathered already is given out, and what is missing from here on is read again. */
+        fm_subs_flush(w, t);
+        want_reread(w, t);
+        fm_msg_unref(&m);
+        return;
+    }
+    t->batch[t->batch_n++] = m;
+    t->batch_bytes += fm_msg_size(m);
+    t->batch_from = t->batch_from || m->from != 0;
+    mark_dirty(w, t);
+    if (t->batch_bytes >= FM_WRITE_MAX)
+        fm_subs_flush(w, t);
+}
+
+void fm_subs_message(struct fm_worker *w, struct fm_msg *m)
+{
+    struct fm_wtopic *t = w->overrun ? NULL : fm_wtopic_find(w, fm_msg_topic(m));
+    if (!t || t->n == 0 || t->reread != FM_REREAD_NONE) {
+        fm_msg_unref(&m);
+        return;
+    }
+    gather(w, t, m);
+}
+
+/* ---- messages out ---- */
+
+/* Frames to encode into: the last drain's, if nobody needs them any more. */
+static struct fm_frames *frames_for(struct fm_frames **kept)
+{
+    if (*kept && (*kept)->refs > 1)
+        fm_frames_unref(kept);
+    if (*kept)
+        fm_frames_reset(*kept);
+    else
+        *kept = fm_frames_new();
+    return *kept;
+}
+
+/* Lets go of the messages, and of the memory if it is much. */
+static void frames_done(struct fm_frames **kept)
+{
+    struct fm_frames *f = *kept;
+    if (!f)
+        return;
+    if (f->refs > 1 || f->bytes.cap > 4 * FM_WRITE_MAX)
+        fm_frames_unref(kept);
+    else
+        fm_frames_reset(f);
+}
+
+static bool encode(struct fm_worker *w, const struct fm_wtopic *t, unsigned format)
+{
+    struct fm_frames *f = frames_for(&w->frames[format]);
+    if (!f)
+        return false;
+    t->protos[format]->encode(f, format, t->batch, t->batch_n, &t->at);
+    return !f->bytes.failed;
+}
+
+/* All but what this sub itself pushed, as runs of the shared frames. */
+static void give_others(const struct fm_slot *slot, struct fm_frames *f)
+{
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (!f->marks[i].msg || f->marks[i].msg->from != slot->sub->id)
+            continue;
+        fm_socket_give(slot->socket, f, first, i);
+        first = i + 1;
+    }
+    fm_socket_give(slot->socket, f, first, f->n);
+}
+
+/* A sub that is ahead of this node in some origins gets frames of its own: the position in them is its own, too. */
+static void give_filtered(struct fm_wtopic *t, struct fm_slot *slot)
+{
+    struct fm_sub *sub = slot->sub;
+    struct fm_vector at = {0};
+    struct fm_msg **some = malloc(t->batch_n * sizeof(struct fm_msg *));
+    struct fm_frames *f = fm_frames_new();
+    size_t n = 0;
+    bool ok = some && f && fm_subs_position(sub, &at) == FM_OK;
+    for (uint32_t i = 0; ok && i < t->batch_n; i++) {
+        struct fm_msg *m = t->batch[i];
+        if (m->from != sub->id && m->id.seq > fm_vector_get(sub->skip, m->id.origin))
+            some[n++] = m;
+    }
+    if (ok && n) {
+        t->protos[slot->format]->encode(f, slot->format, some, n, &at);
+        ok = !f->bytes.failed;
+    }
+    if (ok)
+        fm_socket_give(slot->socket, f, 0, f->n);
+    else
+        fm_socket_close(slot->socket, 1013, "out of memory");
+    fm_frames_unref(&f);
+    free(some);
+    fm_vector_fini(&at);
+}
+
+static bool passed(const struct fm_vector *skip, const struct fm_vector *at)
+{
+    for (uint32_t i = 0; i < skip->n; i++)
+        if (fm_vector_get(at, skip->at[i].origin) < skip->at[i].seq)
+            return false;
+    return true;
+}
+
+static void skip_drop(struct fm_sub *sub)
+{
+    if (sub->skip)
+        fm_vector_fini(sub->skip);
+    free(sub->skip);
+    sub->skip = NULL;
+}
+
+static void give_all(struct fm_worker *w, struct fm_wtopic *t, const bool encoded[FM_FORMATS])
+{
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct fm_slot *slot = &t->slots[i];
+        struct fm_frames *f = w->frames[slot->format];
+        if (slot->filtered) {
+            give_filtered(t, slot);
+            if (passed(slot->sub->skip, &t->at)) {
+                skip_drop(slot->sub);
+                slot->filtered = false;
+            }
+        } else if (!encoded[slot->format]) {
+            fm_socket_close(slot->socket, 1013, "out of memory");
+        } else if (t->batch_from) {
+            give_others(slot, f);
+        } else {
+            fm_socket_give(slot->socket, f, 0, f->n);
+        }
+    }
+}
+
+void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
+{
+    if (t->batch_n == 0)
+        return;
+    bool encoded[FM_FORMATS] = {false};
+    for (uint32_t i = 0; i < t->batch_n; i++)
+        position_raise(&t->at, t->batch[i]->id);
+    for (unsigned format = 0; format < FM_FORMATS; format++)
+        encoded[format] = t->users[format] && encode(w, t, format);
+    give_all(w, t, encoded);
+    fm_stat_add(&w->stats.deliveries, (uint64_t)t->n * t->batch_n);
+    for (unsigned format = 0; format < FM_FORMATS; format++)
+        if (t->users[format])
+            frames_done(&w->frames[format]);
+    batch_drop(t);
+}
+
+void fm_subs_flush_all(struct fm_worker *w)
+{
+    uint32_t batches = 0;
+    for (const struct fm_wtopic *t = w->dirty; t; t = t->dirty_next)
+        batches += t->batch_n > 0;
+    w->combine = batches > 1;
+    struct fm_wtopic **at = &w->dirty;
+    while (*at) {
+        struct fm_wtopic *t = *at;
+        fm_subs_flush(w, t);
+        if (t->leavers || t->n == 0) {
+            at = &t->dirty_next; /* settle has something to do for it */
+            continue;
+        }
+        *at = t->dirty_next;
+        t->dirty = false;
+    }
+    w->combine = false;
+}
+
+/* ---- subscribers ---- */
+
+static bool slot_reserve(struct fm_wtopic *t)
+{
+    if (t->n < t->cap)
+        return true;
+    uint32_t cap = t->cap ? t->cap + t->cap / 2 + 1 : 1; /* many topics have one */
+    struct fm_slot *slots = realloc(t->slots, cap * sizeof *slots);
+    if (!slots)
+        return false;
+    t->slots = slots;
+    t->cap = cap;
+    return true;
+}
+
+/* What the join says that its client has beyond this node; and, while the others still wait for what an overrun lost, all that it got with
+ * the answer. */
+static enum fm_err skip_for(struct fm_worker *w, const struct fm_wtopic *t, struct fm_sub *sub, struct fm_join *join)
+{
+    bool behind = t->n > 0 && (w->overrun || t->reread != FM_REREAD_NONE);
+    if (join->skip.n == 0 && !behind)
+        return FM_OK;
+    sub->skip = malloc(sizeof *sub->skip);
+    if (!sub->skip)
+        return FM_E_NOMEM;
+    *sub->skip = join->skip;
+    join->skip = (struct fm_vector){0};
+    for (uint32_t i = 0; behind && i < join->at.n; i++)
+        position_raise(sub->skip, join->at.at[i]);
+    return FM_OK;
+}
+
+enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join)
+{
+    struct fm_wtopic *t = fm_wtopic_find(w, fm_sub_topic(sub));
+    if (!t)
+        t = topic_new(w, fm_sub_topic(sub));
+    if (!t)
+        return FM_E_NOMEM;
+    assert(t->batch_n == 0); /* what came before the answer was given out before it */
+    bool behind = w->overrun || t->reread != FM_REREAD_NONE;
+    if (!slot_reserve(t) || skip_for(w, t, sub, join) || ((t->n == 0 || !behind) && fm_vector_copy(&t->at, &join->at))) {
+        skip_drop(sub);
+        mark_dirty(w, t); /* an empty topic is forgotten there */
+        fm_worker_settle_soon(w);
+        return FM_E_NOMEM;
+    }
+    t->slots[t->n] = (struct fm_slot){.socket = sub->socket, .sub = sub, .format = sub->format, .filtered = sub->skip != NULL};
+    sub->slot = t->n++;
+    sub->topic = t;
+    t->users[sub->format]++;
+    t->protos[sub->format] = sub->socket->proto;
+    fm_stat_add(&w->stats.subscriptions, 1);
+    return FM_OK;
+}
+
+void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
+{
+    struct fm_wtopic *t = sub->topic;
+    assert(t && sub->slot < t->n && t->slots[sub->slot].sub == sub);
+    t->slots[sub->slot] = t->slots[--t->n];
+    if (sub->slot < t->n)
+        t->slots[sub->slot].sub->slot = sub->slot;
+    t->users[sub->format]--;
+    t->leavers++;
+    sub->topic = NULL;
+    skip_drop(sub);
+    mark_dirty(w, t);
+    fm_worker_settle_soon(w);
+    fm_stat_sub(&w->stats.subscriptions, 1);
+}
+
+enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at)
+{
+    at->n = 0;
+    if (sub->topic && fm_vector_copy(at, &sub->topic->at))
+        return FM_E_NOMEM;
+    for (uint32_t i = 0; sub->skip && i < sub->skip->n; i++)
+        position_raise(at, sub->skip->at[i]);
+    return FM_OK;
+}
+
+/* ---- the hub's side ---- */
+
+static bool leave_post(struct fm_worker *w, struct fm_slice topic, uint32_t subs)
+{
+    struct fm_leave *leave = fm_leave_new(w->config.index, subs, topic);
+    if (!leave)
+        return false;
+    enum fm_err err = fm_hub_post(w->config.hub, &leave->item);
+    assert(err == FM_OK); /* a leave is always taken */
+    (void)err;
+    return true;
+}
+
+void fm_subs_leave_hub(struct fm_worker *w, struct fm_slice topic, uint32_t subs)
+{
+    if (leave_post(w, topic, subs))
+        return;
+    /* The topic remembers it until there is memory. */
+    struct fm_wtopic *t = fm_wtopic_find(w, topic);
+    if (!t)
+        t = topic_new(w, topic);
+    if (t) {
+        t->leavers += subs;
+        mark_dirty(w, t);
+        return;
+    }
+    fm_diag(FM_ERROR, "leave_lost", "err=%s subs=%u", fm_err_code(FM_E_NOMEM), subs);
+}
+
+void fm_subs_settle(struct fm_worker *w)
+{
+    struct fm_wtopic *t = w->dirty, *next, *later = NULL;
+    w->dirty = NULL;
+    for (; t; t = next) {
+        next = t->dirty_next;
+        t->dirty = false;
+        if (t->leavers && !leave_post(w, fm_slice_of(t->name, t->name_n), t->leavers)) {
+            t->dirty = true;
+            t->dirty_next = later;
+            later = t;
+            continue;
+        }
+        t->leavers = 0;
+        if (t->n == 0)
+            topic_free(w, t);
+    }
+    w->dirty = later;
+}
+
+void fm_subs_overrun(struct fm_worker *w)
+{
+    struct fm_wtopic *t, *tmp;
+    HASH_ITER (hh, w->topics, t, tmp) {
+        if (t->n)
+            want_reread(w, t);
+    }
+}
+
+static enum fm_err ask(struct fm_worker *w, struct fm_wtopic *t)
+{
+    struct fm_join *join = fm_join_new(w->config.index, 0, fm_slice_of(t->name, t->name_n));
+    if (!join)
+        return FM_E_NOMEM;
+    join->reread = true;
+    join->has_cursor = true;
+    enum fm_err err = fm_vector_copy(&join->cursor, &t->at);
+    if (err == FM_OK)
+        err = fm_hub_post(w->config.hub, &join->item);
+    if (err)
+        fm_join_free(&join);
+    else
+        t->reread = FM_REREAD_ASKED;
+    return err;
+}
+
+void fm_subs_reread(struct fm_worker *w)
+{
+    if (!w->rereads)
+        return;
+    struct fm_wtopic *t, *tmp;
+    HASH_ITER (hh, w->topics, t, tmp) {
+        if (t->reread == FM_REREAD_WANTED && t->n && ask(w, t))
+            return; /* the next tick tries again */
+    }
+    w->rereads = false;
+}
+
+static void tell_gap(const struct fm_wtopic *t, const struct fm_gap *gap, const struct fm_vector *cursor)
+{
+    struct fm_vector own = {0};
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct fm_slot *slot = &t->slots[i];
+        if (!slot->filtered)
+            slot->socket->proto->gap(slot->sub, gap, cursor);
+        else if (fm_vector_copy(&own, slot->sub->skip) == FM_OK) {
+            for (uint32_t k = 0; k < cursor->n; k++)
+                position_raise(&own, cursor->at[k]);
+            slot->socket->proto->gap(slot->sub, gap, &own);
+        }
+    }
+    fm_vector_fini(&own);
+}
+
+void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
+{
+    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(gap->topic, gap->topic_n));
+    if (!t || t->n == 0)
+        return;
+    if (w->overrun || t->reread != FM_REREAD_NONE) {
+        t->gap_missed = true; /* told with the answer; its cursor would be ahead of what the subs have */
+        return;
+    }
+    fm_subs_flush(w, t);
+    for (uint32_t i = 0; i < gap->cursor.n; i++)
+        position_raise(&t->at, gap->cursor.at[i]);
+    tell_gap(t, gap, &gap->cursor);
+}
+
+void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
+{
+    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
+    if (!t || t->reread != FM_REREAD_ASKED)
+        return;
+    if (join->err) {
+        /* A hub that shuts down answers no more, and the subs get nothing more: their cursors stay true for the next node. */
+        if (join->err != FM_E_DRAINING) {
+            t->reread = FM_REREAD_WANTED;
+            w->rereads = true;
+        }
+        return;
+    }
+    t->reread = FM_REREAD_NONE;
+    if (!join->recovered || t->gap_missed) {
+        const struct fm_gap gap = {.reason = FM_GAP_OVERRUN};
+        tell_gap(t, &gap, &join->cursor);
+    }
+    t->gap_missed = false;
+    for (uint32_t i = 0; i < join->replayed; i++)
+        if (t->reread == FM_REREAD_NONE)
+            gather(w, t, fm_msg_ref(join->replay[i]));
+    fm_subs_flush(w, t);
+    if (t->reread == FM_REREAD_NONE)
+        for (uint32_t i = 0; i < join->at.n; i++)
+            position_raise(&t->at, join->at.at[i]);
+}

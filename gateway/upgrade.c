@@ -1,0 +1,149 @@
+/* From HTTP to WebSocket: who may, and the hand-over. */
+#include "front.h"
+
+#include <strings.h>
+
+static bool same_nocase(struct fm_slice a, struct fm_slice b)
+{
+    return a.n == b.n && strncasecmp((const char *)a.p, (const char *)b.p, a.n) == 0;
+}
+
+/* host[:port] of an Origin, without the port that its scheme implies. Empty: it is not scheme://host[:port]. */
+static struct fm_slice origin_host(struct fm_slice origin)
+{
+    static const struct {
+        const char *scheme, *port;
+    } schemes[] = {{"http://", ":80"}, {"https://", ":443"}};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        struct fm_slice scheme = fm_slice_str(schemes[i].scheme), port = fm_slice_str(schemes[i].port);
+        if (origin.n <= scheme.n || !same_nocase(fm_slice_of(origin.p, scheme.n), scheme))
+            continue;
+        struct fm_slice host = fm_slice_of(origin.p + scheme.n, origin.n - scheme.n);
+        if (host.n > port.n && fm_slice_eq(fm_slice_of(host.p + host.n - port.n, port.n), port))
+            host.n -= port.n;
+        return host;
+    }
+    return fm_slice_of(NULL, 0);
+}
+
+/* Host is compared without a port that either scheme implies, since a proxy may have ended TLS before us. */
+static struct fm_slice plain_host(struct fm_slice host)
+{
+    const struct fm_slice ports[] = {FM_LIT(":80"), FM_LIT(":443")};
+    for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++)
+        if (host.n > ports[i].n && fm_slice_eq(fm_slice_of(host.p + host.n - ports[i].n, ports[i].n), ports[i]))
+            return fm_slice_of(host.p, host.n - ports[i].n);
+    return host;
+}
+
+bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed)
+{
+    if (origin.n == 0)
+        return true; /* no browser sends none with a WebSocket, and nobody else is bound by it */
+    for (size_t i = 0; allowed && allowed[i]; i++)
+        if (strcmp(allowed[i], "*") == 0 || same_nocase(origin, fm_slice_str(allowed[i])))
+            return true;
+    struct fm_slice page = origin_host(origin);
+    return page.n && same_nocase(page, plain_host(host));
+}
+
+/* ---- what is wrong with it ---- */
+
+static bool path_is_socket(const struct fm_conn *c)
+{
+    struct fm_slice path = c->request.path, mount = fm_slice_str(c->worker->config.mount);
+    if (!fm_slice_starts(path, mount))
+        return false;
+    return fm_slice_eq(fm_slice_of(path.p + mount.n, path.n - mount.n), FM_LIT("/websocket"));
+}
+
+/* The request itself: RFC 6455, 4.2.1. */
+static bool handshake_ok(struct fm_conn *c)
+{
+    const struct fm_http1_head *h = &c->head;
+    const char *what = NULL;
+    if (!fm_http1_lists(h->upgrade, "websocket"))
+        what = "the only Upgrade spoken here is websocket";
+    else if (h->method != FM_HTTP_GET || h->minor == 0)
+        what = "a WebSocket begins with GET and HTTP/1.1";
+    else if (!h->connection_upgrade)
+        what = "Connection does not list Upgrade";
+    else if (c->body_n)
+        what = "a WebSocket's request has no body";
+    else if (!fm_http1_ws_key(h->ws_key))
+        what = "Sec-WebSocket-Key is not 16 bytes in base64";
+    if (what) {
+        fm_conn_fail(c, 400, FM_E_UPGRADE, what, fm_slice_of(NULL, 0));
+        return false;
+    }
+    if (!fm_slice_eq(h->ws_version, FM_LIT("13"))) {
+        fm_conn_fail(c, 426, FM_E_UPGRADE, "Sec-WebSocket-Version must be 13", FM_LIT("Sec-WebSocket-Version: 13\r\n"));
+        return false;
+    }
+    return true;
+}
+
+static void refuse(struct fm_conn *c, const struct fm_upgrade *up)
+{
+    enum fm_err err = up->status == 401 ? FM_E_UNAUTHORIZED : up->status == 403 ? FM_E_FORBIDDEN : FM_E_UPGRADE;
+    fm_conn_fail(c, up->status, err, up->reason, fm_slice_of(NULL, 0));
+}
+
+static void upgrade(struct fm_conn *c)
+{
+    struct fm_worker *w = c->worker;
+    if (!handshake_ok(c))
+        return;
+    if (w->config.internal || !path_is_socket(c)) {
+        fm_conn_fail(c, 0, FM_E_NOT_FOUND, NULL, fm_slice_of(NULL, 0));
+        return;
+    }
+    if (!fm_origin_allowed(c->head.origin, c->head.host, w->config.origins)) {
+        fm_conn_fail(c, 0, FM_E_ORIGIN, NULL, fm_slice_of(NULL, 0));
+        return;
+    }
+    if (w->draining) {
+        fm_conn_fail(c, 0, FM_E_DRAINING, NULL, fm_slice_of(NULL, 0));
+        return;
+    }
+    struct fm_upgrade up = {
+        .path = c->request.path, .query = c->head.query, .protocols = c->head.ws_protocols, .origin = c->head.origin, .host = c->head.host};
+    memcpy(up.peer, c->peer, sizeof up.peer);
+    if (!fm_phoenix.accept(w, &up)) {
+        refuse(c, &up);
+        return;
+    }
+    c->socket = fm_socket_new(w, up.proto, up.variant);
+    if (!c->socket) {
+        fm_conn_fail(c, 0, FM_E_NOMEM, NULL, fm_slice_of(NULL, 0));
+        return;
+    }
+    memcpy(c->subprotocol, up.subprotocol, sizeof c->subprotocol);
+    c->state = FM_CONN_UPGRADED;
+}
+
+void fm_conn_upgrade(struct fm_conn *c)
+{
+    upgrade(c);
+    if (c->state != FM_CONN_UPGRADED)
+        fm_stat_add(&c->worker->stats.refused, 1);
+}
+
+void fm_conn_hand_over(struct fm_conn *c)
+{
+    struct fm_worker *w = c->worker;
+    struct fm_socket *socket = c->socket;
+    int fd = c->fd;
+    struct fm_buf in = c->in;
+    c->in = (struct fm_buf){0};
+    char subprotocol[sizeof c->subprotocol];
+    memcpy(subprotocol, c->subprotocol, sizeof subprotocol);
+    const struct fm_edge_upgrade up = {
+        .key = c->head.ws_key,
+        .subprotocol = subprotocol,
+        .early = fm_slice_of(in.p + c->head.n, in.n - c->head.n),
+    };
+    fm_conn_detach(c);
+    (void)fm_edge_adopt(w->edge, fd, socket, &up);
+    fm_buf_fini(&in);
+}

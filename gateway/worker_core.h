@@ -1,0 +1,217 @@
+/* Inside a worker: what its files share. Nobody else includes this.
+ *
+ *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
+ *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
+ *   subs.c    topics, batches, delivery     expect.c     answers that are awaited
+ *
+ * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
+ * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
+ * socket that was given something is written to once. */
+#pragma once
+
+#include "edge.h"
+#include "outbox.h"
+#include "wheel.h"
+#include "worker.h"
+
+#include "../broker/table.h"
+
+#include <ev.h>
+
+enum {
+    FM_TICK_MS = 50,         /* of the wheel */
+    FM_WRITE_MAX = 64 << 10, /* bytes of one write, and of the messages of a topic that wait for the end of a drain */
+    FM_READ_MAX = 64 << 10,  /* bytes of one read of HTTP */
+    FM_CLOSE_MS = 5000,      /* what a client has to take what is still owed and the close frame */
+};
+
+struct fm_conn;   /* front.c: a connection that speaks HTTP */
+struct fm_expect; /* expect.c */
+
+/* A topic that has subscribers on this worker. */
+struct fm_slot { /* what delivery needs of a sub, side by side */
+    struct fm_socket *socket;
+    struct fm_sub *sub;
+    uint8_t format;
+    bool filtered; /* sub->skip is there */
+};
+
+enum fm_reread { FM_REREAD_NONE, FM_REREAD_WANTED, FM_REREAD_ASKED };
+
+struct fm_wtopic {
+    UT_hash_handle hh;
+    struct fm_wtopic *dirty_next; /* in the worker's list of topics with a batch or leavers */
+    bool dirty;
+    uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
+    struct fm_slot *slots;
+    uint32_t n, cap;
+    uint32_t users[FM_FORMATS]; /* subs of each format */
+    const struct fm_proto *protos[FM_FORMATS];
+    struct fm_vector at;   /* what the subs were given, those with a skip aside */
+    struct fm_msg **batch; /* references */
+    uint32_t batch_n, batch_cap;
+    size_t batch_bytes;
+    bool batch_from;  /* a message of the batch is not for all */
+    bool gap_missed;  /* a gap was declared while it waited for the answer */
+    uint32_t leavers; /* to be told to the hub */
+    uint32_t name_n;
+    uint8_t name[];
+};
+
+enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_SOCKET_GONE };
+
+struct fm_socket { /* one WebSocket connection. Freed when it is gone and no answer to a push of it is awaited any more. */
+    struct lws *wsi;
+    struct fm_worker *worker;
+    const struct fm_proto *proto;
+    struct fm_socket *next, **link; /* of the worker */
+    struct fm_socket *touched_next, *doomed_next;
+    struct fm_sub *subs;
+    struct fm_outbox *out; /* NULL: nothing waits here */
+    struct fm_timer timer; /* idle, then close */
+    struct fm_buf in;      /* the beginning of a message that came in pieces */
+    char *close_reason;    /* may be NULL */
+    uint32_t edge_owes;    /* bytes that the edge may still hold of the last write, at most */
+    uint32_t subs_n;
+    uint32_t variant;
+    uint32_t awaited;    /* answers to pushes that are under way */
+    uint64_t heard_tick; /* of the wheel, when the last message came */
+    uint16_t close_code;
+    uint8_t state;        /* enum fm_socket_state */
+    bool discard;         /* closing: what waits in `out` is not sent any more */
+    bool corked;          /* an answer is put off to the end of the drain: what is given to it waits for that */
+    bool touched, doomed; /* in the worker's list */
+};
+
+struct fm_worker {
+    struct fm_worker_config config;
+    struct fm_worker_stats stats;
+    struct ev_loop *loop;
+    struct fm_edge *edge; /* NULL: internal */
+    pthread_t thread;
+    bool started;
+
+    struct ev_io door; /* the inbox's bell */
+    struct ev_timer tick;
+    struct ev_prepare settle; /* before each wait: leavers, closes */
+    struct fm_wheel sockets_wheel, conns_wheel;
+
+    struct ev_io listener; /* accept.c */
+    struct ev_timer accept_again;
+    bool listening;
+    double accept_tokens;
+    uint64_t accept_at_ms;
+    uint64_t accept_warned_ms;
+
+    struct fm_conn *conns;
+    struct fm_socket *sockets;
+    uint32_t sockets_n;
+
+    struct fm_expect *expects; /* expect.c */
+    uint64_t next_token;
+
+    struct fm_wtopic *topics, *dirty;     /* subs.c */
+    struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */
+    struct fm_frames *single;             /* socket.c: the same for one message to one client */
+    bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
+    bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
+
+    bool draining_inbox, overrun;
+    struct fm_item *deferred, **deferred_last;
+    struct fm_socket *touched, *doomed;
+    struct fm_outbox *spare;
+    uint8_t *scratch; /* FM_READ_MAX bytes, for the moment of a read or write */
+
+    _Atomic uint64_t drain_ms; /* asked by main: the time + 1 */
+    atomic_bool stop;
+    struct ev_timer drain;
+    uint64_t drain_began_ms, drain_for_ms;
+    uint32_t drain_total, drain_told;
+    bool draining;
+};
+
+/* ---- counters: one writer, so no locked instruction ---- */
+
+static inline void fm_stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline void fm_stat_sub(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) - n, memory_order_relaxed);
+}
+
+/* ---- worker.c ---- */
+uint64_t fm_mono_ms(void);
+/* Makes settle run before the loop waits again. */
+void fm_worker_settle_soon(struct fm_worker *w);
+
+/* ---- accept.c ---- */
+FM_MUST_CHECK enum fm_err fm_worker_listen(struct fm_worker *w);
+void fm_worker_listen_stop(struct fm_worker *w);
+
+/* ---- expect.c ---- */
+/* The entry is gone after it. false: nobody awaits this token. */
+bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answered, void **ctx);
+/* The socket that awaits an answer to a push by this token, or NULL. */
+struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token);
+void fm_expect_free_all(struct fm_worker *w);
+
+/* ---- front.c ---- */
+/* A connection was accepted; takes fd. */
+void fm_front_open(struct fm_worker *w, int fd, const char *peer);
+void fm_front_timeout(void *worker, struct fm_timer *t); /* fires w->conns_wheel */
+/* Those that wait for a request are closed; the others when they have their answer. */
+void fm_front_drain(struct fm_worker *w);
+/* Ends all of them at once. */
+void fm_front_close_all(struct fm_worker *w);
+
+/* ---- socket.c ---- */
+/* A socket for an accepted upgrade; NULL without memory. */
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant);
+/* Its subs leave, and it asks to be written to so that it can close. */
+void fm_socket_bury(struct fm_socket *s);
+/* No word to the client is possible any more. */
+void fm_socket_abandon(struct fm_socket *s);
+/* Frees it if it is gone and nothing refers to it any more: no list, no answer under way. */
+void fm_socket_release(struct fm_socket *s);
+void fm_socket_joined(void *ctx, struct fm_item *item);
+void fm_socket_pushed(void *ctx, struct fm_item *item);
+
+/* ---- socket_io.c ---- */
+/* Gives frames first to end - 1 of f. */
+void fm_socket_give(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint32_t end);
+/* An answer for it follows in this drain: from now on what it is given waits, to leave together. */
+void fm_socket_cork(struct fm_socket *s);
+/* The end of the drain: what waits for it is written. */
+void fm_socket_flush(struct fm_socket *s);
+void fm_socket_out_drop(struct fm_socket *s);
+void fm_socket_io_fini(struct fm_socket *s);
+void fm_socket_timeout(void *worker, struct fm_timer *t); /* fires w->sockets_wheel */
+
+/* ---- subs.c ---- */
+struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name);
+/* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
+void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
+/* Gives a topic's gathered messages out. */
+void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t);
+/* All topics' */
+void fm_subs_flush_all(struct fm_worker *w);
+/* A sub that the hub has counted becomes a subscriber; join->skip is moved. FM_E_NOMEM: it is not one. */
+FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join);
+/* It ends; the hub will be told. */
+void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
+/* Where a sub's client is: its topic's position, and what it was ahead. `at` is replaced. */
+FM_MUST_CHECK enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at);
+void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap);
+/* The answer to what fm_subs_reread asked. */
+void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join);
+/* The inbox was overrun: everything is to be read again from where its subs are. */
+void fm_subs_overrun(struct fm_worker *w);
+/* Asks the hub for what is wanted; what it can't take now is asked again later. */
+void fm_subs_reread(struct fm_worker *w);
+/* Tells the hub who left, and forgets topics without subs. */
+void fm_subs_settle(struct fm_worker *w);
+/* The hub counts a subscription that nobody has any more. */
+void fm_subs_leave_hub(struct fm_worker *w, struct fm_slice topic, uint32_t subs);

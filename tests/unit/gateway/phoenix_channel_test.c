@@ -1,0 +1,458 @@
+/* Channels: joins, leaves, pushes, cursors and gaps, in every order that matters. */
+#include "phoenix_fixture.h"
+
+/* A plain channel on room:1 with join_ref "1". */
+static void joined(struct fm_socket *s)
+{
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]");
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    s->out.n = 0;
+}
+
+/* ---- joins ---- */
+
+static void a_join_without_join_ref_uses_its_ref(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[null,\"8\",\"room:1\",\"phx_join\",{}]");
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    out(s, "[\"8\",\"8\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+    in(s, "[\"8\",\"9\",\"room:1\",\"phx_leave\",{}]");
+    out(s, "[\"8\",\"9\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n[\"8\",\"8\",\"room:1\",\"phx_close\",{}]\n");
+}
+
+static void joins_that_may_not_be_are_refused_by_reason(void **state)
+{
+    struct fm_socket *s = *state;
+    static const struct {
+        const char *frame, *reply;
+    } cases[] = {
+        {"[\"1\",\"1\",\"nope\",\"phx_join\",{}]",
+         "[null,\"1\",\"nope\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}]\n"},
+        {"[\"1\",\"1\",\"\",\"phx_join\",{}]",
+         "[null,\"1\",\"\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}]\n"},
+#define REFUSED(topic, params, why) \
+    {"[\"1\",\"2\",\"" topic "\",\"phx_join\"," params "]", \
+     "[\"1\",\"2\",\"" topic "\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"" why "\"}}]\n"}
+        REFUSED("staff", "{}", "forbidden"),
+        REFUSED("room:1", "[]", "bad_params"),
+        REFUSED("room:1", "\"x\"", "bad_params"),
+        REFUSED("room:1", "{\"last\":-1}", "bad_last"),
+        REFUSED("room:1", "{\"last\":\"5\"}", "bad_last"),
+        REFUSED("room:1", "{\"last\":1.5}", "bad_last"),
+        REFUSED("room:1", "{\"last\":4294967296}", "bad_last"),
+        REFUSED("room:1", "{\"cursor\":null}", "bad_cursor"),
+        REFUSED("room:1", "{\"cursor\":\"a-1\"}", "bad_cursor"),
+        REFUSED("room:1", "{\"cursor\":{\"a\":1}}", "bad_cursor"),
+        REFUSED("room:1", "{\"cursor\":[1]}", "bad_cursor"),
+        REFUSED("room:1", "{\"cursor\":[\"a-1\",\"a\"]}", "bad_cursor"),
+        REFUSED("room:1", "{\"cursor\":[\"a-18446744073709551616\"]}", "bad_cursor"),
+        REFUSED("room:1", "{\"cursor\":[\"0123456789012345678901234567890123456789-1\"]}", "bad_cursor"),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        in(s, cases[i].frame);
+        out(s, cases[i].reply);
+        assert_null(s->subs);
+    }
+    IN_BINARY(s, "\0\1\2\6\10"
+                 "1"
+                 "12"
+                 "room:1"
+                 "phx_join"
+                 "{}");
+    out(s, "[\"1\",\"12\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"bad_params\"}}]\n");
+    assert_int_equal(s->close_code, 0);
+}
+
+static void a_cursor_of_more_than_256_ids_is_refused(void **state)
+{
+    struct fm_socket *s = *state;
+    for (unsigned n = FM_CURSOR_MAX; n <= FM_CURSOR_MAX + 1; n++) {
+        struct fm_buf b = {0};
+        fm_buf_str(&b, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[");
+        for (unsigned i = 0; i < n; i++)
+            fm_buf_printf(&b, "%s\"a%u-1\"", i ? "," : "", 100 + i);
+        fm_buf_str(&b, "]}]");
+        in_bytes(s, false, (const char *)b.p, b.n);
+        assert_int_equal(s->subs != NULL, n == FM_CURSOR_MAX);
+        fm_buf_fini(&b);
+        if (s->subs)
+            fm_socket_leave(s, s->subs, NULL);
+    }
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"bad_cursor\"}}]\n");
+}
+
+static void a_socket_has_a_limit_of_topics(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]");
+    in(s, "[\"2\",\"2\",\"room:2\",\"phx_join\",{}]");
+    in(s, "[\"3\",\"3\",\"room:3\",\"phx_join\",{}]");
+    out(s, "");
+    in(s, "[\"4\",\"4\",\"room:4\",\"phx_join\",{}]");
+    out(s, "[\"4\",\"4\",\"room:4\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"too many channels joined\"}}]\n");
+    answer(s, "room:3", "a-1", "a-1", true, NULL, 0);
+    s->out.n = 0;
+    in(s, "[\"5\",\"5\",\"room:3\",\"phx_join\",{}]");
+    out(s, "[\"3\",\"3\",\"room:3\",\"phx_close\",{}]\n");
+    assert_int_equal(fm_socket_subs(s), 3);
+}
+
+static void what_the_hub_refuses_is_an_error_reply(void **state)
+{
+    struct fm_socket *s = *state;
+    join_err = FM_E_BUSY;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-1\"]}]");
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"overloaded\"}}]\n");
+    join_err = FM_OK;
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{}]");
+    struct fm_join *j = fm_join_new(0, 1, FM_LIT("room:1"));
+    j->err = FM_E_DRAINING;
+    fm_phoenix.joined(s->subs, 0, j);
+    fm_join_free(&j);
+    out(s, "[\"2\",\"2\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"draining\"}}]\n");
+    fm_socket_leave(s, s->subs, NULL);
+    joined(s);
+    push_err = FM_E_BUSY;
+    in(s, "[\"1\",\"3\",\"room:1\",\"shout\",{}]");
+    out(s, "[\"1\",\"3\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"overloaded\"}}]\n");
+    push_err = FM_OK;
+    in(s, "[\"1\",\"4\",\"room:1\",\"shout\",{}]");
+    publish_answer(s, FM_E_TOO_MANY);
+    out(s, "[\"1\",\"4\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"too_many\"}}]\n");
+}
+
+/* ---- pushes ---- */
+
+static void pushes_that_may_not_be_are_refused_by_reason(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"9\",\"9\",\"news\",\"phx_join\",{}]");
+    answer(s, "news", "a-1", "a-1", true, NULL, 0);
+    s->out.n = 0;
+    static const struct {
+        const char *head, *event, *payload, *reply_head, *why;
+    } cases[] = {
+        {"[\"1\",\"2\",\"room:2\"", "shout", "{}", "[null,\"2\",\"room:2\"", "unmatched topic"},
+        {"[\"9\",\"2\",\"news\"", "shout", "{}", "[\"9\",\"2\",\"news\"", "forbidden"},
+        {"[\"1\",\"2\",\"room:1\"", "phx_close", "{}", "[\"1\",\"2\",\"room:1\"", "reserved_event"},
+        {"[\"1\",\"2\",\"room:1\"", "phx_error", "{}", "[\"1\",\"2\",\"room:1\"", "reserved_event"},
+        {"[\"1\",\"2\",\"room:1\"", "chan_reply_3", "{}", "[\"1\",\"2\",\"room:1\"", "reserved_event"},
+        {"[\"1\",\"2\",\"room:1\"", "presence_diff", "{}", "[\"1\",\"2\",\"room:1\"", "reserved_event"},
+        {"[\"1\",\"2\",\"room:1\"", "phx_\\u0063lose", "{}", "[\"1\",\"2\",\"room:1\"", "reserved_event"},
+        {"[null,\"2\",\"room:1\"", "gap", "{}", "[\"1\",\"2\",\"room:1\"", "reserved_event"},
+        {"[null,null,\"room:1\"", "", "{}", "[\"1\",null,\"room:1\"", "bad_event"},
+        {"[\"1\",\"2\",\"room:1\"", "shout", "\"0123456789012345678901234567890\"", "[\"1\",\"2\",\"room:1\"", "too_large\",\"limit\":32"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char frame[256], reply[256];
+        const char *quote = strchr(cases[i].why, '"') ? "" : "\"";
+        snprintf(frame, sizeof frame, "%s,\"%s\",%s]", cases[i].head, cases[i].event, cases[i].payload);
+        snprintf(reply, sizeof reply, "%s,\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"%s%s}}]\n", cases[i].reply_head,
+                 cases[i].why, quote);
+        in(s, frame);
+        out(s, reply);
+        assert_int_equal(s->pushed.n, 0);
+    }
+}
+
+static void a_payload_of_exactly_the_limit_is_published(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"1\",\"2\",\"room:1\",\"shout\",\"012345678901234567890123456789\"]");
+    assert_true(fm_slice_eq(fm_buf_view(&s->pushed), FM_LIT("shout \"012345678901234567890123456789\"")));
+    out(s, "");
+}
+
+static void a_binary_push_is_published_as_bytes_and_answered_as_text(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    IN_BINARY(s, "\0\1\1\6\3"
+                 "1"
+                 "2"
+                 "room:1"
+                 "pic"
+                 "\xff\0\xfe");
+    assert_true(s->pushed_binary);
+    assert_true(fm_slice_eq(fm_buf_view(&s->pushed), fm_slice_of("pic \xff\0\xfe", 7)));
+    publish_answer(s, FM_OK);
+    out(s, "[\"1\",\"2\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"id\":\"10-7\"}}]\n");
+}
+
+static void a_push_without_ref_is_published_and_not_answered(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[null,null,\"room:1\",\"shout\",{}]");
+    assert_true(s->pushed.n > 0);
+    publish_answer(s, FM_OK);
+    out(s, "");
+}
+
+static void the_answer_to_a_push_is_dropped_once_the_channel_was_left_or_replaced(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"1\",\"2\",\"room:1\",\"shout\",{}]");
+    in(s, "[\"1\",\"3\",\"room:1\",\"phx_leave\",{}]");
+    s->out.n = 0;
+    publish_answer(s, FM_OK);
+    out(s, "");
+    joined(s);
+    publish_answer(s, FM_OK);
+    out(s, "");
+}
+
+/* ---- stale and doubled ---- */
+
+static void messages_with_a_stale_join_ref_are_dropped(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"0\",\"2\",\"room:1\",\"shout\",{}]");
+    in(s, "[\"0\",\"3\",\"room:1\",\"phx_leave\",{}]");
+    out(s, "");
+    assert_int_equal(s->pushed.n, 0);
+    assert_non_null(s->subs);
+    in(s, "[null,\"4\",\"room:1\",\"phx_leave\",{}]");
+    out(s, "[\"1\",\"4\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n[\"1\",\"1\",\"room:1\",\"phx_close\",{}]\n");
+}
+
+static void leaving_what_is_not_joined_is_fine(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"4\",\"room:1\",\"phx_leave\",{}]");
+    out(s, "[\"1\",\"4\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+}
+
+static void a_second_join_closes_the_first_channel_by_its_own_ref(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"5\",\"5\",\"room:1\",\"phx_join\",{}]");
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_close\",{}]\n");
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    out(s, "[\"5\",\"5\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+    assert_int_equal(fm_socket_subs(s), 1);
+}
+
+static void a_phx_close_that_would_hit_the_new_channel_is_not_sent(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]"); /* the same join_ref again */
+    out(s, "");
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    fm_socket_leave(s, s->subs, NULL);
+    s->out.n = 0;
+    in(s, "[null,null,\"room:1\",\"phx_join\",{}]"); /* none */
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    out(s, "[null,null,\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{}]");
+    out(s, "");
+    fm_socket_leave(s, s->subs, NULL);
+    s->variant = FM_PHX_V1;
+    in(s, "{\"topic\":\"room:1\",\"event\":\"phx_join\",\"payload\":{},\"ref\":\"1\"}");
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    s->out.n = 0;
+    in(s, "{\"topic\":\"room:1\",\"event\":\"phx_join\",\"payload\":{},\"ref\":\"2\"}");
+    out(s, "");
+}
+
+static void a_join_that_is_replaced_or_left_before_its_answer_still_gets_one(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]");
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{}]");
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"replaced\"}}]\n");
+    in(s, "[\"2\",\"3\",\"room:1\",\"phx_leave\",{}]");
+    out(s, "[\"2\",\"2\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"left\"}}]\n"
+           "[\"2\",\"3\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n"
+           "[\"2\",\"2\",\"room:1\",\"phx_close\",{}]\n");
+    assert_null(s->subs);
+}
+
+/* ---- cursor channels ---- */
+
+static void a_cursor_channel_is_answered_with_its_position_and_the_replay(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-3\",\"b-1\",\"a-5\"],\"x\":1}]");
+    assert_true(s->cursor_channel && s->has_cursor);
+    assert_string_equal(s->cursor.p, "[\"a-5\",\"b-1\"]");
+    assert_int_equal(s->format, FM_FORMAT_PHX2_CURSOR);
+    struct fm_msg *replay[] = {message(36, 6, "{\"n\":6}", false), message(36, 7, "{\"n\":7}", false)};
+    answer(s, "room:1", "a-5 b-1", "a-7 b-1", true, replay, 2);
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\",\"b-1\"],\"recovered\":true,"
+           "\"replayed\":2}}]\n"
+           "[\"1\",\"a-6\",\"room:1\",\"msg\",{\"n\":6}]\n"
+           "[\"1\",\"a-7\",\"room:1\",\"msg\",{\"n\":7}]\n");
+}
+
+static void an_empty_cursor_is_a_first_join_of_a_cursor_channel(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[],\"last\":10}]");
+    assert_true(s->cursor_channel);
+    assert_false(s->has_cursor);
+    assert_int_equal(s->last, 10);
+    answer(s, "room:1", "a-5", "a-5", true, NULL, 0);
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\"],\"recovered\":true,\"replayed\":0}}"
+           "]\n");
+}
+
+static void what_could_not_be_recovered_is_said(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-1\"]}]");
+    answer(s, "room:1", "a-5", "a-5", false, NULL, 0);
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\"],\"recovered\":false,\"replayed\":0}"
+           "}]\n");
+}
+
+static void binary_replay_is_followed_by_the_position(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-5\"]}]");
+    struct fm_msg *replay[] = {message(36, 6, "\x01", true), message(36, 7, "{}", false)};
+    answer(s, "room:1", "a-5", "a-7", true, replay, 2);
+    out(s,
+        "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\"],\"recovered\":true,\"replayed\":2}}]\n"
+        "<000106033"
+        "1726f6f6d3a316d736701>\n"
+        "[\"1\",\"a-7\",\"room:1\",\"msg\",{}]\n"
+        "[\"1\",null,\"room:1\",\"fm_cursor\",{\"cursor\":[\"a-7\"]}]\n");
+}
+
+static void a_plain_channel_gets_the_last_n_without_ids(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"last\":1}]");
+    assert_int_equal(s->last, 1);
+    struct fm_msg *replay[] = {message(36, 6, "{}", false)};
+    answer(s, "room:1", "a-5", "a-6", true, replay, 1);
+    out(s, "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n[\"1\",null,\"room:1\",\"msg\",{}]\n");
+}
+
+static void a_v1_cursor_channel_has_the_id_as_ref_and_bytes_as_base64(void **state)
+{
+    struct fm_socket *s = *state;
+    s->variant = FM_PHX_V1;
+    in(s, "{\"topic\":\"room:1\",\"event\":\"phx_join\",\"payload\":{\"cursor\":[\"a-5\"]},\"ref\":\"1\"}");
+    assert_int_equal(s->format, FM_FORMAT_PHX1_CURSOR);
+    struct fm_msg *replay[] = {message(36, 6, "{}", false), message(36, 7, "\x01", true)};
+    answer(s, "room:1", "a-5", "a-7", true, replay, 2);
+    out(s, "{\"topic\":\"room:1\",\"event\":\"phx_reply\",\"ref\":\"1\",\"payload\":{\"status\":\"ok\",\"response\":"
+           "{\"cursor\":[\"a-5\"],\"recovered\":true,\"replayed\":2}}}\n"
+           "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":\"a-6\",\"payload\":{}}\n"
+           "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":\"a-7\",\"payload\":{\"base64\":\"AQ==\"}}\n");
+}
+
+static void a_rejoin_resumes_from_what_the_socket_was_sent(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-5\"]}]");
+    answer(s, "room:1", "a-5", "a-5", true, NULL, 0);
+    vector_read(&sent, "a-9 c-2"); /* live since */
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-7\",\"b-8\"]}]");
+    assert_string_equal(s->cursor.p, "[\"a-9\",\"b-8\",\"c-2\"]");
+    assert_true(s->has_cursor);
+}
+
+static void a_rejoin_does_not_count_a_replay_that_the_client_will_drop(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-5\",\"b-1\"]}]");
+    struct fm_msg *replay[] = {message(36, 6, "{}", false), message(36, 7, "{}", false)};
+    answer(s, "room:1", "a-5 b-1", "a-7 b-1", true, replay, 2);
+    vector_read(&sent, "a-9 b-3");
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-6\",\"b-1\"]}]"); /* behind the replay in a, not in b */
+    assert_string_equal(s->cursor.p, "[\"a-6\",\"b-3\"]");
+    answer(s, "room:1", "a-6 b-3", "a-9 b-3", true, NULL, 0);
+    in(s, "[\"3\",\"3\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-7\",\"b-1\"]}]"); /* nothing was replayed this time */
+    assert_string_equal(s->cursor.p, "[\"a-9\",\"b-3\"]");
+}
+
+static void a_rejoin_that_says_it_has_nothing_is_believed_after_a_replay(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[],\"last\":1}]");
+    struct fm_msg *replay[] = {message(36, 6, "{}", false)};
+    answer(s, "room:1", "a-5", "a-6", true, replay, 1);
+    vector_read(&sent, "a-6");
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{\"cursor\":[],\"last\":1}]");
+    assert_false(s->has_cursor);
+    assert_int_equal(s->last, 1);
+}
+
+static void a_plain_rejoin_leaves_nothing_out(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    vector_read(&sent, "a-9");
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{}]");
+    assert_true(s->has_cursor && !s->cursor_channel);
+    assert_string_equal(s->cursor.p, "[\"a-9\"]");
+    answer(s, "room:1", "a-9", "a-9", true, NULL, 0);
+    in(s, "[\"3\",\"3\",\"room:1\",\"phx_join\",{\"last\":2}]");
+    assert_false(s->has_cursor);
+}
+
+/* ---- gaps ---- */
+
+static void a_gap_is_told_with_the_position_behind_it(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[]}]");
+    answer(s, "room:1", "a-5", "a-5", true, NULL, 0);
+    s->out.n = 0;
+    struct fm_vector cursor = {0}, skip = {0};
+    vector_read(&cursor, "a-9 b-1");
+    vector_read(&skip, "b-4");
+    struct fm_gap gap = {.reason = FM_GAP_LOST, .origin = 36, .from = 6, .to = 9};
+    fm_phoenix.gap(s->subs, &gap, &cursor);
+    out(s, "[\"1\",null,\"room:1\",\"gap\",{\"reason\":\"lost\",\"origin\":\"a\",\"from\":6,\"to\":9,\"cursor\":[\"a-9\",\"b-1\"]}]\n");
+    s->subs->skip = &skip; /* the client has seen more of b elsewhere: its position may not go back */
+    gap = (struct fm_gap){.reason = FM_GAP_OVERRUN};
+    fm_phoenix.gap(s->subs, &gap, &cursor);
+    out(s, "[\"1\",null,\"room:1\",\"gap\",{\"reason\":\"overrun\",\"origin\":null,\"from\":null,\"to\":null,\"cursor\":[\"a-9\",\"b-4\"]}]"
+           "\n");
+    fm_vector_fini(&cursor);
+    fm_vector_fini(&skip);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_join_without_join_ref_uses_its_ref),
+        TEST(joins_that_may_not_be_are_refused_by_reason),
+        TEST(a_cursor_of_more_than_256_ids_is_refused),
+        TEST(a_socket_has_a_limit_of_topics),
+        TEST(what_the_hub_refuses_is_an_error_reply),
+        TEST(pushes_that_may_not_be_are_refused_by_reason),
+        TEST(a_payload_of_exactly_the_limit_is_published),
+        TEST(a_binary_push_is_published_as_bytes_and_answered_as_text),
+        TEST(a_push_without_ref_is_published_and_not_answered),
+        TEST(the_answer_to_a_push_is_dropped_once_the_channel_was_left_or_replaced),
+        TEST(messages_with_a_stale_join_ref_are_dropped),
+        TEST(leaving_what_is_not_joined_is_fine),
+        TEST(a_second_join_closes_the_first_channel_by_its_own_ref),
+        TEST(a_phx_close_that_would_hit_the_new_channel_is_not_sent),
+        TEST(a_join_that_is_replaced_or_left_before_its_answer_still_gets_one),
+        TEST(a_cursor_channel_is_answered_with_its_position_and_the_replay),
+        TEST(an_empty_cursor_is_a_first_join_of_a_cursor_channel),
+        TEST(what_could_not_be_recovered_is_said),
+        TEST(binary_replay_is_followed_by_the_position),
+        TEST(a_plain_channel_gets_the_last_n_without_ids),
+        TEST(a_v1_cursor_channel_has_the_id_as_ref_and_bytes_as_base64),
+        TEST(a_rejoin_resumes_from_what_the_socket_was_sent),
+        TEST(a_rejoin_does_not_count_a_replay_that_the_client_will_drop),
+        TEST(a_rejoin_that_says_it_has_nothing_is_believed_after_a_replay),
+        TEST(a_plain_rejoin_leaves_nothing_out),
+        TEST(a_gap_is_told_with_the_position_behind_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,290 @@
+/* For tests of the Phoenix protocol: a socket that only records, and words for what goes in, frame by frame, and what must come out. The
+ * edge and the hub are played by this file, so that every order of events can be made. Included once by each test program. */
+#pragma once
+
+#include "../../../gateway/phoenix.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+/* ---- the recording socket ---- */
+
+struct fm_socket {
+    uint32_t variant;
+    struct fm_sub *subs;
+    struct fm_buf out; /* what was sent: a text frame as it is, a binary one as <hex>, each followed by a newline */
+    unsigned close_code;
+    char close_reason[256];
+    /* the last join asked for */
+    bool has_cursor, cursor_channel;
+    struct fm_buf cursor;
+    uint32_t last;
+    enum fm_format format;
+    /* the last push */
+    struct fm_buf pushed, cookie;
+    bool pushed_binary;
+};
+
+static struct fm_worker_stats stats;
+static struct fm_worker_config config;
+static struct fm_rules *rules;
+static enum fm_err join_err, push_err;
+static struct fm_vector sent; /* what fm_socket_leave says */
+static uint64_t next_id;
+
+uint32_t fm_socket_variant(const struct fm_socket *s)
+{
+    return s->variant;
+}
+
+struct fm_worker *fm_socket_worker(const struct fm_socket *s)
+{
+    (void)s;
+    return NULL;
+}
+
+const struct fm_worker_config *fm_worker_config(const struct fm_worker *w)
+{
+    (void)w;
+    return &config;
+}
+
+struct fm_worker_stats *fm_worker_stats_mut(struct fm_worker *w)
+{
+    (void)w;
+    return &stats;
+}
+
+struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic)
+{
+    for (struct fm_sub *sub = s->subs; sub; sub = sub->next)
+        if (fm_slice_eq(fm_sub_topic(sub), topic))
+            return sub;
+    return NULL;
+}
+
+uint32_t fm_socket_subs(const struct fm_socket *s)
+{
+    uint32_t n = 0;
+    for (const struct fm_sub *sub = s->subs; sub; sub = sub->next)
+        n++;
+    return n;
+}
+
+enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
+{
+    assert_null(fm_socket_sub(s, ask->topic));
+    s->has_cursor = ask->has_cursor;
+    s->cursor_channel = ask->cursor_channel;
+    s->last = ask->last;
+    s->format = ask->format;
+    s->cursor.n = 0;
+    fm_vector_json(&s->cursor, &ask->cursor);
+    fm_buf_u8(&s->cursor, 0);
+    fm_vector_fini(&ask->cursor);
+    if (join_err) {
+        free(ask->proto);
+        return join_err;
+    }
+    struct fm_sub *sub = calloc(1, sizeof *sub + ask->topic.n + ask->join_ref.n);
+    assert_non_null(sub);
+    sub->socket = s;
+    sub->id = ++next_id;
+    sub->rule = ask->rule;
+    sub->format = (uint8_t)ask->format;
+    sub->cursor_channel = ask->cursor_channel;
+    sub->proto = ask->proto;
+    sub->topic_n = (uint16_t)ask->topic.n;
+    sub->join_ref_n = (uint16_t)ask->join_ref.n;
+    memcpy(sub->text, ask->topic.p, ask->topic.n);
+    memcpy(sub->text + ask->topic.n, ask->join_ref.p, ask->join_ref.n);
+    sub->next = s->subs;
+    s->subs = sub;
+    return FM_OK;
+}
+
+void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at)
+{
+    struct fm_sub **link = &s->subs;
+    while (*link != sub)
+        link = &(*link)->next;
+    *link = sub->next;
+    if (at)
+        assert_int_equal(fm_vector_copy(at, &sent), FM_OK);
+    free(sub->proto);
+    free(sub);
+}
+
+enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload, bool binary,
+                           struct fm_slice cookie)
+{
+    assert_ptr_equal(sub->socket, s);
+    s->pushed.n = s->cookie.n = 0;
+    fm_buf_slice(&s->pushed, event);
+    fm_buf_u8(&s->pushed, ' ');
+    fm_buf_slice(&s->pushed, payload);
+    fm_buf_slice(&s->cookie, cookie);
+    s->pushed_binary = binary;
+    return push_err;
+}
+
+static void frames_record(struct fm_socket *s, const struct fm_frames *f)
+{
+    uint32_t from = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        const uint8_t *frame = f->bytes.p + from;
+        size_t head = frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10, n = f->marks[i].end - from - head;
+        if ((frame[0] & 0xf) == FM_WS_TEXT) {
+            fm_buf_put(&s->out, frame + head, n);
+        } else {
+            fm_buf_u8(&s->out, '<');
+            for (size_t k = 0; k < n; k++)
+                fm_buf_printf(&s->out, "%02x", frame[head + k]);
+            fm_buf_u8(&s->out, '>');
+        }
+        fm_buf_u8(&s->out, '\n');
+        from = f->marks[i].end;
+    }
+    assert_int_equal(from, f->bytes.n);
+}
+
+void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
+{
+    assert_int_equal(s->close_code, 0);
+    frames_record(s, f);
+    fm_frames_unref(&f);
+}
+
+void fm_socket_close(struct fm_socket *s, unsigned code, const char *reason)
+{
+    assert_true(strlen(reason) <= 123);
+    s->close_code = code;
+    snprintf(s->close_reason, sizeof s->close_reason, "%s", reason);
+}
+
+/* http.c is linked for fm_query_param; its answers are the edge's business. */
+void fm_http_respond(struct fm_http_request *req, unsigned status, const char *content_type, struct fm_slice headers, struct fm_slice body)
+{
+    (void)req, (void)status, (void)content_type, (void)headers, (void)body;
+    fail_msg("nothing here answers HTTP");
+}
+
+/* ---- the vocabulary of the tests ---- */
+
+static int setup(void **state)
+{
+    static const struct {
+        const char *pattern;
+        enum fm_who join, push;
+    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE}, {"news", FM_WHO_ANYONE, FM_WHO_NOBODY}, {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY}};
+    assert_int_equal(fm_rules_new(&rules), FM_OK);
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct fm_rule *r;
+        assert_int_equal(fm_rules_add(rules, table[i].pattern, &r), FM_OK);
+        r->join = table[i].join;
+        r->push = table[i].push;
+        r->message_max = 32;
+    }
+    config = (struct fm_worker_config){.rules = rules, .mount = "/socket", .topics_per_socket = 3};
+    join_err = push_err = FM_OK;
+    next_id = 0;
+    *state = calloc(1, sizeof(struct fm_socket));
+    assert_non_null(*state);
+    ((struct fm_socket *)*state)->variant = FM_PHX_V2;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fm_socket *s = *state;
+    while (s->subs)
+        fm_socket_leave(s, s->subs, NULL);
+    fm_buf_fini(&s->out);
+    fm_buf_fini(&s->cursor);
+    fm_buf_fini(&s->pushed);
+    fm_buf_fini(&s->cookie);
+    fm_vector_fini(&sent);
+    fm_rules_free(&rules);
+    free(s);
+    return 0;
+}
+
+static void in_bytes(struct fm_socket *s, bool binary, const char *bytes, size_t n)
+{
+    uint8_t *copy = malloc(n ? n : 1);
+    assert_non_null(copy);
+    memcpy(copy, bytes, n);
+    fm_phoenix.recv(s, binary, copy, n);
+    free(copy);
+}
+
+static void in(struct fm_socket *s, const char *frame)
+{
+    in_bytes(s, false, frame, strlen(frame));
+}
+
+#define IN_BINARY(s, text) in_bytes(s, true, text, sizeof(text) - 1)
+
+/* Everything that came out since the last look. */
+static void out(struct fm_socket *s, const char *wanted)
+{
+    struct fm_slice got = fm_buf_view(&s->out);
+    if (!fm_slice_eq(got, fm_slice_str(wanted)))
+        fail_msg("\n  got: %.*s\nwanted: %s", (int)got.n, (const char *)got.p, wanted);
+    s->out.n = 0;
+}
+
+static void vector_read(struct fm_vector *v, const char *ids)
+{
+    v->n = 0;
+    for (const char *p = ids; *p;) {
+        size_t n = strcspn(p, " ");
+        assert_int_equal(fm_vector_add_text(v, fm_slice_of(p, n)), FM_OK);
+        p += n + (p[n] == ' ');
+    }
+}
+
+static struct fm_msg *message(uint64_t origin, uint64_t seq, const char *payload, bool binary)
+{
+    struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("msg"), FM_LIT(""), fm_slice_str(payload), binary ? FM_MSG_BINARY : 0);
+    assert_non_null(m);
+    fm_msg_accept(m, (struct fm_id){origin, seq}, seq - 1, 1);
+    return m;
+}
+
+/* The hub answers the join of a topic. cursor, at: ids; msgs: moved. */
+static void answer(struct fm_socket *s, const char *topic, const char *cursor, const char *at, bool recovered, struct fm_msg **msgs,
+                   uint32_t n)
+{
+    struct fm_sub *sub = fm_socket_sub(s, fm_slice_str(topic));
+    assert_non_null(sub);
+    struct fm_join *j = fm_join_new(0, sub->id, fm_slice_str(topic));
+    assert_non_null(j);
+    vector_read(&j->cursor, cursor);
+    vector_read(&j->at, at);
+    j->recovered = recovered;
+    j->replayed = n;
+    if (n) {
+        j->replay = malloc(n * sizeof(struct fm_msg *));
+        assert_non_null(j->replay);
+        memcpy(j->replay, msgs, n * sizeof(struct fm_msg *));
+    }
+    sub->joined = true;
+    fm_phoenix.joined(sub, 0, j);
+    fm_join_free(&j);
+}
+
+static void publish_answer(struct fm_socket *s, enum fm_err err)
+{
+    struct fm_publish *p = fm_publish_new(0, 1, 1, fm_buf_view(&s->cookie));
+    assert_non_null(p);
+    p->err = err;
+    p->results[0].id = (struct fm_id){62, 7};
+    fm_phoenix.pushed(s, p);
+    fm_publish_free(&p);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
