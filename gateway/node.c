@@ -21,8 +21,8 @@ struct fm_node {
     struct fm_mailbox mailboxes[FM_WORKERS_MAX];
     struct fm_inbox *inbox_at[FM_WORKERS_MAX];
     unsigned mailboxes_n; /* made; one for each worker, the internal one's is the last */
-    unsigned publics;   /* workers that serve clients */
-    unsigned n;         /* all workers */
+    unsigned publics;     /* workers that serve clients */
+    unsigned n;           /* all workers */
     struct fm_hub_thread *hub;
     struct fm_api *api;
     struct fm_worker *workers[FM_WORKERS_MAX];
@@ -145,6 +145,7 @@ static enum fm_err api_make(struct fm_node *node)
         .key = *s->api_key ? s->api_key : NULL,
         .version = FM_VERSION,
         .batch_max = (uint32_t)s->api_batch_max,
+        .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
         .rules = s->rules,

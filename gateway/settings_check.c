@@ -152,6 +152,7 @@ static void check_order(const struct check *c, const char *low, unsigned times, 
 static void check_limits(const struct check *c)
 {
     check_order(c, "message_max", 1, false, "api_body_max", "a call could not carry the largest message");
+    check_order(c, "message_max", 2, false, "api_request_bytes", "a call could not hold the largest message");
     check_order(c, "message_max", 1, false, "outbox_bytes", "one message would end every socket that it can't be sent to at once");
     check_order(c, "message_max", 2, false, "worker_inbox_bytes", "a worker could hold one message only");
     check_order(c, "message_max", 2, false, "hub_inbox_bytes", "the hub could hold one message only");

@@ -80,7 +80,9 @@ static void client_drop(struct fm_client *c)
     fm_buf_fini(&c->parts);
     if (c->state == JOINED) {
         f->stats.joined--;
-        f->config.broken(f->config.ctx, c->topic, c->stream);
+        if (c->unanswered)
+            f->config.broken(f->config.ctx, c->topic, c->stream);
+        c->unanswered = 0;
     } else {
         f->stats.connect_failures++;
         f->connecting--;
@@ -184,6 +186,7 @@ void fm_client_push(struct fm_client *c, uint64_t number, struct fm_slice payloa
     fm_buf_printf(&f->text, "[\"j\",\"%llu\",\"%s\",\"" FM_LOAD_EVENT "\",", (unsigned long long)number, topic);
     fm_buf_slice(&f->text, payload);
     fm_buf_u8(&f->text, ']');
+    c->unanswered++;
     fm_client_send_frame(c, FM_WS_TEXT, fm_buf_view(&f->text));
 }
 

@@ -14,6 +14,7 @@ struct fm_client {
     uint32_t topic, stream;
     uint8_t state, node;
     bool was_joined, waits_out;
+    uint32_t unanswered; /* pushes */
     struct fm_ws_in ws;
     uint64_t since_ns;      /* of the state; AWAY: when to connect again */
     struct fm_buf rest;     /* an incomplete frame */

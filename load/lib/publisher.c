@@ -57,7 +57,7 @@ static void post(struct fm_publisher *p, struct slot *s)
     fm_buf_printf(&p->body, "{\"topic\":\"%s\",\"event\":\"" FM_LOAD_EVENT "\",\"payload\":", topic);
     fm_buf_slice(&p->body, fm_buf_view(&p->payload));
     fm_buf_str(&p->body, p->config.replicated ? ",\"ack\":\"replicated\"}" : "}");
-    fm_poster_post(s->poster, "/v1/publish", fm_buf_view(&p->body));
+    fm_poster_post(s->poster, fm_buf_view(&p->body));
 }
 
 /* One message, stamped with the time at which it was due, so that a publisher held up by the node is not flattered. false: no connection

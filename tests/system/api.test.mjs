@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { startCluster } from '../lib/cluster.mjs';
 import { apiKey, root } from '../lib/node.mjs';
@@ -15,10 +15,7 @@ after(disconnectAll);
 const json = { 'content-type': 'application/json' };
 const ndjson = { 'content-type': 'application/x-ndjson' };
 
-let a, b;
-before(async () => {
-  ({ nodes: [a, b] } = await startCluster({ after }, 2, { options: { api_batch_max: 50, api_body_max: 65536 } }));
-});
+const [a, b] = (await startCluster({ after }, 2, { options: { api_batch_max: 50, api_body_max: 65536 } })).nodes;
 
 const publish = (node, body, headers = {}) => node.request('POST', '/api/publish', { body, headers: { ...json, ...headers } });
 const batch = (node, body, query = '', headers = ndjson) => node.request('POST', `/api/publish/batch${query}`, { body, headers });

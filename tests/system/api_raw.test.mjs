@@ -1,6 +1,6 @@
 // The HTTP API under requests that no library would send. Each has its named answer, and the node goes on serving.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
+import { after, afterEach, test } from 'node:test';
 import { startNode } from '../lib/cluster.mjs';
 import { answersOf } from '../lib/http_raw.mjs';
 import { apiKey, patience } from '../lib/node.mjs';
@@ -9,11 +9,8 @@ import { until, within } from '../lib/wait.mjs';
 
 const message = '{"topic":"room:raw","event":"msg","payload":1}';
 
-let node;
+const node = await startNode({ after }, { options: { api_body_max: 4096, message_max: 4096, handshake_ms: 1000 } });
 const open = [];
-before(async () => {
-  node = await startNode({ after }, { options: { api_body_max: 4096, handshake_ms: 1000 } });
-});
 afterEach(async () => {
   for (const raw of open.splice(0)) raw.close();
   assert.match(await node.publish({ topic: 'room:alive', event: 'msg' }), /-/);
