@@ -24,7 +24,7 @@ enum {
     FM_NNG_SLOTS = 64,           /* asks of others that this node holds unanswered */
     FM_NNG_SEND_MS = 5000,       /* for an answer to leave */
     FM_NNG_LINGER_MS = 50,       /* stop waits so long after the last publish: NNG drops what is queued in a socket that it closes */
-    FM_NNG_WARN_EVERY_MS = 10000 /* at most one warning a plane in this time */
+    FM_NNG_WARN_EVERY_MS = 10000 /* at most one warning in this time */
 };
 
 /* ---- where everything goes ---- */

@@ -290,8 +290,8 @@ enum fm_err fm_seal_open(struct fm_seal *s, enum fm_plane plane, struct fm_env_b
 {
     struct fm_rd r = fm_rd_of(fm_slice_of(bytes, n));
     *env = (struct fm_env){.plane = plane};
-    if (n > INT_MAX)
-        return FM_E_TOO_LARGE;
+    if (n > INT_MAX) /* none is; OpenSSL counts in int */
+        return FM_E_SYNTAX;
     if (!fm_slice_eq(fm_rd_bytes(&r, 2), FM_LIT("FM")))
         return r.bad ? FM_E_SHORT : FM_E_SYNTAX;
     uint8_t version = fm_rd_u8(&r);

@@ -86,7 +86,8 @@ static bool print_nodes(struct fm_buf *out, struct fm_slice answer)
 
 /* ---- metrics ---- */
 
-/* Sum of a metric's series in the Prometheus text: `name value` or `name{labels} value`. */
+/* Sum of a metric's series in the Prometheus text: `name value` or `name{labels} value`. The worker of the API serves no clients: its
+ * connections are calls like this one. */
 static bool metric_sum(struct fm_slice text, const char *name, double *sum)
 {
     const char *p = (const char *)text.p, *end = p + text.n, *nl;
@@ -99,6 +100,8 @@ static bool metric_sum(struct fm_slice text, const char *name, double *sum)
             break;
         size_t len = (size_t)(nl - p);
         if (len <= n || memcmp(p, name, n) != 0 || (p[n] != ' ' && p[n] != '{'))
+            continue;
+        if (memmem(p, len, "worker=\"internal\"", 17))
             continue;
         const char *space = memrchr(p, ' ', len);
         char number[64], *rest;

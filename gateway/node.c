@@ -21,8 +21,8 @@ struct fm_node {
     struct fm_mailbox mailboxes[FM_WORKERS_MAX];
     struct fm_inbox *inbox_at[FM_WORKERS_MAX];
     unsigned mailboxes_n; /* made; one for each worker, the internal one's is the last */
-    unsigned publics;   /* workers that serve clients */
-    unsigned n;         /* all workers */
+    unsigned publics;     /* workers that serve clients */
+    unsigned n;           /* all workers */
     struct fm_hub_thread *hub;
     struct fm_api *api;
     struct fm_worker *workers[FM_WORKERS_MAX];

@@ -94,7 +94,7 @@ bool fm_phx_send(struct fm_socket *s, struct fm_frames **fp)
     *fp = NULL;
     if (!f || f->bytes.failed) {
         fm_frames_unref(&f);
-        fm_socket_close(s, 1011, "the node is out of memory");
+        fm_socket_close(s, 1013, "the node is out of memory");
         return false;
     }
     fm_socket_send_frames(s, f);

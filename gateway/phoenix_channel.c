@@ -192,6 +192,7 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_send_error(s, &to, reason);
 }
 
+/* sub->skip has no part in the cursor: it may hold the position behind the replay, and the client must not be told so before it has it. */
 static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct fm_join *j)
 {
     if (!sub->cursor_channel) {
@@ -200,7 +201,7 @@ static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const 
     }
     size_t opened = fm_phx_reply_open(f, to, true);
     fm_buf_slice(&f->bytes, FM_LIT("{\"cursor\":"));
-    fm_phx_cursor_write(&f->bytes, &j->cursor, sub->skip);
+    fm_vector_json(&f->bytes, &j->cursor);
     fm_buf_slice(&f->bytes, j->recovered ? FM_LIT(",\"recovered\":true,\"replayed\":") : FM_LIT(",\"recovered\":false,\"replayed\":"));
     fm_buf_dec(&f->bytes, j->replayed);
     fm_buf_u8(&f->bytes, '}');

@@ -86,7 +86,7 @@ void fm_ws_request_put(struct fm_buf *out, const struct fm_url *url, const struc
     fm_buf_str(out, "\r\n");
 }
 
-static void accept_of(const struct fm_ws_key *key, char out[29])
+void fm_ws_accept_of(const struct fm_ws_key *key, char out[FM_WS_ACCEPT_TEXT + 1])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     unsigned char text[FM_WS_KEY_TEXT + sizeof guid - 1], sum[SHA_DIGEST_LENGTH];
@@ -177,9 +177,9 @@ enum fm_err fm_ws_answer_read(struct fm_slice in, const struct fm_ws_key *key, s
     struct fm_rd r = fm_rd_of(fm_slice_of(in.p, in.n < FM_WS_RESPONSE_MAX ? in.n : FM_WS_RESPONSE_MAX));
     struct seen seen = {0};
     struct fm_slice line;
-    char accept[29];
+    char accept[FM_WS_ACCEPT_TEXT + 1];
     *answer = (struct fm_ws_answer){0};
-    accept_of(key, accept);
+    fm_ws_accept_of(key, accept);
     enum fm_err err = line_read(&r, &line);
     if (!err)
         err = status_read(line, &answer->status);

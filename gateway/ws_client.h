@@ -38,6 +38,9 @@ struct fm_ws_key {
 };
 
 void fm_ws_key_make(struct fm_ws_key *key, const uint8_t random[FM_WS_KEY_BYTES]);
+/* What a server must answer in Sec-WebSocket-Accept, zero-terminated. */
+enum { FM_WS_ACCEPT_TEXT = 28 };
+void fm_ws_accept_of(const struct fm_ws_key *key, char out[FM_WS_ACCEPT_TEXT + 1]);
 /* Appends the request. `headers` (may be empty) is "Name: value\r\n"...; out->failed tells a lack of memory. */
 void fm_ws_request_put(struct fm_buf *out, const struct fm_url *url, const struct fm_ws_key *key, struct fm_slice headers);
 

@@ -12,30 +12,32 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* ---- the adapter: loopback, ports below those that the system gives out, real time ---- */
+/* ---- the adapter: real time, on a loopback address of this process alone, so that runs side by side don't meet ---- */
 
 enum { PORT_FIRST = 21000, PORT_LAST = 21999 };
 
-static struct sockaddr_in loopback(unsigned port)
+static char host[INET_ADDRSTRLEN];
+
+static struct sockaddr_in address_of(unsigned port)
 {
-    return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    assert_int_equal(inet_pton(AF_INET, host, &sa.sin_addr), 1);
+    return sa;
 }
 
+/* Never twice in a run: a port just closed may still hold connections. */
 static unsigned free_port(void)
 {
-    static unsigned port;
-    if (!port)
-        port = PORT_FIRST + (unsigned)getpid() * 7 % (PORT_LAST - PORT_FIRST);
-    for (unsigned tries = 0; tries < PORT_LAST - PORT_FIRST; tries++) {
-        port = port < PORT_LAST ? port + 1 : PORT_FIRST;
-        struct sockaddr_in sa = loopback(port);
+    static unsigned port = PORT_FIRST;
+    for (; port <= PORT_LAST; port++) {
+        struct sockaddr_in sa = address_of(port);
         int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_true(fd >= 0);
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         bool ok = bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0;
         close(fd);
         if (ok)
-            return port;
+            return port++;
     }
     fail_msg("no free port");
     return 0;
@@ -45,6 +47,8 @@ static unsigned ports[PROBES][2];
 
 static void *nng_open(void)
 {
+    unsigned pid = (unsigned)getpid();
+    (void)snprintf(host, sizeof host, "127.%u.%u.%u", 1 + (pid >> 16 & 127), pid >> 8 & 255, pid & 255);
     for (unsigned i = 0; i < PROBES; i++)
         for (unsigned k = 0; k < 2; k++)
             ports[i][k] = free_port();
@@ -59,8 +63,8 @@ static void nng_close_all(void *env)
 static void nng_address(void *env, unsigned probe, char listen[64], char listen_ask[64])
 {
     (void)env;
-    (void)snprintf(listen, 64, "127.0.0.1:%u", ports[probe][0]);
-    (void)snprintf(listen_ask, 64, "127.0.0.1:%u", ports[probe][1]);
+    (void)snprintf(listen, 64, "%s:%u", host, ports[probe][0]);
+    (void)snprintf(listen_ask, 64, "%s:%u", host, ports[probe][1]);
 }
 
 static void nng_run(void *env, unsigned ms)
@@ -93,7 +97,7 @@ enum { SP_REQ = 0x30, SP_REP = 0x31, SP_BUS = 0x70 };
 
 static int connect_to(unsigned port)
 {
-    struct sockaddr_in sa = loopback(port);
+    struct sockaddr_in sa = address_of(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
@@ -248,7 +252,7 @@ static void asks_of_a_stranger_that_are_never_answered_keep_nobody_out(void **st
 
 static int listen_on(unsigned port)
 {
-    struct sockaddr_in sa = loopback(port);
+    struct sockaddr_in sa = address_of(port);
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -360,12 +364,12 @@ static void more_addresses_than_sockets_for_asks_are_refused_until_some_are_free
     struct probe *a = probe_start(0), *b = probe_start(1);
     char dead[64];
     for (unsigned i = 0; i < SOCKETS; i++) {
-        (void)snprintf(dead, sizeof dead, "127.0.0.%u:1", i + 1);
-        assert_int_equal(fm_bus_nng.ask(a->bus, dead, i, FM_LIT("?"), 1000), FM_OK);
+        (void)snprintf(dead, sizeof dead, "127.0.%u.1:1", i);
+        assert_int_equal(fm_bus_nng.ask(a->bus, dead, i, FM_LIT("?"), i < SOCKETS - 1 ? 60000 : 1000), FM_OK);
     }
     assert_int_equal(fm_bus_nng.ask(a->bus, b->listen_ask, 9999, FM_LIT("?"), 1000), FM_E_TOO_MANY);
-    for (unsigned i = 0; i < SOCKETS; i++)
-        assert_int_equal(probe_next(a, FM_BUS_ANSWERED)->err, FM_E_TIMEOUT);
+    const struct fm_bus_item *answered = probe_next(a, FM_BUS_ANSWERED);
+    assert_true(answered->handle == SOCKETS - 1 && answered->err == FM_E_TIMEOUT);
     probe_none(a, FM_BUS_ANSWERED);
     probe_ask(a, b, 10000, FM_LIT("?"), PROBE_SOON_MS);
     probe_answer(b, probe_next(b, FM_BUS_ASKED)->handle, FM_LIT("!"));
@@ -437,12 +441,12 @@ static void names_and_ipv6_addresses_are_dialled(void **state)
     (void)snprintf(b->listen_ask, sizeof b->listen_ask, "localhost:%u", ports[1][1]);
     const char *what;
     if (probe_try_start(b, &what) != FM_OK) {
-        print_message("           no IPv6 on this machine\n");
+        print_message("           skipped: [::1] and localhost can't be listened on here\n");
         skip();
     }
     probe_link(b, a);
     const struct fm_bus_item *up = probe_next(a, FM_BUS_UP);
-    assert_true(strncmp(up->address, "127.0.0.1:", 10) == 0);
+    assert_true(strncmp(up->address, "127.", 4) == 0);
     probe_link(a, b);
     up = probe_next(a, FM_BUS_UP);
     assert_string_equal(up->address, b->listen);

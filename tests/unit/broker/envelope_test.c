@@ -46,7 +46,7 @@ static void write_hello(struct fm_buf *b)
 static void write_state(struct fm_buf *b)
 {
     static const struct fm_env_state s = {
-        .flags = FM_STATE_READY | FM_STATE_FULL, .n = 3, .at = {{9, 0, 0}, {7, 1, UINT64_MAX}, {8, UINT64_MAX, 300}}};
+        .flags = FM_STATE_READY | FM_STATE_FULL, .n = 3, .at = {{9, 0, 0, 0}, {7, 1, UINT64_MAX, 60}, {8, UINT64_MAX, 300, UINT64_MAX}}};
     fm_env_state_write(b, &s);
 }
 
@@ -249,7 +249,8 @@ static void a_state_is_read_as_it_was_written(void **state)
     assert_int_equal(s.flags, FM_STATE_READY | FM_STATE_FULL);
     assert_int_equal(s.n, 3);
     assert_true(s.at[0].origin == 9 && s.at[0].contig == 0 && s.at[0].counter == 0);
-    assert_true(s.at[1].counter == UINT64_MAX && s.at[2].contig == UINT64_MAX);
+    assert_true(s.at[1].counter == UINT64_MAX && s.at[2].contig == UINT64_MAX && s.at[2].counter == 300);
+    assert_true(s.at[0].idle_s == 0 && s.at[1].idle_s == 60 && s.at[2].idle_s == UINT64_MAX);
     fm_buf_fini(&b);
 }
 
@@ -263,7 +264,7 @@ static void a_state_of_257_origins_is_refused(void **state)
     fm_buf_varint(&b, FM_CURSOR_MAX + 1);
     for (unsigned i = 0; i <= FM_CURSOR_MAX; i++) {
         fm_buf_u64(&b, i + 1);
-        fm_buf_put(&b, (uint8_t[2]){1, 1}, 2);
+        fm_buf_put(&b, (uint8_t[3]){1, 1, 1}, 3);
     }
     assert_int_equal(fm_env_state_read(fm_buf_view(&b), &s), FM_E_SYNTAX);
     fm_buf_fini(&b);

@@ -292,6 +292,23 @@ static void a_cursor_channel_is_answered_with_its_position_and_the_replay(void *
            "[\"1\",\"a-7\",\"room:1\",\"msg\",{\"n\":7}]\n");
 }
 
+static void the_position_in_a_join_reply_is_before_the_replay_whatever_the_sub_skips(void **state)
+{
+    struct fm_socket *s = *state;
+    struct fm_vector skip = {0};
+    vector_read(&skip, "a-6 c-9"); /* what a worker that was overrun sets: all that comes with the answer */
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-5\"]}]");
+    s->subs->skip = &skip;
+    struct fm_msg *replay[] = {message(36, 6, "\x01", true)};
+    answer(s, "room:1", "a-5", "a-6", true, replay, 1);
+    s->subs->skip = NULL;
+    out(s,
+        "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\"],\"recovered\":true,\"replayed\":1}}]\n"
+        "<0001060331726f6f6d3a316d736701>\n"
+        "[\"1\",null,\"room:1\",\"fm_cursor\",{\"cursor\":[\"a-6\",\"c-9\"]}]\n");
+    fm_vector_fini(&skip);
+}
+
 static void an_empty_cursor_is_a_first_join_of_a_cursor_channel(void **state)
 {
     struct fm_socket *s = *state;
@@ -443,6 +460,7 @@ int main(void)
         TEST(a_phx_close_that_would_hit_the_new_channel_is_not_sent),
         TEST(a_join_that_is_replaced_or_left_before_its_answer_still_gets_one),
         TEST(a_cursor_channel_is_answered_with_its_position_and_the_replay),
+        TEST(the_position_in_a_join_reply_is_before_the_replay_whatever_the_sub_skips),
         TEST(an_empty_cursor_is_a_first_join_of_a_cursor_channel),
         TEST(what_could_not_be_recovered_is_said),
         TEST(binary_replay_is_followed_by_the_position),

@@ -84,6 +84,14 @@ static void the_request_holds_what_a_server_must_see(void **state)
     fm_buf_fini(&b);
 }
 
+static void the_accept_value_is_the_one_of_the_rfc(void **state)
+{
+    (void)state;
+    char out[FM_WS_ACCEPT_TEXT + 1];
+    fm_ws_accept_of(&rfc_key, out);
+    assert_string_equal(out, RFC_ACCEPT);
+}
+
 static void an_answer_is_read_at_whatever_byte_it_is_cut(void **state)
 {
     (void)state;
@@ -348,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_url_that_could_mislead_is_refused),
         cmocka_unit_test(a_url_longer_than_its_fields_is_refused),
         cmocka_unit_test(the_request_holds_what_a_server_must_see),
+        cmocka_unit_test(the_accept_value_is_the_one_of_the_rfc),
         cmocka_unit_test(an_answer_is_read_at_whatever_byte_it_is_cut),
         cmocka_unit_test(a_refusal_tells_its_status),
         cmocka_unit_test(an_answer_to_another_key_or_none_is_refused),

@@ -2,8 +2,6 @@
 #include "../../../gateway/ws_dial.h"
 
 #include <arpa/inet.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,21 +21,19 @@ struct server {
     pthread_t thread;
 };
 
-static void accept_key(const char *request, char out[29])
+static void accept_key(const char *request, char out[FM_WS_ACCEPT_TEXT + 1])
 {
-    char text[61];
-    unsigned char sum[SHA_DIGEST_LENGTH];
-    const char *key = strstr(request, "Sec-WebSocket-Key: ");
-    assert_non_null(key);
-    snprintf(text, sizeof text, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key + 19);
-    SHA1((const unsigned char *)text, 60, sum);
-    EVP_EncodeBlock((unsigned char *)out, sum, sizeof sum);
+    struct fm_ws_key key = {0};
+    const char *text = strstr(request, "Sec-WebSocket-Key: ");
+    assert_non_null(text);
+    memcpy(key.text, text + 19, FM_WS_KEY_TEXT);
+    fm_ws_accept_of(&key, out);
 }
 
 static void *serve(void *arg)
 {
     struct server *s = arg;
-    char request[2048] = "", accept_text[29], answer[512];
+    char request[2048] = "", accept_text[FM_WS_ACCEPT_TEXT + 1], answer[512];
     size_t n = 0;
     int fd = accept(s->listener, NULL, NULL);
     if (fd < 0)

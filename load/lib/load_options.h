@@ -1,0 +1,62 @@
+/* The options of fanmesh-load: one table, from which `--help` is printed. */
+#pragma once
+
+#include "../../gateway/option.h"
+
+/* group, type, name, min, max, default, help */
+#define FM_LOAD_OPTIONS(X) \
+    X("Clients", LIST, nodes, 1, 64, "ws://127.0.0.1:4000", \
+      "Nodes to connect to, ws://host:port[/path]. Without a path: /socket/websocket?vsn=2.0.0. Client i begins on node i modulo their " \
+      "number; cut off, it goes on to the next.") \
+    X("Clients", COUNT, connections, 1, 1000000, "1000", "WebSocket clients, each with one topic.") \
+    X("Clients", COUNT, topics, 1, 100000, "1", "Topics, over which the clients are spread evenly.") \
+    X("Clients", TEXT, topic_prefix, 1, 64, "room:load-", "Topics are called this, a random word for the run, and a number.") \
+    X("Clients", FLAG, plain, 0, 0, "false", \
+      "Join without a cursor. Then order is checked a publishing connection instead of an origin, and what is missed while cut off " \
+      "counts as declared.") \
+    X("Clients", COUNT, connect_rate, 1, 1000000, "2000", "New connections a second.") \
+    X("Clients", MS, connect_ms, 1, 86400000, "60s", \
+      "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
+    X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
+    X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
+    X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
+    X("Messages", MS, duration_ms, 0, 86400000, "0", "Stop publishing after this time; 0: after the messages.") \
+    X("Messages", COUNT, rate, 0, 10000000, "0", "Messages a second; 0: by the window.") \
+    X("Messages", COUNT, window, 1, 100000, "1", "Messages in flight; one is until every subscriber of its topic has it.") \
+    X("Messages", BYTES, payload, 1, 1048576, "64", "Size of a payload; it can't be below its stamp, about 50 bytes.") \
+    X("Messages", COUNT, warmup, 0, 1000000, "0", "Messages before those that are measured. They are checked as well.") \
+    X("Messages", LIST, api, 0, 64, "", \
+      "Publish by HTTP POST to these in turn, http://host:port[/path]. Without a path: /api/publish. Without this: by pushes of " \
+      "subscribers.") \
+    X("Messages", COUNT, api_connections, 1, 64, "4", "Connections to each API, one request at a time on each.") \
+    X("Messages", SECRET, api_key, 0, 400, "", "API key. Better in the environment as FANMESH_API_KEY.") \
+    X("Messages", ACK, ack, 0, 0, "local", "What an HTTP publish waits for.") \
+    X("Messages", MS, settle_ms, 1, 3600000, "5s", \
+      "How long to wait, without any delivery, for what is still missing; and how long a message may hold up the window.") \
+    X("Measuring", LIST, pid, 0, 64, "", "Process ids of the nodes: their CPU time and memory are measured.") \
+    X("Measuring", MS, idle_ms, 0, 86400000, "0", "Before publishing, measure the nodes' CPU time while nothing happens for so long.") \
+    X("Measuring", FLAG, json, 0, 0, "false", "Print one JSON object.")
+
+#define X(group, type, name, min, max, def, help) FM_FIELD_##type name;
+struct fm_load_options {
+    FM_LOAD_OPTIONS(X)
+};
+#undef X
+
+enum {
+#define X(...) +1
+    FM_LOAD_OPTIONS_N = 0 FM_LOAD_OPTIONS(X)
+#undef X
+};
+
+extern const struct fm_option fm_load_options[];
+
+enum fm_load_exit {
+    FM_LOAD_OK = 0,       /* everything arrived, once, in order */
+    FM_LOAD_BROKEN = 1,   /* a promise was broken */
+    FM_LOAD_UNUSABLE = 2, /* wrong options, or the test could not be carried out */
+    FM_LOAD_DECLARED = 3, /* something was lost, and its subscribers were told */
+};
+
+/* Reads command line and environment; *go is false where the program is to end with the result. The caller ends with fm_options_fini. */
+FM_MUST_CHECK enum fm_load_exit fm_load_options_read(struct fm_load_options *o, int argc, char *const *argv, bool *go);

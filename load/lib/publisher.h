@@ -1,0 +1,61 @@
+/* Publishes at a rate, or so that a fixed number of messages is in flight (one is in flight until every subscriber of its topic has it), on
+ * all nodes and topics in turn: by a push of a subscriber, or by HTTP POST. Every answer goes into the ledger.
+ *
+ * -- owner only -- */
+#pragma once
+
+#include "fleet.h"
+#include "http_post.h"
+
+struct fm_publisher_config {
+    struct fm_loop *loop;
+    struct fm_fleet *fleet;
+    struct fm_ledger *ledgers; /* one a topic */
+    uint32_t topics, nodes_n;
+    const struct fm_node *apis; /* none: pushes */
+    uint32_t apis_n;
+    uint32_t api_connections; /* to each */
+    const char *api_key;      /* may be NULL */
+    bool replicated;          /* HTTP only */
+    uint64_t messages;        /* 0: until the time is over */
+    uint64_t duration_ns;     /* 0: until the messages are sent */
+    uint64_t warmup;          /* messages before `measure` */
+    double rate;              /* messages a second; 0: window */
+    uint32_t window;
+    uint32_t payload_bytes;
+    uint64_t stall_ns; /* without progress for so long, what is in flight no longer holds up the window */
+    struct fm_tally *tally;
+    void (*measure)(void *ctx); /* the next message is the first that counts */
+    void *ctx;
+};
+
+#define FM_PUBLISHER_STATS(X) \
+    X(sent, "messages published") \
+    X(acked, "acknowledged") \
+    X(refused, "refused with an error") \
+    X(unanswered, "without an answer: their connection broke") \
+    X(stalled, "that some subscriber lacked for longer than the window waits")
+
+struct fm_publisher_stats {
+#define X(name, prose) uint64_t name;
+    FM_PUBLISHER_STATS(X)
+#undef X
+    unsigned last_status; /* HTTP status of the last refusal; 0: none */
+};
+
+struct fm_publisher;
+
+FM_MUST_CHECK enum fm_err fm_publisher_new(struct fm_publisher **p, const struct fm_publisher_config *config);
+void fm_publisher_free(struct fm_publisher **p);
+/* Publishes what is due. Call it every few milliseconds; the first call begins. */
+void fm_publisher_tick(struct fm_publisher *p, uint64_t now_ns);
+/* Connects to the APIs; true when there is a connection to each, or none is needed. */
+bool fm_publisher_ready(struct fm_publisher *p, uint64_t now_ns);
+/* Everything that was to be published was sent. */
+bool fm_publisher_done(const struct fm_publisher *p);
+const struct fm_publisher_stats *fm_publisher_stats(const struct fm_publisher *p);
+
+/* What the fleet tells (fm_fleet_config). */
+void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number, bool last);
+void fm_publisher_answered(struct fm_publisher *p, uint32_t topic, uint64_t number, bool accepted, struct fm_id id);
+void fm_publisher_broken(struct fm_publisher *p, uint32_t topic, uint32_t stream);

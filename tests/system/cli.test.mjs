@@ -1,0 +1,336 @@
+// The command line as people and scripts use it: what is printed, where, and with which exit code.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { startCluster, startNode } from '../lib/cluster.mjs';
+import { apiKey, binary, patience, root, workFolder } from '../lib/node.mjs';
+import { freePort } from '../lib/ports.mjs';
+import { Relay } from '../lib/relay.mjs';
+import { until, within } from '../lib/wait.mjs';
+
+const folder = workFolder();
+const commands = ['serve', 'publish', 'subscribe', 'status', 'check-config', 'version', 'help'];
+
+// Runs one command to its end. stdin: text for it; env: variables besides PATH.
+function run(args, { stdin = '', env = {} } = {}) {
+  const child = start(args, env);
+  child.stdin.end(stdin);
+  return within(20_000 * patience, `fanmesh ${args.join(' ')}`, child.ended);
+}
+
+// The same, left running: .out and .err grow, .ended comes with the exit code.
+function start(args, env = {}) {
+  const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...env }, stdio: 'pipe' });
+  child.out = '';
+  child.err = '';
+  child.stdout.on('data', (chunk) => (child.out += chunk));
+  child.stderr.on('data', (chunk) => (child.err += chunk));
+  child.stdin.on('error', () => {});
+  child.ended = new Promise((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal, out: child.out, err: child.err }));
+  });
+  return child;
+}
+
+function settings(name, text) {
+  const file = path.join(folder, name);
+  fs.writeFileSync(file, text);
+  return file;
+}
+
+const linesOf = (text) => text.trim().split('\n');
+const key = (node) => ['--url', node.api, '--api-key-file', node.keyFile];
+
+// ---- help and mistakes ----
+
+test('every_command_prints_its_help_and_ends_with_0', async () => {
+  const overview = await run(['--help']);
+  assert.equal(overview.code, 0);
+  for (const command of commands) {
+    assert.match(overview.out, new RegExp(`^  ${command}\\b`, 'm'));
+    const { code, out, err } = await run([command, '--help']);
+    assert.equal(code, 0, err);
+    assert.match(out, new RegExp(`^usage: fanmesh ${command}`));
+  }
+});
+
+test('help_of_serve_names_every_option_of_the_page_of_settings', async () => {
+  const { out } = await run(['serve', '--help']);
+  const page = fs.readFileSync(path.join(root, 'docs/settings.md'), 'utf8').split('## Topics')[0];
+  const names = [...page.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]);
+  assert.ok(names.length > 40);
+  for (const name of names) assert.match(out, new RegExp(`^  --${name}\\b`, 'm'));
+});
+
+test('without_a_command_the_overview_goes_to_stderr_and_the_code_is_2', async () => {
+  const { code, out, err } = await run([]);
+  assert.equal(code, 2);
+  assert.equal(out, '');
+  assert.match(err, /^usage: fanmesh COMMAND/);
+});
+
+test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_2', async () => {
+  for (const [args, line] of [
+    [['serv'], 'fanmesh: unknown command "serv"; the nearest is `serve`'],
+    [['chekc-config'], 'fanmesh: unknown command "chekc-config"; the nearest is `check-config`'],
+    [['xyzzy'], 'fanmesh: unknown command "xyzzy"; `fanmesh --help` lists all'],
+    [['serve', '--idle-sm', '5'], 'fanmesh serve: unknown option "--idle-sm"; the nearest is `--idle_ms`'],
+    [['publish', '--akc=local'], 'fanmesh publish: unknown option "--akc"; the nearest is `--ack`'],
+    [['publish', 'room:1', 'msg'], 'fanmesh publish: takes TOPIC EVENT PAYLOAD; 2 arguments were given'],
+    [['subscribe'], 'fanmesh subscribe: takes TOPIC; 0 arguments were given'],
+    [['status', 'now'], 'fanmesh status: takes no arguments, but got "now"'],
+    [['serve', 'now'], 'fanmesh serve: takes no arguments, but got "now"'],
+    [['serve', '--listen'], 'fanmesh serve: --listen needs a value'],
+    [['version', '--dev'], 'fanmesh version: unknown option "--dev"; --help lists all'],
+    [['help', 'srve'], 'fanmesh: unknown command "srve"; the nearest is `serve`'],
+  ]) {
+    const { code, out, err } = await run(args);
+    assert.equal(err, `${line}\n`);
+    assert.equal(code, 2, args.join(' '));
+    assert.equal(out, '');
+  }
+});
+
+test('version_is_one_line', async () => {
+  for (const word of ['version', '--version']) {
+    const { code, out } = await run([word]);
+    assert.equal(code, 0);
+    assert.match(out, /^fanmesh \d+\.\d+\.\d+\n$/);
+  }
+});
+
+test('what_is_printed_into_a_full_disk_is_an_error', async () => {
+  const full = fs.openSync('/dev/full', 'w');
+  const child = spawn(binary, ['version'], { stdio: ['ignore', full, 'pipe'] });
+  let err = '';
+  child.stderr.on('data', (chunk) => (err += chunk));
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  fs.closeSync(full);
+  assert.equal(code, 1);
+  assert.match(err, /can't write to standard output/);
+});
+
+// ---- settings ----
+
+test('check_config_prints_every_effective_setting_with_its_origin_and_no_secret', async () => {
+  const file = settings('good.ini', 'idle_ms = 30s\napi_key = not-to-be-seen\n[topic "room:*"]\njoin = anyone\n');
+  const { code, out, err } = await run(['check-config', '--config', file, '--workers=3'], { env: { FANMESH_DRAIN_MS: '2s' } });
+  assert.equal(code, 0, err);
+  assert.match(out, /^idle_ms = 30s +; .*good\.ini:1$/m);
+  assert.match(out, /^drain_ms = 2s +; FANMESH_DRAIN_MS$/m);
+  assert.match(out, /^workers = 3 +; --workers$/m);
+  assert.match(out, /^gap_ms = 5s +; default$/m);
+  assert.match(out, /^# api_key = set +; .*good\.ini:2$/m);
+  assert.match(out, /^\[topic "room:\*"\]\njoin = anyone\npush = nobody$/m);
+  assert.ok(!`${out}${err}`.includes('not-to-be-seen'));
+});
+
+test('check_config_names_every_mistake_with_its_line_and_ends_with_2', async () => {
+  const file = settings('bad.ini', 'listne = 1:1\nwindow = 99\n[topic "a"]\npsuh = anyone\n');
+  const { code, out, err } = await run(['check-config', '--config', file]);
+  assert.equal(code, 2);
+  assert.equal(out, '');
+  assert.deepEqual(
+    linesOf(err).map((line) => line.replace(/^fanmesh check-config: .*bad\.ini:/, '')),
+    [
+      '1: unknown key "listne"; the nearest is `listen`',
+      '2: window is "99"; it must lie between 1 and 15',
+      '4: unknown key "psuh" in a [topic] section; the nearest is `push`',
+    ],
+  );
+});
+
+test('serve_does_not_start_with_settings_that_make_no_sense', async () => {
+  const { code, err } = await run(['serve', '--api-listen', '127.0.0.1:1']);
+  assert.equal(code, 2);
+  assert.match(err, /^fanmesh serve: api_key: the API needs a key: [^\n]*\n$/);
+});
+
+test('connections_beyond_the_descriptors_are_cut_with_a_warning', async (t) => {
+  const node = await startNode(t, { options: { connections_max: 9_000_000 } });
+  assert.match(node.log, /level=warn event=connections_max_cut connections_max=9000000 to=\d+/);
+  assert.doesNotMatch(node.log, /level=error/);
+});
+
+// ---- a node's life ----
+
+async function devNode(t, args = []) {
+  const [port, api, mesh, ask] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const child = start([
+    'serve', '--dev', '--listen', `127.0.0.1:${port}`, '--api-listen', `127.0.0.1:${api}`,
+    '--mesh-listen', `127.0.0.1:${mesh}`, '--mesh-ask-listen', `127.0.0.1:${ask}`, ...args,
+  ]);
+  t.after(() => child.kill('SIGKILL'));
+  child.api = `http://127.0.0.1:${api}`;
+  child.ws = `ws://127.0.0.1:${port}/socket`;
+  await until('it is ready', async () => (await fetch(`${child.api}/readyz`)).status === 200, 15_000 * patience);
+  return child;
+}
+
+test('the_dev_profile_works_without_a_key_and_says_loudly_what_it_opened', async (t) => {
+  const node = await devNode(t);
+  assert.match(node.err, /level=warn event=dev_profile why="--dev opens room:\*/);
+  assert.match(node.err, /level=warn event=topic_rule pattern="room:\*" join=anyone push=anyone/);
+  assert.match(node.err, /level=info event=started version=\S+ name=\S+ incarnation=[0-9A-Za-z]+ /);
+  const { code, out } = await run(['publish', '--url', node.api, 'room:1', 'msg', '{}']);
+  assert.equal(code, 0);
+  assert.match(out, /^[0-9A-Za-z]+-1\n$/);
+});
+
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  test(`${signal.toLowerCase()}_sends_clients_away_with_1012_and_ends_with_0`, async (t) => {
+    const node = await devNode(t, ['--drain-ms', '300']);
+    const client = start(['subscribe', '--socket-url', node.ws, 'room:1']);
+    t.after(() => client.kill('SIGKILL'));
+    await until('it is subscribed', async () => /fanmesh_subscriptions\{[^}]*\} [1-9]/.test(await (await fetch(`${node.api}/metrics`)).text()));
+    node.kill(signal);
+    const end = await within(10_000 * patience, 'the node ends', node.ended);
+    assert.equal(end.code, 0, end.err);
+    await until('the client was told', () => client.err.includes('code 1012'));
+    for (const event of ['draining', 'drained', 'left', 'stopped']) assert.match(end.err, new RegExp(`event=${event} `));
+  });
+}
+
+test('readiness_is_503_while_a_node_drains', async (t) => {
+  const node = await devNode(t, ['--drain-ms', '60s']);
+  const client = start(['subscribe', '--socket-url', node.ws, 'room:1']);
+  t.after(() => client.kill('SIGKILL'));
+  await until('it is subscribed', async () => /fanmesh_subscriptions\{[^}]*\} [1-9]/.test(await (await fetch(`${node.api}/metrics`)).text()));
+  client.kill('SIGSTOP'); // it will not answer the close
+  node.kill('SIGTERM');
+  await until('it drains', async () => (await fetch(`${node.api}/readyz`)).status === 503);
+  assert.equal((await fetch(`${node.api}/healthz`)).status, 200);
+  const began = Date.now();
+  node.kill('SIGTERM');
+  const end = await within(5_000 * patience, 'the second TERM', node.ended);
+  assert.equal(end.code, 1);
+  assert.ok(Date.now() - began < 2_000 * patience);
+  assert.match(end.err, /event=stopped why="a second signal/);
+});
+
+// ---- publish, status, subscribe ----
+
+test('publish_prints_the_id_and_the_payload_arrives_byte_for_byte', async (t) => {
+  const node = await startNode(t);
+  const payload = '{"big":123456789012345678901234567890, "b":1,"a":[true,null]}';
+  const first = await run(['publish', ...key(node), 'room:1', 'msg', payload]);
+  assert.equal(first.code, 0, first.err);
+  const again = await run(['publish', ...key(node), '--key', 'k1', 'room:1', 'msg', '-'], { stdin: ' {"from":"stdin"}\n' });
+  const double = await run(['publish', ...key(node), '--key', 'k1', 'room:1', 'msg', '-'], { stdin: '{"from":"stdin"}' });
+  assert.match(again.out, /^\w+-2\n$/);
+  assert.equal(double.out, again.out);
+  const { text } = await node.request('GET', '/api/topics/room%3A1/history');
+  assert.ok(text.includes(payload), text);
+  assert.ok(text.includes('{"from":"stdin"}'));
+});
+
+test('publish_says_in_one_line_why_it_did_not', async (t) => {
+  const node = await startNode(t);
+  const nobody = await freePort();
+  for (const [args, code, line] of [
+    [[...key(node), 'room:1', 'msg', '{not json'], 2, /^fanmesh publish: the payload is not JSON: .* \(byte \d+\)/],
+    [[...key(node), 'nowhere', 'msg', '{}'], 1, /^fanmesh publish: unmatched topic: /],
+    [[...key(node), 'room:1', 'phx_close', '{}'], 1, /^fanmesh publish: reserved_event: /],
+    [['--url', node.api, 'room:1', 'msg', '{}'], 1, /^fanmesh publish: unauthorized: /],
+    [['--url', `http://127.0.0.1:${nobody}`, 'room:1', 'msg', '{}'], 1, /nothing listens at/],
+    [['--url', 'ftp://x', 'room:1', 'msg', '{}'], 1, /can't call/],
+    [['--url', node.ws.replace('ws:', 'http:'), 'room:1', 'msg', '{}'], 1, /^fanmesh publish: /],
+    [[...key(node), '--ack', 'replicated', 'room:1', 'msg', '{}'], 1, /^fanmesh publish: not_replicated: .*; its id is \w+-\d+$/],
+  ]) {
+    const end = await run(['publish', ...args]);
+    assert.equal(end.code, code, `${args.join(' ')}: ${end.err}`);
+    assert.equal(end.out, '');
+    assert.equal(linesOf(end.err).length, 1, end.err);
+    assert.match(end.err.trim(), line);
+    assert.ok(!end.err.includes(apiKey));
+  }
+});
+
+test('the_key_and_url_also_come_from_the_environment', async (t) => {
+  const node = await startNode(t);
+  const { code, err } = await run(['publish', 'room:1', 'msg', '1'], { env: { FANMESH_URL: `${node.api}/`, FANMESH_API_KEY: apiKey } });
+  assert.equal(code, 0, err);
+});
+
+test('status_prints_a_row_for_each_node_and_what_the_asked_one_does', async (t) => {
+  const { nodes } = await startCluster(t, 2);
+  const { code, out, err } = await run(['status', ...key(nodes[0])]);
+  assert.equal(code, 0, err);
+  const lines = linesOf(out);
+  assert.match(lines[0], /^NODE +INCARNATION +MESH +STATE +LINKED +READY +LAG$/);
+  assert.match(lines[1], /^node1 +\w+ +127\.0\.0\.1:\d+ +asked +- +yes +-$/);
+  assert.match(lines[2], /^node2 +\w+ +127\.0\.0\.1:\d+ +up +yes +yes +0$/);
+  assert.match(out, /^ +0 {2}clients connected$/m);
+});
+
+test('subscribe_prints_the_last_and_what_comes_and_ends_after_count', async (t) => {
+  const node = await startNode(t);
+  for (let i = 1; i <= 3; i++) await node.publish({ topic: 'room:1', event: 'msg', payload: { i } });
+  const client = start(['subscribe', '--socket-url', node.ws, '--last', '2', '--count', '3', 'room:1']);
+  await until('the last two came', () => linesOf(client.out).length === 2);
+  const id = await node.publish({ topic: 'room:1', event: 'msg', payload: { i: 4 } });
+  const { code, out, err } = await within(5_000 * patience, 'it ends', client.ended);
+  assert.equal(code, 0, err);
+  const messages = linesOf(out).map((line) => JSON.parse(line));
+  assert.deepEqual(messages.map(({ event, payload }) => [event, payload.i]), [['msg', 2], ['msg', 3], ['msg', 4]]);
+  assert.equal(messages[2].id, id);
+});
+
+test('subscribe_misses_nothing_and_doubles_nothing_when_its_connection_breaks', async (t) => {
+  const node = await startNode(t);
+  const relay = await Relay.open(t, () => node.port);
+  const client = start(['subscribe', '--socket-url', `ws://${relay.address}/socket`, '--count', '30', 'room:1']);
+  t.after(() => client.kill('SIGKILL'));
+  await until('it is subscribed', async () => (await node.metric('fanmesh_subscriptions')) === 1);
+  const ids = [];
+  for (let i = 0; i < 30; i++) {
+    if (i === 10) relay.cut();
+    if (i === 20) relay.heal();
+    ids.push(await node.publish({ topic: 'room:1', event: 'msg', payload: i }));
+  }
+  const { code, out, err } = await within(10_000 * patience, 'it has all', client.ended);
+  assert.equal(code, 0, err);
+  assert.deepEqual(linesOf(out).map((line) => JSON.parse(line).id), ids);
+});
+
+test('subscribe_prints_binary_messages_as_base64', async (t) => {
+  const node = await startNode(t);
+  const client = start(['subscribe', '--socket-url', node.ws, '--count', '2', 'room:1']);
+  t.after(() => client.kill('SIGKILL'));
+  await until('it is subscribed', async () => (await node.metric('fanmesh_subscriptions')) === 1);
+  await node.publish({ topic: 'room:1', event: 'bin', payload_base64: 'AAEC' });
+  await node.publish({ topic: 'room:1', event: 'msg', payload: 1 });
+  const { out } = await within(5_000 * patience, 'it has both', client.ended);
+  const [binaryOne, text] = linesOf(out).map((line) => JSON.parse(line));
+  assert.equal(binaryOne.payload_base64, 'AAEC');
+  assert.equal(text.payload, 1);
+});
+
+test('subscribe_says_why_it_can_not', async (t) => {
+  const node = await startNode(t);
+  const nobody = await freePort();
+  for (const [args, line] of [
+    [['--socket-url', node.ws, 'nowhere'], /^fanmesh subscribe: the node refuses the join: "unmatched topic"$/],
+    [['--socket-url', node.ws, 'closed:1'], /^fanmesh subscribe: the node refuses the join: "forbidden"$/],
+    [['--socket-url', `ws://127.0.0.1:${nobody}/socket`, 'room:1'], /can't connect to .*: Connection refused/],
+    [['--socket-url', `${node.ws}/elsewhere`, 'room:1'], /answered with HTTP status 404/],
+    [['--socket-url', 'http://x', 'room:1'], /give --socket_url as ws:\/\//],
+  ]) {
+    const { code, err } = await run(['subscribe', ...args]);
+    assert.equal(code, 1, err);
+    assert.equal(linesOf(err).length, 1, err);
+    assert.match(err.trim(), line);
+  }
+});
+
+test('an_interrupt_ends_subscribe_with_0', async (t) => {
+  const node = await startNode(t);
+  const client = start(['subscribe', '--socket-url', node.ws, 'room:1']);
+  await until('it is subscribed', async () => (await node.metric('fanmesh_subscriptions')) === 1);
+  client.kill('SIGINT');
+  const { code, err } = await within(5_000 * patience, 'it ends', client.ended);
+  assert.equal(code, 0, err);
+  assert.equal(err, '');
+});
