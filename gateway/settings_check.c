@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 struct check {
     struct fm_report *report;
@@ -86,9 +87,18 @@ static void check_mesh(const struct check *c)
 
 /* ---- access ---- */
 
+static void check_web_root(const struct check *c)
+{
+    const char *root = c->s->web_root;
+    struct stat st;
+    if (*root && (stat(root, &st) != 0 || !S_ISDIR(st.st_mode)))
+        fm_report_error(c->report, "web_root", "%s is not a folder that this process can see; create it or leave the option out", root);
+}
+
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
+    check_web_root(c);
     if (given(s->api_listen) && !*s->api_key) {
         if (!s->dev)
             fm_report_error(

@@ -20,8 +20,10 @@ const [a, b] = (await startCluster({ after }, 2, { options: { api_batch_max: 50,
 const publish = (node, body, headers = {}) => node.request('POST', '/api/publish', { body, headers: { ...json, ...headers } });
 const batch = (node, body, query = '', headers = ndjson) => node.request('POST', `/api/publish/batch${query}`, { body, headers });
 const history = (node, topic, query = '') => node.request('GET', `/api/topics/${encodeURIComponent(topic)}/history${query}`);
+const page = fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8');
 const refused = (answer, status, code, part = '') => {
   assert.equal(answer.status, status, answer.text);
+  assert.ok(page.split('\n').some((line) => line.startsWith(`| ${status} |`) && line.includes(`\`${code}\``)), `${status} ${code} is documented`);
   assert.equal(answer.body.error.code, code);
   assert.ok(answer.body.error.message.includes(part), answer.text);
   return answer.body;
@@ -249,7 +251,6 @@ test('wrong_requests_are_told_what_is_right', async () => {
 });
 
 test('the_documentation_names_every_path_and_its_examples_work', async () => {
-  const page = fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8');
   const { routes } = (await a.request('GET', '/api')).body;
   for (const { method, path: target, does } of routes) {
     const row = page.split('\n').find((line) => line.startsWith(`| ${method} |`) && line.includes(`\`${target}\``));
