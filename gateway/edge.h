@@ -37,7 +37,8 @@ bool fm_edge_busy(struct lws *wsi);
 /* fm_socket_writable is called when the client can take more and the edge is not busy. */
 void fm_edge_want_write(struct lws *wsi);
 int fm_edge_fd(struct lws *wsi);
-/* Ends a connection at once, with no more word to the client; fm_socket_gone is called inside. Not from inside a call of the edge. */
+/* Ends a connection with no more word to the client; fm_socket_gone is called inside, or by the loop soon. Not from inside a call of the
+ * edge. */
 void fm_edge_kill(struct lws *wsi);
 
 /* ---- called by the edge, implemented by socket.c ---- */

@@ -14,6 +14,7 @@
 #include <libwebsockets.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum {
     RX_BUFFER = 512,       /* of a connection; larger messages come in pieces */
@@ -212,5 +213,7 @@ int fm_edge_fd(struct lws *wsi)
 
 void fm_edge_kill(struct lws *wsi)
 {
+    if (lws_partial_buffered(wsi))
+        (void)shutdown(lws_get_socket_fd(wsi), SHUT_RDWR); /* else it would wait some seconds more for what will not leave */
     lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }

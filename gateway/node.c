@@ -145,6 +145,7 @@ static enum fm_err api_make(struct fm_node *node)
         .key = *s->api_key ? s->api_key : NULL,
         .version = FM_VERSION,
         .batch_max = (uint32_t)s->api_batch_max,
+        .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
         .rules = s->rules,

@@ -279,7 +279,10 @@ void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in)
         to.join_ref = fm_sub_join_ref(sub);
         fm_phx_reply(f, &to, true, FM_LIT("{}"));
         to.ref = to.join_ref;
-        fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{}"));
+        /* phoenix.js sends a leave and the next channel's join together. In V1 a phx_close would then hit that next one; the reply alone
+         * closes the old one. */
+        if (to.version == FM_PHX_V2)
+            fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{}"));
     }
     fm_socket_leave(s, sub, NULL);
     fm_phx_send(s, &f);

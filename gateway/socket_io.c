@@ -79,7 +79,7 @@ static void slow(struct fm_socket *s)
         return;
     char peer[FM_PEER_TEXT_MAX];
     fm_peer_text(fm_edge_fd(s->wsi), peer);
-    fm_diag(FM_INFO, "slow_disconnect", "peer=%s owed_bytes=%zu", peer, s->out->bytes + s->edge_owes);
+    fm_diag(FM_DEBUG, "slow_disconnect", "peer=%s owed_bytes=%zu", peer, s->out->bytes + s->edge_owes);
     fm_stat_add(&s->worker->stats.slow_disconnects, 1);
     s->discard = true;
     fm_socket_close(s, CLOSE_SLOW, "too slow: more is owed than outbox_bytes allows");

@@ -12,7 +12,7 @@ void edge_node_defaults(struct edge_node *n)
         .client = {.listen = "127.0.0.1:0",
                    .mount = "/socket",
                    .message_max = 64 << 10,
-                   .body_max = 64 << 10,
+                   .body_max = 4 << 20,
                    .handshake_ms = 2000,
                    .idle_ms = 60000,
                    .outbox_bytes = 1 << 20,

@@ -2,22 +2,17 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import net from 'node:net';
-import { after, afterEach, before, test } from 'node:test';
-import { startCluster } from '../lib/cluster.mjs';
+import { after, afterEach, test } from 'node:test';
+import { sharedCluster } from '../lib/cluster.mjs';
 import { Node, patience, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { sleep, until } from '../lib/wait.mjs';
 
-let cluster;
-let a, b;
-let witnesses;
-before(async () => {
-  cluster = await startCluster({ after }, 2);
-  [a, b] = cluster.nodes;
-  witnesses = [await join(await connect(a), 'room:witness'), await join(await connect(b), 'room:witness')];
-});
+const cluster = await sharedCluster(2);
+const [a, b] = cluster.nodes;
+const witnesses = [await join(await connect(a), 'room:witness'), await join(await connect(b), 'room:witness')];
 afterEach(async () => {
   const before = witnesses.map(({ got }) => got.length);
   for (const node of [a, b]) {
