@@ -30,7 +30,8 @@
       "Largest message of a client, and largest payload of a publish. All nodes of a cluster need the same.") \
     X("Clients", COUNT, topics_per_socket, 1, 10000, "100", "Channels that one socket may join.") \
     X("Clients", COUNT, connections_max, 0, 10000000, "0", \
-      "Client connections of this node. 0: as many as its file descriptors allow; a larger number is cut to that, with a warning.") \
+      "Client connections of this node. 0: 100000, or as many as its file descriptors allow. A larger number is cut to that, with a " \
+      "warning.") \
     X("Clients", COUNT, accepts_per_s, 0, 1000000, "5000", \
       "New connections a second, so that a storm of reconnects does not starve delivery. 0: no limit.") \
     X("Clients", MS, handshake_ms, 100, 600000, "10s", "A connection that has not sent its whole request by then is closed.") \
