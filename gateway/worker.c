@@ -93,16 +93,14 @@ static void deferred_answer(struct fm_worker *w)
 }
 
 /* The answer to a join: the messages of its topic that came before it are given out first, since it holds them. Where answers to pushes
- * wait they go first, too, so that a client gets everything in the order of the inbox. */
+ * wait they go first, too, behind all that they wait for, so that a client gets everything in the order of the inbox. */
 static void join_take(struct fm_worker *w, struct fm_join *join)
 {
     struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
-    if (t && t->batch_n) {
-        if (w->deferred)
-            fm_subs_flush_all(w);
-        else
-            fm_subs_flush(w, t);
-    }
+    if (w->deferred)
+        fm_subs_flush_all(w);
+    else if (t && t->batch_n)
+        fm_subs_flush(w, t);
     deferred_answer(w);
     if (!join->reread) {
         answer(w, &join->item);
