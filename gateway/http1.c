@@ -211,6 +211,8 @@ enum fm_http1_result fm_http1_read(struct fm_slice in, size_t *scanned, struct f
             return r;
         first = false;
     }
+    if (first)
+        return bad(h, 400, "there are only empty lines where a request should be");
     if (h->minor == 1 && !h->host.p)
         return bad(h, 400, "there is no Host");
     return FM_HTTP1_WHOLE;
