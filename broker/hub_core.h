@@ -13,6 +13,7 @@
 
 #include "hub.h"
 #include "log.h"
+#include "mutation.h"
 #include "table.h"
 
 struct fm_origin;
@@ -117,6 +118,11 @@ struct fm_chain {
     struct fm_item *first, **last;
 };
 
+struct fm_refusal { /* of envelopes, for one reason */
+    uint64_t quiet_until_ms;
+    uint32_t untold;
+};
+
 struct fm_hub {
     struct fm_hub_config config;
     struct fm_hub_port port;
@@ -151,6 +157,7 @@ struct fm_hub {
     struct fm_waiter *waiters, **waiters_last;
     struct fm_held *held;
     struct fm_chain out[FM_WORKERS_MAX];
+    struct fm_refusal refusals[FM_ERR_COUNT];
     uint64_t lost; /* bit i: something for worker i could not be made */
     struct fm_buf scratch, sealed;
 };
@@ -216,6 +223,10 @@ FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const 
 
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);
+
+/* ---- refusal.c ---- */
+/* Counts an envelope that is refused and tells why. from: what is known of the sender, or NULL. */
+void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err);
 
 /* ---- peers.c ---- */
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);

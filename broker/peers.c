@@ -296,7 +296,7 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 {
     struct fm_env_hello hello;
     if (fm_env_hello_read(body, &hello) != FM_OK || hello.self.incarnation != p->incarnation) {
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
         return;
     }
     bool known = p->met;
@@ -335,7 +335,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 {
     struct fm_env_state s;
     if (fm_env_state_read(body, &s) != FM_OK) {
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
         return;
     }
     p->ready = s.flags & FM_STATE_READY;
@@ -377,9 +377,8 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
 
 static void refuse(struct fm_hub *h, const struct fm_bus_item *it, enum fm_err err)
 {
-    h->stats.envelopes_bad++;
     const struct fm_link *l = link_find(h, it->pipe);
-    fm_diag(FM_WARN, "envelope_refused", "from=%s code=%s why=\"%s\"", l ? l->address : "?", fm_err_code(err), fm_err_text(err));
+    fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, err);
     h->port.bus_ops->drop(h->port.bus, it->pipe);
 }
 
@@ -413,7 +412,8 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         return;
     /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
     if (env.counter < p->seen_counter) {
-        h->stats.envelopes_bad++;
+        const struct fm_link *l = link_find(h, it->pipe);
+        fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, FM_E_REPLAY);
         return;
     }
     link_of(h, it->pipe, p);
@@ -443,7 +443,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         break;
     case FM_ENV_PULL:
     default:
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
         break;
     }
     p = fm_peer_find(h, env.incarnation);

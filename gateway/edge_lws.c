@@ -72,7 +72,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         fm_socket_opened(user, wsi);
         return 0;
     case LWS_CALLBACK_RECEIVE:
-        fm_socket_received(user, in, len, lws_frame_is_binary(wsi), lws_is_final_fragment(wsi) && !lws_remaining_packet_payload(wsi));
+        fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), lws_is_final_fragment(wsi));
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);

@@ -325,6 +325,9 @@ void fm_socket_closing(struct fm_socket *s)
 {
     if (s->state == FM_SOCKET_GONE)
         return;
+    /* libwebsockets closes by itself where a frame breaks the protocol, and then waits for the client's answer, however long. */
+    if (s->state == FM_SOCKET_OPEN)
+        fm_wheel_set(&s->worker->sockets_wheel, &s->timer, FM_CLOSE_MS);
     s->state = FM_SOCKET_CLOSING;
     s->discard = true;
     subs_end(s);

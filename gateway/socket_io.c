@@ -242,18 +242,21 @@ static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
     s->proto->recv(s, binary, bytes, n);
 }
 
-void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, bool binary, bool last)
+void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool last)
 {
     if (s->state != FM_SOCKET_OPEN)
         return;
     s->heard_tick = s->worker->sockets_wheel.tick;
-    if (n > s->worker->config.message_max - s->in.n) {
+    size_t room = s->worker->config.message_max - s->in.n;
+    /* Refused as soon as it is announced: what can't be taken is not waited for. */
+    if (n > room || to_come > room - n) {
         fm_stat_add(&s->worker->stats.bad_messages, 1);
         fm_buf_fini(&s->in);
         fm_socket_close(s, CLOSE_TOO_LARGE, "the message is larger than message_max");
         return;
     }
-    if (last && s->in.n == 0) {
+    bool whole = last && to_come == 0;
+    if (whole && s->in.n == 0) {
         message(s, binary, bytes, n);
         return;
     }
@@ -263,12 +266,12 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, bool bina
         fm_socket_close(s, CLOSE_SLOW, "out of memory");
         return;
     }
-    if (!last)
+    if (!whole)
         return;
-    struct fm_buf whole = s->in;
+    struct fm_buf all = s->in;
     s->in = (struct fm_buf){0};
-    message(s, binary, whole.p, whole.n);
-    fm_buf_fini(&whole);
+    message(s, binary, all.p, all.n);
+    fm_buf_fini(&all);
 }
 
 struct fm_close fm_socket_writable(struct fm_socket *s)

@@ -66,7 +66,6 @@ static void what_is_not_http_gets_400_and_a_sentence(void **state)
     (void)state;
     const char *const broken[] = {
         "\x16\x03\x01\x02\r\n\r\n",
-        "\r\n\r\n\r\n\r\n\r\n", /* empty lines before a request are passed over, but they are none */
         "GET\r\n\r\n",
         "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
         "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -165,9 +165,9 @@ test('messages_beyond_the_limit_are_closed_with_1009_whole_or_in_fragments', asy
   assert.equal(closeCode(whole), 1009);
 
   const announced = await rawSocket(node);
-  announced.send(frame(1, 'x', { length: 1e12 }));
+  announced.send(frame(1, 'x'.repeat(1000), { length: 1e12 }));
   await announced.end();
-  assert.ok([1009, 1002].includes(closeCode(announced)), String(closeCode(announced)));
+  assert.equal(closeCode(announced), 1009);
 
   const fragments = await rawSocket(node);
   fragments.send(frame(1, 'x'.repeat(3000), { fin: false }));
