@@ -334,3 +334,20 @@ test('an_interrupt_ends_subscribe_with_0', async (t) => {
   assert.equal(code, 0, err);
   assert.equal(err, '');
 });
+
+test('no_error_shows_what_may_be_secret_in_a_url', async (t) => {
+  const node = await startNode(t);
+  const nobody = await freePort();
+  for (const args of [
+    ['subscribe', '--socket-url', `ws://127.0.0.1:${nobody}/socket?token=s3cret`, 'room:1'],
+    ['subscribe', '--socket-url', `${node.ws}/elsewhere?token=s3cret`, 'room:1'],
+    ['subscribe', '--socket-url', 'ws://me:s3cret@127.0.0.1/socket', 'room:1'],
+    ['status', '--url', `http://127.0.0.1:${nobody}?token=s3cret`],
+    ['status', '--url', `http://me:s3cret@127.0.0.1:${nobody}`],
+  ]) {
+    const { code, err } = await run(args);
+    assert.equal(code, 1, err);
+    assert.match(err, /127\.0\.0\.1/);
+    assert.doesNotMatch(err, /s3cret/);
+  }
+});
