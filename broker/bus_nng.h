@@ -1,6 +1,6 @@
 /* What the files of the NNG mesh share. bus_nng.c: addresses, errors, start and stop; bus_nng_publish.c: the publish plane on bus0;
- * bus_nng_ask.c: asking, on one req0 socket an address; bus_nng_answer.c: being asked, on rep0; bus_nng_end.c: ending pipes. Only these
- * include <nng/...>.
+ * bus_nng_ask.c: asking, on one req0 socket an address; bus_nng_answer.c: being asked, on rep0; bus_nng_mend.c: two flaws of NNG. Only
+ * these include <nng/...>.
  *
  * Threads: the operations belong to the owner; NNG runs the callbacks on threads of its own. Each plane has one mutex for what both
  * touch, held for moments. Two rules keep it free of deadlocks and the events in order:
@@ -54,12 +54,6 @@ nng_msg *fm_nng_msg(struct fm_slice bytes);
 struct fm_slice fm_nng_msg_view(nng_msg *msg);
 /* Takes the message out of an aio, NULL if there is none. */
 nng_msg *fm_nng_take_msg(nng_aio *aio);
-/* Ends a pipe; use nothing of NNG's own for it (bus_nng_end.c says why). "Pipe removed" follows. Unknown or ended pipes are a no-op. */
-void fm_nng_pipe_end(uint32_t pipe);
-/* Stops accepting; at once, and without touching what was accepted. */
-void fm_nng_listener_end(nng_listener listener);
-/* Ends the pipes that `next` names until it names none (0), for half a second at most: before a dialer or socket is closed. */
-void fm_nng_pipes_end(uint32_t (*next)(void *ctx), void *ctx);
 
 /* ---- the planes: open, then the operations, then close, all by the owner. open listens but delivers nothing yet; start begins to
  * receive. close may be given NULL. ---- */

@@ -7,7 +7,6 @@
 #include "bus_nng.h"
 
 #include "diag.h"
-#include "table.h"
 
 #include <nng/protocol/reqrep0/rep.h>
 #include <stdlib.h>
@@ -31,20 +30,13 @@ struct slot {
     uint64_t handle; /* of the ask that it holds or answers; they grow, so the smallest is the oldest */
 };
 
-struct asker { /* a pipe of a node that asks, known so that it can be ended before the socket is closed */
-    uint32_t id;
-    UT_hash_handle hh;
-};
-
 struct fm_nng_answer {
     struct fm_nng_out *out;
     nng_socket socket;
-    nng_listener listener;
     pthread_mutex_t lock;
     bool stopping;
     unsigned listening;
     uint64_t serial;
-    struct asker *askers;
     struct slot slots[FM_NNG_SLOTS];
 };
 
@@ -162,41 +154,11 @@ enum fm_err fm_nng_answer_send(struct fm_nng_answer *s, uint64_t handle, struct 
 
 /* ---- life ---- */
 
-static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
-{
-    struct fm_nng_answer *s = arg;
-    uint32_t id = (uint32_t)nng_pipe_id(pipe);
-    struct asker *a;
-    pthread_mutex_lock(&s->lock);
-    HASH_FIND(hh, s->askers, &id, sizeof id, a);
-    if (event == NNG_PIPE_EV_ADD_PRE && !a && (a = calloc(1, sizeof *a))) {
-        a->id = id;
-        HASH_ADD(hh, s->askers, id, sizeof a->id, a);
-    } else if (event == NNG_PIPE_EV_REM_POST && a) {
-        HASH_DEL(s->askers, a);
-        free(a);
-    }
-    pthread_mutex_unlock(&s->lock);
-}
-
-static uint32_t next_pipe(void *arg)
-{
-    struct fm_nng_answer *s = arg;
-    pthread_mutex_lock(&s->lock);
-    uint32_t id = s->askers ? s->askers->id : 0;
-    pthread_mutex_unlock(&s->lock);
-    return id;
-}
-
 static int open_socket(struct fm_nng_answer *s)
 {
     int rv = nng_rep0_open(&s->socket);
     if (rv == 0)
         rv = fm_nng_socket_set_up(s->socket, s->out->envelope_max, HEADER, REDIAL_MAX_MS);
-    if (rv == 0)
-        rv = nng_pipe_notify(s->socket, NNG_PIPE_EV_ADD_PRE, on_pipe, s);
-    if (rv == 0)
-        rv = nng_pipe_notify(s->socket, NNG_PIPE_EV_REM_POST, on_pipe, s);
     for (unsigned i = 0; i < FM_NNG_SLOTS && rv == 0; i++) {
         struct slot *t = &s->slots[i];
         t->plane = s;
@@ -220,7 +182,7 @@ enum fm_err fm_nng_answer_open(struct fm_nng_answer **plane, struct fm_nng_out *
     pthread_mutex_init(&s->lock, NULL);
     int rv = open_socket(s);
     if (rv == 0)
-        rv = nng_listen(s->socket, url, &s->listener, 0);
+        rv = nng_listen(s->socket, url, NULL, 0);
     if (rv != 0) {
         fm_diag(FM_ERROR, "mesh_listen_failed", "plane=ask address=%s why=\"%s\"", address, nng_strerror(rv));
         fm_nng_answer_close(&s);
@@ -248,8 +210,6 @@ void fm_nng_answer_close(struct fm_nng_answer **plane)
     pthread_mutex_unlock(&s->lock);
     for (struct slot *t = s->slots; t < s->slots + FM_NNG_SLOTS && t->aio; t++)
         nng_aio_stop(t->aio);
-    fm_nng_listener_end(s->listener);
-    fm_nng_pipes_end(next_pipe, s);
     if (nng_socket_id(s->socket) > 0)
         nng_close(s->socket); /* with its contexts */
     for (struct slot *t = s->slots; t < s->slots + FM_NNG_SLOTS && t->aio; t++) {
@@ -257,11 +217,6 @@ void fm_nng_answer_close(struct fm_nng_answer **plane)
         if (left)
             nng_msg_free(left);
         nng_aio_free(t->aio);
-    }
-    struct asker *a, *after;
-    HASH_ITER (hh, s->askers, a, after) {
-        HASH_DEL(s->askers, a);
-        free(a);
     }
     pthread_mutex_destroy(&s->lock);
     free(s);

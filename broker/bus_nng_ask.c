@@ -121,20 +121,10 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 
 /* ---- sockets; the owner from here on ---- */
 
-static uint32_t pipe_of(void *arg)
-{
-    struct asked *to = arg;
-    pthread_mutex_lock(&to->plane->lock);
-    uint32_t pipe = to->pipe;
-    pthread_mutex_unlock(&to->plane->lock);
-    return pipe;
-}
-
 static void asked_close(struct fm_nng_ask *s, struct asked *to)
 {
     assert(to->pending == 0);
     HASH_DEL(s->table, to);
-    fm_nng_pipes_end(pipe_of, to);
     if (nng_socket_id(to->socket) > 0)
         nng_close(to->socket);
     free(to);
@@ -278,11 +268,11 @@ static void drop_silent(struct fm_nng_ask *s)
 {
     for (struct asked *to = s->table; to; to = to->hh.next) {
         pthread_mutex_lock(&s->lock);
-        bool end = to->silent && to->pipe;
+        uint32_t pipe = to->silent ? to->pipe : 0;
         to->silent = false;
         pthread_mutex_unlock(&s->lock);
-        if (end) /* until it has left: NNG would put the next ask on it and forget it */
-            fm_nng_pipes_end(pipe_of, to);
+        if (pipe)
+            nng_pipe_close((nng_pipe){.id = pipe});
     }
 }
 

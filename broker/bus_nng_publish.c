@@ -19,7 +19,6 @@ enum { REDIAL_MAX_MS = 5000, RECEIVE_QUEUE = 4096 };
 struct pipe {
     uint32_t id;
     bool up;
-    int dialer;                              /* -1: they dialled */
     struct fm_bus_item *up_item, *down_item; /* made beforehand: these must not fail for want of memory */
     UT_hash_handle hh;
 };
@@ -33,7 +32,6 @@ struct link {
 struct fm_nng_publish {
     struct fm_nng_out *out;
     nng_socket socket;
-    nng_listener listener;
     nng_aio *receiving, *sending;
     uint64_t sent_ms; /* the last publish. owner only, like the writing of links */
     pthread_mutex_t lock;
@@ -104,7 +102,6 @@ static void on_pipe_enters(nng_pipe id, nng_pipe_ev event, void *arg)
         return; /* not in the table: a link that nobody sees */
     }
     int dialer = nng_dialer_id(nng_pipe_dialer(id));
-    p->dialer = dialer;
     p->up_item->dialled = dialer > 0;
     address_of_remote(id, p->up_item->address);
     pthread_mutex_lock(&s->lock);
@@ -182,23 +179,6 @@ enum fm_err fm_nng_publish_link(struct fm_nng_publish *s, const char *address)
     return fm_nng_err(rv);
 }
 
-struct pipes_of {
-    struct fm_nng_publish *plane;
-    int dialer; /* 0: all */
-};
-
-static uint32_t next_pipe(void *arg)
-{
-    struct pipes_of *of = arg;
-    uint32_t id = 0;
-    pthread_mutex_lock(&of->plane->lock);
-    for (struct pipe *p = of->plane->pipes; p && !id; p = p->hh.next)
-        if (of->dialer == 0 || p->dialer == of->dialer)
-            id = p->id;
-    pthread_mutex_unlock(&of->plane->lock);
-    return id;
-}
-
 void fm_nng_publish_unlink(struct fm_nng_publish *s, const char *address)
 {
     struct link *l;
@@ -208,8 +188,7 @@ void fm_nng_publish_unlink(struct fm_nng_publish *s, const char *address)
     pthread_mutex_lock(&s->lock);
     HASH_DEL(s->links, l);
     pthread_mutex_unlock(&s->lock);
-    fm_nng_pipes_end(next_pipe, &(struct pipes_of){s, nng_dialer_id(l->dialer)});
-    nng_dialer_close(l->dialer);
+    nng_dialer_close(l->dialer); /* takes its pipe with it */
     free(l);
 }
 
@@ -219,7 +198,7 @@ void fm_nng_publish_drop(struct fm_nng_publish *s, uint32_t id)
     bool ours = pipe_find(s, id) != NULL;
     pthread_mutex_unlock(&s->lock);
     if (ours)
-        fm_nng_pipe_end(id);
+        nng_pipe_close((nng_pipe){.id = id});
 }
 
 /* ---- receiving ---- */
@@ -252,7 +231,7 @@ static void on_receive(void *arg)
     if (msg) {
         nng_pipe from = nng_msg_get_pipe(msg);
         if (fm_nng_oversized(s->out, "publish", nng_msg_len(msg)))
-            fm_nng_pipe_end((uint32_t)nng_pipe_id(from));
+            nng_pipe_close(from);
         else
             hear(s, (uint32_t)nng_pipe_id(from), msg);
         nng_msg_free(msg);
@@ -355,7 +334,7 @@ enum fm_err fm_nng_publish_open(struct fm_nng_publish **plane, struct fm_nng_out
     pthread_mutex_init(&s->lock, NULL);
     int rv = open_socket(s);
     if (rv == 0)
-        rv = nng_listen(s->socket, url, &s->listener, 0);
+        rv = nng_listen(s->socket, url, NULL, 0);
     if (rv != 0) {
         fm_diag(FM_ERROR, "mesh_listen_failed", "plane=publish address=%s why=\"%s\"", address, nng_strerror(rv));
         fm_nng_publish_close(&s);
@@ -396,8 +375,6 @@ void fm_nng_publish_close(struct fm_nng_publish **plane)
     pthread_mutex_unlock(&s->lock);
     stop_aio(&s->receiving);
     stop_aio(&s->sending);
-    fm_nng_listener_end(s->listener);
-    fm_nng_pipes_end(next_pipe, &(struct pipes_of){s, 0});
     if (nng_socket_id(s->socket) > 0)
         nng_close(s->socket); /* waits for the pipes to leave: no callback after it */
     for (; s->queued; s->queued--, s->first = (s->first + 1) % FM_NNG_QUEUE_MAX)

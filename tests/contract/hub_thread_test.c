@@ -33,9 +33,12 @@ static struct fm_retention keep(void *ctx, struct fm_slice topic)
 static void node_start(struct node *n, int number, int seed, const char *secret)
 {
     *n = (struct node){0};
-    snprintf(n->bus, sizeof n->bus, "127.0.0.1:%d", PORT + 2 * number);
-    snprintf(n->ask, sizeof n->ask, "127.0.0.1:%d", PORT + 2 * number + 1);
-    snprintf(n->seed, sizeof n->seed, "127.0.0.1:%d", PORT + 2 * seed);
+    char host[16]; /* of this process alone, so that runs side by side don't meet */
+    unsigned pid = (unsigned)getpid();
+    snprintf(host, sizeof host, "127.%u.%u.%u", 1 + (pid >> 16 & 127), pid >> 8 & 255, pid & 255);
+    snprintf(n->bus, sizeof n->bus, "%s:%d", host, PORT + 2 * number);
+    snprintf(n->ask, sizeof n->ask, "%s:%d", host, PORT + 2 * number + 1);
+    snprintf(n->seed, sizeof n->seed, "%s:%d", host, PORT + 2 * seed);
     n->seeds[0] = seed < 0 ? NULL : n->seed;
     assert_int_equal(fm_inbox_init(&n->inbox, 64 << 20, no_wake, NULL), FM_OK);
     struct fm_inbox *inbox = &n->inbox;
