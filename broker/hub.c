@@ -66,7 +66,7 @@ enum fm_err fm_hub_new(struct fm_hub **out, const struct fm_hub_config *config, 
     h->config = *config;
     h->port = *port;
     h->now = now;
-    h->started_ms = now.mono_ms;
+    h->started_ms = h->doubted_ms = now.mono_ms;
     h->waiters_last = &h->waiters;
     for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
         h->out[w].last = &h->out[w].first;
@@ -224,17 +224,31 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
     return next_due(h);
 }
 
-/* Left: every live node has all of ours, was told that we go, and that message had time to leave. */
+/* Is there a node that stays and can take over what we have? If none is in reach: is there one at all, as far as we know? It may be back
+ * before the drain's time is up. */
+static bool heir_awaited(const struct fm_hub *h)
+{
+    bool known = false;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (p->alive && !p->draining)
+            return false;
+        known |= p->met && !p->left && !(p->alive && p->draining);
+    }
+    return known;
+}
+
+/* Left: every live node has all that we have, was told that we go, and that message had time to leave. */
 static void leave_check(struct fm_hub *h)
 {
     if (!h->draining || h->left)
         return;
     if (h->bye_ms) {
         h->left = h->now.mono_ms - h->bye_ms >= BYE_LINGERS_MS;
-    } else if (h->stats.peers == 0) {
-        h->left = true;
-    } else if (fm_everyone_has_ours(h)) {
-        fm_bye_send(h);
+    } else if (fm_mutation(LEAVES_AT_ONCE) || (!heir_awaited(h) && fm_everyone_has_all(h))) {
+        h->left = h->links_n == 0; /* there is nobody to tell */
+        if (!h->left)
+            fm_bye_send(h);
         h->bye_ms = h->now.mono_ms;
     }
 }

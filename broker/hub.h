@@ -240,7 +240,7 @@ void fm_hub_handle(struct fm_hub *hub, struct fm_now now, struct fm_item *item);
 uint64_t fm_hub_flush(struct fm_hub *hub, struct fm_now now);
 /* What is due by time. Returns the milliseconds until it wants to be called again (1 to 1000). */
 uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
-/* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything of ours, and BYE was sent. */
+/* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything that this node has, and BYE was sent. */
 void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
 bool fm_hub_left(const struct fm_hub *hub);
 

@@ -13,6 +13,7 @@
 
 #include "hub.h"
 #include "log.h"
+#include "mutation.h"
 #include "table.h"
 
 struct fm_origin;
@@ -81,6 +82,7 @@ struct fm_peer {
     bool alive; /* linked, or heard of through others, and heard within down_ms */
     bool ready, draining, left;
     bool met;                       /* its hello came over a link of ours */
+    bool told;                      /* all of its origins, since it is linked */
     uint64_t heard_ms;              /* mono: last envelope */
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
@@ -102,6 +104,7 @@ struct fm_waiter { /* a replicated publish that waits for acknowledgements */
     struct fm_waiter *next;
     struct fm_publish *publish;
     struct fm_vector need; /* what a node must have to be counted */
+    uint64_t from_ms;      /* mono: only nodes heard of since are counted */
     uint64_t due_ms;
 };
 
@@ -113,6 +116,11 @@ struct fm_held { /* a join that waits: for the node to be ready, or for what the
 
 struct fm_chain {
     struct fm_item *first, **last;
+};
+
+struct fm_refusal { /* of envelopes, for one reason */
+    uint64_t quiet_until_ms;
+    uint32_t untold;
 };
 
 struct fm_hub {
@@ -137,8 +145,10 @@ struct fm_hub {
     uint32_t in_flight_head, in_flight_n;
     uint64_t next_ask;
     uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
-    bool hello_due, changed;                                           /* changed: a position moved, held joins may go on */
-    uint64_t started_ms, bye_ms;                                       /* bye_ms 0: not said yet */
+    uint64_t doubted_ms;                                               /* mono: when a node that we know of was last out of reach */
+    uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
+    bool hello_due, changed;                /* changed: a position moved, held joins may go on */
+    uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
 
     bool ready, draining, left;
     bool target_known; /* a ready peer told what there is to take over */
@@ -147,6 +157,7 @@ struct fm_hub {
     struct fm_waiter *waiters, **waiters_last;
     struct fm_held *held;
     struct fm_chain out[FM_WORKERS_MAX];
+    struct fm_refusal refusals[FM_ERR_COUNT];
     uint64_t lost; /* bit i: something for worker i could not be made */
     struct fm_buf scratch, sealed;
 };
@@ -187,8 +198,8 @@ void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to);
 void fm_publish_handle(struct fm_hub *h, struct fm_publish *p);
 void fm_waiters_check(struct fm_hub *h);
 void fm_waiters_free(struct fm_hub *h);
-/* Every live node has all of our messages. */
-bool fm_everyone_has_ours(const struct fm_hub *h);
+/* Every live node has all that this node has: its own messages, and those of others that may be nowhere else. */
+bool fm_everyone_has_all(const struct fm_hub *h);
 /* false: another message had this key on this topic before. */
 bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);
 void fm_key_drop(struct fm_hub *h, const struct fm_msg *m);
@@ -213,8 +224,12 @@ FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const 
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);
 
+/* ---- refusal.c ---- */
+/* Counts an envelope that is refused and tells why. from: what is known of the sender, or NULL. */
+void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err);
+
 /* ---- peers.c ---- */
-struct fm_peer *fm_peer_find(struct fm_hub *h, uint64_t incarnation);
+struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
 void fm_peers_start(struct fm_hub *h);
 void fm_peers_tick(struct fm_hub *h);
 void fm_peers_free(struct fm_hub *h);
@@ -225,6 +240,9 @@ void fm_state_send(struct fm_hub *h, bool full);
 void fm_bye_send(struct fm_hub *h);
 /* Linked now: at least one link leads to it. */
 bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p);
+/* Every node that we know of, seeds too, is linked and told what it has, and has been for a while: an origin that nobody names then is
+ * forgotten by the cluster, not merely out of reach. */
+bool fm_cluster_whole(const struct fm_hub *h);
 
 /* ---- repair.c ---- */
 void fm_batches_send(struct fm_hub *h);

@@ -1,11 +1,16 @@
 /* Joins and cursors: what a subscriber is given on the way in, and whether it is told that it missed something.
  *
  * For every origin O the client is at cursor[O] (0 where it names none), the history lacks what is up to floor[O], and the topic is at
- * last[O]. recovered  <=> floor[O] <= cursor[O] for every origin, and every origin that the cursor names is known start[O]    =
- * max(cursor[O], floor[O]): the position before the replay, which replaces the client's cursor replay      =  the history's messages above
- * start, in the history's order A cursor above last[O] saw more elsewhere: the join waits at most join_wait_ms for the node to catch up;
- * then, if some node claims that much, the subscription is not given anything of O up to the cursor (skip); if nobody does, the position
- * can't be true and is refused: recovered is false. */
+ * last[O].
+ *
+ *   - recovered is true if floor[O] <= cursor[O] for every origin, and every origin that the cursor names is known.
+ *   - start[O] is max(cursor[O], floor[O]): the position before the replay, which replaces the client's cursor.
+ *   - The replay is what the history has above start, in the history's order.
+ *
+ * A cursor above last[O] saw more elsewhere: the join waits at most join_wait_ms for the node to catch up. Then, if some node claims that
+ * much, or not every node that we know of can be reached, the subscription is not given anything of O up to the cursor (skip), and the
+ * position stays in its cursor: else what it saw on the other side of a split would be given again, here after the heal or by the next
+ * node. If the cluster is whole and nobody claims it, the position can't be true and is refused: recovered is false. */
 #include "hub_core.h"
 
 #include <assert.h>
@@ -25,7 +30,7 @@ void fm_topic_vector(struct fm_hub *h, const struct fm_topic *t, struct fm_vecto
 
 static bool above(const struct fm_vector *start, const struct fm_msg *m)
 {
-    return m->id.seq > fm_vector_get(start, m->id.origin);
+    return m->id.seq + fm_mutation(CURSOR_LOW) > fm_vector_get(start, m->id.origin) + fm_mutation(CURSOR_HIGH);
 }
 
 enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max, struct fm_resume *r)
@@ -80,6 +85,8 @@ static bool ahead(struct fm_hub *h, const struct fm_topic *t, const struct fm_jo
 {
     for (uint32_t i = 0; i < j->cursor.n; i++) {
         const struct fm_origin *o = fm_origin_find(h, j->cursor.at[i].origin);
+        if (!o && !fm_cluster_whole(h))
+            return true;
         if (o && j->cursor.at[i].seq > o->contig && j->cursor.at[i].seq > fm_topic_last(t, o))
             return true;
     }
@@ -88,30 +95,33 @@ static bool ahead(struct fm_hub *h, const struct fm_topic *t, const struct fm_jo
 
 static enum fm_err resume_join(struct fm_hub *h, struct fm_topic *t, struct fm_join *j)
 {
-    bool believed = true;
-    for (uint32_t i = 0; i < j->cursor.n; i++) {
+    bool believed = true, whole = fm_cluster_whole(h);
+    enum fm_err err = FM_OK;
+    for (uint32_t i = 0; i < j->cursor.n && !err; i++) {
         struct fm_id at = j->cursor.at[i];
         struct fm_origin *o = fm_origin_find(h, at.origin);
         uint64_t last = o ? fm_topic_last(t, o) : 0;
-        if (!o || at.seq <= last || at.seq <= o->contig)
+        if (o && (at.seq <= last || at.seq <= o->contig))
             continue;
-        enum fm_err err = FM_OK;
-        if (at.seq <= o->claimed) {
+        if (o ? at.seq <= o->claimed || (!whole && o != h->self) : !whole) {
             err = fm_vector_set(&j->skip, at.origin, at.seq);
-        } else {
+        } else if (o) {
             believed = false;
             j->cursor.at[i].seq = last;
         }
-        if (err)
-            return err;
     }
-    struct fm_resume r;
-    enum fm_err err = fm_resume(h, t, &j->cursor, UINT32_MAX, &r);
+    struct fm_resume r = {0};
+    if (!err)
+        err = fm_resume(h, t, &j->cursor, UINT32_MAX, &r);
+    if (fm_mutation(SKIP_FORGOTTEN))
+        j->skip.n = 0;
+    for (uint32_t i = 0; i < j->skip.n && !err; i++)
+        err = fm_vector_raise(&r.start, j->skip.at[i].origin, j->skip.at[i].seq);
     fm_vector_fini(&j->cursor);
     j->cursor = r.start;
     j->replay = r.replay;
     j->replayed = r.n;
-    j->recovered = r.recovered && believed;
+    j->recovered = (r.recovered && believed) || fm_mutation(FLOOR_IGNORED);
     return err;
 }
 

@@ -10,17 +10,20 @@ enum {
     LINKS_EVERY_MS = 500,
     ELDER_WAITS_MS = 2000,        /* of two nodes the one with the smaller incarnation dials; the other only after this time */
     FORGET_PEER_MS = 3600 * 1000, /* a dead node's address is dialled for so long */
+    DOUBT_MS = 60 * 1000,         /* after a node was out of reach, or the start: what nobody names may still come back */
+    HELLO_OFTEN_MS = 5000,        /* with every heartbeat, after a new link */
+    HELLO_RARE_MS = 10 * 1000,    /* later */
     ACK_EVERY = 4,                /* batches of one node */
     ACK_AFTER_MS = 2,
 };
 
 /* ---- the table ---- */
 
-struct fm_peer *fm_peer_find(struct fm_hub *h, uint64_t incarnation)
+struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation)
 {
     for (uint32_t i = 0; i < h->peers_n; i++)
         if (h->peers[i].incarnation == incarnation)
-            return &h->peers[i];
+            return (struct fm_peer *)&h->peers[i];
     return NULL;
 }
 
@@ -102,6 +105,7 @@ void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
     *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled};
     text_copy(l->address, sizeof l->address, fm_slice_str(it->address));
     h->hello_due = true;
+    h->hello_often_ms = h->now.mono_ms + HELLO_OFTEN_MS;
 }
 
 void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
@@ -114,6 +118,7 @@ void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
     struct fm_peer *p = peer ? fm_peer_find(h, peer) : NULL;
     if (p && !fm_peer_linked(h, p)) {
         p->alone_ms = h->now.mono_ms;
+        p->told = false;
         h->links_due_ms = h->now.mono_ms; /* redial soon */
         peer_say(p, FM_INFO, "link_down");
     }
@@ -166,7 +171,7 @@ static bool is_self_address(const struct fm_hub *h, const char *address)
     return strcmp(address, h->config.bus_address) == 0;
 }
 
-static bool seed_rests(struct fm_hub *h, uint32_t seed)
+static bool seed_rests(const struct fm_hub *h, uint32_t seed)
 {
     const char *address = h->config.seeds[seed];
     if (is_self_address(h, address) || h->seed_peer[seed] == h->self->id)
@@ -177,6 +182,26 @@ static bool seed_rests(struct fm_hub *h, uint32_t seed)
             return true;
     }
     return false;
+}
+
+static bool everyone_linked(const struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (!p->left && (!p->alive || !p->told || !fm_peer_linked(h, p)))
+            return false;
+    }
+    /* A seed that was never there does not make the cluster doubtful for ever. */
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
+        if (!seed_rests(h, i) && h->now.mono_ms - h->started_ms < FORGET_PEER_MS)
+            return false;
+    return true;
+}
+
+/* Two nodes that were just started know only each other, and may yet be the smaller part of a split: hence the time. */
+bool fm_cluster_whole(const struct fm_hub *h)
+{
+    return !h->port.bus_ops || (everyone_linked(h) && h->now.mono_ms - h->doubted_ms >= DOUBT_MS);
 }
 
 static void seeds_link(struct fm_hub *h)
@@ -227,13 +252,16 @@ static void hello_send(struct fm_hub *h)
         .self = {h->self->id, fm_slice_str(h->config.name), fm_slice_str(h->config.bus_address), fm_slice_str(h->config.ask_address)}};
     for (uint32_t i = 0; i < h->peers_n && hello.n < FM_PEERS_MAX; i++) {
         const struct fm_peer *p = &h->peers[i];
-        if (p->alive && p->met)
+        /* Also who is out of our reach now: it may be within another's, and the only way to it. Never what was only heard of, else the dead
+         * would be handed on for ever. */
+        if (p->met && !p->left)
             hello.peers[hello.n++] =
                 (struct fm_env_peer){p->incarnation, fm_slice_str(p->name), fm_slice_str(p->bus), fm_slice_str(p->ask)};
     }
     h->scratch.n = 0;
     fm_env_hello_write(&h->scratch, &hello);
     bus_send(h);
+    h->hello_rare_ms = h->now.mono_ms + HELLO_RARE_MS;
 }
 
 void fm_state_send(struct fm_hub *h, bool full)
@@ -268,7 +296,7 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 {
     struct fm_env_hello hello;
     if (fm_env_hello_read(body, &hello) != FM_OK || hello.self.incarnation != p->incarnation) {
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
         return;
     }
     bool known = p->met;
@@ -307,7 +335,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 {
     struct fm_env_state s;
     if (fm_env_state_read(body, &s) != FM_OK) {
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
         return;
     }
     p->ready = s.flags & FM_STATE_READY;
@@ -329,6 +357,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         if (o && o->claimed < at->contig)
             o->claimed = at->contig;
     }
+    p->told |= (s.flags & FM_STATE_FULL) != 0;
     fm_in_flight_settle(h);
     if (h->in_flight_n == 0 || p->acked_counter >= h->in_flight[(h->in_flight_head + h->in_flight_n - 1) % 16])
         p->lag_ms = 0;
@@ -348,9 +377,8 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
 
 static void refuse(struct fm_hub *h, const struct fm_bus_item *it, enum fm_err err)
 {
-    h->stats.envelopes_bad++;
     const struct fm_link *l = link_find(h, it->pipe);
-    fm_diag(FM_WARN, "envelope_refused", "from=%s code=%s why=\"%s\"", l ? l->address : "?", fm_err_code(err), fm_err_text(err));
+    fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, err);
     h->port.bus_ops->drop(h->port.bus, it->pipe);
 }
 
@@ -384,7 +412,8 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         return;
     /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
     if (env.counter < p->seen_counter) {
-        h->stats.envelopes_bad++;
+        const struct fm_link *l = link_find(h, it->pipe);
+        fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, FM_E_REPLAY);
         return;
     }
     link_of(h, it->pipe, p);
@@ -414,7 +443,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         break;
     case FM_ENV_PULL:
     default:
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
         break;
     }
     p = fm_peer_find(h, env.incarnation);
@@ -461,12 +490,17 @@ void fm_peers_tick(struct fm_hub *h)
     if (h->now.mono_ms >= h->heartbeat_due_ms) {
         h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
         peers_expire(h);
+        /* A hello may be lost, and who never got it takes us for nobody: none of our messages could be pulled from us. */
+        if (h->now.mono_ms < h->hello_often_ms || h->now.mono_ms >= h->hello_rare_ms)
+            hello_send(h);
         fm_state_send(h, true);
     }
     if (h->ack_due_ms && h->now.mono_ms >= h->ack_due_ms)
         fm_state_send(h, false);
     if (h->now.mono_ms >= h->links_due_ms)
         links_tend(h);
+    if (!everyone_linked(h))
+        h->doubted_ms = h->now.mono_ms;
 }
 
 void fm_peers_free(struct fm_hub *h)

@@ -49,7 +49,7 @@ void fm_key_drop(struct fm_hub *h, const struct fm_msg *m)
 static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_publish_result *result)
 {
     struct fm_msg *m = *mp;
-    if (m->key_n) {
+    if (m->key_n && !fm_mutation(KEYS_IGNORED)) {
         const struct fm_key *k = key_find(h, m);
         if (k) {
             *result = (struct fm_publish_result){k->id, true};
@@ -88,27 +88,38 @@ static void answer(struct fm_hub *h, struct fm_publish *p)
     fm_hub_out(h, p->worker, &p->item);
 }
 
-/* How many live nodes have everything of `need`. A node that died is not counted: its copy died with it. */
-static uint32_t confirmed(const struct fm_hub *h, const struct fm_vector *need)
+/* How many live nodes have everything that is waited for. A node that died is not counted, its copy died with it; nor is one that was not
+ * heard of since, for it may just have died: a retry of a message that was confirmed before is confirmed anew. */
+static uint32_t confirmed(const struct fm_hub *h, const struct fm_waiter *w)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         const struct fm_peer *peer = &h->peers[i];
-        bool all = peer->alive && !peer->left;
-        for (uint32_t k = 0; k < need->n && all; k++)
-            all = fm_vector_get(&peer->has, need->at[k].origin) >= need->at[k].seq;
+        bool all = peer->alive && !peer->left && peer->heard_ms >= w->from_ms;
+        for (uint32_t k = 0; k < w->need.n && all; k++)
+            all = fm_vector_get(&peer->has, w->need.at[k].origin) >= w->need.at[k].seq;
         n += all;
     }
     return n;
 }
 
-bool fm_everyone_has_ours(const struct fm_hub *h)
+static bool has_all(const struct fm_hub *h, const struct fm_peer *p)
 {
-    for (uint32_t i = 0; i < h->peers_n; i++) {
-        const struct fm_peer *p = &h->peers[i];
-        if (p->alive && !p->left && fm_vector_get(&p->has, h->self->id) < h->self->contig)
+    const struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        /* Of the long dead nothing is claimed any more, see fm_state_send. */
+        bool claimed = o == h->self || fm_peer_find(h, o->id) || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms / 2;
+        if (claimed && fm_vector_get(&p->has, o->id) < o->contig)
             return false;
     }
+    return true;
+}
+
+bool fm_everyone_has_all(const struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        if (h->peers[i].alive && !has_all(h, &h->peers[i]))
+            return false;
     return true;
 }
 
@@ -139,6 +150,7 @@ static enum fm_err wait_for_replicas(struct fm_hub *h, struct fm_publish *p)
         }
     }
     w->publish = p;
+    w->from_ms = h->now.mono_ms;
     w->due_ms = h->now.mono_ms + p->timeout_ms;
     *h->waiters_last = w;
     h->waiters_last = &w->next;
@@ -164,7 +176,7 @@ void fm_waiters_check(struct fm_hub *h)
     while (*at) {
         struct fm_waiter *w = *at;
         struct fm_publish *p = w->publish;
-        p->confirmed = confirmed(h, &w->need);
+        p->confirmed = fm_mutation(ACK_UNEARNED) ? p->replicas : confirmed(h, w);
         bool late = h->now.mono_ms >= w->due_ms;
         if (p->confirmed < p->replicas && !late) {
             at = &w->next;

@@ -186,7 +186,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
 {
     struct fm_env_range r;
     if (fm_env_range_read(body, &r) != FM_OK) {
-        h->stats.envelopes_bad++;
+        fm_refusal_tell(h, "envelope_refused", from->bus, FM_E_SYNTAX);
         return;
     }
     struct fm_origin *o = r.origin == h->self->id ? NULL : fm_origin_get(h, r.origin);
@@ -205,8 +205,9 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         o->pull.refused[o->pull.refused_n++] = from->incarnation; /* it had nothing to say */
     }
     uint64_t was = o->contig;
-    if (range_take(h, o, r, answer, authority) != FM_OK)
-        h->stats.envelopes_bad++;
+    enum fm_err err = range_take(h, o, r, answer, authority);
+    if (err)
+        fm_refusal_tell(h, "envelope_refused", from->bus, err);
     if (o->contig > was) {
         o->pull.refused_n = 0;
         o->pull.since_ms = 0;
@@ -303,7 +304,7 @@ static void origin_repair(struct fm_hub *h, struct fm_origin *o)
     if (o->pull.ask || h->now.mono_ms < o->pull.not_before_ms)
         return;
     struct fm_peer *p = holder_of(h, o);
-    if (p) {
+    if (p && !fm_mutation(NO_PULLS)) {
         pull(h, o, p);
         return;
     }
@@ -356,8 +357,7 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
     if (!err && p && !ask_is_new(p, env.counter))
         err = FM_E_REPLAY;
     if (err) {
-        h->stats.envelopes_bad++;
-        fm_diag(FM_WARN, "ask_refused", "code=%s why=\"%s\"", fm_err_code(err), fm_err_text(err));
+        fm_refusal_tell(h, "ask_refused", p ? p->bus : NULL, err);
         return;
     }
     struct fm_origin *o = fm_origin_find(h, ask.origin);

@@ -30,8 +30,6 @@ enum fm_err fm_api_new(struct fm_api **out, const struct fm_api_config *config)
     if (!api)
         return FM_E_NOMEM;
     api->config = *config;
-    if (!api->config.request_bytes)
-        api->config.request_bytes = FM_PAYLOAD_MAX;
     atomic_init(&api->draining, false);
     return FM_OK;
 }

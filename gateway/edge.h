@@ -37,14 +37,16 @@ bool fm_edge_busy(struct lws *wsi);
 /* fm_socket_writable is called when the client can take more and the edge is not busy. */
 void fm_edge_want_write(struct lws *wsi);
 int fm_edge_fd(struct lws *wsi);
-/* Ends a connection at once, with no more word to the client; fm_socket_gone is called inside. Not from inside a call of the edge. */
+/* Ends a connection with no more word to the client; fm_socket_gone is called inside, or by the loop soon. Not from inside a call of the
+ * edge. */
 void fm_edge_kill(struct lws *wsi);
 
 /* ---- called by the edge, implemented by socket.c ---- */
 
 void fm_socket_opened(struct fm_socket *s, struct lws *wsi);
-/* A piece of a message, reassembled by fm_socket_received: last: the message is whole with it. */
-void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, bool binary, bool last);
+/* A piece of a message, reassembled by fm_socket_received. to_come: what the frame's header says is still missing of the frame; last: it is
+ * the message's last frame. */
+void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool last);
 /* The answer says whether a close frame is to be sent now: its code (and reason, at most 123 bytes), or 0. */
 struct fm_close {
     unsigned code;

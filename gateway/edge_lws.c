@@ -14,6 +14,7 @@
 #include <libwebsockets.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum {
     RX_BUFFER = 512,       /* of a connection; larger messages come in pieces */
@@ -70,7 +71,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         fm_socket_opened(user, wsi);
         return 0;
     case LWS_CALLBACK_RECEIVE:
-        fm_socket_received(user, in, len, lws_frame_is_binary(wsi), lws_is_final_fragment(wsi) && !lws_remaining_packet_payload(wsi));
+        fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), lws_is_final_fragment(wsi));
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);
@@ -212,5 +213,7 @@ int fm_edge_fd(struct lws *wsi)
 
 void fm_edge_kill(struct lws *wsi)
 {
+    if (lws_partial_buffered(wsi))
+        (void)shutdown(lws_get_socket_fd(wsi), SHUT_RDWR); /* else it would wait some seconds more for what will not leave */
     lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_SYNC);
 }

@@ -182,9 +182,22 @@ static bool is_upgrade(const struct fm_http1_head *h)
     return h->upgrade.n && !fm_http1_lists(h->upgrade, "h2c");
 }
 
+/* Reading the body may have moved the buffer, and what the head and the request point to with it: they are made again. */
+static void request_renew(struct fm_conn *c)
+{
+    size_t scanned = 0;
+    enum fm_http1_result r = fm_http1_read(fm_buf_view(&c->in), &scanned, &c->head);
+    assert(r == FM_HTTP1_WHOLE); /* it was before */
+    (void)r;
+    request_begin(c);
+    c->request.path = fm_buf_view(&c->path);
+}
+
 static void serve(struct fm_conn *c)
 {
     c->state = FM_CONN_SERVING;
+    if (c->body_n)
+        request_renew(c);
     if (is_upgrade(&c->head)) {
         fm_conn_upgrade(c);
         return;
@@ -333,11 +346,8 @@ void fm_front_timeout(void *worker, struct fm_timer *t)
         return;
     }
     fm_stat_add(&w->stats.handshake_timeouts, 1);
-    if (c->state == FM_CONN_HEAD) {
-        c->head = (struct fm_http1_head){.method = FM_HTTP_OTHER};
-        request_begin(c);
-    }
-    c->state = FM_CONN_SERVING;
+    c->head = (struct fm_http1_head){.method = FM_HTTP_OTHER};
+    request_begin(c);
     c->head.n = c->in.n;
     c->body_n = 0;
     fm_wheel_set(&w->conns_wheel, t, LINGER_MS);

@@ -13,7 +13,10 @@ enum {
     ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message that overfills a batch */
     DESCRIPTORS_FIXED = 128,      /* standard streams, epoll, wake-ups, the mesh's listeners and links, the API's clients */
     DESCRIPTORS_WORKER = 16,
-    DESCRIPTORS_MAX = 1 << 20, /* libwebsockets' tables grow with the limit, and some systems have none */
+    DESCRIPTORS_SPARE = 1024, /* where the hard limit allows: a large mesh */
+    /* connections_max = 0. The limit is set to what is needed, not to all that is allowed, which may be 10^9: libwebsockets makes tables of
+     * that size, and looks through them whenever a connection closes. */
+    CONNECTIONS_USUAL = 100000,
 };
 
 struct fm_node {
@@ -35,9 +38,14 @@ static bool given(const char *listener)
 
 /* ---- limits ---- */
 
+static uint64_t descriptors_kept(uint64_t workers)
+{
+    return DESCRIPTORS_FIXED + DESCRIPTORS_WORKER * workers;
+}
+
 uint64_t fm_node_connections_for(uint64_t descriptors, uint64_t workers)
 {
-    uint64_t kept = DESCRIPTORS_FIXED + DESCRIPTORS_WORKER * workers;
+    uint64_t kept = descriptors_kept(workers);
     return descriptors > kept ? descriptors - kept : 1;
 }
 
@@ -46,20 +54,18 @@ void fm_node_limits(struct fm_settings *s)
     struct rlimit lim;
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
         return;
-    rlim_t want = lim.rlim_max < DESCRIPTORS_MAX ? lim.rlim_max : DESCRIPTORS_MAX;
-    if (lim.rlim_cur < want) {
-        struct rlimit raised = {want, lim.rlim_max};
-        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-            lim = raised;
-    }
-    uint64_t can = fm_node_connections_for(lim.rlim_cur, s->workers);
+    uint64_t asked = s->connections_max ? s->connections_max : CONNECTIONS_USUAL;
+    uint64_t can = fm_node_connections_for(lim.rlim_max, s->workers);
+    uint64_t want = (asked < can ? asked : can) + descriptors_kept(s->workers) + DESCRIPTORS_SPARE;
+    struct rlimit set = {want < lim.rlim_max ? want : lim.rlim_max, lim.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &set) != 0)
+        can = fm_node_connections_for(lim.rlim_cur, s->workers);
     if (s->connections_max > can)
         fm_diag(FM_WARN, "connections_max_cut",
                 "connections_max=%" PRIu64 " to=%" PRIu64 " descriptors=%" PRIu64
-                " why=\"every connection needs a file descriptor; raise the limit (ulimit -n) or lower connections_max\"",
-                s->connections_max, can, (uint64_t)lim.rlim_cur);
-    if (s->connections_max == 0 || s->connections_max > can)
-        s->connections_max = can;
+                " why=\"every connection needs a file descriptor; raise the hard limit (ulimit -Hn) or lower connections_max\"",
+                s->connections_max, can, (uint64_t)lim.rlim_max);
+    s->connections_max = asked < can ? asked : can;
 }
 
 /* ---- start ---- */
@@ -145,6 +151,7 @@ static enum fm_err api_make(struct fm_node *node)
         .key = *s->api_key ? s->api_key : NULL,
         .version = FM_VERSION,
         .batch_max = (uint32_t)s->api_batch_max,
+        .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
         .rules = s->rules,

@@ -30,7 +30,8 @@
       "Largest message of a client, and largest payload of a publish. All nodes of a cluster need the same.") \
     X("Clients", COUNT, topics_per_socket, 1, 10000, "100", "Channels that one socket may join.") \
     X("Clients", COUNT, connections_max, 0, 10000000, "0", \
-      "Client connections of this node. 0: as many as its file descriptors allow; a larger number is cut to that, with a warning.") \
+      "Client connections of this node. 0: 100000, or as many as its file descriptors allow. A larger number is cut to that, with a " \
+      "warning.") \
     X("Clients", COUNT, accepts_per_s, 0, 1000000, "5000", \
       "New connections a second, so that a storm of reconnects does not starve delivery. 0: no limit.") \
     X("Clients", MS, handshake_ms, 100, 600000, "10s", "A connection that has not sent its whole request by then is closed.") \
@@ -47,7 +48,9 @@
       "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API.") \
     X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key.") \
     X("HTTP API", BYTES, api_body_max, 1024, 1073741824, "4MiB", "Largest body of an API call.") \
-    X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call.") \
+    X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
+    X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
+      "Memory that the messages of one API call may take; a payload counts once for each of its topics.") \
     X("HTTP API", COUNT, replicas, 1, 16, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
     X("HTTP API", MS, ack_timeout_ms, 10, 60000, "2s", "How long such an answer waits before it fails with not_replicated.")
 

@@ -42,8 +42,64 @@ enum fm_err fm_outbox_push(struct fm_outbox *o, struct fm_frames *f, uint32_t fi
         return FM_OK;
     if (!reserve(o))
         return FM_E_NOMEM;
-    o->at[o->n++] = (struct fm_piece){fm_frames_ref(f), first, end};
+    o->at[o->n++] = (struct fm_piece){.frames = fm_frames_ref(f), .first = first, .end = end};
     o->bytes += fm_piece_bytes(f, first, end).n;
+    return FM_OK;
+}
+
+enum fm_err fm_outbox_push_source(struct fm_outbox *o, struct fm_source *source)
+{
+    if (!reserve(o)) {
+        source->free(source);
+        return FM_E_NOMEM;
+    }
+    o->at[o->n++] = (struct fm_piece){.source = source};
+    o->bytes += source->cost;
+    return FM_OK;
+}
+
+static void source_end(struct fm_outbox *o, struct fm_piece *p)
+{
+    if (!p->source)
+        return;
+    o->bytes -= p->source->cost;
+    p->source->free(p->source);
+    p->source = NULL;
+}
+
+/* The first piece is done with. */
+static void head_drop(struct fm_outbox *o)
+{
+    struct fm_piece *p = &o->at[o->head];
+    source_end(o, p);
+    fm_frames_unref(&p->frames);
+    o->head++;
+    if (fm_outbox_empty(o))
+        o->head = o->n = 0;
+}
+
+enum fm_err fm_outbox_fill(struct fm_outbox *o, size_t bytes)
+{
+    while (!fm_outbox_empty(o) && !o->at[o->head].frames) {
+        struct fm_piece *p = &o->at[o->head];
+        struct fm_frames *f = fm_frames_new();
+        if (!f)
+            return FM_E_NOMEM;
+        bool more = p->source->more(p->source, f, bytes);
+        if (f->bytes.failed) {
+            fm_frames_unref(&f);
+            return FM_E_NOMEM;
+        }
+        assert(f->n > 0 || !more);
+        p->frames = f;
+        p->first = 0;
+        p->end = f->n;
+        o->bytes += f->bytes.n;
+        if (!more)
+            source_end(o, p);
+        if (f->n == 0)
+            head_drop(o);
+    }
     return FM_OK;
 }
 
@@ -66,21 +122,24 @@ struct fm_slice fm_outbox_peek(const struct fm_outbox *o, uint8_t *scratch, size
     if (fm_outbox_empty(o))
         return fm_slice_of(NULL, 0);
     const struct fm_piece *p = &o->at[o->head];
+    assert(p->frames);
     uint32_t n = fitting(p, max);
     if (n == 0)
         n = 1;
     struct fm_slice one = fm_piece_bytes(p->frames, p->first, p->first + n);
-    if (p->first + n < p->end || o->head + 1 == o->n || one.n >= max)
+    if (p->first + n < p->end || p->source || o->head + 1 == o->n || one.n >= max)
         return one;
     size_t used = 0;
     for (uint32_t i = o->head; i < o->n; i++) {
         p = &o->at[i];
+        if (!p->frames)
+            break;
         n = fitting(p, max - used);
         struct fm_slice part = fm_piece_bytes(p->frames, p->first, p->first + n);
         if (part.n)
             memcpy(scratch + used, part.p, part.n);
         used += part.n;
-        if (p->first + n < p->end)
+        if (p->first + n < p->end || p->source)
             break;
     }
     return fm_slice_of(scratch, used);
@@ -99,17 +158,19 @@ void fm_outbox_drop(struct fm_outbox *o, size_t n)
         p->first += frames;
         if (p->first < p->end)
             continue;
-        fm_frames_unref(&p->frames);
-        o->head++;
+        if (p->source)
+            fm_frames_unref(&p->frames); /* it is asked for the next when they are wanted */
+        else
+            head_drop(o);
     }
-    if (fm_outbox_empty(o))
-        o->head = o->n = 0;
 }
 
 void fm_outbox_clear(struct fm_outbox *o)
 {
-    for (uint32_t i = o->head; i < o->n; i++)
+    for (uint32_t i = o->head; i < o->n; i++) {
         fm_frames_unref(&o->at[i].frames);
+        source_end(o, &o->at[i]);
+    }
     o->head = o->n = 0;
     o->bytes = 0;
 }

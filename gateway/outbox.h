@@ -1,7 +1,7 @@
 /* What a socket still owes its client: pieces of shared frames, by reference, in order.
  *
- * A piece is a run of whole frames of one struct fm_frames. What is taken out is whole frames too: libwebsockets puts a PONG or a CLOSE
- * between two writes, never into one, so no write may end inside a frame.
+ * A piece is a run of whole frames of one struct fm_frames, or a source, which gives the next run when its turn comes. What is taken out is
+ * whole frames too: libwebsockets puts a PONG or a CLOSE between two writes, never into one, so no write may end inside a frame.
  *
  * -- the worker's thread only -- */
 #pragma once
@@ -9,8 +9,9 @@
 #include "proto.h"
 
 struct fm_piece {
-    struct fm_frames *frames;
-    uint32_t first, end; /* marks[first] to marks[end - 1] */
+    struct fm_frames *frames; /* NULL: the source's next ones are not there yet */
+    struct fm_source *source; /* has more behind `frames`; NULL: nothing has */
+    uint32_t first, end;      /* marks[first] to marks[end - 1] */
 };
 
 struct fm_outbox {
@@ -25,6 +26,10 @@ struct fm_slice fm_piece_bytes(const struct fm_frames *f, uint32_t first, uint32
 
 /* Takes a reference to the frames. FM_E_NOMEM: nothing was changed. An empty run is a no-op. */
 FM_MUST_CHECK enum fm_err fm_outbox_push(struct fm_outbox *o, struct fm_frames *f, uint32_t first, uint32_t end);
+/* Takes the source in any case. FM_E_NOMEM: it is gone. */
+FM_MUST_CHECK enum fm_err fm_outbox_push_source(struct fm_outbox *o, struct fm_source *source);
+/* Before peek: asks a source whose turn has come for about `bytes` of frames. FM_E_NOMEM. */
+FM_MUST_CHECK enum fm_err fm_outbox_fill(struct fm_outbox *o, size_t bytes);
 /* The next bytes to write: whole frames, at most `max` bytes together, or one frame if it alone is larger. Frames of several pieces are
  * copied together into `scratch` (max bytes); those of one piece are given in place. Empty: nothing is owed. They stay owed until
  * fm_outbox_drop of their number of bytes. */

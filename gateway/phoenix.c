@@ -147,27 +147,11 @@ static void recv_frame(struct fm_socket *s, bool binary, uint8_t *bytes, size_t 
 
 /* ---- messages out ---- */
 
-void fm_phx_cursor_write(struct fm_buf *b, const struct fm_vector *at, const struct fm_vector *skip)
-{
-    struct fm_vector v = {0};
-    if (!skip || skip->n == 0) {
-        fm_vector_json(b, at);
-        return;
-    }
-    enum fm_err err = fm_vector_copy(&v, at);
-    /* Beyond FM_CURSOR_MAX origins one stays out: the client is given something twice rather than not at all. */
-    for (uint32_t i = 0; i < skip->n && err != FM_E_NOMEM; i++)
-        err = fm_vector_raise(&v, skip->at[i].origin, skip->at[i].seq);
-    b->failed |= err == FM_E_NOMEM;
-    fm_vector_json(b, &v);
-    fm_vector_fini(&v);
-}
-
-void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at, const struct fm_vector *skip)
+void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at)
 {
     size_t opened = fm_phx_event_open(f, to, FM_LIT("fm_cursor"));
     fm_buf_slice(&f->bytes, FM_LIT("{\"cursor\":"));
-    fm_phx_cursor_write(&f->bytes, at, skip);
+    fm_vector_json(&f->bytes, at);
     fm_buf_u8(&f->bytes, '}');
     fm_phx_event_close(f, to, opened);
 }
@@ -183,7 +167,7 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
     }
     if (binary && format == FM_FORMAT_PHX2_CURSOR) {
         struct fm_phx_to to = {.version = version, .join_ref = FM_LIT("null"), .ref = FM_LIT("null"), .topic = fm_msg_topic(msgs[n - 1])};
-        fm_phx_cursor_event(f, &to, at, NULL);
+        fm_phx_cursor_event(f, &to, at);
     }
 }
 

@@ -25,11 +25,15 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in);
 void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in);
 void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in);
 /* fm_proto's operations */
-void fm_phx_joined(struct fm_sub *sub, uint64_t tag, const struct fm_join *j);
+void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
 void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p);
 void fm_phx_gap(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
 
-/* The event fm_cursor: `at`, raised by what this client has seen elsewhere (skip, may be NULL). msg of its frame: none. */
-void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at, const struct fm_vector *skip);
-/* The cursor as JSON. */
-void fm_phx_cursor_write(struct fm_buf *b, const struct fm_vector *at, const struct fm_vector *skip);
+/* ---- phoenix_replay.c ---- */
+
+/* Appends what a join's answer replays to f, as far as it is short; *rest, if it isn't NULL then, sends what remains. The answer's messages
+ * are taken. false: without memory. */
+FM_MUST_CHECK bool fm_phx_replay(struct fm_frames *f, const struct fm_sub *sub, struct fm_join *j, struct fm_source **rest);
+
+/* The event fm_cursor. Its frame's mark has no message. */
+void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at);

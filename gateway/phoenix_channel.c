@@ -8,13 +8,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* What a sub's `proto` points to: */
+/* What a sub's `proto` points to. */
 struct joining { /* while it joins: the ref that the reply carries */
     uint8_t ref_n;
     uint8_t ref[FM_PHX_REF_MAX];
 };
 
-struct replayed { /* once it has joined, if its join replayed something: the position behind the replay. NULL otherwise. */
+struct replayed { /* once it has joined, in V2, if its join replayed something: the position behind the replay. NULL otherwise. */
     uint32_t n;
     struct fm_id at[];
 };
@@ -208,17 +208,6 @@ static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const 
     fm_phx_reply_close(f, to, opened);
 }
 
-static void replay_write(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct fm_join *j)
-{
-    bool binary = false;
-    for (uint32_t i = 0; i < j->replayed; i++) {
-        fm_phx_message(f, to->version, to->join_ref, sub->cursor_channel, j->replay[i]);
-        binary |= (j->replay[i]->flags & FM_MSG_BINARY) != 0;
-    }
-    if (binary && sub->format == FM_FORMAT_PHX2_CURSOR)
-        fm_phx_cursor_event(f, to, &j->at, sub->skip);
-}
-
 static struct replayed *replayed_of(const struct fm_join *j)
 {
     struct replayed *r = malloc(sizeof *r + j->at.n * sizeof r->at[0]);
@@ -230,7 +219,7 @@ static struct replayed *replayed_of(const struct fm_join *j)
     return r;
 }
 
-void fm_phx_joined(struct fm_sub *sub, uint64_t tag, const struct fm_join *j)
+void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
 {
     (void)tag;
     struct fm_socket *s = sub->socket;
@@ -241,18 +230,21 @@ void fm_phx_joined(struct fm_sub *sub, uint64_t tag, const struct fm_join *j)
         fm_phx_send_error(s, &to, fm_err_code(j->err));
         return;
     }
-    struct fm_frames *f = fm_frames_new();
-    if (f) {
+    /* In V1 frames name no channel: a client takes the old channel's replay for the new one's, so nothing is to be remembered. */
+    bool remember = j->replayed && to.version == FM_PHX_V2;
+    struct replayed *replay = remember ? replayed_of(j) : NULL;
+    struct fm_source *rest = NULL;
+    struct fm_frames *f = remember && !replay ? NULL : fm_frames_new();
+    if (f)
         joined_reply(f, &to, sub, j);
-        to.ref = FM_LIT("null");
-        replay_write(f, &to, sub, j);
-    }
-    struct replayed *replay = j->replayed ? replayed_of(j) : NULL;
-    if (f && j->replayed && !replay)
+    if (f && !fm_phx_replay(f, sub, j, &rest))
         f->bytes.failed = true;
     free(joining);
     sub->proto = replay;
-    fm_phx_send(s, &f);
+    if (fm_phx_send(s, &f) && rest)
+        fm_socket_send_source(s, rest);
+    else if (rest)
+        rest->free(rest);
 }
 
 /* ---- leave ---- */
@@ -279,7 +271,10 @@ void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in)
         to.join_ref = fm_sub_join_ref(sub);
         fm_phx_reply(f, &to, true, FM_LIT("{}"));
         to.ref = to.join_ref;
-        fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{}"));
+        /* phoenix.js sends a leave and the next channel's join together. In V1 a phx_close would then hit that next one; the reply alone
+         * closes the old one. */
+        if (to.version == FM_PHX_V2)
+            fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{}"));
     }
     fm_socket_leave(s, sub, NULL);
     fm_phx_send(s, &f);
@@ -400,6 +395,23 @@ void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p)
 
 /* ---- gap ---- */
 
+/* The cursor as JSON, never before what the client has from elsewhere (skip, may be NULL). */
+static void cursor_write(struct fm_buf *b, const struct fm_vector *at, const struct fm_vector *skip)
+{
+    struct fm_vector v = {0};
+    if (!skip || skip->n == 0) {
+        fm_vector_json(b, at);
+        return;
+    }
+    enum fm_err err = fm_vector_copy(&v, at);
+    /* Beyond FM_CURSOR_MAX origins one stays out: the client is given something twice rather than not at all. */
+    for (uint32_t i = 0; i < skip->n && err != FM_E_NOMEM; i++)
+        err = fm_vector_raise(&v, skip->at[i].origin, skip->at[i].seq);
+    b->failed |= err == FM_E_NOMEM;
+    fm_vector_json(b, &v);
+    fm_vector_fini(&v);
+}
+
 void fm_phx_gap(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor)
 {
     struct fm_phx_to to = fm_phx_channel_to(sub);
@@ -418,7 +430,7 @@ void fm_phx_gap(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_ve
             fm_buf_slice(b, FM_LIT(",\"origin\":null,\"from\":null,\"to\":null"));
         }
         fm_buf_slice(b, FM_LIT(",\"cursor\":"));
-        fm_phx_cursor_write(b, cursor, sub->skip);
+        cursor_write(b, cursor, sub->skip);
         fm_buf_u8(b, '}');
         fm_phx_event_close(f, &to, opened);
     }

@@ -52,6 +52,14 @@ void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload
 size_t fm_frames_open(struct fm_frames *f);
 void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
 
+/* A long answer that is encoded while it is sent, so that no client's copy of it ever lies in memory whole. */
+struct fm_source {
+    uint32_t cost; /* bytes that it holds meanwhile: they count in the socket's outbox */
+    /* Appends its next frames to f, about `bytes` of them, at least one if there is any. false: that was all. */
+    bool (*more)(struct fm_source *source, struct fm_frames *f, size_t bytes);
+    void (*free)(struct fm_source *source);
+};
+
 struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
     struct fm_socket *socket;
     struct fm_sub *next;     /* of the socket */
@@ -99,8 +107,8 @@ struct fm_proto { /* a wire protocol: one static table */
     /* One whole message (the bytes may be changed in place; they are gone after the call). */
     void (*recv)(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n);
     /* The hub answered a join of this socket. The sub is subscribed already if j->err is FM_OK; write the reply and j->replay now, live
-     * messages follow. If it failed, the sub is freed after the call. */
-    void (*joined)(struct fm_sub *sub, uint64_t tag, const struct fm_join *j);
+     * messages follow. It may take j->replay away (and set j->replayed 0). If it failed, the sub is freed after the call. */
+    void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
     /* The hub answered fm_socket_push. */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
     /* Something can't be had on an open channel. cursor: the position after it. */
@@ -144,5 +152,7 @@ FM_MUST_CHECK enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub
  * closed. */
 void fm_socket_send(struct fm_socket *s, bool binary, struct fm_slice payload);
 void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f); /* takes one reference */
+/* The frames of a source, in order with everything else. Takes it. */
+void fm_socket_send_source(struct fm_socket *s, struct fm_source *source);
 /* Close handshake with this code; reason at most 123 bytes. The socket is not to be used after it in this call. */
 void fm_socket_close(struct fm_socket *s, unsigned code, const char *reason);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 struct check {
     struct fm_report *report;
@@ -86,9 +87,18 @@ static void check_mesh(const struct check *c)
 
 /* ---- access ---- */
 
+static void check_web_root(const struct check *c)
+{
+    const char *root = c->s->web_root;
+    struct stat st;
+    if (*root && (stat(root, &st) != 0 || !S_ISDIR(st.st_mode)))
+        fm_report_error(c->report, "web_root", "%s is not a folder that this process can see; create it or leave the option out", root);
+}
+
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
+    check_web_root(c);
     if (given(s->api_listen) && !*s->api_key) {
         if (!s->dev)
             fm_report_error(
@@ -152,6 +162,7 @@ static void check_order(const struct check *c, const char *low, unsigned times, 
 static void check_limits(const struct check *c)
 {
     check_order(c, "message_max", 1, false, "api_body_max", "a call could not carry the largest message");
+    check_order(c, "message_max", 2, false, "api_request_bytes", "a call could not hold the largest message");
     check_order(c, "message_max", 1, false, "outbox_bytes", "one message would end every socket that it can't be sent to at once");
     check_order(c, "message_max", 2, false, "worker_inbox_bytes", "a worker could hold one message only");
     check_order(c, "message_max", 2, false, "hub_inbox_bytes", "the hub could hold one message only");
@@ -206,7 +217,7 @@ static void env_check_one(const char *name, size_t n, struct fm_report *report)
         if (strcmp(option, client_options[k]) == 0)
             return;
     struct fm_option_set set = {fm_options, FM_OPTIONS_N, NULL, NULL, NULL, report};
-    const char *near = fm_option_nearest(&set, option, "");
+    const char *near = fm_option_nearest(&set, option, false);
     if (*near)
         fm_report_warning(report, fm_diag_quote(shown, sizeof shown, name, n), "no option has this variable%s", near);
 }

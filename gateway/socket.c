@@ -261,6 +261,15 @@ static void join_refused(struct fm_sub *sub, struct fm_join *join)
     sub_free(sub);
 }
 
+/* Is it still there? The protocol may have ended it. */
+static bool is_sub(const struct fm_socket *s, const struct fm_sub *sub, uint64_t id)
+{
+    const struct fm_sub *it = s->subs;
+    while (it && it != sub)
+        it = it->next;
+    return it && it->id == id;
+}
+
 void fm_socket_joined(void *ctx, struct fm_item *item)
 {
     struct fm_join *join = (struct fm_join *)item;
@@ -276,10 +285,14 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
     sub->joined = join->err == FM_OK;
     if (counted && !sub->joined)
         fm_subs_leave_hub(w, fm_sub_topic(sub), 1);
-    if (sub->joined)
+    if (sub->joined) {
+        uint64_t id = sub->id;
         s->proto->joined(sub, sub->tag, join);
-    else
+        if (is_sub(s, sub, id))
+            fm_subs_added(w, sub, join);
+    } else {
         join_refused(sub, join);
+    }
     fm_join_free(&join);
 }
 
@@ -312,6 +325,9 @@ void fm_socket_closing(struct fm_socket *s)
 {
     if (s->state == FM_SOCKET_GONE)
         return;
+    /* libwebsockets closes by itself where a frame breaks the protocol, and then waits for the client's answer, however long. */
+    if (s->state == FM_SOCKET_OPEN)
+        fm_wheel_set(&s->worker->sockets_wheel, &s->timer, FM_CLOSE_MS);
     s->state = FM_SOCKET_CLOSING;
     s->discard = true;
     subs_end(s);

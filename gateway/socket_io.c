@@ -79,7 +79,7 @@ static void slow(struct fm_socket *s)
         return;
     char peer[FM_PEER_TEXT_MAX];
     fm_peer_text(fm_edge_fd(s->wsi), peer);
-    fm_diag(FM_INFO, "slow_disconnect", "peer=%s owed_bytes=%zu", peer, s->out->bytes + s->edge_owes);
+    fm_diag(FM_DEBUG, "slow_disconnect", "peer=%s owed_bytes=%zu", peer, s->out->bytes + s->edge_owes);
     fm_stat_add(&s->worker->stats.slow_disconnects, 1);
     s->discard = true;
     fm_socket_close(s, CLOSE_SLOW, "too slow: more is owed than outbox_bytes allows");
@@ -91,14 +91,20 @@ static void limit_check(struct fm_socket *s)
         slow(s);
 }
 
+/* Something of what is owed can't be kept: what is behind it must not be sent either. */
+static void drop_and_close(struct fm_socket *s)
+{
+    s->discard = true;
+    fm_socket_close(s, CLOSE_SLOW, "out of memory");
+}
+
 static void push(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint32_t end)
 {
     if (!s->out)
         s->out = fm_outbox_get(&s->worker->spare);
     size_t before = s->out ? s->out->bytes : 0;
     if (!s->out || fm_outbox_push(s->out, f, first, end)) {
-        s->discard = true;
-        fm_socket_close(s, CLOSE_SLOW, "out of memory");
+        drop_and_close(s);
         return;
     }
     fm_stat_add(&s->worker->stats.outbox_bytes, s->out->bytes - before);
@@ -106,6 +112,34 @@ static void push(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint3
         touch(s); /* whether it can take this is seen when it is flushed */
     else
         limit_check(s);
+}
+
+/* A source counts by what it holds and by the frames that it has given, which are never many; so its limits are shares of the outbox's. */
+void fm_socket_send_source(struct fm_socket *s, struct fm_source *source)
+{
+    uint32_t share = s->worker->config.outbox_bytes / 8;
+    if (source->cost > share)
+        source->cost = share;
+    if (s->state != FM_SOCKET_OPEN) {
+        source->free(source);
+        return;
+    }
+    if (!s->out)
+        s->out = fm_outbox_get(&s->worker->spare);
+    if (!s->out)
+        source->free(source);
+    if (!s->out || fm_outbox_push_source(s->out, source)) {
+        drop_and_close(s);
+        return;
+    }
+    fm_stat_add(&s->worker->stats.outbox_bytes, source->cost);
+    if (s->worker->draining_inbox && !fm_edge_busy(s->wsi)) {
+        touch(s);
+        return;
+    }
+    limit_check(s);
+    if (s->state == FM_SOCKET_OPEN)
+        fm_edge_want_write(s->wsi);
 }
 
 /* Writes what is larger than one write may be, frame by frame boundary; what is left when the socket takes no more goes into the outbox. */
@@ -142,10 +176,19 @@ void fm_socket_give(struct fm_socket *s, struct fm_frames *f, uint32_t first, ui
 /* One write of what waits. */
 static void pump(struct fm_socket *s)
 {
+    size_t share = s->worker->config.outbox_bytes / 4, before = s->out->bytes;
+    enum fm_err err = fm_outbox_fill(s->out, share < FM_WRITE_MAX ? share : FM_WRITE_MAX);
+    fm_stat_add(&s->worker->stats.outbox_bytes, s->out->bytes - before); /* may be less: counters wrap like the difference */
+    if (err) {
+        drop_and_close(s);
+        return;
+    }
     struct fm_slice frames = fm_outbox_peek(s->out, s->worker->scratch, FM_WRITE_MAX);
-    write_now(s, frames);
+    if (frames.n)
+        write_now(s, frames);
+    before = s->out->bytes;
     fm_outbox_drop(s->out, frames.n);
-    fm_stat_sub(&s->worker->stats.outbox_bytes, frames.n);
+    fm_stat_sub(&s->worker->stats.outbox_bytes, before - s->out->bytes);
     if (fm_outbox_empty(s->out))
         fm_socket_out_drop(s);
 }
@@ -199,18 +242,21 @@ static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
     s->proto->recv(s, binary, bytes, n);
 }
 
-void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, bool binary, bool last)
+void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool last)
 {
     if (s->state != FM_SOCKET_OPEN)
         return;
     s->heard_tick = s->worker->sockets_wheel.tick;
-    if (n > s->worker->config.message_max - s->in.n) {
+    size_t room = s->worker->config.message_max - s->in.n;
+    /* Refused as soon as it is announced: what can't be taken is not waited for. */
+    if (n > room || to_come > room - n) {
         fm_stat_add(&s->worker->stats.bad_messages, 1);
         fm_buf_fini(&s->in);
         fm_socket_close(s, CLOSE_TOO_LARGE, "the message is larger than message_max");
         return;
     }
-    if (last && s->in.n == 0) {
+    bool whole = last && to_come == 0;
+    if (whole && s->in.n == 0) {
         message(s, binary, bytes, n);
         return;
     }
@@ -220,12 +266,12 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, bool bina
         fm_socket_close(s, CLOSE_SLOW, "out of memory");
         return;
     }
-    if (!last)
+    if (!whole)
         return;
-    struct fm_buf whole = s->in;
+    struct fm_buf all = s->in;
     s->in = (struct fm_buf){0};
-    message(s, binary, whole.p, whole.n);
-    fm_buf_fini(&whole);
+    message(s, binary, all.p, all.n);
+    fm_buf_fini(&all);
 }
 
 struct fm_close fm_socket_writable(struct fm_socket *s)

@@ -289,21 +289,22 @@ static bool slot_reserve(struct fm_wtopic *t)
     return true;
 }
 
-/* What the join says that its client has beyond this node; and, while the others still wait for what an overrun lost, all that it got with
- * the answer. */
-static enum fm_err skip_for(struct fm_worker *w, const struct fm_wtopic *t, struct fm_sub *sub, struct fm_join *join)
+/* What the client has beyond this node is not to be given to it. */
+static enum fm_err skip_take(struct fm_sub *sub, struct fm_join *join)
 {
-    bool behind = t->n > 0 && (w->overrun || t->reread != FM_REREAD_NONE);
-    if (join->skip.n == 0 && !behind)
+    if (join->skip.n == 0)
         return FM_OK;
     sub->skip = malloc(sizeof *sub->skip);
     if (!sub->skip)
         return FM_E_NOMEM;
     *sub->skip = join->skip;
     join->skip = (struct fm_vector){0};
-    for (uint32_t i = 0; behind && i < join->at.n; i++)
-        position_raise(sub->skip, join->at.at[i]);
     return FM_OK;
+}
+
+static bool is_behind(const struct fm_worker *w, const struct fm_wtopic *t)
+{
+    return t->n > 0 && (w->overrun || t->reread != FM_REREAD_NONE);
 }
 
 enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join)
@@ -314,8 +315,7 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
     if (!t)
         return FM_E_NOMEM;
     assert(t->batch_n == 0); /* what came before the answer was given out before it */
-    bool behind = w->overrun || t->reread != FM_REREAD_NONE;
-    if (!slot_reserve(t) || skip_for(w, t, sub, join) || ((t->n == 0 || !behind) && fm_vector_copy(&t->at, &join->at))) {
+    if (!slot_reserve(t) || skip_take(sub, join) || (!is_behind(w, t) && fm_vector_copy(&t->at, &join->at))) {
         skip_drop(sub);
         mark_dirty(w, t); /* an empty topic is forgotten there */
         fm_worker_settle_soon(w);
@@ -328,6 +328,22 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
     t->protos[sub->format] = sub->socket->proto;
     fm_stat_add(&w->stats.subscriptions, 1);
     return FM_OK;
+}
+
+void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join)
+{
+    struct fm_wtopic *t = sub->topic;
+    if (!is_behind(w, t) || t->n == 1)
+        return;
+    if (!sub->skip)
+        sub->skip = calloc(1, sizeof *sub->skip);
+    if (!sub->skip) {
+        fm_socket_close(sub->socket, 1013, "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < join->at.n; i++)
+        position_raise(sub->skip, join->at.at[i]);
+    t->slots[sub->slot].filtered = true;
 }
 
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)

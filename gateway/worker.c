@@ -4,14 +4,14 @@
 #include "../broker/diag.h"
 
 #include <assert.h>
-#include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_STEP_MS = 20, CLOSE_RESTART = 1012 };
+enum { DRAIN_STEP_MS = 20, WARN_EVERY_MS = 10000, CLOSE_RESTART = 1012 };
 
 uint64_t fm_mono_ms(void)
 {
@@ -145,6 +145,18 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
     answer(w, item);
 }
 
+static void overrun_note(struct fm_worker *w)
+{
+    uint64_t now = fm_mono_ms();
+    fm_stat_add(&w->stats.overruns, 1);
+    fm_subs_overrun(w);
+    if (w->overrun_warned_ms && now - w->overrun_warned_ms < WARN_EVERY_MS)
+        return;
+    w->overrun_warned_ms = now;
+    fm_diag(FM_WARN, "worker_overrun", "worker=%u topics=%u overruns=%" PRIu64 " then=\"its topics are read again from the hub\"",
+            w->config.index, HASH_COUNT(w->topics), atomic_load_explicit(&w->stats.overruns, memory_order_relaxed));
+}
+
 static void inbox_drain(struct fm_worker *w)
 {
     bool overrun;
@@ -164,11 +176,8 @@ static void inbox_drain(struct fm_worker *w)
     }
     w->overrun = false;
     w->draining_inbox = false;
-    if (overrun) {
-        fm_stat_add(&w->stats.overruns, 1);
-        fm_diag(FM_WARN, "worker_overrun", "worker=%u topics=%u", w->config.index, HASH_COUNT(w->topics));
-        fm_subs_overrun(w);
-    }
+    if (overrun)
+        overrun_note(w);
     fm_subs_reread(w);
 }
 

@@ -22,7 +22,7 @@ enum {
     FM_TICK_MS = 50,         /* of the wheel */
     FM_WRITE_MAX = 64 << 10, /* bytes of one write, and of the messages of a topic that wait for the end of a drain */
     FM_READ_MAX = 64 << 10,  /* bytes of one read of HTTP */
-    FM_CLOSE_MS = 5000,      /* what a client has to take what is still owed and the close frame */
+    FM_CLOSE_MS = 3000,      /* what a client has to take what is still owed and the close frame */
 };
 
 struct fm_conn;   /* front.c: a connection that speaks HTTP */
@@ -117,6 +117,7 @@ struct fm_worker {
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
     bool draining_inbox, overrun;
+    uint64_t overrun_warned_ms;
     struct fm_item *deferred, **deferred_last;
     struct fm_socket *touched, *doomed;
     struct fm_outbox *spare;
@@ -200,6 +201,9 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t);
 void fm_subs_flush_all(struct fm_worker *w);
 /* A sub that the hub has counted becomes a subscriber; join->skip is moved. FM_E_NOMEM: it is not one. */
 FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join);
+/* After the protocol has answered the join: where the topic's other subs still wait for what an overrun lost, this one is not to be given
+ * again what it got with the answer. */
+void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join);
 /* It ends; the hub will be told. */
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
 /* Where a sub's client is: its topic's position, and what it was ahead. `at` is replaced. */

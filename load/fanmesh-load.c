@@ -176,8 +176,19 @@ static void phase_idle(struct run *r)
 
 static void phase_publish(struct run *r)
 {
-    while (!stopped && !fm_publisher_done(r->publisher))
-        fm_publisher_tick(r->publisher, step(r, "publishing"));
+    uint64_t sent = 0, sent_ns = fm_loop_now_ns();
+    while (!stopped && !fm_publisher_done(r->publisher)) {
+        uint64_t now = step(r, "publishing");
+        fm_publisher_tick(r->publisher, now);
+        if (sent != fm_publisher_stats(r->publisher)->sent) {
+            sent = fm_publisher_stats(r->publisher)->sent;
+            sent_ns = now;
+        }
+        if (now - sent_ns > r->options.connect_ms * 1000000u) {
+            complain("publishing", "no node took a message for as long as --connect-ms allows: given up");
+            break;
+        }
+    }
 }
 
 static bool complete(const struct run *r)
@@ -188,11 +199,19 @@ static bool complete(const struct run *r)
     return all;
 }
 
+/* Clients that are on their way back to a node get the time that connecting may take. */
+static uint64_t settle_ns(const struct run *r)
+{
+    bool away = fm_fleet_stats(r->fleet)->joined < r->options.connections;
+    uint64_t ms = away && r->options.connect_ms > r->options.settle_ms ? r->options.connect_ms : r->options.settle_ms;
+    return ms * 1000000u;
+}
+
 /* Until everything is everywhere, or nothing more comes; then a moment for what should not come. */
 static void phase_settle(struct run *r)
 {
     uint64_t now = fm_loop_now_ns(), from = now;
-    while (!complete(r) && now - from < r->options.settle_ms * 1000000u) {
+    while (!complete(r) && now - from < settle_ns(r)) {
         now = step(r, "waiting for the rest");
         (void)fm_publisher_ready(r->publisher, now);
         if (r->last_ns > from)
@@ -330,10 +349,10 @@ static enum fm_err publisher_make(struct run *r)
 
 static bool set_up(struct run *r)
 {
-    struct sigaction sa = {.sa_handler = on_signal};
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND}; /* a second one ends the program */
     const struct fm_load_options *o = &r->options;
     uint32_t word = (uint32_t)fm_loop_now_ns();
-    if (!nodes_read(&o->nodes, "ws", "/socket/websocket?vsn=2.0.0", r->nodes) || !nodes_read(&o->api, "http", "/", r->apis) ||
+    if (!nodes_read(&o->nodes, "ws", "/socket/websocket?vsn=2.0.0", r->nodes) || !nodes_read(&o->api, "http", "/api/publish", r->apis) ||
         !pids_read(r) || !files_enough(r))
         return false;
     /* A run must not see another's messages; without randomness the time does. */

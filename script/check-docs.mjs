@@ -45,8 +45,8 @@ function checkCommands(file, options) {
   }
   if (!options) return;
   for (const [line] of text.matchAll(/^.*\bfanmesh (?:serve|publish|subscribe|status|check-config)\b.*$/gm)) {
-    for (const [, option] of line.matchAll(/\s(--[a-z][a-z-]*)/g)) {
-      if (!options.has(option)) problems.push(`${path.relative(root, file)}: fanmesh has no option ${option}`);
+    for (const [, option] of line.matchAll(/\s(--[a-z][a-z_-]*)/g)) {
+      if (!options.has(option.replaceAll('_', '-'))) problems.push(`${path.relative(root, file)}: fanmesh has no option ${option}`);
     }
   }
 }
@@ -57,7 +57,7 @@ function knownOptions() {
   const options = new Set(['--help']);
   for (const command of ['serve', 'publish', 'subscribe', 'status', 'check-config']) {
     const help = execFileSync(binary, [command, '--help'], { encoding: 'utf8' });
-    for (const [option] of help.matchAll(/--[a-z][a-z-]*/g)) options.add(option);
+    for (const [option] of help.matchAll(/--[a-z][a-z_-]*/g)) options.add(option.replaceAll('_', '-'));
   }
   return options;
 }

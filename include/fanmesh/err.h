@@ -19,7 +19,7 @@
     X(FM_E_UNMATCHED_TOPIC, "unmatched topic", "no [topic] rule of the settings matches this topic") \
     X(FM_E_RESERVED_EVENT, "reserved_event", \
       "events that begin with phx_, chan_reply_, presence_ or fm_, and gap and system, belong to the protocol") \
-    X(FM_E_FORBIDDEN, "forbidden", "the topic's rule does not allow this") \
+    X(FM_E_FORBIDDEN, "forbidden", "the node's settings do not allow this") \
     X(FM_E_UNAUTHORIZED, "unauthorized", "the API key is missing or wrong; send it as `Authorization: Bearer KEY`") \
     X(FM_E_NOT_FOUND, "not_found", "there is nothing at this path") \
     X(FM_E_METHOD, "method_not_allowed", "this path does not take this method") \

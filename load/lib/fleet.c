@@ -80,7 +80,9 @@ static void client_drop(struct fm_client *c)
     fm_buf_fini(&c->parts);
     if (c->state == JOINED) {
         f->stats.joined--;
-        f->config.broken(f->config.ctx, c->topic, c->stream);
+        if (c->unanswered)
+            f->config.broken(f->config.ctx, c->topic, c->stream);
+        c->unanswered = 0;
     } else {
         f->stats.connect_failures++;
         f->connecting--;
@@ -111,7 +113,7 @@ static void client_connect(struct fm_client *c, uint64_t now_ns)
 static void client_send(struct fm_client *c, struct fm_slice bytes)
 {
     ssize_t n = 0;
-    if (!c->waits_out) {
+    if (!c->waits_out && c->out.n == 0) {
         n = send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
         if (n == (ssize_t)bytes.n || (n < 0 && errno != EAGAIN))
             return; /* a broken connection is dropped by its next event */
@@ -122,16 +124,20 @@ static void client_send(struct fm_client *c, struct fm_slice bytes)
     fm_buf_put(&c->out, bytes.p + done, bytes.n - done);
 }
 
+/* A broken connection is dropped by its next event. */
 static void client_flush(struct fm_client *c)
 {
     ssize_t n = c->out.n ? send(c->fd, c->out.p, c->out.n, MSG_NOSIGNAL) : 0;
-    if (n < 0)
+    if (n < 0 && errno != EAGAIN)
         return;
-    c->out.n -= (size_t)n;
+    size_t done = n > 0 ? (size_t)n : 0;
+    bool waited = c->waits_out;
+    c->out.n -= done;
     if (c->out.n)
-        memmove(c->out.p, c->out.p + n, c->out.n);
+        memmove(c->out.p, c->out.p + done, c->out.n);
     c->waits_out = c->out.n > 0;
-    fm_loop_change(c->fleet->config.loop, c->fd, EPOLLIN | (c->waits_out ? EPOLLOUT : 0), &c->handler);
+    if (c->waits_out != waited)
+        fm_loop_change(c->fleet->config.loop, c->fd, EPOLLIN | (c->waits_out ? EPOLLOUT : 0), &c->handler);
 }
 
 void fm_client_send_frame(struct fm_client *c, enum fm_ws_kind kind, struct fm_slice payload)
@@ -184,7 +190,23 @@ void fm_client_push(struct fm_client *c, uint64_t number, struct fm_slice payloa
     fm_buf_printf(&f->text, "[\"j\",\"%llu\",\"%s\",\"" FM_LOAD_EVENT "\",", (unsigned long long)number, topic);
     fm_buf_slice(&f->text, payload);
     fm_buf_u8(&f->text, ']');
-    fm_client_send_frame(c, FM_WS_TEXT, fm_buf_view(&f->text));
+    c->unanswered++;
+    if (c->out.n == 0) {
+        c->next_pushed = f->pushed;
+        f->pushed = c;
+    }
+    fm_ws_frame_put(&c->out, FM_WS_TEXT, fm_buf_view(&f->text), draw(f));
+}
+
+/* A client that was dropped since, or waits for the kernel already, has nothing to send here. */
+void fm_fleet_flush(struct fm_fleet *f)
+{
+    while (f->pushed) {
+        struct fm_client *c = f->pushed;
+        f->pushed = c->next_pushed;
+        if (c->state == JOINED && !c->waits_out && c->out.n)
+            client_flush(c);
+    }
 }
 
 /* ---- receiving ---- */

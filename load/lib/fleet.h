@@ -86,8 +86,9 @@ uint32_t fm_fleet_stream(struct fm_fleet *fleet);
 /* A joined client of the topic, on that node if there is one, else on another; NULL: none is joined. Good until the next step. */
 struct fm_client *fm_fleet_publisher(struct fm_fleet *fleet, uint32_t topic, uint32_t node);
 uint32_t fm_client_stream(const struct fm_client *client);
-/* Pushes a payload; `answered` or `broken` follows. */
+/* Pushes a payload; `answered` or `broken` follows. It leaves with the next flush, together with the client's other pushes. */
 void fm_client_push(struct fm_client *client, uint64_t number, struct fm_slice payload);
+void fm_fleet_flush(struct fm_fleet *fleet);
 
 /* Judges what never came to anyone. Once, at the end. */
 void fm_fleet_judge(struct fm_fleet *fleet);

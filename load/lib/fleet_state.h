@@ -14,12 +14,14 @@ struct fm_client {
     uint32_t topic, stream;
     uint8_t state, node;
     bool was_joined, waits_out;
+    uint32_t unanswered; /* pushes */
     struct fm_ws_in ws;
-    uint64_t since_ns;      /* of the state; AWAY: when to connect again */
-    struct fm_buf rest;     /* an incomplete frame */
-    struct fm_buf parts;    /* a message in fragments */
-    struct fm_buf out;      /* what the kernel did not take */
-    struct fm_client *next; /* of those that are away */
+    uint64_t since_ns;             /* of the state; AWAY: when to connect again */
+    struct fm_buf rest;            /* an incomplete frame */
+    struct fm_buf parts;           /* a message in fragments */
+    struct fm_buf out;             /* what the kernel did not take */
+    struct fm_client *next;        /* of those that are away */
+    struct fm_client *next_pushed; /* of those with pushes to send */
     struct fm_view view;
 };
 
@@ -28,6 +30,7 @@ struct fm_fleet {
     struct fm_fleet_stats stats;
     struct fm_client *at;
     struct fm_client *away, **away_end; /* in the order in which they are due, nearly */
+    struct fm_client *pushed;           /* have something in `out` that was not tried yet */
     uint32_t connecting;                /* begun and not joined */
     uint32_t streams;
     uint32_t *picks; /* the publisher found last, by topic and node */

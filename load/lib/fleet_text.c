@@ -59,8 +59,9 @@ static bool reply_take(struct fm_client *c, const struct fm_wire *w)
         return join_answer(c, ok, response);
     if (fm_slice_u64(w->ref, UINT64_MAX, &number) || number >= c->view.ledger->n)
         return malformed(c);
-    if (id_text.n && fm_id_parse((const char *)id_text.p, id_text.n, &id))
+    if (c->unanswered == 0 || (id_text.n && fm_id_parse((const char *)id_text.p, id_text.n, &id)))
         return malformed(c);
+    c->unanswered--;
     /* An error with an id: it was accepted, and only not confirmed as was wished. */
     f->config.answered(f->config.ctx, c->topic, number, ok || id.origin, id);
     return true;

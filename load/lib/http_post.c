@@ -150,11 +150,11 @@ static void poster_ready(struct fm_handler *h, uint32_t events)
         poster_down(p);
 }
 
-void fm_poster_post(struct fm_poster *p, const char *target, struct fm_slice body)
+void fm_poster_post(struct fm_poster *p, struct fm_slice body)
 {
     assert(p->state == IDLE && p->out.n == 0);
-    fm_buf_printf(&p->out, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", target,
-                  p->config.node->url.authority, body.n, p->config.headers ? p->config.headers : "");
+    fm_buf_printf(&p->out, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n",
+                  p->config.node->url.target, p->config.node->url.authority, body.n, p->config.headers ? p->config.headers : "");
     fm_buf_slice(&p->out, body);
     p->state = BUSY;
     ssize_t n = send(p->fd, p->out.p, p->out.n, MSG_NOSIGNAL);

@@ -22,5 +22,5 @@ void fm_poster_free(struct fm_poster **poster);
 void fm_poster_tick(struct fm_poster *poster, uint64_t now_ns);
 /* Connected, and no answer is owed. */
 bool fm_poster_idle(const struct fm_poster *poster);
-/* Only while idle. `answered` follows. */
-void fm_poster_post(struct fm_poster *poster, const char *target, struct fm_slice body);
+/* To the target of the node's URL. Only while idle. `answered` follows. */
+void fm_poster_post(struct fm_poster *poster, struct fm_slice body);

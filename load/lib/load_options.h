@@ -15,7 +15,8 @@
       "Join without a cursor. Then order is checked a publishing connection instead of an origin, and what is missed while cut off " \
       "counts as declared.") \
     X("Clients", COUNT, connect_rate, 1, 1000000, "2000", "New connections a second.") \
-    X("Clients", MS, connect_ms, 1, 86400000, "60s", "All clients must have joined by then.") \
+    X("Clients", MS, connect_ms, 1, 86400000, "60s", \
+      "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
     X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
     X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
     X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
@@ -24,7 +25,9 @@
     X("Messages", COUNT, window, 1, 100000, "1", "Messages in flight; one is until every subscriber of its topic has it.") \
     X("Messages", BYTES, payload, 1, 1048576, "64", "Size of a payload; it can't be below its stamp, about 50 bytes.") \
     X("Messages", COUNT, warmup, 0, 1000000, "0", "Messages before those that are measured. They are checked as well.") \
-    X("Messages", LIST, api, 0, 64, "", "Publish by HTTP POST to these, http://host:port, in turn. Without: by pushes of subscribers.") \
+    X("Messages", LIST, api, 0, 64, "", \
+      "Publish by HTTP POST to these in turn, http://host:port[/path]. Without a path: /api/publish. Without this: by pushes of " \
+      "subscribers.") \
     X("Messages", COUNT, api_connections, 1, 64, "4", "Connections to each API, one request at a time on each.") \
     X("Messages", SECRET, api_key, 0, 400, "", "API key. Better in the environment as FANMESH_API_KEY.") \
     X("Messages", ACK, ack, 0, 0, "local", "What an HTTP publish waits for.") \

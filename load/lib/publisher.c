@@ -57,7 +57,7 @@ static void post(struct fm_publisher *p, struct slot *s)
     fm_buf_printf(&p->body, "{\"topic\":\"%s\",\"event\":\"" FM_LOAD_EVENT "\",\"payload\":", topic);
     fm_buf_slice(&p->body, fm_buf_view(&p->payload));
     fm_buf_str(&p->body, p->config.replicated ? ",\"ack\":\"replicated\"}" : "}");
-    fm_poster_post(s->poster, "/v1/publish", fm_buf_view(&p->body));
+    fm_poster_post(s->poster, fm_buf_view(&p->body));
 }
 
 /* One message, stamped with the time at which it was due, so that a publisher held up by the node is not flattered. false: no connection
@@ -106,6 +106,7 @@ static void pump(struct fm_publisher *p, uint64_t now_ns)
             break;
     }
     p->busy = false;
+    fm_fleet_flush(c->fleet);
 }
 
 void fm_publisher_tick(struct fm_publisher *p, uint64_t now_ns)
@@ -129,8 +130,7 @@ void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number,
     if (!last)
         return;
     p->progress_ns = fm_loop_now_ns();
-    release(p, &p->config.ledgers[topic].at[number]);
-    pump(p, p->progress_ns);
+    release(p, &p->config.ledgers[topic].at[number]); /* the next one leaves with the tick, with all that this round released */
 }
 
 void fm_publisher_answered(struct fm_publisher *p, uint32_t topic, uint64_t number, bool accepted, struct fm_id id)

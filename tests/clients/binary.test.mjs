@@ -1,15 +1,13 @@
 // Binary payloads of the stock clients: an ArrayBuffer pushed on one node arrives as an ArrayBuffer on all.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { startCluster } from '../lib/cluster.mjs';
+import { after, test } from 'node:test';
+import { sharedCluster } from '../lib/cluster.mjs';
 import { connect, disconnectAll, join, listen, push, settled, versions } from '../lib/phoenix.mjs';
 import { Cursor } from '../lib/ledger.mjs';
 import { until } from '../lib/wait.mjs';
 
-let a, b;
-before(async () => {
-  [a, b] = (await startCluster({ after }, 2)).nodes;
-});
+const cluster = await sharedCluster(2);
+const [a, b] = cluster.nodes;
 after(disconnectAll);
 
 const bytesOf = (buffer) => [...new Uint8Array(buffer)];

@@ -1,16 +1,12 @@
 // The stock phoenix clients, 1.8 and 1.7, in both versions of the protocol, against three nodes.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { startCluster } from '../lib/cluster.mjs';
+import { after, describe, test } from 'node:test';
+import { sharedCluster } from '../lib/cluster.mjs';
 import { connect, disconnect, disconnectAll, join, leave, push, settled, versions } from '../lib/phoenix.mjs';
 import { sleep, until } from '../lib/wait.mjs';
 
-let cluster;
-let a, b, c;
-before(async () => {
-  cluster = await startCluster({ after }, 3);
-  [a, b, c] = cluster.nodes;
-});
+const cluster = await sharedCluster(3);
+const [a, b, c] = cluster.nodes;
 after(disconnectAll);
 
 let unique = 0;

@@ -1,18 +1,14 @@
 // The stock client comes back, on the same node and on another, and gets what it missed: once, in order, before anything new.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { startCluster } from '../lib/cluster.mjs';
+import { after, describe, test } from 'node:test';
+import { sharedCluster } from '../lib/cluster.mjs';
 import { clean, compare, Cursor } from '../lib/ledger.mjs';
 import { connect, disconnect, disconnectAll, join, listen, settled, versions } from '../lib/phoenix.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { until } from '../lib/wait.mjs';
 
-let cluster;
-let a, b, c;
-before(async () => {
-  cluster = await startCluster({ after }, 3);
-  [a, b, c] = cluster.nodes;
-});
+const cluster = await sharedCluster(3);
+const [a, b, c] = cluster.nodes;
 after(disconnectAll);
 
 // Joins with a cursor that follows everything that arrives.

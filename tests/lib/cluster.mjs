@@ -1,4 +1,5 @@
 // Several nodes that are one cluster.
+import { after } from 'node:test';
 import { Node, patience, workFolder } from './node.mjs';
 import { until } from './wait.mjs';
 
@@ -36,22 +37,33 @@ export class Cluster {
   }
 }
 
-// n nodes, ready and linked; each but the first joins the first. Ended when the test `t` (or suite) ends.
-export async function startCluster(t, n = 3, { options = {}, ...rest } = {}) {
+async function launch(cluster, n, { options = {}, ...rest } = {}) {
   const folder = workFolder();
-  const nodes = [];
-  const cluster = new Cluster(nodes);
-  t.after(() => cluster.stop());
   for (let i = 0; i < n; i++) {
-    const node = await Node.create({ name: `node${i + 1}`, folder, options, join: nodes[0], ...rest });
-    nodes.push(node);
+    const node = await Node.create({ name: `node${i + 1}`, folder, options, join: cluster.nodes[0], ...rest });
+    cluster.nodes.push(node);
     await node.start();
   }
   if (n > 1) await cluster.linked();
   return cluster;
 }
 
+// n nodes, ready and linked; each but the first joins the first. Ended when the test `t` ends.
+export function startCluster(t, n = 3, config = {}) {
+  const cluster = new Cluster([]);
+  t.after(() => cluster.stop());
+  return launch(cluster, n, config);
+}
+
 // One node alone.
 export async function startNode(t, config = {}) {
   return (await startCluster(t, 1, config)).nodes[0];
+}
+
+// For a whole test file, awaited at its top level: the cluster is ended after the file's last test. (Hooks of the root test begin without
+// waiting for one another, and an `after` within a `before` runs at once.)
+export function sharedCluster(n = 3, config = {}) {
+  const cluster = new Cluster([]);
+  after(() => cluster.stop());
+  return launch(cluster, n, config);
 }

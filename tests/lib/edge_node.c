@@ -12,7 +12,7 @@ void edge_node_defaults(struct edge_node *n)
         .client = {.listen = "127.0.0.1:0",
                    .mount = "/socket",
                    .message_max = 64 << 10,
-                   .body_max = 64 << 10,
+                   .body_max = 4 << 20,
                    .handshake_ms = 2000,
                    .idle_ms = 60000,
                    .outbox_bytes = 1 << 20,
@@ -52,7 +52,8 @@ void edge_node_start(struct edge_node *n)
     hub.hub.retention = fm_rules_retention;
     hub.hub.retention_ctx = n->rules;
     assert_int_equal(fm_hub_thread_start(&n->hub, &hub, &what), FM_OK);
-    struct fm_api_config api = {.version = "test", .batch_max = 1000, .ack_timeout_ms = 500, .replicas = 1, .rules = n->rules};
+    struct fm_api_config api = {
+        .version = "test", .batch_max = 1000, .request_bytes = 16 << 20, .ack_timeout_ms = 500, .replicas = 1, .rules = n->rules};
     assert_int_equal(fm_api_new(&n->api, &api), FM_OK);
     n->client.hub = n->hub;
     n->client.rules = n->rules;

@@ -1,7 +1,7 @@
 // The load programs as processes: fanmesh-load, the judge, and floor, the broadcaster that may be told to be a bad one.
 import { spawn } from 'node:child_process';
 import path from 'node:path';
-import { binary } from './node.mjs';
+import { apiKey, binary } from './node.mjs';
 import { freePort } from './ports.mjs';
 
 const folder = path.join(path.dirname(binary), 'load');
@@ -39,4 +39,13 @@ export async function startFloor(t, faults = []) {
     child.stdout.once('data', resolve);
   });
   return { nodes: `ws://127.0.0.1:${port}`, api: `http://127.0.0.1:${port}`, pid: child.pid, child };
+}
+
+// Nodes (node.mjs) as fanmesh-load's options.
+export function urlsOf(nodes) {
+  return {
+    nodes: nodes.map((node) => `${node.ws}/websocket?vsn=2.0.0`).join(','),
+    api: nodes.map((node) => node.api).join(','),
+    api_key: apiKey,
+  };
 }

@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './ports.mjs';
-import { sleep, until } from './wait.mjs';
+import { until, within } from './wait.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const binary = path.resolve(root, process.env.FANMESH_BIN ?? 'build/release/fanmesh');
@@ -160,7 +160,8 @@ export class Node {
   async stop(limitMs = 10_000) {
     if (!this.running) return;
     this.child.kill('SIGTERM');
-    const end = await Promise.race([this.exited, sleep(limitMs * patience)]);
+    // within() drops its timer: one left behind would keep the test's process alive for the whole limit.
+    const end = await within(limitMs * patience, 'the end', this.exited).catch(() => undefined);
     if (!end) {
       await this.kill();
       this.fail(`${this.name} did not end within ${limitMs * patience} ms after TERM`);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { startCluster } from '../lib/cluster.mjs';
 import { apiKey, root } from '../lib/node.mjs';
@@ -15,16 +15,15 @@ after(disconnectAll);
 const json = { 'content-type': 'application/json' };
 const ndjson = { 'content-type': 'application/x-ndjson' };
 
-let a, b;
-before(async () => {
-  ({ nodes: [a, b] } = await startCluster({ after }, 2, { options: { api_batch_max: 50, api_body_max: 65536 } }));
-});
+const [a, b] = (await startCluster({ after }, 2, { options: { api_batch_max: 50, api_body_max: 65536 } })).nodes;
 
 const publish = (node, body, headers = {}) => node.request('POST', '/api/publish', { body, headers: { ...json, ...headers } });
 const batch = (node, body, query = '', headers = ndjson) => node.request('POST', `/api/publish/batch${query}`, { body, headers });
 const history = (node, topic, query = '') => node.request('GET', `/api/topics/${encodeURIComponent(topic)}/history${query}`);
+const page = fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8');
 const refused = (answer, status, code, part = '') => {
   assert.equal(answer.status, status, answer.text);
+  assert.ok(page.split('\n').some((line) => line.startsWith(`| ${status} |`) && line.includes(`\`${code}\``)), `${status} ${code} is documented`);
   assert.equal(answer.body.error.code, code);
   assert.ok(answer.body.error.message.includes(part), answer.text);
   return answer.body;
@@ -252,7 +251,6 @@ test('wrong_requests_are_told_what_is_right', async () => {
 });
 
 test('the_documentation_names_every_path_and_its_examples_work', async () => {
-  const page = fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8');
   const { routes } = (await a.request('GET', '/api')).body;
   for (const { method, path: target, does } of routes) {
     const row = page.split('\n').find((line) => line.startsWith(`| ${method} |`) && line.includes(`\`${target}\``));

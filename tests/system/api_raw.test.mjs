@@ -1,6 +1,9 @@
 // The HTTP API under requests that no library would send. Each has its named answer, and the node goes on serving.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, afterEach, test } from 'node:test';
 import { startNode } from '../lib/cluster.mjs';
 import { answersOf } from '../lib/http_raw.mjs';
 import { apiKey, patience } from '../lib/node.mjs';
@@ -9,11 +12,11 @@ import { until, within } from '../lib/wait.mjs';
 
 const message = '{"topic":"room:raw","event":"msg","payload":1}';
 
-let node;
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-web-'));
+fs.mkdirSync(path.join(folder, 'web'));
+after(() => fs.rmSync(folder, { recursive: true }));
+const node = await startNode({ after }, { options: { api_body_max: 4096, message_max: 4096, handshake_ms: 1000, web_root: path.join(folder, 'web') } });
 const open = [];
-before(async () => {
-  node = await startNode({ after }, { options: { api_body_max: 4096, handshake_ms: 1000 } });
-});
 afterEach(async () => {
   for (const raw of open.splice(0)) raw.close();
   assert.match(await node.publish({ topic: 'room:alive', event: 'msg' }), /-/);
@@ -172,4 +175,19 @@ test('a_wrong_key_is_refused_for_every_request_of_a_connection', async () => {
   const raw = await connect();
   raw.send(request(message, ['Connection: keep-alive']) + request().replace(apiKey, 'wrong-key-9876543') + request());
   assert.deepEqual((await answersOf(raw, 3)).map(({ status }) => status), [200, 401, 200]);
+});
+
+test('files_are_served_where_clients_connect_and_none_from_outside_their_folder', async () => {
+  fs.writeFileSync(path.join(folder, 'web/index.html'), '<!doctype html><p>héllo');
+  fs.writeFileSync(path.join(folder, 'secret.txt'), 'secret');
+  const page = await fetch(`http://127.0.0.1:${node.port}/`);
+  assert.equal(page.headers.get('content-type'), 'text/html; charset=utf-8');
+  assert.equal(await page.text(), '<!doctype html><p>héllo');
+  for (const target of ['/../secret.txt', '/%2e%2e/secret.txt', '/..%2fsecret.txt', '//secret.txt', '/.%2e/secret.txt', '/x/..%5c..%5csecret.txt']) {
+    const raw = await Raw.open(node.port);
+    open.push(raw);
+    raw.send(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    const [answer] = await answersOf(raw);
+    assert.ok([400, 404].includes(answer.status), `${target}: ${answer.status} ${answer.body}`);
+  }
 });

@@ -106,6 +106,7 @@ static void start_node(const char *key)
     const struct fm_api_config config = {.key = key,
                                          .version = "9.9",
                                          .batch_max = 10,
+                                         .request_bytes = 1 << 20,
                                          .ack_timeout_ms = 2000,
                                          .replicas = 1,
                                          .rules = node.rules,

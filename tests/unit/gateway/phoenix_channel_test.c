@@ -344,6 +344,57 @@ static void binary_replay_is_followed_by_the_position(void **state)
         "[\"1\",null,\"room:1\",\"fm_cursor\",{\"cursor\":[\"a-7\"]}]\n");
 }
 
+static void a_long_replay_is_encoded_while_it_is_sent_in_the_same_order(void **state)
+{
+    struct fm_socket *s = *state;
+    enum { N = 500 };
+    struct fm_msg *replay[N];
+    struct fm_buf wanted = {0};
+    char payload[201];
+    memset(payload, 'x', 200);
+    payload[0] = payload[199] = '"';
+    payload[200] = 0;
+    for (unsigned long long version = 1; version <= 2; version++) {
+        s->variant = (uint32_t)version;
+        wanted.n = 0;
+        if (version == FM_PHX_V2) {
+            in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-5\"]}]");
+            fm_buf_printf(&wanted,
+                          "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\"],"
+                          "\"recovered\":true,\"replayed\":%d}}]\n",
+                          N);
+        } else {
+            in(s, "{\"topic\":\"room:1\",\"event\":\"phx_join\",\"payload\":{\"cursor\":[\"a-5\"]},\"ref\":\"1\"}");
+            fm_buf_printf(&wanted,
+                          "{\"topic\":\"room:1\",\"event\":\"phx_reply\",\"ref\":\"1\",\"payload\":{\"status\":\"ok\",\"response\":"
+                          "{\"cursor\":[\"a-5\"],\"recovered\":true,\"replayed\":%d}}}\n",
+                          N);
+        }
+        for (unsigned i = 0; i < N; i++) {
+            bool binary = i == 0;
+            replay[i] = message(36, 6 + i, binary ? "\x01" : payload, binary);
+            if (binary)
+                fm_buf_str(&wanted, version == FM_PHX_V2
+                                        ? "<0001060331726f6f6d3a316d736701>\n"
+                                        : "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":\"a-6\",\"payload\":{\"base64\":\"AQ==\"}}\n");
+            else if (version == FM_PHX_V2)
+                fm_buf_printf(&wanted, "[\"1\",\"a-%u\",\"room:1\",\"msg\",%s]\n", 6 + i, payload);
+            else
+                fm_buf_printf(&wanted, "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":\"a-%u\",\"payload\":%s}\n", 6 + i, payload);
+        }
+        if (version == FM_PHX_V2)
+            fm_buf_printf(&wanted, "[\"1\",null,\"room:1\",\"fm_cursor\",{\"cursor\":[\"a-%u\"]}]\n", 5 + N);
+        fm_buf_u8(&wanted, 0);
+        char at[32];
+        snprintf(at, sizeof at, "a-%u", 5 + N);
+        answer(s, "room:1", "a-5", at, true, replay, N);
+        out(s, (const char *)wanted.p);
+        assert_int_equal(s->sources, version);
+        fm_socket_leave(s, s->subs, NULL);
+    }
+    fm_buf_fini(&wanted);
+}
+
 static void a_plain_channel_gets_the_last_n_without_ids(void **state)
 {
     struct fm_socket *s = *state;
@@ -464,6 +515,7 @@ int main(void)
         TEST(an_empty_cursor_is_a_first_join_of_a_cursor_channel),
         TEST(what_could_not_be_recovered_is_said),
         TEST(binary_replay_is_followed_by_the_position),
+        TEST(a_long_replay_is_encoded_while_it_is_sent_in_the_same_order),
         TEST(a_plain_channel_gets_the_last_n_without_ids),
         TEST(a_v1_cursor_channel_has_the_id_as_ref_and_bytes_as_base64),
         TEST(a_rejoin_resumes_from_what_the_socket_was_sent),

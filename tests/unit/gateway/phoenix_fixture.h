@@ -16,6 +16,7 @@ struct fm_socket {
     uint32_t variant;
     struct fm_sub *subs;
     struct fm_buf out; /* what was sent: a text frame as it is, a binary one as <hex>, each followed by a newline */
+    unsigned sources;  /* how many were sent */
     unsigned close_code;
     char close_reason[256];
     /* the last join asked for */
@@ -156,6 +157,21 @@ void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
     assert_int_equal(s->close_code, 0);
     frames_record(s, f);
     fm_frames_unref(&f);
+}
+
+void fm_socket_send_source(struct fm_socket *s, struct fm_source *source)
+{
+    bool more;
+    s->sources++;
+    do {
+        struct fm_frames f = {0};
+        more = source->more(source, &f, 300);
+        assert_true(f.n > 0 || !more);
+        assert_true(f.bytes.n < 600); /* 300, and what the last message has beyond it */
+        frames_record(s, &f);
+        fm_frames_fini(&f);
+    } while (more);
+    source->free(source);
 }
 
 void fm_socket_close(struct fm_socket *s, unsigned code, const char *reason)

@@ -90,6 +90,8 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
         {{"--dev", "--mesh_listen=none", "--join=a:1", NULL}, "join: there are nodes to join, but mesh_listen is none"},
         {{"--dev", "--mount=socket", NULL}, "mount: socket is not a path"},
         {{"--dev", "--mount=/socket/", NULL}, "mount: /socket/ is not a path"},
+        {{"--dev", "--web-root=/nowhere/at/all", NULL}, "web_root: /nowhere/at/all is not a folder"},
+        {{"--dev", "--web-root=/dev/null", NULL}, "web_root: /dev/null is not a folder"},
         {{"--dev", "--mount=/metrics", NULL}, "mount: /metrics is a path of the node itself"},
         {{"--dev", "--origins=app.example.org", NULL}, "origins: app.example.org is not an origin"},
         {{"--dev", "--message_max=8MiB", "--outbox_bytes=8MiB", NULL},

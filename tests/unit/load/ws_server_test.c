@@ -7,13 +7,13 @@
 static void a_request_is_read_when_its_headers_are_whole(void **state)
 {
     (void)state;
-    const char text[] = "POST /v1/publish HTTP/1.1\r\nHost: h\r\ncontent-length:  5 \r\n\r\nhello";
+    const char text[] = "POST /api/publish HTTP/1.1\r\nHost: h\r\ncontent-length:  5 \r\n\r\nhello";
     struct fm_request rq;
     for (size_t n = 0; n < sizeof text - 6; n++)
         assert_int_equal(fm_request_read(fm_slice_of(text, n), &rq), FM_E_SHORT);
     assert_int_equal(fm_request_read(fm_slice_str(text), &rq), FM_OK);
     assert_true(fm_slice_eq(rq.method, FM_LIT("POST")));
-    assert_true(fm_slice_eq(rq.target, FM_LIT("/v1/publish")));
+    assert_true(fm_slice_eq(rq.target, FM_LIT("/api/publish")));
     assert_int_equal(rq.body_bytes, 5);
     assert_int_equal(rq.header_bytes, sizeof text - 6);
     assert_int_equal(rq.ws_key.n, 0);

@@ -1,0 +1,38 @@
+// Many clients on real nodes, judged by fanmesh-load: every message at every client, once, in the order of its origin.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { startCluster } from '../lib/cluster.mjs';
+import { load, urlsOf, verdict } from '../lib/load.mjs';
+import { sleep } from '../lib/wait.mjs';
+
+const good = (outcome, deliveries) => {
+  const text = JSON.stringify(outcome, null, 1);
+  assert.equal(outcome.code, verdict.good, text);
+  assert.equal(outcome.result.published.refused + outcome.result.published.unanswered, 0, text);
+  assert.equal(outcome.result.tally.deliveries, deliveries, text);
+};
+
+test('three_hundred_clients_on_three_nodes_get_everything_pushed_on_all_three', async (t) => {
+  const cluster = await startCluster(t, 3);
+  const nodes = urlsOf(cluster.nodes).nodes;
+  good(await load({ nodes, connections: 300, topics: 5, messages: 2000, window: 8 }), 2000 * 60);
+  good(await load({ nodes, connections: 300, topics: 5, messages: 500, window: 8, plain: true }), 500 * 60);
+});
+
+test('three_hundred_clients_on_three_nodes_get_everything_posted_on_all_three', async (t) => {
+  const cluster = await startCluster(t, 3);
+  good(await load({ ...urlsOf(cluster.nodes), connections: 300, topics: 5, messages: 2000, rate: 1000 }), 2000 * 60);
+});
+
+test('nothing_is_lost_or_doubled_while_a_node_is_restarted', async (t) => {
+  const cluster = await startCluster(t, 3);
+  const running = load({ ...urlsOf(cluster.nodes), connections: 300, topics: 5, messages: 3000, rate: 500, settle_ms: '10s' });
+  await sleep(1500);
+  await cluster.restart(cluster.nodes[1]);
+  const { code, result } = await running;
+  const text = JSON.stringify(result, null, 1);
+  assert.equal(code, verdict.good, text);
+  assert.ok(result.clients.reconnects >= 100, text);
+  assert.equal(result.clients.joined, 300, text);
+  assert.equal(result.clients.unrecovered, 0, text);
+});
