@@ -96,7 +96,7 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 static void gap_tell(struct fm_hub *h, struct fm_pos *pos, uint64_t from, uint64_t to, enum fm_gap_reason reason)
 {
     const struct fm_topic *t = pos->topic;
-    if (t->interest == 0)
+    if (t->interest == 0 || fm_mutation(GAPS_SILENT))
         return;
     h->stats.gaps++;
     for (uint64_t left = t->interest; left; left &= left - 1) {
@@ -136,7 +136,7 @@ static void dispatch(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 {
     while (m) {
         /* Only over a range that was settled without it: the chain is broken for good, so say so. */
-        if (m->prev > pos->last)
+        if (m->prev > pos->last && !fm_mutation(ORDER_IGNORED))
             pos_skip(h, pos, m->prev, FM_GAP_EVICTED);
         dispatch_one(h, pos, m);
         waiting_trim(pos);
@@ -222,7 +222,7 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
     o->heard_ms = h->now.mono_ms;
     if (o->claimed < seq)
         o->claimed = seq;
-    if (seq > pos->last && m->prev <= pos->last)
+    if (seq > pos->last && (m->prev <= pos->last || fm_mutation(ORDER_IGNORED)))
         dispatch(h, pos, m);
     else if (seq > pos->last)
         waiting_add(pos, seq);

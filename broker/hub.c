@@ -245,7 +245,7 @@ static void leave_check(struct fm_hub *h)
         return;
     if (h->bye_ms) {
         h->left = h->now.mono_ms - h->bye_ms >= BYE_LINGERS_MS;
-    } else if (!heir_awaited(h) && fm_everyone_has_all(h)) {
+    } else if (fm_mutation(LEAVES_AT_ONCE) || (!heir_awaited(h) && fm_everyone_has_all(h))) {
         h->left = h->links_n == 0; /* there is nobody to tell */
         if (!h->left)
             fm_bye_send(h);

@@ -13,6 +13,7 @@
 
 #include "hub.h"
 #include "log.h"
+#include "mutation.h"
 #include "table.h"
 
 struct fm_origin;

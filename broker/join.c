@@ -30,7 +30,7 @@ void fm_topic_vector(struct fm_hub *h, const struct fm_topic *t, struct fm_vecto
 
 static bool above(const struct fm_vector *start, const struct fm_msg *m)
 {
-    return m->id.seq > fm_vector_get(start, m->id.origin);
+    return m->id.seq + fm_mutation(CURSOR_LOW) > fm_vector_get(start, m->id.origin) + fm_mutation(CURSOR_HIGH);
 }
 
 enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max, struct fm_resume *r)
@@ -113,13 +113,15 @@ static enum fm_err resume_join(struct fm_hub *h, struct fm_topic *t, struct fm_j
     struct fm_resume r = {0};
     if (!err)
         err = fm_resume(h, t, &j->cursor, UINT32_MAX, &r);
+    if (fm_mutation(SKIP_FORGOTTEN))
+        j->skip.n = 0;
     for (uint32_t i = 0; i < j->skip.n && !err; i++)
         err = fm_vector_raise(&r.start, j->skip.at[i].origin, j->skip.at[i].seq);
     fm_vector_fini(&j->cursor);
     j->cursor = r.start;
     j->replay = r.replay;
     j->replayed = r.n;
-    j->recovered = r.recovered && believed;
+    j->recovered = (r.recovered && believed) || fm_mutation(FLOOR_IGNORED);
     return err;
 }
 

@@ -304,7 +304,7 @@ static void origin_repair(struct fm_hub *h, struct fm_origin *o)
     if (o->pull.ask || h->now.mono_ms < o->pull.not_before_ms)
         return;
     struct fm_peer *p = holder_of(h, o);
-    if (p) {
+    if (p && !fm_mutation(NO_PULLS)) {
         pull(h, o, p);
         return;
     }

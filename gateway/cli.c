@@ -14,7 +14,7 @@ static const struct fm_command commands[] = {
 #undef X
 };
 
-enum { COMMANDS_N = sizeof commands / sizeof commands[0], NAME_SHOWN_MAX = 32 };
+enum { COMMANDS_N = sizeof commands / sizeof commands[0], NAME_SHOWN_MAX = 32, OPTION_SHOWN_MAX = 64 };
 
 /* As users write it: check-config. */
 static const char *shown(const struct fm_command *c, char out[NAME_SHOWN_MAX])
@@ -85,7 +85,10 @@ void fm_cli_help(struct fm_buf *out, const struct fm_command *command)
     if (!command->options_n)
         return;
     fm_options_help(out, command->options, command->options_n);
-    fm_buf_str(out, "\nEvery option may also come from the environment as FANMESH_NAME");
+    char env[OPTION_SHOWN_MAX], flag[OPTION_SHOWN_MAX];
+    fm_env_name(command->options->name, env, sizeof env);
+    fm_flag_name(command->options->name, flag, sizeof flag);
+    fm_buf_printf(out, "\nEvery option may also come from the environment (%s for %s)", env, flag);
     fm_buf_str(out, command->run == fm_run_serve || command->run == fm_run_check_config
                         ? ", or from the settings file as name = value.\nCommand line before environment before file.\n"
                         : ".\n");

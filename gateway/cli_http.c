@@ -74,7 +74,7 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
     if (rc == CURLE_COULDNT_CONNECT)
         fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --url", quote);
     else if (rc == CURLE_OPERATION_TIMEDOUT)
-        fm_cli_complain(command, "%s did not answer within --timeout_ms", quote);
+        fm_cli_complain(command, "%s did not answer within --timeout-ms", quote);
     else if (rc == CURLE_WRITE_ERROR)
         fm_cli_complain(command, "the answer of %s is larger than what this command takes", quote);
     else

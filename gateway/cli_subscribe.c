@@ -133,7 +133,7 @@ static enum fm_err step(struct subscribe *s)
     if (err != FM_E_TIMEOUT)
         return err;
     if (s->channel.state == FM_CHANNEL_JOINING && mono_ms() >= s->join_by_ms) {
-        snprintf(s->channel.why, sizeof s->channel.why, "the node did not answer the join within --timeout_ms");
+        snprintf(s->channel.why, sizeof s->channel.why, "the node did not answer the join within --timeout-ms");
         return FM_E_CLOSED;
     }
     return mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
@@ -144,9 +144,9 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned stat
     char quote[URL_MAX / 4];
     const char *url = fm_diag_quote(quote, sizeof quote, s->url, strlen(s->url));
     if (err == FM_E_ADDRESS)
-        fm_cli_complain(s->command, "%s can't be used: give --socket_url as ws://host:port/path, with a host that exists", url);
+        fm_cli_complain(s->command, "%s can't be used: give --socket-url as ws://host:port/path, with a host that exists", url);
     else if (err == FM_E_IO)
-        fm_cli_complain(s->command, "can't connect to %s: %s; start a node there, or give its --socket_url", url, strerror(errno));
+        fm_cli_complain(s->command, "can't connect to %s: %s; start a node there, or give its --socket-url", url, strerror(errno));
     else if (err == FM_E_FORBIDDEN)
         fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket", url, status);
     else

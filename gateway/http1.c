@@ -170,8 +170,8 @@ static enum fm_http1_result read_field(struct fm_slice line, struct fm_http1_hea
 
 /* ---- the head ---- */
 
-/* The offset behind the empty line that ends the head, 0: not there yet. */
-static size_t find_end(struct fm_slice in, size_t *scanned)
+/* The offset behind the empty line that ends the head which begins at `from`, 0: not there yet. */
+static size_t find_end(struct fm_slice in, size_t from, size_t *scanned)
 {
     size_t i = *scanned;
     while (i < in.n) {
@@ -179,7 +179,7 @@ static size_t find_end(struct fm_slice in, size_t *scanned)
         if (!lf)
             break;
         i = (size_t)(lf - in.p) + 1;
-        if (i >= 4 && memcmp(in.p + i - 4, "\r\n\r\n", 4) == 0)
+        if (i - from >= 4 && memcmp(in.p + i - 4, "\r\n\r\n", 4) == 0)
             return i;
     }
     *scanned = in.n;
@@ -194,7 +194,7 @@ enum fm_http1_result fm_http1_read(struct fm_slice in, size_t *scanned, struct f
         blank += 2;
     if (*scanned < blank)
         *scanned = blank;
-    size_t end = find_end(in, scanned);
+    size_t end = find_end(in, blank, scanned);
     if (end > FM_HTTP1_HEAD_MAX || (end == 0 && in.n >= FM_HTTP1_HEAD_MAX))
         return bad(h, 431, "the request's head is larger than 16 KiB");
     if (end == 0)

@@ -1,5 +1,7 @@
 #include "listen.h"
 
+#include "../broker/bytes.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -15,7 +17,8 @@ enum { BACKLOG = 4096, HOST_MAX = 255 };
 static enum fm_err split(const char *address, char host[HOST_MAX + 1], const char **port)
 {
     const char *colon = strrchr(address, ':');
-    if (!colon || colon[1] == 0)
+    uint64_t number;
+    if (!colon || fm_slice_u64(fm_slice_str(colon + 1), UINT16_MAX, &number))
         return FM_E_ADDRESS;
     size_t n = (size_t)(colon - address);
     if (n >= 2 && address[0] == '[' && address[n - 1] == ']')

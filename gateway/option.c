@@ -177,27 +177,32 @@ static const char *nearest_word(const char *word, const char *const *words, size
     return best;
 }
 
-static const char *nearest_text(const char *prefix, const char *best)
+static const char *nearest_text(const char *best)
 {
     static _Thread_local char text[2 * WORD_MAX];
     text[0] = 0;
     if (best)
-        snprintf(text, sizeof text, "; the nearest is `%s%s`", prefix, best);
+        snprintf(text, sizeof text, "; the nearest is `%s`", best);
     return text;
 }
 
 const char *fm_nearest(const char *word, const char *const *words, size_t n)
 {
-    return nearest_text("", nearest_word(word, words, n));
+    return nearest_text(nearest_word(word, words, n));
 }
 
-const char *fm_option_nearest(const struct fm_option_set *set, const char *name, const char *prefix)
+const char *fm_option_nearest(const struct fm_option_set *set, const char *name, bool flag)
 {
     const char *names[128];
     size_t n = 0;
     for (size_t i = 0; i < set->n && n < sizeof names / sizeof names[0]; i++)
         names[n++] = set->table[i].name;
-    return nearest_text(prefix, nearest_word(name, names, n));
+    const char *best = nearest_word(name, names, n);
+    char text[WORD_MAX + 4];
+    if (!best || !flag)
+        return nearest_text(best);
+    fm_flag_name(best, text, sizeof text);
+    return nearest_text(text);
 }
 
 /* ---- reading values ---- */

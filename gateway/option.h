@@ -116,7 +116,8 @@ const struct fm_from *fm_option_from(const struct fm_option_set *set, const char
 void fm_option_print(struct fm_buf *out, const struct fm_option *o, const void *base);
 /* The sentence part "the nearest is `x`", or "" if nothing is near. Valid until the next call on this thread. */
 const char *fm_nearest(const char *word, const char *const *words, size_t n);
-const char *fm_option_nearest(const struct fm_option_set *set, const char *name, const char *prefix);
+/* The same for options; flag: as it is written on the command line. */
+const char *fm_option_nearest(const struct fm_option_set *set, const char *name, bool flag);
 
 /* ---- command line and environment ---- */
 
@@ -142,6 +143,8 @@ const char *fm_args_value(const struct fm_args *args, const char *name);
 
 /* Applies FANMESH_<NAME>. An empty variable counts as unset. env is NULL-terminated, as environ. */
 void fm_env_apply(struct fm_option_set *set, char *const *env);
+/* --idle-ms for idle_ms: on the command line an option is written with `-`, and found with either. */
+void fm_flag_name(const char *option, char *out, size_t out_size);
 /* FANMESH_IDLE_MS for idle_ms. */
 void fm_env_name(const char *option, char *out, size_t out_size);
 /* The value of an option's variable, or NULL. */

@@ -1,7 +1,7 @@
 /* A table of options as `--help` and as Markdown. */
 #include "option.h"
 
-enum { HELP_COLUMNS = 100, HELP_INDENT = 6 };
+enum { HELP_COLUMNS = 100, HELP_INDENT = 6, FLAG_MAX = 64 };
 
 static const char *const forms[] = {
 #define X(name, ctype, form, words) form,
@@ -39,12 +39,14 @@ void fm_options_help(struct fm_buf *out, const struct fm_option *table, size_t n
     for (size_t i = 0; i < n; i++) {
         const struct fm_option *o = &table[i];
         struct fm_buf text = {0};
+        char flag[FLAG_MAX];
+        fm_flag_name(o->name, flag, sizeof flag);
         if (begins_group(table, i))
             fm_buf_printf(out, "\n%s:\n", o->group);
         if (o->type == FM_OPTION_FLAG)
-            fm_buf_printf(out, "  --%s\n", o->name);
+            fm_buf_printf(out, "  %s\n", flag);
         else
-            fm_buf_printf(out, "  --%s %s\n", o->name, forms[o->type]);
+            fm_buf_printf(out, "  %s %s\n", flag, forms[o->type]);
         fm_buf_str(&text, o->help);
         if (*o->def && o->type != FM_OPTION_FLAG)
             fm_buf_printf(&text, " Default: %s.", o->def);

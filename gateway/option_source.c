@@ -33,7 +33,7 @@ static bool args_option(struct fm_args *args, const struct fm_option_set *set, i
     snprintf(key, sizeof key, "%.*s", (int)(eq ? eq - name : (ptrdiff_t)strlen(name)), name);
     const struct fm_option *o = word[1] == '-' ? fm_option_find(set->table, set->n, key) : NULL;
     if (!o) {
-        const char *near = word[1] == '-' ? fm_option_nearest(set, key, "--") : "";
+        const char *near = word[1] == '-' ? fm_option_nearest(set, key, true) : "";
         fm_report_error(set->report, NULL, "unknown option %s%s",
                         fm_diag_quote(quote, sizeof quote, word, eq ? (size_t)(eq - word) : strlen(word)),
                         *near ? near : "; --help lists all");
@@ -45,7 +45,8 @@ static bool args_option(struct fm_args *args, const struct fm_option_set *set, i
     if (!value && *i + 1 < argc)
         value = argv[++*i];
     if (!value) {
-        fm_report_error(set->report, NULL, "--%s needs a value", o->name);
+        fm_flag_name(o->name, key, sizeof key);
+        fm_report_error(set->report, NULL, "%s needs a value", key);
         return false;
     }
     if (!args_add(args, o, value)) {
@@ -53,6 +54,14 @@ static bool args_option(struct fm_args *args, const struct fm_option_set *set, i
         return false;
     }
     return true;
+}
+
+void fm_flag_name(const char *option, char *out, size_t out_size)
+{
+    snprintf(out, out_size, "--%s", option);
+    for (char *p = out; *p; p++)
+        if (*p == '_')
+            *p = '-';
 }
 
 bool fm_args_read(struct fm_args *args, const struct fm_option_set *set, int argc, char *const *argv)
@@ -97,10 +106,10 @@ void fm_args_apply(const struct fm_args *args, struct fm_option_set *set)
     for (size_t i = 0; i < args->n; i++) {
         const struct fm_option *o = args->given[i].option;
         char where[NAME_MAX_SHOWN];
-        snprintf(where, sizeof where, "--%s", o->name);
+        fm_flag_name(o->name, where, sizeof where);
         if (o->type == FM_OPTION_SECRET)
-            fm_report_warning(set->report, where, "every user of this machine can see the command line; use --%s_file or the environment",
-                              o->name);
+            fm_report_warning(set->report, where, "every user of this machine can see the command line; use %s-file or the environment",
+                              where);
         fm_option_set(set, o, (struct fm_from){FM_RANK_ARGS, 0}, where, args->given[i].value);
     }
 }

@@ -7,9 +7,10 @@
 
 /* ---- connect ---- */
 
-static bool refuse(struct fm_upgrade *up, unsigned status, const char *reason)
+static bool refuse(struct fm_upgrade *up, unsigned status, enum fm_err err, const char *reason)
 {
     up->status = status;
+    up->err = err;
     snprintf(up->reason, sizeof up->reason, "%s", reason);
     return false;
 }
@@ -56,12 +57,12 @@ static bool is_offered(struct fm_slice list, struct fm_slice name)
 static bool accept_socket(struct fm_worker *w, struct fm_upgrade *up)
 {
     if (!is_mounted(w, up->path))
-        return refuse(up, 404, "there is no WebSocket at this path");
+        return refuse(up, 404, FM_E_NOT_FOUND, "WebSockets are opened at the option `mount` and /websocket");
     char vsn[16];
     enum fm_err err = fm_query_param(up->query, "vsn", true, vsn, sizeof vsn);
     up->variant = err == FM_E_NOT_FOUND ? FM_PHX_V1 : err ? 0 : version_read(vsn);
     if (!up->variant)
-        return refuse(up, 403, "this version of the Phoenix protocol is not spoken here; connect with vsn=2.0.0 or vsn=1.0.0");
+        return refuse(up, 403, FM_E_VERSION, "connect with vsn=2.0.0 or vsn=1.0.0");
     up->proto = &fm_phoenix;
     up->subprotocol[0] = 0;
     /* The client's authToken travels as a second subprotocol, base64url.bearer.phx.<token>; it is never echoed. */

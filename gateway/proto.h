@@ -97,7 +97,8 @@ struct fm_upgrade { /* what the edge knows of a client that asks for a WebSocket
     char subprotocol[128]; /* to echo; empty: none */
     /* out, if refused */
     unsigned status;  /* HTTP status */
-    char reason[160]; /* a sentence, becomes {"error":{...}} */
+    enum fm_err err;  /* its code */
+    char reason[160]; /* added to the code's sentence */
 };
 
 struct fm_proto { /* a wire protocol: one static table */

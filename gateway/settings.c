@@ -118,7 +118,7 @@ void fm_settings_derive(struct fm_option_set *set, struct fm_settings *s)
 
 static void print_from(struct fm_buf *out, const struct fm_from *from, const struct fm_option *o, const char *path)
 {
-    char env[64];
+    char name[64];
     switch (from->rank) {
     case FM_RANK_DEFAULT:
         fm_buf_str(out, "default");
@@ -130,11 +130,12 @@ static void print_from(struct fm_buf *out, const struct fm_from *from, const str
         fm_buf_printf(out, "%s:%u", path ? path : "file", from->line);
         break;
     case FM_RANK_ENV:
-        fm_env_name(o->name, env, sizeof env);
-        fm_buf_str(out, env);
+        fm_env_name(o->name, name, sizeof name);
+        fm_buf_str(out, name);
         break;
     case FM_RANK_ARGS:
-        fm_buf_printf(out, "--%s", o->name);
+        fm_flag_name(o->name, name, sizeof name);
+        fm_buf_str(out, name);
         break;
     }
 }
@@ -172,9 +173,9 @@ void fm_settings_markdown(struct fm_buf *out)
         "\n"
         "Every option of `fanmesh serve` can be given in three ways; the later one wins:\n"
         "\n"
-        "1. in the settings file, as `name = value` (`--config FILE` or `FANMESH_CONFIG`),\n"
-        "2. in the environment, as `FANMESH_NAME` (an empty variable counts as unset),\n"
-        "3. on the command line, as `--name value` or `--name=value` (`-` may be written for `_`).\n"
+        "1. in the settings file, as `name = value`: `idle_ms = 60s` (`--config FILE` or `FANMESH_CONFIG`),\n"
+        "2. in the environment, as `FANMESH_NAME`: `FANMESH_IDLE_MS=60s` (an empty variable counts as unset),\n"
+        "3. on the command line, as `--name value` or `--name=value`, with `-` for `_`: `--idle-ms 60s`.\n"
         "\n"
         "`fanmesh check-config` prints the effective settings with the origin of each, or every error with its line.\n"
         "\n"

@@ -217,7 +217,7 @@ static void env_check_one(const char *name, size_t n, struct fm_report *report)
         if (strcmp(option, client_options[k]) == 0)
             return;
     struct fm_option_set set = {fm_options, FM_OPTIONS_N, NULL, NULL, NULL, report};
-    const char *near = fm_option_nearest(&set, option, "");
+    const char *near = fm_option_nearest(&set, option, false);
     if (*near)
         fm_report_warning(report, fm_diag_quote(shown, sizeof shown, name, n), "no option has this variable%s", near);
 }

@@ -144,7 +144,7 @@ static void node_option(struct parse *p, const char *name, const char *value)
     if (!o) {
         bool rule = fm_option_find(fm_rule_options, FM_RULE_KEYS_N, name) != NULL;
         fm_report_error(report, p->where, "unknown key %s%s", fm_diag_quote(quote, sizeof quote, name, strlen(name)),
-                        rule ? "; it belongs into a [topic \"pattern\"] section" : fm_option_nearest(p->set, name, ""));
+                        rule ? "; it belongs into a [topic \"pattern\"] section" : fm_option_nearest(p->set, name, false));
         return;
     }
     if (strcmp(o->name, "config") == 0) {

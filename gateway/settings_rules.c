@@ -37,7 +37,7 @@ void fm_section_set(struct fm_section *s, const char *key, const char *value, un
     if (!s->rule)
         return; /* the heading was reported */
     if (!o) {
-        const char *near = fm_option_nearest(&s->set, key, "");
+        const char *near = fm_option_nearest(&s->set, key, false);
         bool node = fm_option_find(fm_options, FM_OPTIONS_N, key) != NULL;
         fm_report_error(s->set.report, where, "unknown key %s in a [topic] section%s", fm_diag_quote(quote, sizeof quote, key, strlen(key)),
                         node ? "; it is an option of the node and belongs above the first section" : near);

@@ -241,6 +241,7 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
 {
     if (t->batch_n == 0)
         return;
+    w->flushed = true;
     bool encoded[FM_FORMATS] = {false};
     for (uint32_t i = 0; i < t->batch_n; i++)
         position_raise(&t->at, t->batch[i]->id);

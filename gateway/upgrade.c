@@ -85,8 +85,7 @@ static bool handshake_ok(struct fm_conn *c)
 
 static void refuse(struct fm_conn *c, const struct fm_upgrade *up)
 {
-    enum fm_err err = up->status == 401 ? FM_E_UNAUTHORIZED : up->status == 403 ? FM_E_FORBIDDEN : FM_E_UPGRADE;
-    fm_conn_fail(c, up->status, err, up->reason, fm_slice_of(NULL, 0));
+    fm_conn_fail(c, up->status, up->err, up->reason, fm_slice_of(NULL, 0));
 }
 
 static void upgrade(struct fm_conn *c)

@@ -11,7 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_STEP_MS = 20, WARN_EVERY_MS = 10000, CLOSE_RESTART = 1012 };
+enum {
+    TURN_BYTES = 256 << 10, /* of items, and */
+    TURN_MS = 20,           /* ... of a turn in which something was given out */
+    DRAIN_STEP_MS = 20,
+    WARN_EVERY_MS = 10000,
+    CLOSE_RESTART = 1012,
+};
 
 uint64_t fm_mono_ms(void)
 {
@@ -97,13 +103,12 @@ static void deferred_answer(struct fm_worker *w)
 static void join_take(struct fm_worker *w, struct fm_join *join)
 {
     struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
-    if (t && t->batch_n) {
-        if (w->deferred)
-            fm_subs_flush_all(w);
-        else
-            fm_subs_flush(w, t);
+    if (w->deferred) {
+        fm_subs_flush_all(w);
+        deferred_answer(w);
+    } else if (t) {
+        fm_subs_flush(w, t);
     }
-    deferred_answer(w);
     if (!join->reread) {
         answer(w, &join->item);
         return;
@@ -157,16 +162,27 @@ static void overrun_note(struct fm_worker *w)
             w->config.index, HASH_COUNT(w->topics), atomic_load_explicit(&w->stats.overruns, memory_order_relaxed));
 }
 
+/* Items of the inbox until it is empty, or until it is time to look after the sockets: a burst must not keep their WRITEABLE events and
+ * heartbeats waiting, or the healthy ones would be taken for slow. What is left over comes first in the next turn. */
+static void turn(struct fm_worker *w)
+{
+    uint64_t began = fm_mono_ms();
+    size_t bytes = 0;
+    w->flushed = false;
+    while (w->backlog && bytes < TURN_BYTES && !(w->flushed && fm_mono_ms() - began >= TURN_MS)) {
+        struct fm_item *item = w->backlog;
+        w->backlog = item->next;
+        bytes += item->cost;
+        item_take(w, item);
+    }
+}
+
 static void inbox_drain(struct fm_worker *w)
 {
-    bool overrun;
-    struct fm_item *next, *it = fm_inbox_take(&w->config.mailbox->inbox, &overrun);
+    if (!w->backlog)
+        w->backlog = fm_inbox_take(&w->config.mailbox->inbox, &w->overrun);
     w->draining_inbox = true;
-    w->overrun = overrun;
-    for (; it; it = next) {
-        next = it->next;
-        item_take(w, it);
-    }
+    turn(w);
     fm_subs_flush_all(w);
     deferred_answer(w);
     while (w->touched) {
@@ -174,10 +190,14 @@ static void inbox_drain(struct fm_worker *w)
         w->touched = s->touched_next;
         fm_socket_flush(s);
     }
-    w->overrun = false;
     w->draining_inbox = false;
-    if (overrun)
+    if (w->backlog) {
+        ring(w->config.mailbox);
+        return;
+    }
+    if (w->overrun)
         overrun_note(w);
+    w->overrun = false;
     fm_subs_reread(w);
 }
 
@@ -358,6 +378,11 @@ void fm_worker_stop(struct fm_worker **wp)
     if (w->sockets_n)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);
+    while (w->backlog) {
+        struct fm_item *item = w->backlog;
+        w->backlog = item->next;
+        fm_hub_item_free(item);
+    }
     fm_expect_free_all(w);
     fm_edge_free(&w->edge);
     ev_loop_destroy(w->loop);

@@ -116,7 +116,9 @@ struct fm_worker {
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
-    bool draining_inbox, overrun;
+    struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
+    bool draining_inbox, flushed; /* flushed: this turn gave messages out */
+    bool overrun;                 /* something that belongs into the backlog was refused */
     uint64_t overrun_warned_ms;
     struct fm_item *deferred, **deferred_last;
     struct fm_socket *touched, *doomed;

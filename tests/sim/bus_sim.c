@@ -206,9 +206,14 @@ static struct dial *dial_find(struct fm_bus *bus, const char *address)
     return NULL;
 }
 
+static bool is_address(const char *address)
+{
+    return strchr(address, ':') && strlen(address) < sizeof((struct place *)NULL)->listen;
+}
+
 static enum fm_err bus_link(struct fm_bus *bus, const char *address)
 {
-    if (!strchr(address, ':') || strlen(address) >= sizeof bus->place->listen)
+    if (!is_address(address))
         return FM_E_ADDRESS;
     if (dial_find(bus, address))
         return FM_OK;
@@ -243,6 +248,8 @@ static void bus_drop(struct fm_bus *bus, uint32_t pipe)
 
 static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
 {
+    if (bytes.n > bus->config.envelope_max)
+        return FM_E_TOO_LARGE;
     for (struct wire *w = bus->net->wires; w; w = w->next)
         for (unsigned end = 0; end < 2; end++)
             if (w->end[end] == bus)
@@ -295,6 +302,10 @@ static void question_arrives(void *ctx, uint64_t copy)
 static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms)
 {
     struct fm_sim_net *net = bus->net;
+    if (!is_address(address))
+        return FM_E_ADDRESS;
+    if (bytes.n > bus->config.envelope_max)
+        return FM_E_TOO_LARGE;
     struct ask *a = calloc(1, sizeof *a + bytes.n);
     if (!a)
         abort();
@@ -333,9 +344,11 @@ static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_sli
     struct ask *a = net->asks;
     while (a && (a->to != bus || handle == 0 || (a->handle[0] != handle && a->handle[1] != handle)))
         a = a->next;
-    if (!a)
+    if (!a || a->answered)
         return FM_E_INVALID;
-    if (a->ended || a->answered || net->faults.deaf_to_pulls)
+    if (bytes.n > bus->config.envelope_max)
+        return FM_E_TOO_LARGE;
+    if (a->ended || net->faults.deaf_to_pulls)
         return FM_OK;
     a->answered = true;
     if (fm_sim_rand_chance(&net->rand, net->faults.ask_loss_ppm)) {
@@ -353,14 +366,14 @@ static enum fm_err bus_start(struct fm_bus **bus, const struct fm_bus_config *co
 {
     struct fm_sim_net *net = net_in_use;
     assert(net && config->deliver);
-    *what = "bus";
-    if (!strchr(config->listen, ':') || strlen(config->listen) >= sizeof net->places[0].listen)
+    *what = "the publish plane's address";
+    if (!is_address(config->listen))
         return FM_E_ADDRESS;
     struct place *place = sim_place(net, config->listen);
     if (place->bus)
         return FM_E_IN_USE;
-    *what = "ask";
-    if (!strchr(config->listen_ask, ':') || strlen(config->listen_ask) >= sizeof place->ask)
+    *what = "the ask plane's address";
+    if (!is_address(config->listen_ask))
         return FM_E_ADDRESS;
     const struct place *other = place_of_ask(net, config->listen_ask);
     if (other && other->bus)
@@ -389,6 +402,8 @@ static void bus_stop(struct fm_bus **bp)
             if (w->end[end] == bus)
                 sim_wire_end(w, end, true);
     for (struct ask *a = bus->net->asks; a; a = a->next) {
+        if (a->from == bus && !a->ended)
+            ask_ends(a, FM_E_CLOSED, (struct fm_slice){0});
         if (a->from == bus)
             a->from = NULL;
         if (a->to == bus)

@@ -31,7 +31,7 @@ struct fm_sim_net_stats {
 
 struct fm_sim_net;
 
-/* The clock outlives the network; the network outlives no bus: all are stopped first. */
+/* The clock outlives the network, but is not run any more once the network is freed; all buses are stopped before it. */
 struct fm_sim_net *fm_sim_net_new(struct fm_sim_clock *clock, uint64_t seed, const struct fm_sim_faults *faults);
 void fm_sim_net_free(struct fm_sim_net **net);
 /* Buses started from now on belong to this network (fm_bus_ops.start has no room for it). NULL: none. */

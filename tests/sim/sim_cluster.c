@@ -66,7 +66,7 @@ void fm_sim_plan_draw(struct fm_sim_plan *plan, uint64_t seed)
         return; /* calm */
     plan->trouble_us = fm_sim_rand_between(&r, 700, 4000) * FM_SIM_MS;
     plan->troubles = troubles_draw(&r);
-    plan->evicts = fm_sim_rand_chance(&r, 200000);
+    plan->evicts = fm_sim_rand_chance(&r, 250000);
 }
 
 /* ---- troubles ---- */

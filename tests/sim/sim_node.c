@@ -117,7 +117,7 @@ static struct fm_retention retention(void *ctx, struct fm_slice topic)
 {
     const struct world *w = ctx;
     if (w->plan.evicts)
-        return (struct fm_retention){topic.p[topic.n - 1] % 3 == 0 ? 10 : 60, 1 << 20, 3600 * 1000};
+        return (struct fm_retention){topic.p[topic.n - 1] % 3 == 0 ? 3 : 25, 1 << 20, 3600 * 1000};
     return (struct fm_retention){1 << 20, 1 << 30, 24 * 3600 * 1000};
 }
 
@@ -153,7 +153,7 @@ static struct fm_hub_config hub_config(struct node *n)
     c.retention = retention;
     c.retention_ctx = n->w;
     if (n->w->plan.evicts)
-        c.log_bytes = 24 << 10;
+        c.log_bytes = 5 << 10;
     return c;
 }
 

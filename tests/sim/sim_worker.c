@@ -51,21 +51,33 @@ static void give_gap(struct sim_worker *sw, struct fm_slice topic, const struct 
             sim_client_gap(&w->clients[i], g);
 }
 
+/* What is gone up to `to`: for each client what it was not sent. One that joined meanwhile is further than the others. */
+static void tell_missed(struct sim_worker *sw, struct fm_slice topic, struct fm_id to)
+{
+    struct world *w = sw->node->w;
+    for (unsigned i = 0; i < w->plan.clients; i++) {
+        struct sim_client *c = &w->clients[i];
+        const struct fm_gap g = {
+            .reason = FM_GAP_OVERRUN, .origin = to.origin, .from = fm_vector_get(&c->sent, to.origin) + 1, .to = to.seq};
+        if (sim_client_at(c, sw, topic) && g.from <= g.to)
+            sim_client_gap(c, &g);
+    }
+}
+
 static void reread_answered(struct sim_worker *sw, unsigned topic, struct fm_join *j)
 {
     struct sim_view *view = &sw->views[topic];
     view->rereads--;
     if (j->err)
         return; /* the node drains: its clients are on their way elsewhere */
-    fm_ledger_replied(sw->node->w->ledger, sw->node->incarnation, j);
-    for (uint32_t i = 0; i < j->cursor.n && !j->recovered; i++) {
-        struct fm_id to = j->cursor.at[i];
-        struct fm_gap g = {.reason = FM_GAP_OVERRUN, .origin = to.origin, .from = fm_vector_get(&view->at, to.origin) + 1, .to = to.seq};
-        if (g.from <= g.to)
-            give_gap(sw, sim_topic(sw->node->w, topic), &g);
-    }
+    struct world *w = sw->node->w;
+    SIM_TRACE(w, j->replayed, "n%u.%u worker %u has reread %s: recovered %d, replayed %u, at%s", sw->node->slot, sw->node->life, sw->index,
+              w->topics[topic], j->recovered, j->replayed, fm_ledger_vector_text(w->ledger, &j->cursor));
+    fm_ledger_replied(w->ledger, sw->node->incarnation, j);
+    for (uint32_t i = 0; i < j->cursor.n && !j->recovered; i++)
+        tell_missed(sw, sim_topic(w, topic), j->cursor.at[i]);
     for (uint32_t i = 0; i < j->replayed; i++)
-        give(sw, sim_topic(sw->node->w, topic), j->replay[i], true);
+        give(sw, sim_topic(w, topic), j->replay[i], true);
     if (fm_vector_copy(&view->at, &j->at) != FM_OK)
         abort();
 }
@@ -95,7 +107,7 @@ static void on_join(struct sim_worker *sw, struct fm_join *j)
         fm_join_free(&j);
         return;
     }
-    for (uint32_t i = 0; i < j->at.n; i++)
+    for (uint32_t i = 0; i < j->at.n && !sw->views[topic].rereads; i++)
         raise(&sw->views[topic].at, j->at.at[i].origin, j->at.at[i].seq);
     sim_client_join_answered(w, sw, j);
 }

@@ -36,3 +36,29 @@ test('nothing_is_lost_or_doubled_while_a_node_is_restarted', async (t) => {
   assert.equal(result.clients.joined, 300, text);
   assert.equal(result.clients.unrecovered, 0, text);
 });
+
+test('nothing_acknowledged_as_replicated_is_lost_in_silence_when_a_node_is_killed', async (t) => {
+  const cluster = await startCluster(t, 3);
+  const running = load({
+    ...urlsOf(cluster.nodes),
+    connections: 300,
+    topics: 5,
+    messages: 3000,
+    rate: 500,
+    ack: 'replicated',
+    api_connections: 16,
+    settle_ms: '10s',
+  });
+  await sleep(1500);
+  await cluster.nodes[1].kill();
+  await sleep(500);
+  await cluster.restart(cluster.nodes[1]);
+  const { code, result } = await running;
+  const text = JSON.stringify(result, null, 1);
+  // What its own clients alone had of its last messages died with it: that may be told to them, never hidden.
+  assert.ok(code === verdict.good || code === verdict.declared, text);
+  assert.equal(result.tally.missing, 0, text);
+  assert.ok(result.clients.reconnects >= 100, text);
+  assert.equal(result.clients.joined, 300, text);
+  t.diagnostic(`declared: ${result.tally.declared}, unanswered: ${result.published.unanswered}, partial: ${result.tally.partial}`);
+});

@@ -181,6 +181,37 @@ static void a_source_without_memory_is_an_error_and_is_freed_with_the_outbox(voi
     assert_int_equal(freed, 1);
 }
 
+static void runs_of_any_part_come_out_whole_and_in_order_while_others_are_pushed(void **state)
+{
+    (void)state;
+    struct fm_outbox o = {0};
+    struct fm_buf in = {0}, out = {0};
+    uint8_t scratch[200], byte = 0;
+    for (unsigned k = 0; k < 50 || !fm_outbox_empty(&o); k++) {
+        struct fm_frames *f = fm_frames_new();
+        for (unsigned i = 0; k < 50 && i < 1 + k % 7; i++) {
+            uint8_t payload[120];
+            memset(payload, byte++, sizeof payload);
+            fm_frames_add(f, FM_WS_BINARY, fm_slice_of(payload, k * 5 % 120), NULL);
+        }
+        uint32_t first = f->n > 2 ? k % 3 : 0;
+        assert_int_equal(fm_outbox_push(&o, f, first, f->n), FM_OK);
+        fm_buf_slice(&in, fm_piece_bytes(f, first, f->n));
+        fm_frames_unref(&f); /* the outbox has a reference of its own */
+        if (k < 50 && k % 4 != 3)
+            continue;
+        struct fm_slice s = fm_outbox_peek(&o, scratch, sizeof scratch);
+        fm_buf_slice(&out, s);
+        fm_outbox_drop(&o, s.n);
+    }
+    assert_int_equal(o.bytes, 0);
+    assert_int_equal(out.n, in.n);
+    assert_memory_equal(out.p, in.p, in.n);
+    outbox_fini(&o);
+    fm_buf_fini(&in);
+    fm_buf_fini(&out);
+}
+
 static void a_spare_outbox_is_empty_and_used_again(void **state)
 {
     (void)state;
@@ -208,6 +239,7 @@ int main(void)
         cmocka_unit_test(a_source_gives_its_frames_in_its_turn),
         cmocka_unit_test(a_source_is_asked_only_for_what_is_to_be_written_next),
         cmocka_unit_test(a_source_without_memory_is_an_error_and_is_freed_with_the_outbox),
+        cmocka_unit_test(runs_of_any_part_come_out_whole_and_in_order_while_others_are_pushed),
         cmocka_unit_test(a_spare_outbox_is_empty_and_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,7 @@ static void the_version_comes_from_the_query(void **state)
             assert_int_equal(up.variant, cases[i].variant);
             assert_ptr_equal(up.proto, &fm_phoenix);
         } else {
+            assert_int_equal(up.err, up.status == 404 ? FM_E_NOT_FOUND : FM_E_VERSION);
             assert_true(strlen(up.reason) > 0);
         }
     }

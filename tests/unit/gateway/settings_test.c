@@ -238,7 +238,7 @@ static void a_command_line_that_is_wrong_is_told_in_one_line(void **state)
         const char *error;
     } cases[] = {
         {{"--lisen", "x", NULL}, "unknown option \"--lisen\"; the nearest is `--listen`\n"},
-        {{"--idel-ms=5", NULL, NULL}, "unknown option \"--idel-ms\"; the nearest is `--idle_ms`\n"},
+        {{"--idel-ms=5", NULL, NULL}, "unknown option \"--idel-ms\"; the nearest is `--idle-ms`\n"},
         {{"--qqqqqqqqqq", NULL, NULL}, "unknown option \"--qqqqqqqqqq\"; --help lists all\n"},
         {{"-x", NULL, NULL}, "unknown option \"-x\"; --help lists all\n"},
         {{"--listen", NULL, NULL}, "--listen needs a value\n"},

@@ -1,0 +1,166 @@
+/* The test of the test: the same seeds as promise_test.c, with one thing broken at a time, outside the hub (sim_cluster.h) or inside it
+ * (broker/mutation.h). The ledger must notice each, and soon: a breakage that 60 seeds don't show would not be shown by a thousand. */
+#include "sim_cluster.h"
+
+#include "../../broker/diag.h"
+#include "../../broker/mutation.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+enum { SEEDS = 60 };
+
+enum fm_mutation_name fm_mutation_now;
+
+#define BIT(fault) (1u << FM_FAULT_##fault)
+
+/* What a mutation needs to do harm; zero: as the plan was drawn. */
+struct weather {
+    unsigned troubles;
+    bool evicts;
+};
+
+static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
+{
+    if (weather.troubles) {
+        plan->troubles = weather.troubles;
+        plan->trouble_us = 1000 * FM_SIM_MS;
+    }
+    plan->evicts |= weather.evicts;
+}
+
+static struct fm_verdict run(uint64_t seed, struct weather weather, enum fm_sim_mutation outside, enum fm_mutation_name inside)
+{
+    struct fm_sim_plan plan;
+    struct fm_sim_report report;
+    fm_sim_plan_draw(&plan, seed);
+    plan_shape(&plan, weather);
+    plan.mutation = outside;
+    fm_mutation_now = inside;
+    fm_sim_run_plan(&plan, seed, false, &report);
+    fm_mutation_now = FM_MUTATION_NONE;
+    return report.verdict;
+}
+
+/* Runs seeds until one shows a fault of the kinds expected; without the mutation that seed shows none. */
+static void noticed(enum fm_sim_mutation outside, enum fm_mutation_name inside, struct weather weather, unsigned faults, const char *what)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct fm_verdict v = run(seed, weather, outside, inside);
+        for (unsigned i = 0; i < FM_FAULT_COUNT; i++) {
+            if (!v.count[i] || !(faults >> i & 1))
+                continue;
+            print_message("           seed %llu: %s: %s\n", (unsigned long long)seed, fm_fault_name((enum fm_fault)i), v.first[i]);
+            assert_int_equal(run(seed, weather, FM_SIM_SOUND, FM_MUTATION_NONE).faults, 0);
+            return;
+        }
+    }
+    fail_msg("%d seeds did not show: %s", SEEDS, what);
+}
+
+static void outside(enum fm_sim_mutation mutation, unsigned faults, const char *what)
+{
+    noticed(mutation, FM_MUTATION_NONE, (struct weather){0}, faults, what);
+}
+
+static void inside(enum fm_mutation_name mutation, unsigned faults, const char *what)
+{
+    noticed(FM_SIM_SOUND, mutation, (struct weather){0}, faults, what);
+}
+
+static void nothing_is_noticed_when_nothing_is_broken(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        assert_int_equal(run(seed, (struct weather){0}, FM_SIM_SOUND, FM_MUTATION_NONE).faults, 0);
+}
+
+static void broken_repair_is_noticed(void **state)
+{
+    (void)state;
+    outside(FM_SIM_DEAF_TO_PULLS, BIT(LOST) | BIT(EAGER) | BIT(DIVERGED), "answers to pulls are thrown away");
+    inside(FM_MUTATION_NO_PULLS, BIT(LOST) | BIT(EAGER) | BIT(DIVERGED), "holes are not pulled");
+}
+
+static void broken_order_is_noticed(void **state)
+{
+    (void)state;
+    outside(FM_SIM_SWAPS_MESSAGES, BIT(DISORDER), "neighbours are swapped");
+    inside(FM_MUTATION_ORDER_IGNORED, BIT(LOST) | BIT(DISORDER) | BIT(REPLAY), "a message does not wait for its predecessor");
+}
+
+static void a_lost_message_is_noticed(void **state)
+{
+    (void)state;
+    outside(FM_SIM_DROPS_MESSAGE, BIT(LOST), "a worker loses messages");
+}
+
+static void a_silent_gap_is_noticed(void **state)
+{
+    (void)state;
+    const struct weather storm = {.troubles = FM_SIM_SPLIT | FM_SIM_FREEZE, .evicts = true};
+    noticed(FM_SIM_GAPS_MUTED, FM_MUTATION_NONE, storm, BIT(LOST), "workers do not tell gaps");
+    noticed(FM_SIM_SOUND, FM_MUTATION_GAPS_SILENT, storm, BIT(LOST), "the hub does not tell gaps");
+}
+
+static void a_broken_cursor_is_noticed(void **state)
+{
+    (void)state;
+    outside(FM_SIM_CURSOR_HIGH, BIT(LOST), "clients send a cursor one too high");
+    outside(FM_SIM_CURSOR_LOW, BIT(DOUBLE), "clients send a cursor one too low");
+    inside(FM_MUTATION_CURSOR_HIGH, BIT(REPLAY), "a replay begins one too late");
+    inside(FM_MUTATION_CURSOR_LOW, BIT(REPLAY), "a replay begins one too early");
+}
+
+static void a_dishonest_recovered_is_noticed(void **state)
+{
+    (void)state;
+    inside(FM_MUTATION_FLOOR_IGNORED, BIT(LOST), "recovered: true in spite of the floor");
+}
+
+static void a_client_ahead_of_its_node_that_gets_things_again_is_noticed(void **state)
+{
+    (void)state;
+    inside(FM_MUTATION_SKIP_FORGOTTEN, BIT(DOUBLE) | BIT(DISORDER), "nothing is skipped");
+}
+
+static void broken_idempotency_is_noticed(void **state)
+{
+    (void)state;
+    outside(FM_SIM_KEYS_STRIPPED, BIT(KEY), "keys do not reach the hub");
+    inside(FM_MUTATION_KEYS_IGNORED, BIT(KEY), "keys are not looked up");
+}
+
+static void an_unearned_acknowledgement_is_noticed(void **state)
+{
+    (void)state;
+    outside(FM_SIM_ACK_EARLY, BIT(REPLICATED), "local is taken for replicated");
+    inside(FM_MUTATION_ACK_UNEARNED, BIT(REPLICATED), "nobody is asked");
+}
+
+static void a_node_that_leaves_without_handing_over_is_noticed(void **state)
+{
+    (void)state;
+    const struct weather departures = {.troubles = FM_SIM_LEAVE};
+    noticed(FM_SIM_SOUND, FM_MUTATION_LEAVES_AT_ONCE, departures, BIT(LOST), "a draining node goes at once");
+}
+
+int main(void)
+{
+    fm_diag_level_set(FM_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_noticed_when_nothing_is_broken),
+        cmocka_unit_test(broken_repair_is_noticed),
+        cmocka_unit_test(broken_order_is_noticed),
+        cmocka_unit_test(a_lost_message_is_noticed),
+        cmocka_unit_test(a_silent_gap_is_noticed),
+        cmocka_unit_test(a_broken_cursor_is_noticed),
+        cmocka_unit_test(a_dishonest_recovered_is_noticed),
+        cmocka_unit_test(a_client_ahead_of_its_node_that_gets_things_again_is_noticed),
+        cmocka_unit_test(broken_idempotency_is_noticed),
+        cmocka_unit_test(an_unearned_acknowledgement_is_noticed),
+        cmocka_unit_test(a_node_that_leaves_without_handing_over_is_noticed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
