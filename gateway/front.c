@@ -1,8 +1,8 @@
 /* Connections that speak HTTP: they are read and answered here, and handed to the edge when they become WebSockets.
  *
- * Why not by libwebsockets, which has an HTTP server: docs/decisions/http-front.md. In short: what a client writes never reaches it but as
- * a request that we wrote, so that its faults with unknown upgrades, pipelined bodies, long subprotocols and decoded queries can't be
- * reached.
+ * Why not by libwebsockets, which has an HTTP server: docs/decisions/0007-http-is-read-by-our-own-front.md. In short: what a client writes
+ * never reaches it but as a request that we wrote, so that its faults with unknown upgrades, pipelined bodies, long subprotocols and
+ * decoded queries can't be reached.
  *
  * A connection has one request at a time. `in` holds what was read: the request being served, from its first byte, and what follows it.
  * While an answer is awaited nothing is read, so the request's slices stay where they are. */
@@ -105,6 +105,7 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
         fm_buf_slice(&c->out, body);
     fm_stat_add(&c->worker->stats.http_requests, 1);
     c->state = FM_CONN_ANSWERED;
+    fm_wheel_set(&c->worker->conns_wheel, &c->timer, c->worker->config.idle_ms); /* what the client has to take it */
     c->served = true;
     c->request = (struct fm_http_request){0};
     if (!c->running)
