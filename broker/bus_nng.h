@@ -1,5 +1,6 @@
 /* What the files of the NNG mesh share. bus_nng.c: addresses, errors, start and stop; bus_nng_publish.c: the publish plane on bus0;
- * bus_nng_ask.c: asking, on one req0 socket an address; bus_nng_answer.c: being asked, on rep0. Only these include <nng/...>.
+ * bus_nng_ask.c: asking, on one req0 socket an address; bus_nng_answer.c: being asked, on rep0; bus_nng_mend.c: two flaws of NNG. Only
+ * these include <nng/...>.
  *
  * Threads: the operations belong to the owner; NNG runs the callbacks on threads of its own. Each plane has one mutex for what both
  * touch, held for moments. Two rules keep it free of deadlocks and the events in order:

@@ -56,15 +56,19 @@ static struct fm_item *without_messages(struct fm_item *chain)
     return first;
 }
 
-/* A worker that can't keep up loses messages here, never answers: the overrun mark makes it re-read its topics. */
+/* A worker that can't keep up loses messages here, never answers: the overrun mark makes it re-read its topics. It is set (again) behind
+ * the answers, since a worker that took its inbox in between has seen the first one without the subscriptions that they bring. */
 static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
 {
     struct fm_hub_thread *t = ctx;
     struct fm_inbox *in = t->workers[worker];
+    if (chain && fm_inbox_post(in, chain) == FM_E_BUSY) {
+        struct fm_item *answers = without_messages(chain);
+        fm_inbox_post_always(in, answers);
+        lost = lost || answers;
+    }
     if (lost)
         fm_inbox_mark(in);
-    if (chain && fm_inbox_post(in, chain) == FM_E_BUSY)
-        fm_inbox_post_always(in, without_messages(chain));
 }
 
 static void from_bus(void *ctx, struct fm_bus_item *item)

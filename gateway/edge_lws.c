@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     RX_BUFFER = 512,       /* of a connection; larger messages come in pieces */
@@ -177,6 +178,8 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
     struct lws *wsi = NULL;
     if (!request.failed)
         wsi = lws_adopt_socket_vhost_readbuf(edge->vhost, fd, (const char *)request.p, request.n);
+    else
+        close(fd);
     fm_buf_fini(&request);
     bool untouched = edge->adopting != NULL; /* it failed before the connection knew of its socket */
     edge->adopting = NULL;

@@ -105,6 +105,7 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
         fm_buf_slice(&c->out, body);
     fm_stat_add(&c->worker->stats.http_requests, 1);
     c->state = FM_CONN_ANSWERED;
+    fm_wheel_set(&c->worker->conns_wheel, &c->timer, c->worker->config.idle_ms); /* what the client has to take it */
     c->served = true;
     c->request = (struct fm_http_request){0};
     if (!c->running)

@@ -35,7 +35,8 @@
     X("Clients", COUNT, accepts_per_s, 0, 1000000, "5000", \
       "New connections a second, so that a storm of reconnects does not starve delivery. 0: no limit.") \
     X("Clients", MS, handshake_ms, 100, 600000, "10s", "A connection that has not sent its whole request by then is closed.") \
-    X("Clients", MS, idle_ms, 1000, 86400000, "60s", "A socket that sent nothing for so long is closed. Phoenix clients send every 30 s.") \
+    X("Clients", MS, idle_ms, 1000, 86400000, "60s", \
+      "A socket that sent nothing for so long is closed. Phoenix clients send every 30 s. An HTTP client has as long to take its answer.") \
     X("Clients", BYTES, outbox_bytes, 16384, 1073741824, "1MiB", \
       "What one slow socket may still owe before the rule of the topic decides what happens to it.") \
     X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \

@@ -322,6 +322,10 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
         fm_worker_settle_soon(w);
         return FM_E_NOMEM;
     }
+    if (t->n == 0) { /* what the ones before waited for is none of its business */
+        t->reread = FM_REREAD_NONE;
+        t->gap_missed = false;
+    }
     t->slots[t->n] = (struct fm_slot){.socket = sub->socket, .sub = sub, .format = sub->format, .filtered = sub->skip != NULL};
     sub->slot = t->n++;
     sub->topic = t;
@@ -436,6 +440,8 @@ static enum fm_err ask(struct fm_worker *w, struct fm_wtopic *t)
     struct fm_join *join = fm_join_new(w->config.index, 0, fm_slice_of(t->name, t->name_n));
     if (!join)
         return FM_E_NOMEM;
+    t->asked = ++w->reread_next;
+    join->sub = t->asked;
     join->reread = true;
     join->has_cursor = true;
     enum fm_err err = fm_vector_copy(&join->cursor, &t->at);
@@ -494,8 +500,8 @@ void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
 void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
 {
     struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
-    if (!t || t->reread != FM_REREAD_ASKED)
-        return;
+    if (!t || t->reread != FM_REREAD_ASKED || join->sub != t->asked)
+        return; /* who it was for has left */
     if (join->err) {
         /* A hub that shuts down answers no more, and the subs get nothing more: their cursors stay true for the next node. */
         if (join->err != FM_E_DRAINING) {
@@ -510,6 +516,8 @@ void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
         tell_gap(t, &gap, &join->cursor);
     }
     t->gap_missed = false;
+    for (uint32_t i = 0; i < join->cursor.n; i++)
+        position_raise(&t->at, join->cursor.at[i]);
     for (uint32_t i = 0; i < join->replayed; i++)
         if (t->reread == FM_REREAD_NONE)
             gather(w, t, fm_msg_ref(join->replay[i]));

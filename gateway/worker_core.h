@@ -43,6 +43,7 @@ struct fm_wtopic {
     struct fm_wtopic *dirty_next; /* in the worker's list of topics with a batch or leavers */
     bool dirty;
     uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
+    uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
     struct fm_slot *slots;
     uint32_t n, cap;
     uint32_t users[FM_FORMATS]; /* subs of each format */
@@ -114,6 +115,7 @@ struct fm_worker {
     struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */
     struct fm_frames *single;             /* socket.c: the same for one message to one client */
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
+    uint64_t reread_next;                 /* the name of the last question */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
     struct fm_item *backlog;      /* taken from the inbox, not looked at yet */

@@ -2,6 +2,8 @@
 #include "edge_node.h"
 #include "raw_client.h"
 
+#include "../../gateway/ws_client.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -235,6 +237,40 @@ static void the_reply_to_a_push_follows_its_broadcast(void **state)
     raw_close(&other);
 }
 
+static void the_reply_to_a_push_follows_its_broadcast_also_before_the_answer_to_a_join(void **state)
+{
+    (void)state;
+    static const char *const order[] = {"\"e\",{\"i\":", "[\"j\",\"p\",", "[\"k\",\"k\","};
+    struct raw_client c;
+    struct fm_buf both = {0};
+    edge_node_start(&node);
+    raw_connect(&c, node.port);
+    join(&c, "room:r");
+    for (int i = 0; i < 200; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "[\"j\",\"p\",\"room:r\",\"e\",{\"i\":%d}]", i);
+        fm_ws_frame_put(&both, FM_WS_TEXT, fm_slice_str(text), 1);
+        snprintf(text, sizeof text, "[\"k\",\"k\",\"quiet:%d\",\"phx_join\",{}]", i);
+        fm_ws_frame_put(&both, FM_WS_TEXT, fm_slice_str(text), 1);
+        raw_send(&c, both.p, both.n);
+        both.n = 0;
+        for (size_t k = 0; k < 3; k++) {
+            struct raw_message m = raw_next(&c);
+            if (!strstr((const char *)m.bytes, order[k]))
+                fail_msg("in round %d, as number %zu: %s", i, k, m.bytes);
+            free(m.bytes);
+        }
+        snprintf(text, sizeof text, "[\"k\",\"l\",\"quiet:%d\",\"phx_leave\",{}]", i);
+        raw_text(&c, text);
+        for (size_t k = 0; k < 2; k++) {
+            struct raw_message m = raw_next(&c);
+            free(m.bytes);
+        }
+    }
+    fm_buf_fini(&both);
+    raw_close(&c);
+}
+
 static void a_join_under_load_misses_nothing_and_doubles_nothing(void **state)
 {
     (void)state;
@@ -448,6 +484,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_burst_of_many_turns_is_given_out_to_the_last_message, defaults, stop),
         cmocka_unit_test_setup_teardown(who_pushes_to_the_others_gets_everything_but_its_own, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast, defaults, stop),
+        cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast_also_before_the_answer_to_a_join, defaults, stop),
         cmocka_unit_test_setup_teardown(a_join_under_load_misses_nothing_and_doubles_nothing, defaults, stop),
         cmocka_unit_test_setup_teardown(a_slow_reader_within_the_limit_gets_everything, defaults, stop),
         cmocka_unit_test_setup_teardown(a_slow_reader_beyond_the_limit_is_closed_with_1013_and_the_others_go_on, defaults, stop),

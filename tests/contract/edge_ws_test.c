@@ -210,6 +210,17 @@ static void a_message_in_fragments_with_a_ping_between_is_one_message(void **sta
     raw_close(&c);
 }
 
+static void a_message_that_ends_with_an_empty_fragment_is_whole(void **state)
+{
+    (void)state;
+    struct raw_client c;
+    raw_connect(&c, node.port);
+    raw_frame(&c, 0x01, heartbeat, sizeof heartbeat - 1);
+    raw_frame(&c, 0x80, heartbeat, 0);
+    raw_expect(&c, heartbeat_reply);
+    raw_close(&c);
+}
+
 static void a_message_larger_than_one_read_is_whole(void **state)
 {
     (void)state;
@@ -344,6 +355,7 @@ int main(void)
         cmocka_unit_test_teardown(frames_sent_right_behind_the_request_are_read, nothing_is_left),
         cmocka_unit_test_teardown(one_client_more_than_allowed_gets_503, nothing_is_left),
         cmocka_unit_test_teardown(a_message_in_fragments_with_a_ping_between_is_one_message, nothing_is_left),
+        cmocka_unit_test_teardown(a_message_that_ends_with_an_empty_fragment_is_whole, nothing_is_left),
         cmocka_unit_test_teardown(a_message_larger_than_one_read_is_whole, nothing_is_left),
         cmocka_unit_test_teardown(a_message_beyond_message_max_ends_with_1009, nothing_is_left),
         cmocka_unit_test_teardown(a_frame_that_breaks_the_protocol_ends_with_its_code, nothing_is_left),
