@@ -47,6 +47,19 @@ void fm_cli_complain(const struct fm_command *command, const char *fmt, ...)
     fprintf(stderr, "fanmesh%s%s: %s\n", command ? " " : "", command ? shown(command, name) : "", text);
 }
 
+const char *fm_cli_url(char *out, size_t size, const char *url)
+{
+    const char *scheme = strstr(url, "://"), *from = scheme ? scheme + 3 : url, *end = from + strcspn(from, "?#");
+    const char *login = memrchr(from, '@', (size_t)(end - from));
+    struct fm_buf plain = {0};
+    fm_buf_put(&plain, url, (size_t)(from - url));
+    from = login ? login + 1 : from;
+    fm_buf_put(&plain, from, (size_t)(end - from));
+    fm_diag_quote(out, size, plain.p ? (const char *)plain.p : "", plain.n);
+    fm_buf_fini(&plain);
+    return out;
+}
+
 void fm_cli_report(const struct fm_command *command, const struct fm_buf *lines, const char *kind)
 {
     const char *p = (const char *)lines->p, *end = p + lines->n;

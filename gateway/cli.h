@@ -50,6 +50,8 @@ FM_MUST_CHECK enum fm_exit fm_cli_options(const struct fm_command *command, stru
 FM_MUST_CHECK bool fm_cli_positionals(const struct fm_command *command, const struct fm_args *args, size_t n);
 /* Prints each line of a report as `fanmesh COMMAND: line` to stderr. */
 void fm_cli_report(const struct fm_command *command, const struct fm_buf *lines, const char *kind);
+/* A URL for a message, in quotes if need be: without what may be secret, its query and who it logs in as. Returns out. */
+const char *fm_cli_url(char *out, size_t size, const char *url);
 /* One line to stderr: `fanmesh COMMAND: sentence`. */
 void fm_cli_complain(const struct fm_command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Writes to stdout. FM_EXIT_FAILED: it can't be written. */

@@ -58,7 +58,7 @@ static void complain_of_answer(const struct fm_command *command, const char *url
         !fm_json_get(&error, FM_LIT("code"), &code) || fm_json_text(&code, code_buf, sizeof code_buf, &code_text) ||
         !fm_json_get(&error, FM_LIT("message"), &message) || fm_json_text(&message, message_buf, sizeof message_buf, &message_text)) {
         fm_cli_complain(command, "%s answered with HTTP status %u, which no fanmesh node sends here; is this the address of its API?",
-                        fm_diag_quote(quote, sizeof quote, url, strlen(url)), call->status);
+                        fm_cli_url(quote, sizeof quote, url), call->status);
         return;
     }
     if (fm_json_get(&root, FM_LIT("id"), &id) && fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
@@ -70,7 +70,7 @@ static void complain_of_answer(const struct fm_command *command, const char *url
 static void complain_of_curl(const struct fm_command *command, const char *url, CURLcode rc)
 {
     char quote[QUOTE_MAX];
-    fm_diag_quote(quote, sizeof quote, url, strlen(url));
+    fm_cli_url(quote, sizeof quote, url);
     if (rc == CURLE_COULDNT_CONNECT)
         fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --url", quote);
     else if (rc == CURLE_OPERATION_TIMEDOUT)

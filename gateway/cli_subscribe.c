@@ -142,7 +142,7 @@ static enum fm_err step(struct subscribe *s)
 static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned status)
 {
     char quote[URL_MAX / 4];
-    const char *url = fm_diag_quote(quote, sizeof quote, s->url, strlen(s->url));
+    const char *url = fm_cli_url(quote, sizeof quote, s->url);
     if (err == FM_E_ADDRESS)
         fm_cli_complain(s->command, "%s can't be used: give --socket-url as ws://host:port/path, with a host that exists", url);
     else if (err == FM_E_IO)

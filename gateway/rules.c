@@ -70,8 +70,8 @@ struct fm_rule *fm_rules_at(struct fm_rules *rules, size_t i)
 
 const struct fm_rule *fm_rules_match(const struct fm_rules *rules, struct fm_slice topic)
 {
-    if (topic.n == 0 || topic.n > FM_TOPIC_MAX)
-        return NULL;
+    if (topic.n == 0 || topic.n > FM_TOPIC_MAX || memchr(topic.p, 0, topic.n))
+        return NULL; /* with a zero byte it could not be named in a query */
     const struct fm_rule *prefix = NULL;
     for (size_t i = 0; i < rules->n; i++) {
         const struct fm_rule *r = rules->at[i];

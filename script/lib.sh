@@ -21,7 +21,7 @@ die() {
 
 # The Node that bootstrap put into .tools/ comes before an older one of the system; npm runs under the system's own, which knows the
 # system's certificates.
-system_path=$PATH
+export system_path=$PATH
 if [[ -x .tools/node/bin/node ]]; then
     PATH=$root/.tools/node/bin:$PATH
 fi
@@ -110,12 +110,15 @@ build_all() {
 
 cores() { nproc; }
 
+# What test programs are run by, such as (setarch -R); usually nothing.
+under=()
+
 # ctest_run PRESET LABELS: the C tests of one build.
 ctest_run() {
-    ctest --test-dir "build/$1" --label-regex "$2" --parallel "$(cores)" --verbose --no-tests=error
+    "${under[@]}" ctest --test-dir "build/$1" --label-regex "$2" --parallel "$(cores)" --verbose --no-tests=error
 }
 
 # node_tests FILE...: node's own test runner; two files at a time at most, since each starts several nodes.
 node_tests() {
-    node --test --test-reporter=tap --test-timeout=240000 --test-concurrency=2 "$@"
+    "${under[@]}" node --test --test-reporter=tap --test-timeout="${TEST_TIMEOUT_MS:-240000}" --test-force-exit --test-concurrency="${TEST_FILES:-2}" "$@"
 }

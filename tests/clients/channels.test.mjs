@@ -65,10 +65,12 @@ for (const [name, client] of Object.entries(versions)) {
       test('after_leave_nothing_arrives_and_the_topic_can_be_joined_again', async () => {
         const topic = topicOf('room');
         const socket = await connect(a, how);
+        const witness = await join(await connect(a, how), topic);
         const left = await join(socket, topic);
         assert.equal((await leave(left)).status, 'ok');
         assert.equal(left.state, 'closed');
         await b.publish({ topic, event: 'msg', payload: { n: 1 } });
+        await until('another client of that node has it', () => witness.got.length === 1);
         const again = await join(socket, topic);
         await b.publish({ topic, event: 'msg', payload: { n: 2 } });
         await until('the new channel has its message', () => again.got.length === 1);

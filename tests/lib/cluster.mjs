@@ -1,6 +1,6 @@
 // Several nodes that are one cluster.
 import { after } from 'node:test';
-import { Node, patience, workFolder } from './node.mjs';
+import { Node, workFolder } from './node.mjs';
 import { until } from './wait.mjs';
 
 export class Cluster {
@@ -14,7 +14,7 @@ export class Cluster {
       await until(
         `${node.name} sees ${nodes.length - 1} peers`,
         async () => (await node.metric('fanmesh_peers')) === nodes.length - 1,
-        limitMs * patience,
+        limitMs,
         50,
       ).catch((error) => node.fail(error.message));
     }

@@ -7,12 +7,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './ports.mjs';
-import { until, within } from './wait.mjs';
+import { patience, until, within } from './wait.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const binary = path.resolve(root, process.env.FANMESH_BIN ?? 'build/release/fanmesh');
-// Builds with sanitizers are slower; limits of tests are multiplied by this.
-export const patience = /tsan/.test(binary) ? 5 : /asan/.test(binary) ? 3 : 1;
+export { patience };
 
 const alive = new Set();
 const folders = new Set();
@@ -146,7 +145,7 @@ export class Node {
         if (!this.running) return 'ended';
         return (await fetch(`${this.api}/readyz`)).status === 200;
       },
-      limitMs * patience,
+      limitMs,
     ).catch((error) => this.fail(error.message));
     if (!this.running) this.fail(`${this.name} ended before it was ready`);
   }
@@ -161,10 +160,10 @@ export class Node {
     if (!this.running) return;
     this.child.kill('SIGTERM');
     // within() drops its timer: one left behind would keep the test's process alive for the whole limit.
-    const end = await within(limitMs * patience, 'the end', this.exited).catch(() => undefined);
+    const end = await within(limitMs, 'the end', this.exited).catch(() => undefined);
     if (!end) {
       await this.kill();
-      this.fail(`${this.name} did not end within ${limitMs * patience} ms after TERM`);
+      this.fail(`${this.name} did not end within ${limitMs} ms after TERM`);
     }
     this.checkLog();
     if (end.code !== 0) this.fail(`${this.name} ended with ${end.signal ?? end.code} after TERM`);

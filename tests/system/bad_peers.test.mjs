@@ -4,7 +4,7 @@ import crypto from 'node:crypto';
 import net from 'node:net';
 import { after, afterEach, test } from 'node:test';
 import { sharedCluster } from '../lib/cluster.mjs';
-import { Node, patience, workFolder } from '../lib/node.mjs';
+import { Node, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { Relay } from '../lib/relay.mjs';
@@ -19,7 +19,7 @@ afterEach(async () => {
     assert.ok(node.running, node.name);
     await node.publish({ topic: 'room:witness', event: 'msg', payload: 1 });
   }
-  for (const [i, { got }] of witnesses.entries()) await until('the witnesses hear both', () => got.length === before[i] + 2, 10_000 * patience);
+  for (const [i, { got }] of witnesses.entries()) await until('the witnesses hear both', () => got.length === before[i] + 2, 10_000);
   assert.equal(await a.metric('fanmesh_peers'), 1);
 });
 after(disconnectAll);
@@ -54,7 +54,7 @@ test('garbage_envelopes_are_refused_and_counted_on_the_live_plane', async () => 
     // A link is ended at its first bad envelope.
     const raw = await Raw.open(a.meshPort);
     raw.send(Buffer.concat([hello(bus0), sized(body)]));
-    await raw.end(5000 * patience);
+    await raw.end(5000);
     await until('it is counted', async () => (await refused(a)) === before + i + 1);
   }
   assert.match(a.log, /event=envelope_refused .*code=\w+/);
@@ -82,7 +82,7 @@ test('a_node_with_another_secret_is_refused_by_name_and_serves_alone', async (t)
   const stranger = await Node.create({ name: 'other-secret', folder: workFolder(), secret: 'not the secret of that cluster', join: a });
   t.after(() => stranger.stop());
   await stranger.start();
-  await until('it says why', () => /code=bad_seal/.test(a.log) || /code=bad_seal/.test(stranger.log), 10_000 * patience);
+  await until('it says why', () => /code=bad_seal/.test(a.log) || /code=bad_seal/.test(stranger.log), 10_000);
   assert.equal(await stranger.metric('fanmesh_peers'), 0);
   assert.equal(await a.metric('fanmesh_peers'), 1);
 });
@@ -91,7 +91,7 @@ test('a_node_of_another_cluster_is_refused_by_name_and_serves_alone', async (t) 
   const stranger = await Node.create({ name: 'other-cluster', folder: workFolder(), options: { cluster: 'elsewhere' }, join: a });
   t.after(() => stranger.stop());
   await stranger.start();
-  await until('it says why', () => /code=wrong_cluster/.test(a.log) || /code=wrong_cluster/.test(stranger.log), 10_000 * patience);
+  await until('it says why', () => /code=wrong_cluster/.test(a.log) || /code=wrong_cluster/.test(stranger.log), 10_000);
   assert.equal(await stranger.metric('fanmesh_peers'), 0);
   assert.equal(await a.metric('fanmesh_peers'), 1);
 });
@@ -102,7 +102,7 @@ test('a_node_without_secret_is_refused', async (t) => {
   const before = await refused(a);
   await stranger.start();
   // Whoever hears the other first ends the link.
-  await until('one refuses the other', async () => (await refused(a)) > before || (await refused(stranger)) > 0, 10_000 * patience);
+  await until('one refuses the other', async () => (await refused(a)) > before || (await refused(stranger)) > 0, 10_000);
   assert.equal(await stranger.metric('fanmesh_peers'), 0);
 });
 
@@ -113,7 +113,7 @@ test('what_a_listener_recorded_and_sends_again_reaches_nobody', async (t) => {
   const node = await Node.create({ name: 'recorded', folder: workFolder(), join: { meshAddress: relay.address } });
   t.after(() => node.stop());
   await node.start();
-  await until('it is linked', async () => (await a.metric('fanmesh_peers')) === 2, 10_000 * patience);
+  await until('it is linked', async () => (await a.metric('fanmesh_peers')) === 2, 10_000);
   const topic = 'room:replayed';
   const listener = await join(await connect(a), topic);
   for (let n = 0; n < 5; n++) await node.publish({ topic, event: 'msg', payload: { n } });
@@ -124,14 +124,14 @@ test('what_a_listener_recorded_and_sends_again_reaches_nobody', async (t) => {
   const replay = net.connect(a.meshPort, '127.0.0.1');
   replay.on('error', () => {});
   replay.write(Buffer.concat(recorded));
-  await until('it is refused as a replay', async () => (await refused(a)) > before, 10_000 * patience);
+  await until('it is refused as a replay', async () => (await refused(a)) > before, 10_000);
   await sleep(300);
   replay.destroy();
   assert.match(a.log, /code=replayed/);
   assert.equal(listener.got.length, 5);
   // The node that was recorded is not harmed by its double.
   await node.publish({ topic, event: 'msg', payload: { n: 5 } });
-  await until('its next message arrives', () => listener.got.length === 6, 10_000 * patience);
+  await until('its next message arrives', () => listener.got.length === 6, 10_000);
   await node.stop();
-  await until('it is gone', async () => (await a.metric('fanmesh_peers')) === 1, 10_000 * patience);
+  await until('it is gone', async () => (await a.metric('fanmesh_peers')) === 1, 10_000);
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Cluster } from '../lib/cluster.mjs';
 import { clean, compare } from '../lib/ledger.mjs';
-import { Node, patience, workFolder } from '../lib/node.mjs';
+import { Node, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { until } from '../lib/wait.mjs';
@@ -46,13 +46,13 @@ test('both_sides_of_a_split_serve_and_after_the_heal_each_has_everything', async
   await until('both have both', () => channels.every(({ got }) => got.length === 2));
 
   for (const relay of relays.flat()) relay.cut();
-  for (const node of nodes) await until('the peer is down', async () => (await node.metric('fanmesh_peers')) === 0, 10_000 * patience);
+  for (const node of nodes) await until('the peer is down', async () => (await node.metric('fanmesh_peers')) === 0, 10_000);
   for (let i = 0; i < 20; i++) await publish(nodes[i % 2]);
   await until('each side has its own', () => channels.every(({ got }) => got.length === 12));
 
   for (const relay of relays.flat()) relay.heal();
   await cluster.linked();
-  await until('each has the other side', () => channels.every(({ got }) => got.length >= 22), 20_000 * patience);
+  await until('each has the other side', () => channels.every(({ got }) => got.length >= 22), 20_000);
   for (const { got } of channels) assert.deepEqual(compare(published, got.map(({ id }) => id)), clean);
 });
 
@@ -66,6 +66,6 @@ test('links_that_break_again_and_again_lose_nothing', async (t) => {
     published.push(await nodes[i % 3].publish({ topic, event: 'msg', payload: i }));
     if (i % 50 === 25) for (const relay of relays[(i / 25) % 3 | 0]) relay.dropAll();
   }
-  await until('all have everything', () => channels.every(({ got }) => got.length >= 300), 20_000 * patience).catch(() => {});
+  await until('all have everything', () => channels.every(({ got }) => got.length >= 300), 20_000).catch(() => {});
   for (const { got } of channels) assert.deepEqual(compare(published, got.map(({ id }) => id)), clean);
 });

@@ -54,6 +54,7 @@ static void a_topic_that_no_pattern_matches_has_no_rule(void **state)
     load(&l, "[topic \"room:*\"]\n");
     assert_string_equal(pattern_of(&l, "rooms"), "none");
     assert_string_equal(pattern_of(&l, "roo"), "none");
+    assert_null(fm_rules_match(l.s.rules, FM_LIT("room:\0a"))); /* the API could not ask for what follows it */
     assert_int_equal(fm_rules_retention(l.s.rules, FM_LIT("rooms")).count, 0);
     load_end(&l);
 }
