@@ -179,7 +179,8 @@ static void turn(struct fm_worker *w)
 
 static void inbox_drain(struct fm_worker *w)
 {
-    if (!w->backlog)
+    bool left_over = w->backlog != NULL;
+    if (!left_over)
         w->backlog = fm_inbox_take(&w->config.mailbox->inbox, &w->overrun);
     w->draining_inbox = true;
     turn(w);
@@ -191,10 +192,11 @@ static void inbox_drain(struct fm_worker *w)
         fm_socket_flush(s);
     }
     w->draining_inbox = false;
-    if (w->backlog) {
+    /* The inbox rings only when it was empty: what came while this was left over has rung already. */
+    if (w->backlog || left_over)
         ring(w->config.mailbox);
+    if (w->backlog)
         return;
-    }
     if (w->overrun)
         overrun_note(w);
     w->overrun = false;

@@ -69,11 +69,11 @@ static void publish(struct raw_client *api, const char *const *topics, size_t to
                   json.n);
     fm_buf_slice(&request, fm_buf_view(&json));
     raw_send(api, request.p, request.n);
+    fm_buf_fini(&json);
+    fm_buf_fini(&request);
     unsigned status = raw_answer(api, body, sizeof body);
     if (status / 100 != 2)
         fail_msg("%u %s", status, body);
-    fm_buf_fini(&json);
-    fm_buf_fini(&request);
 }
 
 /* The next broadcast's "i"; -1: a gap event, -2: the connection ended, -3: a close. */
@@ -128,6 +128,45 @@ static void every_subscriber_of_every_topic_gets_all_in_order(void **state)
     assert_int_equal(edge_node_stat(&stats->deliveries), 2 * (1 + 2 + 3) * 4 * N / TOPICS);
     assert_true(edge_node_stat(&stats->sends) < edge_node_stat(&stats->deliveries) / 4);
     raw_close(&api);
+}
+
+/* Pushes keep the worker reading while their broadcasts pile up: more of them than it gives out in one turn, and more coming meanwhile. */
+static void a_burst_of_many_turns_is_given_out_to_the_last_message(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 10, PUSHES = 400 };
+    static char filler[2000], text[2200];
+    struct raw_client c[CLIENTS];
+    memset(filler, 'x', sizeof filler - 1);
+    node.client.outbox_bytes = 64 << 20;
+    edge_node_start(&node);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        raw_connect(&c[i], node.port);
+        join(&c[i], "quiet:burst");
+    }
+    for (int k = 0; k < PUSHES; k++) {
+        for (size_t i = 0; i < CLIENTS; i++) {
+            snprintf(text, sizeof text, "[\"j\",\"%d\",\"quiet:burst\",\"e\",{\"i\":%zu,\"x\":\"%s\"}]", k, i, filler);
+            raw_text(&c[i], text);
+        }
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        int replies = 0, broadcasts[CLIENTS] = {0};
+        for (int n = 0; n < PUSHES * (CLIENTS + 1); n++) {
+            struct raw_message m = raw_next(&c[i]);
+            const char *at = strstr((const char *)m.bytes, "{\"i\":");
+            assert_int_equal(m.opcode, 1);
+            if (at)
+                broadcasts[strtol(at + 5, NULL, 10)]++;
+            else
+                replies++;
+            free(m.bytes);
+        }
+        assert_int_equal(replies, PUSHES);
+        for (size_t k = 0; k < CLIENTS; k++)
+            assert_int_equal(broadcasts[k], PUSHES);
+        raw_close(&c[i]);
+    }
 }
 
 static void who_pushes_to_the_others_gets_everything_but_its_own(void **state)
@@ -442,6 +481,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_subscriber_of_every_topic_gets_all_in_order, defaults, stop),
+        cmocka_unit_test_setup_teardown(a_burst_of_many_turns_is_given_out_to_the_last_message, defaults, stop),
         cmocka_unit_test_setup_teardown(who_pushes_to_the_others_gets_everything_but_its_own, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast_also_before_the_answer_to_a_join, defaults, stop),

@@ -1,4 +1,4 @@
-#include "../../../load/lib/hdr.h"
+#include "../../../../load/lib/hdr.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The judge of every load test: a feed with each kind of mistake must be caught, and a good one must not be accused. */
-#include "../../../load/lib/ledger.h"
+#include "../../../../load/lib/ledger.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

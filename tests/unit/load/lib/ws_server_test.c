@@ -1,4 +1,4 @@
-#include "../../../load/lib/ws_server.h"
+#include "../../../../load/lib/ws_server.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

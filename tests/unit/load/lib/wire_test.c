@@ -1,4 +1,4 @@
-#include "../../../load/lib/wire.h"
+#include "../../../../load/lib/wire.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
