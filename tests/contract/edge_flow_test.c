@@ -447,6 +447,40 @@ static void what_an_overrun_lost_without_history_is_told_as_a_gap(void **state)
     raw_close(&api);
 }
 
+/* ---- accepting ---- */
+
+static void a_storm_of_connections_is_let_in_at_its_rate_and_those_inside_are_served(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 60 };
+    static const char *const topic[] = {"quiet:inside"};
+    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct raw_client inside, api, storm[CLIENTS];
+    node.client.accepts_per_s = 40;
+    edge_node_start(&node);
+    raw_open(&api, node.api_port);
+    raw_connect(&inside, node.port);
+    join(&inside, "quiet:inside");
+    uint64_t began = now_ms();
+    for (size_t i = 0; i < CLIENTS; i++) {
+        raw_open(&storm[i], node.port);
+        raw_puts(&storm[i], request);
+    }
+    for (uint64_t i = 0; i < 5; i++) {
+        publish(&api, topic, 1, i, 1, 0);
+        assert_int_equal(next_i(&inside), (long)i);
+    }
+    assert_true(edge_node_stat(&fm_worker_stats(node.worker)->accepted) < CLIENTS / 2);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        assert_int_equal(raw_answer(&storm[i], body, sizeof body), 200);
+        raw_close(&storm[i]);
+    }
+    uint64_t took = now_ms() - began;
+    assert_true(took > 1000 && took < 4000);
+    raw_close(&inside);
+    raw_close(&api);
+}
+
 /* ---- drain ---- */
 
 static void a_drain_tells_everyone_1012_spread_over_its_time(void **state)
@@ -490,6 +524,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_reader_beyond_the_limit_is_closed_with_1013_and_the_others_go_on, defaults, stop),
         cmocka_unit_test_setup_teardown(an_overrun_worker_reads_again_what_it_missed, defaults, stop),
         cmocka_unit_test_setup_teardown(what_an_overrun_lost_without_history_is_told_as_a_gap, defaults, stop),
+        cmocka_unit_test_setup_teardown(a_storm_of_connections_is_let_in_at_its_rate_and_those_inside_are_served, defaults, stop),
         cmocka_unit_test_setup_teardown(a_drain_tells_everyone_1012_spread_over_its_time, defaults, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
