@@ -7,8 +7,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { TOPICS = 30000 };
+enum { TOPICS = 30000, FIRST = 2 };
 
 static void wake(void *ctx)
 {
@@ -75,9 +76,20 @@ static void pause_briefly(unsigned i)
         ;
 }
 
+/* At least the second of the first topics meets a full inbox, since nobody looks meanwhile. */
+static void produce_first(struct fm_hub_thread *hub)
+{
+    for (unsigned i = 0; i < FIRST; i++) {
+        join_and_publish(hub, i);
+        while (atomic_load(&fm_hub_thread_stats(hub)->published) <= i)
+            usleep(1000);
+        usleep(20000);
+    }
+}
+
 static void *produce(void *ctx)
 {
-    for (unsigned i = 0; i < TOPICS; i++) {
+    for (unsigned i = FIRST; i < TOPICS; i++) {
         join_and_publish(ctx, i);
         pause_briefly(i % 7 * 2000);
     }
@@ -97,6 +109,7 @@ static void who_joins_while_the_inbox_is_full_gets_the_next_message_or_an_overru
     struct fm_hub_thread_config c = {.cluster = FM_LIT("test"), .inbox_bytes = 256 << 20, .workers = inboxes};
     fm_hub_config_default(&c.hub);
     assert_int_equal(fm_hub_thread_start(&hub, &c, &what), FM_OK);
+    produce_first(hub);
     assert_int_equal(pthread_create(&producer, NULL, produce, hub), 0);
     for (unsigned i = 0; s->published < TOPICS && i < 50000000; i++) {
         look(s, &inbox);
