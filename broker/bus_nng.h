@@ -23,6 +23,7 @@ enum {
     FM_NNG_ASKS_MAX = 4096,      /* asks under way */
     FM_NNG_ASK_IDLE_MS = 30000,  /* a socket for asks that nobody used for so long is closed */
     FM_NNG_SLOTS = 64,           /* asks of others that this node holds unanswered */
+    FM_NNG_ASKERS_MAX = 512,     /* connections to the ask plane; beyond it the one that has been silent for longest is closed */
     FM_NNG_SEND_MS = 5000,       /* for an answer to leave */
     FM_NNG_LINGER_MS = 50,       /* stop waits so long after the last publish: NNG drops what is queued in a socket that it closes */
     FM_NNG_WARN_EVERY_MS = 10000 /* at most one warning in this time */

@@ -3,10 +3,12 @@
  *
  * An ask may stay unanswered for ever (it was garbage), so slots must come back without an answer. No timer: as long as one slot listens,
  * nothing is wrong; when the last one is taken, the one that was asked longest ago goes back to listening and its handle is void. So a
- * stranger who fills the slots costs his own asks, and never keeps others out. */
+ * stranger who fills the slots costs his own asks, and never keeps others out. Connections are limited alike: the one that has been silent
+ * for longest goes, and if it was a node's, that node dials again. */
 #include "bus_nng.h"
 
 #include "diag.h"
+#include "table.h"
 
 #include <nng/protocol/reqrep0/rep.h>
 #include <stdlib.h>
@@ -30,13 +32,20 @@ struct slot {
     uint64_t handle; /* of the ask that it holds or answers; they grow, so the smallest is the oldest */
 };
 
+struct asker { /* a connection to this plane */
+    uint32_t pipe;
+    uint64_t heard; /* the plane's count of asks and connections when it came, or asked for the last time */
+    UT_hash_handle hh;
+};
+
 struct fm_nng_answer {
     struct fm_nng_out *out;
     nng_socket socket;
     pthread_mutex_t lock;
     bool stopping;
     unsigned listening;
-    uint64_t serial;
+    uint64_t serial, heard;
+    struct asker *askers;
     struct slot slots[FM_NNG_SLOTS];
 };
 
@@ -91,9 +100,21 @@ static void be_asked(struct slot *t, struct fm_bus_item *item)
         nng_aio_cancel(stuck->aio); /* its callback makes it listen */
 }
 
+static void asker_heard(struct fm_nng_answer *s, uint32_t pipe)
+{
+    struct asker *a;
+    pthread_mutex_lock(&s->lock);
+    HASH_FIND(hh, s->askers, &pipe, sizeof pipe, a);
+    if (a)
+        a->heard = ++s->heard;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void on_heard(struct slot *t, int rv, nng_msg *msg)
 {
     struct fm_bus_item *item = NULL;
+    if (rv == 0)
+        asker_heard(t->plane, (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg)));
     if (rv == 0 && !fm_nng_oversized(t->plane->out, "ask", nng_msg_len(msg)))
         item = fm_nng_item(FM_BUS_ASKED, fm_nng_msg_view(msg)); /* without memory: not heard, the asker times out */
     if (item)
@@ -154,11 +175,53 @@ enum fm_err fm_nng_answer_send(struct fm_nng_answer *s, uint64_t handle, struct 
 
 /* ---- life ---- */
 
+static void on_asker_enters(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    (void)event;
+    struct fm_nng_answer *s = arg;
+    struct asker *new = calloc(1, sizeof *new), *oldest = NULL;
+    if (!new) {
+        nng_pipe_close(pipe);
+        return;
+    }
+    new->pipe = (uint32_t)nng_pipe_id(pipe);
+    pthread_mutex_lock(&s->lock);
+    for (struct asker *a = HASH_COUNT(s->askers) < FM_NNG_ASKERS_MAX ? NULL : s->askers; a; a = a->hh.next)
+        if (!oldest || a->heard < oldest->heard)
+            oldest = a;
+    if (oldest)
+        HASH_DEL(s->askers, oldest);
+    new->heard = ++s->heard;
+    HASH_ADD(hh, s->askers, pipe, sizeof new->pipe, new);
+    pthread_mutex_unlock(&s->lock);
+    if (oldest)
+        nng_pipe_close((nng_pipe){.id = oldest->pipe});
+    free(oldest);
+}
+
+static void on_asker_leaves(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    (void)event;
+    struct fm_nng_answer *s = arg;
+    uint32_t id = (uint32_t)nng_pipe_id(pipe);
+    struct asker *a;
+    pthread_mutex_lock(&s->lock);
+    HASH_FIND(hh, s->askers, &id, sizeof id, a);
+    if (a)
+        HASH_DEL(s->askers, a);
+    pthread_mutex_unlock(&s->lock);
+    free(a);
+}
+
 static int open_socket(struct fm_nng_answer *s)
 {
     int rv = nng_rep0_open(&s->socket);
     if (rv == 0)
         rv = fm_nng_socket_set_up(s->socket, s->out->envelope_max, HEADER, REDIAL_MAX_MS);
+    if (rv == 0)
+        rv = nng_pipe_notify(s->socket, NNG_PIPE_EV_ADD_PRE, on_asker_enters, s);
+    if (rv == 0)
+        rv = nng_pipe_notify(s->socket, NNG_PIPE_EV_REM_POST, on_asker_leaves, s);
     for (unsigned i = 0; i < FM_NNG_SLOTS && rv == 0; i++) {
         struct slot *t = &s->slots[i];
         t->plane = s;
@@ -217,6 +280,11 @@ void fm_nng_answer_close(struct fm_nng_answer **plane)
         if (left)
             nng_msg_free(left);
         nng_aio_free(t->aio);
+    }
+    struct asker *a, *next;
+    HASH_ITER (hh, s->askers, a, next) {
+        HASH_DEL(s->askers, a);
+        free(a);
     }
     pthread_mutex_destroy(&s->lock);
     free(s);

@@ -72,7 +72,9 @@ struct fm_origin {
 struct fm_link {
     uint32_t pipe;
     bool dialled;
+    bool dropped;  /* goes with its FM_BUS_DOWN */
     uint64_t peer; /* incarnation; 0: not known yet */
+    uint64_t up_ms;
     char address[FM_ADDRESS_MAX + 1];
 };
 
@@ -223,6 +225,12 @@ FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const 
 
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);
+
+/* ---- strangers.c ---- */
+/* After a link came up: sees to it that those of strangers are not too many. */
+void fm_strangers_limit(struct fm_hub *h);
+/* Now and then: ends links through which nobody of this cluster has spoken in time. */
+void fm_strangers_expire(struct fm_hub *h);
 
 /* ---- refusal.c ---- */
 /* Counts an envelope that is refused and tells why. from: what is known of the sender, or NULL. */

@@ -102,8 +102,9 @@ void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
         h->links_cap = cap;
     }
     struct fm_link *l = &h->links[h->links_n++];
-    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled};
+    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled, .up_ms = h->now.mono_ms};
     text_copy(l->address, sizeof l->address, fm_slice_str(it->address));
+    fm_strangers_limit(h);
     h->hello_due = true;
     h->hello_often_ms = h->now.mono_ms + HELLO_OFTEN_MS;
 }
@@ -490,6 +491,7 @@ void fm_peers_tick(struct fm_hub *h)
     if (h->now.mono_ms >= h->heartbeat_due_ms) {
         h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
         peers_expire(h);
+        fm_strangers_expire(h);
         /* A hello may be lost, and who never got it takes us for nobody: none of our messages could be pulled from us. */
         if (h->now.mono_ms < h->hello_often_ms || h->now.mono_ms >= h->hello_rare_ms)
             hello_send(h);

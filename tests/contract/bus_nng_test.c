@@ -248,6 +248,43 @@ static void asks_of_a_stranger_that_are_never_answered_keep_nobody_out(void **st
     close(fd);
 }
 
+static unsigned count_open(const int *fds, unsigned n)
+{
+    uint8_t sink[16];
+    unsigned open = 0;
+    for (unsigned i = 0; i < n; i++) {
+        ssize_t got;
+        while ((got = recv(fds[i], sink, sizeof sink, MSG_DONTWAIT)) > 0)
+            ;
+        open += got < 0 && errno == EAGAIN;
+    }
+    return open;
+}
+
+static void strangers_on_the_ask_plane_are_limited_and_keep_nobody_out(void **state)
+{
+    (void)state;
+    enum { STRANGERS = 600, MAX = 512 };
+    static int fds[STRANGERS];
+    struct probe *a = probe_start(0), *b = probe_start(1);
+    (void)probe_linked(a, b);
+    for (unsigned i = 0; i < STRANGERS; i++) {
+        fds[i] = connect_to(ports[1][1]);
+        say_hello(fds[i], SP_REQ);
+        if (i % 100 == 0)
+            assert_mesh_works(a, b); /* over a connection that is not silent, so it stays */
+    }
+    unsigned open = STRANGERS;
+    for (unsigned ms = 0; ms < PROBE_SOON_MS && open > MAX - 1; ms += 10) {
+        probe_run(10);
+        open = count_open(fds, STRANGERS);
+    }
+    assert_int_equal(open, MAX - 1);
+    assert_mesh_works(a, b);
+    for (unsigned i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+}
+
 /* ---- a peer that accepts and then says nothing ---- */
 
 static int listen_on(unsigned port)
@@ -465,6 +502,7 @@ int main(void)
         TEST(a_frame_beyond_the_limit_closes_its_connection_only),
         TEST(an_oversized_ask_is_not_heard),
         TEST(asks_of_a_stranger_that_are_never_answered_keep_nobody_out),
+        TEST(strangers_on_the_ask_plane_are_limited_and_keep_nobody_out),
         TEST(a_connection_that_went_silent_is_dialled_afresh),
         TEST(a_link_to_something_else_never_comes_up_and_can_be_ended),
         TEST(two_thousand_paced_envelopes_of_60_kb_all_arrive),

@@ -1,10 +1,13 @@
 /* Real hubs on real sockets: threads joined by the NNG mesh on loopback. */
 #include "../../broker/hub_thread.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -18,6 +21,8 @@ struct node {
     char bus[32], ask[32], seed[32];
     const char *seeds[2];
 };
+
+static uint32_t down_ms; /* of the nodes that start; 0: as usual */
 
 static void no_wake(void *ctx)
 {
@@ -54,6 +59,7 @@ static void node_start(struct node *n, int number, int seed, const char *secret)
     c.hub.ask_address = n->ask;
     c.hub.seeds = n->seeds;
     c.hub.retention = keep;
+    c.hub.down_ms = down_ms ? down_ms : c.hub.down_ms;
     const char *what;
     assert_int_equal(fm_hub_thread_start(&n->hub, &c, &what), FM_OK);
 }
@@ -241,6 +247,76 @@ static void a_node_with_another_secret_stays_outside(void **state)
     node_stop(&a);
 }
 
+/* A connection that shakes hands like a node and then says nothing. */
+static int stranger(const struct node *n)
+{
+    char host[32];
+    unsigned port;
+    assert_int_equal(sscanf(n->bus, "%31[0-9.]:%u", host, &port), 2);
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    assert_int_equal(inet_pton(AF_INET, host, &sa.sin_addr), 1);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(send(fd, (uint8_t[8]){0, 'S', 'P', 0, 0, 0x70, 0, 0}, 8, MSG_NOSIGNAL), 8);
+    return fd;
+}
+
+static void wait_open(const int *fds, unsigned n, unsigned wanted)
+{
+    unsigned open = n + 1;
+    for (uint64_t until = mono_ms() + WAIT_MS; open != wanted && mono_ms() < until; usleep(5000)) {
+        uint8_t sink[4096];
+        open = 0;
+        for (unsigned i = 0; i < n; i++) {
+            ssize_t got;
+            while ((got = recv(fds[i], sink, sizeof sink, MSG_DONTWAIT)) > 0)
+                ;
+            open += got < 0 && errno == EAGAIN;
+        }
+    }
+    assert_int_equal(open, wanted);
+}
+
+static void strangers_are_limited_and_keep_no_node_out(void **state)
+{
+    (void)state;
+    enum { STRANGERS = 100, MAX = 64 };
+    int fds[STRANGERS];
+    struct node a, b;
+    down_ms = 60000;
+    node_start(&a, 0, -1, "a secret");
+    for (unsigned i = 0; i < STRANGERS; i++)
+        fds[i] = stranger(&a);
+    wait_open(fds, STRANGERS, MAX);
+    node_start(&b, 1, 0, "a secret");
+    wait_peers(&a, 1);
+    wait_peers(&b, 1);
+    wait_open(fds, STRANGERS, MAX - 1); /* the oldest made room for it */
+    node_stop(&b);
+    node_stop(&a);
+    down_ms = 0;
+    for (unsigned i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+}
+
+static void strangers_that_say_nothing_are_sent_away(void **state)
+{
+    (void)state;
+    int fds[10];
+    struct node a, b;
+    node_start(&a, 0, -1, "a secret");
+    node_start(&b, 1, 0, "a secret");
+    for (unsigned i = 0; i < 10; i++)
+        fds[i] = stranger(&a);
+    wait_peers(&a, 1);
+    wait_open(fds, 10, 0);
+    wait_peers(&a, 1); /* a node that speaks stays */
+    node_stop(&b);
+    node_stop(&a);
+    for (unsigned i = 0; i < 10; i++)
+        close(fds[i]);
+}
+
 static void two_nodes_that_dial_each_other_get_everything_once(void **state)
 {
     (void)state;
@@ -267,6 +343,8 @@ int main(void)
         cmocka_unit_test(a_node_that_joins_late_has_what_was_before_it),
         cmocka_unit_test(a_replicated_publish_is_answered_when_others_have_it_and_refused_when_not),
         cmocka_unit_test(a_node_with_another_secret_stays_outside),
+        cmocka_unit_test(strangers_are_limited_and_keep_no_node_out),
+        cmocka_unit_test(strangers_that_say_nothing_are_sent_away),
         cmocka_unit_test(two_nodes_that_dial_each_other_get_everything_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

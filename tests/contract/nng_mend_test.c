@@ -1,0 +1,119 @@
+/* What broker/bus_nng_mend.c promises, seen from NNG's public interface; the linker has to have put it between NNG's files. */
+#include "../../broker/bus_nng.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <nng/supplemental/util/platform.h>
+#include <cmocka.h>
+
+enum { SOON_MS = 5000 };
+
+static nng_stream *stream; /* between two ends in this process */
+static nng_stream *other;
+
+static void wait_for(nng_aio *aio)
+{
+    nng_aio_set_timeout(aio, SOON_MS);
+    nng_aio_wait(aio);
+    assert_int_equal(nng_aio_result(aio), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    nng_stream_listener *listener;
+    nng_stream_dialer *dialer;
+    nng_aio *accepts, *dials;
+    int port = 0;
+    char url[FM_NNG_URL_MAX];
+    assert_int_equal(nng_stream_listener_alloc(&listener, "tcp://127.0.0.1:0"), 0);
+    assert_int_equal(nng_stream_listener_listen(listener), 0);
+    assert_int_equal(nng_stream_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port), 0);
+    (void)snprintf(url, sizeof url, "tcp://127.0.0.1:%d", port);
+    assert_int_equal(nng_stream_dialer_alloc(&dialer, url), 0);
+    assert_int_equal(nng_aio_alloc(&accepts, NULL, NULL), 0);
+    assert_int_equal(nng_aio_alloc(&dials, NULL, NULL), 0);
+    nng_stream_listener_accept(listener, accepts);
+    nng_stream_dialer_dial(dialer, dials);
+    wait_for(accepts);
+    wait_for(dials);
+    other = nng_aio_get_output(accepts, 0);
+    stream = nng_aio_get_output(dials, 0);
+    nng_aio_free(accepts);
+    nng_aio_free(dials);
+    nng_stream_dialer_free(dialer);
+    nng_stream_listener_free(listener);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    nng_stream_free(stream);
+    nng_stream_free(other);
+    return 0;
+}
+
+static void count(void *ended)
+{
+    atomic_fetch_add((_Atomic unsigned *)ended, 1);
+}
+
+/* Starts a transfer on an aio that is stopped, so that NNG refuses it. */
+static void refused_transfer_ends(void (*start)(nng_stream *, nng_aio *))
+{
+    static uint8_t bytes[8];
+    _Atomic unsigned ended = 0;
+    nng_aio *aio;
+    assert_int_equal(nng_aio_alloc(&aio, count, &ended), 0);
+    nng_aio_stop(aio);
+    assert_int_equal(nng_aio_set_iov(aio, 1, &(nng_iov){.iov_buf = bytes, .iov_len = sizeof bytes}), 0);
+    start(stream, aio);
+    for (unsigned ms = 0; ms < SOON_MS && !ended; ms++)
+        nng_msleep(1);
+    assert_int_equal(ended, 1);
+    assert_int_equal(nng_aio_result(aio), NNG_ECLOSED);
+    nng_aio_free(aio); /* waits for a second end, if there is one */
+    assert_int_equal(ended, 1);
+}
+
+static void a_receive_that_nng_refuses_still_ends(void **state)
+{
+    (void)state;
+    refused_transfer_ends(nng_stream_recv);
+}
+
+static void a_send_that_nng_refuses_still_ends(void **state)
+{
+    (void)state;
+    refused_transfer_ends(nng_stream_send);
+}
+
+static void a_receive_that_is_closed_under_way_ends_once(void **state)
+{
+    (void)state;
+    static uint8_t bytes[8];
+    _Atomic unsigned ended = 0;
+    nng_aio *aio;
+    assert_int_equal(nng_aio_alloc(&aio, count, &ended), 0);
+    assert_int_equal(nng_aio_set_iov(aio, 1, &(nng_iov){.iov_buf = bytes, .iov_len = sizeof bytes}), 0);
+    nng_stream_recv(stream, aio);
+    assert_int_equal(ended, 0);
+    nng_aio_stop(aio);
+    assert_int_equal(ended, 1);
+    assert_int_equal(nng_aio_result(aio), NNG_ECANCELED);
+    nng_aio_free(aio);
+    assert_int_equal(ended, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_receive_that_nng_refuses_still_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_send_that_nng_refuses_still_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_receive_that_is_closed_under_way_ends_once, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("nng_mend", tests, NULL, NULL);
+}
