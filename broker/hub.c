@@ -11,6 +11,7 @@ enum {
     TICK_IDLE_MS = 250, /* when nothing is due */
     TICK_BUSY_MS = 2,   /* an acknowledgement is owed, or a batch waits for one */
     BYE_LINGERS_MS = 50,
+    PAUSE_MS = 1000,   /* four times TICK_IDLE_MS: this node did not run */
     TICK_WAIT_MS = 10, /* a hole, a held join or a replicated publish waits */
 };
 
@@ -111,15 +112,27 @@ void fm_hub_free(struct fm_hub **hp)
     free(h);
 }
 
+/* A step begins. A node that stood still (a stopped process, a suspended machine) knows nothing of what happened meanwhile: it neither
+ * takes the others for dead nor gives up what they have. */
+static void step(struct fm_hub *h, struct fm_now now)
+{
+    uint64_t ms = now.mono_ms - h->now.mono_ms;
+    h->now = now;
+    if (ms < PAUSE_MS)
+        return;
+    fm_peers_paused(h, ms);
+    fm_repair_paused(h);
+}
+
 void fm_hub_start(struct fm_hub *h, struct fm_now now)
 {
-    h->now = now;
+    step(h, now);
     fm_peers_start(h);
 }
 
 void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
 {
-    h->now = now;
+    step(h, now);
     struct fm_bus_item *bus = (struct fm_bus_item *)item; /* only where the kind says so */
     switch (item->kind) {
     case FM_HUB_JOIN:
@@ -193,14 +206,14 @@ static uint64_t next_due(const struct fm_hub *h)
 {
     if (h->ack_due_ms || h->hello_due || h->sent < h->self->contig)
         return TICK_BUSY_MS;
-    if (h->held || h->waiters || h->stats.holes || !h->ready || h->draining)
+    if (h->held || h->waiters || h->repairing || !h->ready || h->draining)
         return TICK_WAIT_MS;
     return TICK_IDLE_MS;
 }
 
 uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
 {
-    h->now = now;
+    step(h, now);
     ready_check(h);
     if (h->held && h->changed)
         fm_held_check(h);
@@ -255,7 +268,7 @@ static void leave_check(struct fm_hub *h)
 
 uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
 {
-    h->now = now;
+    step(h, now);
     if (now.mono_ms >= h->sweep_due_ms) {
         h->sweep_due_ms = now.mono_ms + SWEEP_EVERY_MS;
         fm_store_sweep(h, SWEEP_TOPICS);
@@ -272,7 +285,7 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
 
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)
 {
-    h->now = now;
+    step(h, now);
     h->draining = true;
     if (h->port.bus_ops)
         fm_state_send(h, true);

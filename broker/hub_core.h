@@ -53,6 +53,7 @@ struct fm_pull {       /* an origin's repair; at most one ask is under way */
     uint64_t not_before_ms;
     uint64_t refused[FM_PEERS_MAX]; /* incarnations of nodes that answered without what is missing */
     uint32_t refused_n;
+    uint32_t failed; /* asks since the last progress that brought no answer */
 };
 
 struct fm_origin {
@@ -149,6 +150,7 @@ struct fm_hub {
     uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
     uint64_t doubted_ms;                                               /* mono: when a node that we know of was last out of reach */
     uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
+    bool repairing;                         /* a hole is being filled, or holds something up */
     bool hello_due, changed;                /* changed: a position moved, held joins may go on */
     uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
 
@@ -240,6 +242,8 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
 void fm_peers_start(struct fm_hub *h);
 void fm_peers_tick(struct fm_hub *h);
+/* This node itself stood still for so long: nobody is down for not being heard meanwhile. */
+void fm_peers_paused(struct fm_hub *h, uint64_t ms);
 void fm_peers_free(struct fm_hub *h);
 void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
 void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
@@ -259,5 +263,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);
 void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it);
 void fm_repair_tick(struct fm_hub *h);
+/* This node itself stood still: holes get their time anew. */
+void fm_repair_paused(struct fm_hub *h);
 /* Is something of the origin known to exist that isn't here? */
 bool fm_origin_hole(const struct fm_origin *o);

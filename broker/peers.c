@@ -273,7 +273,7 @@ void fm_state_send(struct fm_hub *h, bool full)
         struct fm_peer *p = fm_peer_find(h, o->id);
         uint64_t idle_ms = o == h->self ? 0 : h->now.mono_ms - o->heard_ms;
         /* Of the long dead nothing is claimed any more, else they would be handed on for ever. */
-        if ((full && (p || idle_ms < h->config.cursor_ttl_ms / 2)) || (p && p->alive) || o == h->self)
+        if ((full && idle_ms < h->config.cursor_ttl_ms / 2) || (p && p->alive) || o == h->self)
             s.at[s.n++] = (struct fm_env_position){o->id, o->contig, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
     }
     h->scratch.n = 0;
@@ -341,6 +341,8 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     }
     p->ready = s.flags & FM_STATE_READY;
     p->draining = s.flags & FM_STATE_DRAINING;
+    if (s.flags & FM_STATE_FULL)
+        p->has.n = 0; /* what it does not claim any more it can't give */
     for (uint32_t i = 0; i < s.n; i++) {
         const struct fm_env_position *at = &s.at[i];
         if (fm_vector_set(&p->has, at->origin, at->contig) != FM_OK)
@@ -503,6 +505,12 @@ void fm_peers_tick(struct fm_hub *h)
         links_tend(h);
     if (!everyone_linked(h))
         h->doubted_ms = h->now.mono_ms;
+}
+
+void fm_peers_paused(struct fm_hub *h, uint64_t ms)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        h->peers[i].heard_ms += ms;
 }
 
 void fm_peers_free(struct fm_hub *h)

@@ -108,7 +108,8 @@ static bool has_all(const struct fm_hub *h, const struct fm_peer *p)
     const struct fm_origin *o, *tmp;
     HASH_ITER (hh, h->origins, o, tmp) {
         /* Of the long dead nothing is claimed any more, see fm_state_send. */
-        bool claimed = o == h->self || fm_peer_find(h, o->id) || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms / 2;
+        const struct fm_peer *self = fm_peer_find(h, o->id);
+        bool claimed = o == h->self || (self && self->alive) || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms / 2;
         if (claimed && fm_vector_get(&p->has, o->id) < o->contig)
             return false;
     }

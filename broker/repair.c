@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { PULLS_FAILED_MAX = 4 /* asks without an answer, after which a hole may be given up though somebody claims to have it */ };
+
 /* ---- writing ranges ---- */
 
 /* Writes from `from` on until `to` or until the range is full. Returns what upto is. */
@@ -192,7 +194,8 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
     struct fm_origin *o = r.origin == h->self->id ? NULL : fm_origin_get(h, r.origin);
     if (!o)
         return;
-    o->heard_ms = h->now.mono_ms;
+    if (r.upto >= r.from || !answer)
+        o->heard_ms = h->now.mono_ms;
     if (o->claimed < r.contig)
         o->claimed = r.contig;
     bool authority = true;
@@ -209,7 +212,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
     if (err)
         fm_refusal_tell(h, "envelope_refused", from->bus, err);
     if (o->contig > was) {
-        o->pull.refused_n = 0;
+        o->pull.refused_n = o->pull.failed = 0;
         o->pull.since_ms = 0;
     }
 }
@@ -272,8 +275,8 @@ static void pull(struct fm_hub *h, struct fm_origin *o, struct fm_peer *p)
     h->stats.pulls++;
 }
 
-/* No one has it and nothing moved for gap_ms: only a hole that holds something up is given up. What is merely claimed by a node that can't
- * be reached now comes when the link heals. */
+/* No one has it, or no one gives it, and nothing moved for gap_ms: only a hole that holds something up is given up. What is merely claimed
+ * by a node that can't be reached now comes when the link heals. */
 static void give_up(struct fm_hub *h, struct fm_origin *o)
 {
     uint64_t end = hole_end(o);
@@ -283,45 +286,57 @@ static void give_up(struct fm_hub *h, struct fm_origin *o)
     fm_origin_print(o->id, origin);
     fm_diag(FM_WARN, "hole_given_up", "origin=%s from=%llu to=%llu why=\"no reachable node has it\"", origin,
             (unsigned long long)o->contig + 1, (unsigned long long)end);
+    /* The clock goes on: if the origin is dead, its next hole has been there as long as this one. It is asked for once more. */
     fm_origin_gap(h, o, end, FM_GAP_LOST);
-    o->pull.since_ms = h->now.mono_ms;
-    o->pull.refused_n = 0;
 }
 
-static void origin_repair(struct fm_hub *h, struct fm_origin *o)
+/* Returns whether time matters: something is asked or can be, or something is held up. A hole that only a node out of reach could fill
+ * waits for that node, without a hurry. */
+static bool origin_repair(struct fm_hub *h, struct fm_origin *o)
 {
     if (!fm_origin_hole(o)) {
         o->pull.since_ms = 0;
-        return;
+        return false;
     }
+    bool holds_up = fm_log_last(&o->log) > o->contig;
     if (o->pull.since_ms == 0) {
         o->pull.since_ms = h->now.mono_ms;
-        o->pull.refused_n = 0;
+        o->pull.refused_n = o->pull.failed = 0;
         o->pull.holder = 0;
         /* A node that takes over asks at once; a hole in the live stream is often closed by the next envelope. */
         o->pull.not_before_ms = h->now.mono_ms + (h->ready ? h->config.repair_after_ms : 0);
     }
     if (o->pull.ask || h->now.mono_ms < o->pull.not_before_ms)
-        return;
+        return true;
     struct fm_peer *p = holder_of(h, o);
-    if (p && !fm_mutation(NO_PULLS)) {
+    if (p && o->pull.failed < PULLS_FAILED_MAX && !fm_mutation(NO_PULLS)) {
         pull(h, o, p);
-        return;
+        return true;
     }
     give_up(h, o);
-    /* All that can be reached have refused; once one of those is the only one left, its word is final. */
-    o->pull.refused_n = 0;
+    /* All that can be reached have refused, or don't answer; once one of those is the only one left, its word is final. */
+    o->pull.refused_n = o->pull.failed = 0;
     o->pull.not_before_ms = h->now.mono_ms + h->config.repair_after_ms;
+    return p || holds_up;
+}
+
+void fm_repair_paused(struct fm_hub *h)
+{
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp)
+        if (o->pull.since_ms)
+            o->pull.since_ms = h->now.mono_ms;
 }
 
 void fm_repair_tick(struct fm_hub *h)
 {
     struct fm_origin *o, *tmp;
     uint64_t holes = 0;
+    h->repairing = false;
     HASH_ITER (hh, h->origins, o, tmp) {
         if (o == h->self)
             continue;
-        origin_repair(h, o);
+        h->repairing |= origin_repair(h, o);
         holes += fm_origin_hole(o);
     }
     h->stats.holes = holes;
@@ -387,6 +402,7 @@ void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
     enum fm_err err = it->err ? it->err : fm_seal_open(h->config.seal, FM_PLANE_ANSWER, bind, it->bytes, it->n, &env);
     struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
     if (err || !p || fm_env_type(env.body) != FM_ENV_RANGE) {
+        o->pull.failed++;
         fm_diag(FM_INFO, "pull_failed", "code=%s", fm_err_code(err ? err : FM_E_SYNTAX));
         return; /* the next tick asks someone else */
     }
@@ -394,5 +410,5 @@ void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
     fm_range_apply(h, p, env.body, true);
     if (o->contig > was)
         o->pull.not_before_ms = 0; /* there may be more of it */
-    origin_repair(h, o);
+    h->repairing |= origin_repair(h, o);
 }

@@ -361,7 +361,8 @@ static void origin_free(struct fm_hub *h, struct fm_origin *o)
  * false. */
 static void origin_retire(struct fm_hub *h, struct fm_origin *o)
 {
-    if (o == h->self || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms || fm_peer_find(h, o->id))
+    const struct fm_peer *p = fm_peer_find(h, o->id);
+    if (o == h->self || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms || (p && p->alive))
         return;
     struct fm_log_iter it = fm_log_from(&o->log, 0);
     for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))

@@ -5,8 +5,6 @@
  * they were ahead of). So a slot says whether its sub is plain, and only the others are looked at closely. */
 #include "worker_core.h"
 
-#include "../broker/diag.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
@@ -19,7 +17,7 @@ struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name)
     return t;
 }
 
-static struct fm_wtopic *topic_new(struct fm_worker *w, struct fm_slice name)
+struct fm_wtopic *fm_wtopic_new(struct fm_worker *w, struct fm_slice name)
 {
     struct fm_wtopic *t = calloc(1, sizeof *t + name.n);
     if (!t)
@@ -39,7 +37,7 @@ static void batch_drop(struct fm_wtopic *t)
     t->batch_from = false;
 }
 
-static void topic_free(struct fm_worker *w, struct fm_wtopic *t)
+void fm_wtopic_free(struct fm_worker *w, struct fm_wtopic *t)
 {
     assert(t->n == 0 && t->leavers == 0);
     HASH_DEL(w->topics, t);
@@ -50,7 +48,7 @@ static void topic_free(struct fm_worker *w, struct fm_wtopic *t)
     free(t);
 }
 
-static void mark_dirty(struct fm_worker *w, struct fm_wtopic *t)
+void fm_wtopic_mark(struct fm_worker *w, struct fm_wtopic *t)
 {
     if (t->dirty)
         return;
@@ -59,7 +57,7 @@ static void mark_dirty(struct fm_worker *w, struct fm_wtopic *t)
     w->dirty = t;
 }
 
-static void want_reread(struct fm_worker *w, struct fm_wtopic *t)
+void fm_wtopic_want_reread(struct fm_worker *w, struct fm_wtopic *t)
 {
     if (t->reread != FM_REREAD_NONE)
         return;
@@ -67,9 +65,7 @@ static void want_reread(struct fm_worker *w, struct fm_wtopic *t)
     w->rereads = true;
 }
 
-/* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
- * again, which is better than to lose one. */
-static void position_raise(struct fm_vector *at, struct fm_id id)
+void fm_position_raise(struct fm_vector *at, struct fm_id id)
 {
     if (fm_vector_raise(at, id.origin, id.seq) != FM_E_TOO_MANY)
         return;
@@ -98,19 +94,19 @@ static bool batch_reserve(struct fm_wtopic *t)
     return true;
 }
 
-static void gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
+void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
 {
     if (!batch_reserve(t)) {
         /* What is gathered already is given out, and what is missing from here on is read again. */
         fm_subs_flush(w, t);
-        want_reread(w, t);
+        fm_wtopic_want_reread(w, t);
         fm_msg_unref(&m);
         return;
     }
     t->batch[t->batch_n++] = m;
     t->batch_bytes += fm_msg_size(m);
     t->batch_from = t->batch_from || m->from != 0;
-    mark_dirty(w, t);
+    fm_wtopic_mark(w, t);
     if (t->batch_bytes >= FM_WRITE_MAX)
         fm_subs_flush(w, t);
 }
@@ -122,7 +118,7 @@ void fm_subs_message(struct fm_worker *w, struct fm_msg *m)
         fm_msg_unref(&m);
         return;
     }
-    gather(w, t, m);
+    fm_subs_gather(w, t, m);
 }
 
 /* ---- messages out ---- */
@@ -244,7 +240,7 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
     w->flushed = true;
     bool encoded[FM_FORMATS] = {false};
     for (uint32_t i = 0; i < t->batch_n; i++)
-        position_raise(&t->at, t->batch[i]->id);
+        fm_position_raise(&t->at, t->batch[i]->id);
     for (unsigned format = 0; format < FM_FORMATS; format++)
         encoded[format] = t->users[format] && encode(w, t, format);
     give_all(w, t, encoded);
@@ -312,13 +308,13 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
 {
     struct fm_wtopic *t = fm_wtopic_find(w, fm_sub_topic(sub));
     if (!t)
-        t = topic_new(w, fm_sub_topic(sub));
+        t = fm_wtopic_new(w, fm_sub_topic(sub));
     if (!t)
         return FM_E_NOMEM;
     assert(t->batch_n == 0); /* what came before the answer was given out before it */
     if (!slot_reserve(t) || skip_take(sub, join) || (!is_behind(w, t) && fm_vector_copy(&t->at, &join->at))) {
         skip_drop(sub);
-        mark_dirty(w, t); /* an empty topic is forgotten there */
+        fm_wtopic_mark(w, t); /* an empty topic is forgotten there */
         fm_worker_settle_soon(w);
         return FM_E_NOMEM;
     }
@@ -347,7 +343,7 @@ void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join
         return;
     }
     for (uint32_t i = 0; i < join->at.n; i++)
-        position_raise(sub->skip, join->at.at[i]);
+        fm_position_raise(sub->skip, join->at.at[i]);
     t->slots[sub->slot].filtered = true;
 }
 
@@ -362,7 +358,7 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
     t->leavers++;
     sub->topic = NULL;
     skip_drop(sub);
-    mark_dirty(w, t);
+    fm_wtopic_mark(w, t);
     fm_worker_settle_soon(w);
     fm_stat_sub(&w->stats.subscriptions, 1);
 }
@@ -373,156 +369,6 @@ enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at)
     if (sub->topic && fm_vector_copy(at, &sub->topic->at))
         return FM_E_NOMEM;
     for (uint32_t i = 0; sub->skip && i < sub->skip->n; i++)
-        position_raise(at, sub->skip->at[i]);
+        fm_position_raise(at, sub->skip->at[i]);
     return FM_OK;
-}
-
-/* ---- the hub's side ---- */
-
-static bool leave_post(struct fm_worker *w, struct fm_slice topic, uint32_t subs)
-{
-    struct fm_leave *leave = fm_leave_new(w->config.index, subs, topic);
-    if (!leave)
-        return false;
-    enum fm_err err = fm_hub_post(w->config.hub, &leave->item);
-    assert(err == FM_OK); /* a leave is always taken */
-    (void)err;
-    return true;
-}
-
-void fm_subs_leave_hub(struct fm_worker *w, struct fm_slice topic, uint32_t subs)
-{
-    if (leave_post(w, topic, subs))
-        return;
-    /* The topic remembers it until there is memory. */
-    struct fm_wtopic *t = fm_wtopic_find(w, topic);
-    if (!t)
-        t = topic_new(w, topic);
-    if (t) {
-        t->leavers += subs;
-        mark_dirty(w, t);
-        return;
-    }
-    fm_diag(FM_ERROR, "leave_lost", "err=%s subs=%u", fm_err_code(FM_E_NOMEM), subs);
-}
-
-void fm_subs_settle(struct fm_worker *w)
-{
-    struct fm_wtopic *t = w->dirty, *next, *later = NULL;
-    w->dirty = NULL;
-    for (; t; t = next) {
-        next = t->dirty_next;
-        t->dirty = false;
-        if (t->leavers && !leave_post(w, fm_slice_of(t->name, t->name_n), t->leavers)) {
-            t->dirty = true;
-            t->dirty_next = later;
-            later = t;
-            continue;
-        }
-        t->leavers = 0;
-        if (t->n == 0)
-            topic_free(w, t);
-    }
-    w->dirty = later;
-}
-
-void fm_subs_overrun(struct fm_worker *w)
-{
-    struct fm_wtopic *t, *tmp;
-    HASH_ITER (hh, w->topics, t, tmp) {
-        if (t->n)
-            want_reread(w, t);
-    }
-}
-
-static enum fm_err ask(struct fm_worker *w, struct fm_wtopic *t)
-{
-    struct fm_join *join = fm_join_new(w->config.index, 0, fm_slice_of(t->name, t->name_n));
-    if (!join)
-        return FM_E_NOMEM;
-    t->asked = ++w->reread_next;
-    join->sub = t->asked;
-    join->reread = true;
-    join->has_cursor = true;
-    enum fm_err err = fm_vector_copy(&join->cursor, &t->at);
-    if (err == FM_OK)
-        err = fm_hub_post(w->config.hub, &join->item);
-    if (err)
-        fm_join_free(&join);
-    else
-        t->reread = FM_REREAD_ASKED;
-    return err;
-}
-
-void fm_subs_reread(struct fm_worker *w)
-{
-    if (!w->rereads)
-        return;
-    struct fm_wtopic *t, *tmp;
-    HASH_ITER (hh, w->topics, t, tmp) {
-        if (t->reread == FM_REREAD_WANTED && t->n && ask(w, t))
-            return; /* the next tick tries again */
-    }
-    w->rereads = false;
-}
-
-static void tell_gap(const struct fm_wtopic *t, const struct fm_gap *gap, const struct fm_vector *cursor)
-{
-    struct fm_vector own = {0};
-    for (uint32_t i = 0; i < t->n; i++) {
-        const struct fm_slot *slot = &t->slots[i];
-        if (!slot->filtered)
-            slot->socket->proto->gap(slot->sub, gap, cursor);
-        else if (fm_vector_copy(&own, slot->sub->skip) == FM_OK) {
-            for (uint32_t k = 0; k < cursor->n; k++)
-                position_raise(&own, cursor->at[k]);
-            slot->socket->proto->gap(slot->sub, gap, &own);
-        }
-    }
-    fm_vector_fini(&own);
-}
-
-void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
-{
-    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(gap->topic, gap->topic_n));
-    if (!t || t->n == 0)
-        return;
-    if (w->overrun || t->reread != FM_REREAD_NONE) {
-        t->gap_missed = true; /* told with the answer; its cursor would be ahead of what the subs have */
-        return;
-    }
-    fm_subs_flush(w, t);
-    for (uint32_t i = 0; i < gap->cursor.n; i++)
-        position_raise(&t->at, gap->cursor.at[i]);
-    tell_gap(t, gap, &gap->cursor);
-}
-
-void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
-{
-    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
-    if (!t || t->reread != FM_REREAD_ASKED || join->sub != t->asked)
-        return; /* who it was for has left */
-    if (join->err) {
-        /* A hub that shuts down answers no more, and the subs get nothing more: their cursors stay true for the next node. */
-        if (join->err != FM_E_DRAINING) {
-            t->reread = FM_REREAD_WANTED;
-            w->rereads = true;
-        }
-        return;
-    }
-    t->reread = FM_REREAD_NONE;
-    if (!join->recovered || t->gap_missed) {
-        const struct fm_gap gap = {.reason = FM_GAP_OVERRUN};
-        tell_gap(t, &gap, &join->cursor);
-    }
-    t->gap_missed = false;
-    for (uint32_t i = 0; i < join->cursor.n; i++)
-        position_raise(&t->at, join->cursor.at[i]);
-    for (uint32_t i = 0; i < join->replayed; i++)
-        if (t->reread == FM_REREAD_NONE)
-            gather(w, t, fm_msg_ref(join->replay[i]));
-    fm_subs_flush(w, t);
-    if (t->reread == FM_REREAD_NONE)
-        for (uint32_t i = 0; i < join->at.n; i++)
-            position_raise(&t->at, join->at.at[i]);
 }

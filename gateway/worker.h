@@ -29,7 +29,7 @@ struct fm_worker_config {
     uint32_t message_max;       /* bytes of one client message */
     uint32_t body_max;          /* bytes of one HTTP body */
     uint32_t handshake_ms;      /* a connection that hasn't sent its request by then is closed */
-    uint32_t idle_ms;           /* a socket that sent nothing for so long is closed (1001... see docs/protocol.md) */
+    uint32_t idle_ms;           /* a socket that sent nothing for so long is closed with 1001 */
     uint32_t outbox_bytes;      /* of one socket */
     uint32_t connections_max;   /* of this worker */
     uint32_t accepts_per_s;     /* of this worker; 0: no limit */

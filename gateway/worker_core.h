@@ -2,7 +2,8 @@
  *
  *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
  *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
- *   subs.c    topics, batches, delivery     expect.c     answers that are awaited
+ *   subs.c    topics, batches, delivery     subs_hub.c   leaves, overruns, gaps
+ *   expect.c  answers that are awaited
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
@@ -196,7 +197,6 @@ void fm_socket_io_fini(struct fm_socket *s);
 void fm_socket_timeout(void *worker, struct fm_timer *t); /* fires w->sockets_wheel */
 
 /* ---- subs.c ---- */
-struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name);
 /* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
 void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
 /* Gives a topic's gathered messages out. */
@@ -212,13 +212,29 @@ void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
 /* Where a sub's client is: its topic's position, and what it was ahead. `at` is replaced. */
 FM_MUST_CHECK enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at);
+
+struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name);
+/* NULL without memory. */
+struct fm_wtopic *fm_wtopic_new(struct fm_worker *w, struct fm_slice name);
+/* Without subs and leavers. */
+void fm_wtopic_free(struct fm_worker *w, struct fm_wtopic *t);
+/* It has something to do at the end of the drain, or of the turn of the loop. */
+void fm_wtopic_mark(struct fm_worker *w, struct fm_wtopic *t);
+void fm_wtopic_want_reread(struct fm_worker *w, struct fm_wtopic *t);
+/* Takes the reference, whatever the state of the topic is. */
+void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
+/* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
+ * again, which is better than to lose one. */
+void fm_position_raise(struct fm_vector *at, struct fm_id id);
+
+/* ---- subs_hub.c ---- */
 void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap);
-/* The answer to what fm_subs_reread asked. */
-void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join);
 /* The inbox was overrun: everything is to be read again from where its subs are. */
 void fm_subs_overrun(struct fm_worker *w);
 /* Asks the hub for what is wanted; what it can't take now is asked again later. */
 void fm_subs_reread(struct fm_worker *w);
+/* The answer to what fm_subs_reread asked. */
+void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join);
 /* Tells the hub who left, and forgets topics without subs. */
 void fm_subs_settle(struct fm_worker *w);
 /* The hub counts a subscription that nobody has any more. */

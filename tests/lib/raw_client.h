@@ -43,3 +43,13 @@ void raw_expect(struct raw_client *c, const char *text);
 void raw_expect_close(struct raw_client *c, unsigned code);
 /* Does anything come within ms? */
 bool raw_quiet(struct raw_client *c, int ms);
+
+/* ---- raw_channel.c: Phoenix V2 and the API on top of it ---- */
+
+/* Joins with join_ref "j" and asserts that the answer, the next frame, is ok. */
+void raw_join(struct raw_client *c, const char *topic);
+void raw_join_with(struct raw_client *c, const char *topic, const char *params);
+/* One publish, over a connection to the API, of n messages {"i":from..}, each with a filler of so many bytes, to these topics in turn. */
+void raw_publish(struct raw_client *api, const char *const *topics, size_t topics_n, uint64_t from, size_t n, size_t filler);
+/* The next broadcast's "i"; -1: a gap event, -2: the connection ended, -3: a close. */
+long raw_next_i(struct raw_client *c);

@@ -18,7 +18,7 @@ enum fm_mutation_name fm_mutation_now;
 /* What a mutation needs to do harm; zero: as the plan was drawn. */
 struct weather {
     unsigned troubles;
-    bool evicts;
+    bool evicts, keeps; /* small logs, or large ones */
 };
 
 static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
@@ -27,7 +27,8 @@ static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
         plan->troubles = weather.troubles;
         plan->trouble_us = 1000 * FM_SIM_MS;
     }
-    plan->evicts |= weather.evicts;
+    plan->evicts = (plan->evicts || weather.evicts) && !weather.keeps;
+    plan->short_lived &= plan->evicts;
 }
 
 static struct fm_verdict run(uint64_t seed, struct weather weather, enum fm_sim_mutation outside, enum fm_mutation_name inside)
@@ -135,8 +136,9 @@ static void broken_idempotency_is_noticed(void **state)
 static void an_unearned_acknowledgement_is_noticed(void **state)
 {
     (void)state;
-    outside(FM_SIM_ACK_EARLY, BIT(REPLICATED), "local is taken for replicated");
-    inside(FM_MUTATION_ACK_UNEARNED, BIT(REPLICATED), "nobody is asked");
+    const struct weather deaths = {.troubles = FM_SIM_KILL | FM_SIM_ISOLATE, .keeps = true};
+    noticed(FM_SIM_ACK_EARLY, FM_MUTATION_NONE, deaths, BIT(REPLICATED), "local is taken for replicated");
+    noticed(FM_SIM_SOUND, FM_MUTATION_ACK_UNEARNED, deaths, BIT(REPLICATED), "nobody is asked");
 }
 
 static void a_node_that_leaves_without_handing_over_is_noticed(void **state)

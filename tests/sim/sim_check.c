@@ -54,6 +54,9 @@ static void nodes_agree(const struct fm_ledger *l, struct fm_verdict *v)
             const struct ledger_node *a = &l->nodes[i], *b = &l->nodes[k];
             for (uint32_t o = 0; a->final && b->final && o < a->contig.n; o++) {
                 struct fm_id at = a->contig.at[o];
+                const struct ledger_node *origin = ledger_node(l, at.origin);
+                if (l->flags & FM_LEDGER_FORGETS && !fm_vector_has(&b->contig, at.origin) && origin && origin->gone_at)
+                    continue;
                 if (fm_vector_get(&b->contig, at.origin) != at.seq)
                     ledger_note(v, FM_FAULT_DIVERGED, "n%u.%u has everything up to %s, n%u.%u only up to %llu", a->slot, a->life,
                                 fm_ledger_id_text(l, at), b->slot, b->life, (unsigned long long)fm_vector_get(&b->contig, at.origin));

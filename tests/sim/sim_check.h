@@ -45,8 +45,9 @@ struct fm_verdict {
 };
 
 enum fm_ledger_flag {
-    FM_LEDGER_CALM = 1,   /* nothing is cut, killed, frozen or evicted: nothing may be told as lost */
-    FM_LEDGER_EVICTS = 2, /* logs may evict: keys may be forgotten with their messages */
+    FM_LEDGER_CALM = 1,    /* nothing is cut, killed, frozen or evicted: nothing may be told as lost */
+    FM_LEDGER_EVICTS = 2,  /* logs may evict: keys may be forgotten with their messages */
+    FM_LEDGER_FORGETS = 4, /* a dead origin may be forgotten by one node and not yet by another */
 };
 
 struct fm_ledger;

@@ -46,6 +46,7 @@ void fm_sim_plan_draw(struct fm_sim_plan *plan, uint64_t seed)
         .publish_us = fm_sim_rand_between(&r, 15, 80) * FM_SIM_MS,
         .burst_max = (uint32_t)fm_sim_rand_between(&r, 3, 60),
         .move_us = fm_sim_rand_between(&r, 1500, 8000) * FM_SIM_MS,
+        .batch_bytes = fm_sim_rand_chance(&r, 300000) ? 1500 : 64 << 10,
         .keyed_ppm = 300000,
         .retry_ppm = 250000,
         .replicated_ppm = 250000,
@@ -66,7 +67,8 @@ void fm_sim_plan_draw(struct fm_sim_plan *plan, uint64_t seed)
         return; /* calm */
     plan->trouble_us = fm_sim_rand_between(&r, 700, 4000) * FM_SIM_MS;
     plan->troubles = troubles_draw(&r);
-    plan->evicts = fm_sim_rand_chance(&r, 250000);
+    plan->evicts = fm_sim_rand_chance(&r, 300000);
+    plan->short_lived = plan->evicts && fm_sim_rand_chance(&r, 400000);
 }
 
 /* ---- troubles ---- */
@@ -112,11 +114,11 @@ static void cut(struct world *w, enum fm_sim_trouble kind)
     fm_sim_after(w->clock, us, heal, w, 0);
 }
 
-static unsigned up_count(const struct world *w)
+static unsigned staying_count(const struct world *w)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < w->plan.nodes; i++)
-        n += w->nodes[i].hub != NULL;
+        n += w->nodes[i].hub && !w->nodes[i].draining;
     return n;
 }
 
@@ -134,7 +136,7 @@ static void restart(void *ctx, uint64_t life)
 static void node_trouble(struct world *w, enum fm_sim_trouble kind)
 {
     struct node *n = sim_node_any(w, &w->chaos);
-    if (!n || (up_count(w) < 3 && (kind == FM_SIM_KILL || kind == FM_SIM_LEAVE)))
+    if (!n || (staying_count(w) < 3 && (kind == FM_SIM_KILL || kind == FM_SIM_LEAVE)))
         return;
     if (kind == FM_SIM_FREEZE) {
         w->report->freezes++;
@@ -193,7 +195,8 @@ static struct world *world_new(const struct fm_sim_plan *plan, uint64_t seed, bo
     w->net = fm_sim_net_new(w->clock, seed, &w->plan.faults);
     fm_sim_net_use(w->net);
     bool calm = plan->troubles == 0 && !plan->evicts;
-    w->ledger = fm_ledger_new((calm ? FM_LEDGER_CALM : 0u) | (plan->evicts ? FM_LEDGER_EVICTS : 0u));
+    w->ledger =
+        fm_ledger_new((calm ? FM_LEDGER_CALM : 0u) | (plan->evicts ? FM_LEDGER_EVICTS : 0u) | (plan->short_lived ? FM_LEDGER_FORGETS : 0u));
     for (unsigned i = 0; i < plan->topics; i++)
         (void)snprintf(w->topics[i], sizeof w->topics[i], "room:%u", i);
     for (unsigned i = 0; i < plan->nodes; i++)
@@ -246,7 +249,7 @@ static void heal_everything(struct world *w)
     fm_sim_net_heal_all(w->net);
     /* The first node always comes back: it is everyone's seed, and without any seed two parts may never hear of each other. */
     for (unsigned i = 0; i < w->plan.nodes; i++)
-        if (!w->nodes[i].hub && (i == 0 || up_count(w) < 2 || fm_sim_rand_chance(&w->chaos, 800000)))
+        if (!w->nodes[i].hub && (i == 0 || staying_count(w) < 2 || fm_sim_rand_chance(&w->chaos, 800000)))
             sim_node_start(&w->nodes[i]);
 }
 

@@ -44,7 +44,9 @@ struct fm_sim_plan {
     uint64_t trouble_us; /* mean time between troubles; 0: none */
     unsigned troubles;   /* enum fm_sim_trouble */
     uint32_t keyed_ppm, retry_ppm, replicated_ppm;
-    bool evicts; /* small logs and histories */
+    uint32_t batch_bytes; /* of the hubs: small ones fill the window and cut ranges */
+    bool evicts;          /* small logs and histories */
+    bool short_lived;     /* and what is in them ages within seconds; a dead origin is forgotten soon */
     struct fm_sim_faults faults;
     enum fm_sim_mutation mutation;
 };

@@ -385,15 +385,32 @@ void fm_ledger_replied(struct fm_ledger *l, uint64_t incarnation, const struct f
     }
 }
 
+/* Does the reply leave the client where it was, in every origin, at a node that knows them all? */
+static bool nothing_missed(const struct fm_vector *cursor, const struct fm_join *reply)
+{
+    for (uint32_t i = 0; i < cursor->n; i++)
+        if (!fm_vector_get(&reply->at, cursor->at[i].origin) || fm_vector_get(&reply->cursor, cursor->at[i].origin) != cursor->at[i].seq)
+            return false;
+    for (uint32_t i = 0; i < reply->cursor.n; i++)
+        if (fm_vector_get(cursor, reply->cursor.at[i].origin) != reply->cursor.at[i].seq)
+            return false;
+    return true;
+}
+
 void fm_ledger_joined(struct fm_ledger *l, uint32_t client, const struct fm_join *reply)
 {
     l->clock++;
     struct ledger_client *c = &l->clients[client];
     bool first = !c->joined;
     c->joined = true;
+    if (!first && !reply->recovered && nothing_missed(&c->cursor, reply))
+        fm_ledger_fault(l, FM_FAULT_EAGER, "client %u was answered recovered: false, and resumes from where it was", client);
     for (uint32_t i = 0; i < reply->cursor.n && (first || !reply->recovered); i++)
         cover(c, reply->cursor.at[i].origin, 1, reply->cursor.at[i].seq);
-    for (uint32_t i = 0; i < reply->at.n && first; i++) { /* holes within the newest n are from before its time */
+    for (uint32_t i = 0; i < l->nodes_n && l->flags & FM_LEDGER_FORGETS && (first || !reply->recovered); i++)
+        if (l->nodes[i].gone_at && !fm_vector_has(&reply->at, l->nodes[i].incarnation))
+            cover(c, l->nodes[i].incarnation, 1, UINT64_MAX); /* an origin that the node may have forgotten */
+    for (uint32_t i = 0; i < reply->at.n && first; i++) {     /* holes within the newest n are from before its time */
         uint64_t from = fm_vector_get(&reply->cursor, reply->at.at[i].origin) + 1;
         for (uint32_t k = 0; k < reply->replayed; k++)
             if (reply->replay[k]->id.origin == reply->at.at[i].origin) {

@@ -1,0 +1,158 @@
+/* The hub's side of topics: who left, what was lost when this worker was overrun, what is gone for good. */
+#include "worker_core.h"
+
+#include "../broker/diag.h"
+
+#include <assert.h>
+
+/* ---- leaving ---- */
+
+static bool leave_post(struct fm_worker *w, struct fm_slice topic, uint32_t subs)
+{
+    struct fm_leave *leave = fm_leave_new(w->config.index, subs, topic);
+    if (!leave)
+        return false;
+    enum fm_err err = fm_hub_post(w->config.hub, &leave->item);
+    assert(err == FM_OK); /* a leave is always taken */
+    (void)err;
+    return true;
+}
+
+void fm_subs_leave_hub(struct fm_worker *w, struct fm_slice topic, uint32_t subs)
+{
+    if (leave_post(w, topic, subs))
+        return;
+    /* The topic remembers it until there is memory. */
+    struct fm_wtopic *t = fm_wtopic_find(w, topic);
+    if (!t)
+        t = fm_wtopic_new(w, topic);
+    if (t) {
+        t->leavers += subs;
+        fm_wtopic_mark(w, t);
+        return;
+    }
+    fm_diag(FM_ERROR, "leave_lost", "err=%s subs=%u", fm_err_code(FM_E_NOMEM), subs);
+}
+
+void fm_subs_settle(struct fm_worker *w)
+{
+    struct fm_wtopic *t = w->dirty, *next, *later = NULL;
+    w->dirty = NULL;
+    for (; t; t = next) {
+        next = t->dirty_next;
+        t->dirty = false;
+        if (t->leavers && !leave_post(w, fm_slice_of(t->name, t->name_n), t->leavers)) {
+            t->dirty = true;
+            t->dirty_next = later;
+            later = t;
+            continue;
+        }
+        t->leavers = 0;
+        if (t->n == 0)
+            fm_wtopic_free(w, t);
+    }
+    w->dirty = later;
+}
+
+/* ---- overrun ---- */
+
+void fm_subs_overrun(struct fm_worker *w)
+{
+    struct fm_wtopic *t, *tmp;
+    HASH_ITER (hh, w->topics, t, tmp) {
+        if (t->n)
+            fm_wtopic_want_reread(w, t);
+    }
+}
+
+static enum fm_err ask(struct fm_worker *w, struct fm_wtopic *t)
+{
+    struct fm_join *join = fm_join_new(w->config.index, 0, fm_slice_of(t->name, t->name_n));
+    if (!join)
+        return FM_E_NOMEM;
+    t->asked = ++w->reread_next;
+    join->sub = t->asked;
+    join->reread = true;
+    join->has_cursor = true;
+    enum fm_err err = fm_vector_copy(&join->cursor, &t->at);
+    if (err == FM_OK)
+        err = fm_hub_post(w->config.hub, &join->item);
+    if (err)
+        fm_join_free(&join);
+    else
+        t->reread = FM_REREAD_ASKED;
+    return err;
+}
+
+void fm_subs_reread(struct fm_worker *w)
+{
+    if (!w->rereads)
+        return;
+    struct fm_wtopic *t, *tmp;
+    HASH_ITER (hh, w->topics, t, tmp) {
+        if (t->reread == FM_REREAD_WANTED && t->n && ask(w, t))
+            return; /* the next tick tries again */
+    }
+    w->rereads = false;
+}
+
+static void tell_gap(const struct fm_wtopic *t, const struct fm_gap *gap, const struct fm_vector *cursor)
+{
+    struct fm_vector own = {0};
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct fm_slot *slot = &t->slots[i];
+        if (!slot->filtered)
+            slot->socket->proto->gap(slot->sub, gap, cursor);
+        else if (fm_vector_copy(&own, slot->sub->skip) == FM_OK) {
+            for (uint32_t k = 0; k < cursor->n; k++)
+                fm_position_raise(&own, cursor->at[k]);
+            slot->socket->proto->gap(slot->sub, gap, &own);
+        }
+    }
+    fm_vector_fini(&own);
+}
+
+void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
+{
+    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(gap->topic, gap->topic_n));
+    if (!t || t->n == 0)
+        return;
+    if (w->overrun || t->reread != FM_REREAD_NONE) {
+        t->gap_missed = true; /* told with the answer; its cursor would be ahead of what the subs have */
+        return;
+    }
+    fm_subs_flush(w, t);
+    for (uint32_t i = 0; i < gap->cursor.n; i++)
+        fm_position_raise(&t->at, gap->cursor.at[i]);
+    tell_gap(t, gap, &gap->cursor);
+}
+
+void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
+{
+    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
+    if (!t || t->reread != FM_REREAD_ASKED || join->sub != t->asked)
+        return; /* who it was for has left */
+    if (join->err) {
+        /* A hub that shuts down answers no more, and the subs get nothing more: their cursors stay true for the next node. */
+        if (join->err != FM_E_DRAINING) {
+            t->reread = FM_REREAD_WANTED;
+            w->rereads = true;
+        }
+        return;
+    }
+    t->reread = FM_REREAD_NONE;
+    if (!join->recovered || t->gap_missed) {
+        const struct fm_gap gap = {.reason = FM_GAP_OVERRUN};
+        tell_gap(t, &gap, &join->cursor);
+    }
+    t->gap_missed = false;
+    for (uint32_t i = 0; i < join->cursor.n; i++)
+        fm_position_raise(&t->at, join->cursor.at[i]);
+    for (uint32_t i = 0; i < join->replayed; i++)
+        if (t->reread == FM_REREAD_NONE)
+            fm_subs_gather(w, t, fm_msg_ref(join->replay[i]));
+    fm_subs_flush(w, t);
+    if (t->reread == FM_REREAD_NONE)
+        for (uint32_t i = 0; i < join->at.n; i++)
+            fm_position_raise(&t->at, join->at.at[i]);
+}
