@@ -101,27 +101,18 @@ static const struct lws_protocols protocols[] = {
     {.name = NULL},
 };
 
-/* Errors of libwebsockets go to our log, but for two that it reports at every adoption with a request. */
+/* What libwebsockets says while a context is made goes to our log. Later it is muted: it formats every line into one static buffer of the
+ * process, and workers would write to it at once; what goes wrong with a connection is noticed and told by us. */
 static void on_log(int level, const char *line)
 {
     (void)level;
     char quoted[512];
-    size_t n = strcspn(line, "\n");
-    if (strstr(line, "calling service") || strstr(line, "deferring handling"))
-        return;
-    fm_diag(FM_WARN, "libwebsockets", "line=%s", fm_diag_quote(quoted, sizeof quoted, line, n));
-}
-
-static void mute(void)
-{
-    lws_set_log_level(LLL_ERR, on_log);
+    fm_diag(FM_WARN, "libwebsockets", "line=%s", fm_diag_quote(quoted, sizeof quoted, line, strcspn(line, "\n")));
 }
 
 enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     static const lws_retry_bo_t no_pings = {0};
-    pthread_once(&once, mute);
     struct fm_edge *edge = calloc(1, sizeof *edge);
     if (!edge)
         return FM_E_NOMEM;
@@ -140,10 +131,13 @@ enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,
     };
+    lws_set_log_level(LLL_ERR, on_log);
     edge->context = lws_create_context(&info);
+    if (edge->context)
+        edge->vhost = lws_create_vhost(edge->context, &info);
+    lws_set_log_level(0, on_log);
     if (!edge->context)
         goto fail;
-    edge->vhost = lws_create_vhost(edge->context, &info);
     if (!edge->vhost)
         goto fail_after_context;
     *out = edge;
