@@ -246,7 +246,7 @@ static bool heir_awaited(const struct fm_hub *h)
         const struct fm_peer *p = &h->peers[i];
         if (p->alive && !p->draining)
             return false;
-        known |= p->met && !p->left && !(p->alive && p->draining);
+        known |= !p->left && !(p->alive && p->draining);
     }
     return known;
 }

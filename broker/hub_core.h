@@ -3,7 +3,8 @@
  *   hub.c      life, the step function, time        store.c    origins, topics, histories, eviction
  *   dispatch.c what a message does on arrival       publish.c  own messages: ids, keys, acknowledgements
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
- *   peers.c    links, hello, state, membership      repair.c   batches out, ranges in, holes and pulls
+ *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
+ *   links.c    who is dialled, which link stays
  *
  * Invariants (checked by assertions and by the simulator):
  *   - A message is in exactly one log (its origin's); histories and the key table only refer to it, and let go before it leaves the log.
@@ -11,6 +12,7 @@
  *   - pos->last only grows; what is dispatched on a topic has a seq above it. */
 #pragma once
 
+#include "diag.h"
 #include "hub.h"
 #include "log.h"
 #include "mutation.h"
@@ -240,20 +242,35 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
 
 /* ---- peers.c ---- */
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
+void fm_peer_remove(struct fm_hub *h, uint32_t i);
+void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event);
+/* Cuts to fit. */
+void fm_text_copy(char *to, size_t size, struct fm_slice s);
 void fm_peers_start(struct fm_hub *h);
 void fm_peers_tick(struct fm_hub *h);
 /* This node itself stood still for so long: nobody is down for not being heard meanwhile. */
 void fm_peers_paused(struct fm_hub *h, uint64_t ms);
 void fm_peers_free(struct fm_hub *h);
-void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
-void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
 void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it);
 void fm_state_send(struct fm_hub *h, bool full);
 void fm_bye_send(struct fm_hub *h);
+
+/* ---- links.c ---- */
+struct fm_link *fm_link_find(struct fm_hub *h, uint32_t pipe);
+void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
+void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
+/* The peer is what is behind the pipe. */
+void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p);
+/* This node itself is. */
+void fm_link_to_self(struct fm_hub *h, uint32_t pipe);
+void fm_seeds_link(struct fm_hub *h);
+/* Dials whom we know and have no link to. */
+void fm_links_tend(struct fm_hub *h);
 /* Linked now: at least one link leads to it. */
 bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p);
-/* Every node that we know of, seeds too, is linked and told what it has, and has been for a while: an origin that nobody names then is
- * forgotten by the cluster, not merely out of reach. */
+/* Every node that we know of, seeds too, is linked and told what it has. */
+bool fm_everyone_linked(const struct fm_hub *h);
+/* And has been for a while: an origin that nobody names then is forgotten by the cluster, not merely out of reach. */
 bool fm_cluster_whole(const struct fm_hub *h);
 
 /* ---- repair.c ---- */

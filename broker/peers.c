@@ -1,19 +1,13 @@
-/* Who else is there: links, hellos, states, membership. The bus only knows addresses and pipes; which node is behind a pipe is told by the
- * envelopes that come over it. Each side closes only links that it dialled itself, so that two sides never close both of a pair. */
+/* Who else is there: hellos, states, membership. The bus only knows addresses and pipes; which node is behind a pipe is told by the
+ * envelopes that come over it. */
 #include "hub_core.h"
-#include "diag.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 enum {
-    LINKS_EVERY_MS = 500,
-    ELDER_WAITS_MS = 2000,        /* of two nodes the one with the smaller incarnation dials; the other only after this time */
-    FORGET_PEER_MS = 3600 * 1000, /* a dead node's address is dialled for so long */
-    DOUBT_MS = 60 * 1000,         /* after a node was out of reach, or the start: what nobody names may still come back */
-    HELLO_OFTEN_MS = 5000,        /* with every heartbeat, after a new link */
-    HELLO_RARE_MS = 10 * 1000,    /* later */
-    ACK_EVERY = 4,                /* batches of one node */
+    HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often */
+    ACK_EVERY = 4,             /* batches of one node */
     ACK_AFTER_MS = 2,
 };
 
@@ -27,7 +21,7 @@ struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation)
     return NULL;
 }
 
-static void peer_remove(struct fm_hub *h, uint32_t i)
+void fm_peer_remove(struct fm_hub *h, uint32_t i)
 {
     struct fm_peer *p = &h->peers[i];
     if (p->bus[0])
@@ -49,186 +43,26 @@ static struct fm_peer *peer_get(struct fm_hub *h, uint64_t incarnation)
                 oldest = i;
         if (oldest == FM_PEERS_MAX)
             return NULL;
-        peer_remove(h, oldest);
+        fm_peer_remove(h, oldest);
     }
     p = &h->peers[h->peers_n++];
     *p = (struct fm_peer){.incarnation = incarnation, .heard_ms = h->now.mono_ms, .alone_ms = h->now.mono_ms};
     return p;
 }
 
-static void peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event)
+void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event)
 {
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[FM_NAME_MAX * 4 + 3];
     fm_origin_print(p->incarnation, origin);
     fm_diag(level, event, "node=%s incarnation=%s mesh=%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus);
 }
 
-static void text_copy(char *to, size_t size, struct fm_slice s)
+void fm_text_copy(char *to, size_t size, struct fm_slice s)
 {
     size_t n = s.n < size - 1 ? s.n : size - 1;
     if (n)
         memcpy(to, s.p, n);
     to[n] = 0;
-}
-
-/* ---- links ---- */
-
-static struct fm_link *link_find(struct fm_hub *h, uint32_t pipe)
-{
-    for (uint32_t i = 0; i < h->links_n; i++)
-        if (h->links[i].pipe == pipe)
-            return &h->links[i];
-    return NULL;
-}
-
-bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p)
-{
-    for (uint32_t i = 0; i < h->links_n; i++)
-        if (h->links[i].peer == p->incarnation)
-            return true;
-    return false;
-}
-
-void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
-{
-    if (h->links_n == h->links_cap) {
-        uint32_t cap = h->links_cap ? h->links_cap * 2 : 8;
-        struct fm_link *all = realloc(h->links, cap * sizeof *all);
-        if (!all) {
-            h->port.bus_ops->drop(h->port.bus, it->pipe);
-            return;
-        }
-        h->links = all;
-        h->links_cap = cap;
-    }
-    struct fm_link *l = &h->links[h->links_n++];
-    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled, .up_ms = h->now.mono_ms};
-    text_copy(l->address, sizeof l->address, fm_slice_str(it->address));
-    fm_strangers_limit(h);
-    h->hello_due = true;
-    h->hello_often_ms = h->now.mono_ms + HELLO_OFTEN_MS;
-}
-
-void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
-{
-    struct fm_link *l = link_find(h, it->pipe);
-    if (!l)
-        return;
-    uint64_t peer = l->peer;
-    *l = h->links[--h->links_n];
-    struct fm_peer *p = peer ? fm_peer_find(h, peer) : NULL;
-    if (p && !fm_peer_linked(h, p)) {
-        p->alone_ms = h->now.mono_ms;
-        p->told = false;
-        h->links_due_ms = h->now.mono_ms; /* redial soon */
-        peer_say(p, FM_INFO, "link_down");
-    }
-}
-
-/* Of several links to one node the one dialled by the smaller incarnation stays; of several that we dialled, the first. */
-static void link_dedupe(struct fm_hub *h, uint64_t peer)
-{
-    const struct fm_link *keep = NULL;
-    for (uint32_t i = 0; i < h->links_n; i++) {
-        const struct fm_link *l = &h->links[i];
-        if (l->peer != peer)
-            continue;
-        bool elder = l->dialled == (h->self->id < peer);
-        bool keep_elder = keep && keep->dialled == (h->self->id < peer);
-        if (!keep || (elder && !keep_elder) || (elder == keep_elder && l->pipe < keep->pipe))
-            keep = l;
-    }
-    for (uint32_t i = 0; i < h->links_n; i++) {
-        const struct fm_link *l = &h->links[i];
-        if (l->peer != peer || l == keep || !l->dialled)
-            continue;
-        h->port.bus_ops->unlink(h->port.bus, l->address); /* rests until the kept link dies */
-        h->port.bus_ops->drop(h->port.bus, l->pipe);
-    }
-}
-
-/* Which node a seed's address led to, so that it is not dialled again while that node is linked under another address (or is this one). */
-static void seed_led_to(struct fm_hub *h, const char *address, uint64_t incarnation)
-{
-    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
-        if (strcmp(h->config.seeds[i], address) == 0)
-            h->seed_peer[i] = incarnation;
-}
-
-static void link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
-{
-    struct fm_link *l = link_find(h, pipe);
-    if (!l || l->peer == p->incarnation)
-        return;
-    l->peer = p->incarnation;
-    p->alone_ms = 0;
-    if (l->dialled)
-        seed_led_to(h, l->address, p->incarnation);
-    link_dedupe(h, p->incarnation);
-}
-
-static bool is_self_address(const struct fm_hub *h, const char *address)
-{
-    return strcmp(address, h->config.bus_address) == 0;
-}
-
-static bool seed_rests(const struct fm_hub *h, uint32_t seed)
-{
-    const char *address = h->config.seeds[seed];
-    if (is_self_address(h, address) || h->seed_peer[seed] == h->self->id)
-        return true;
-    for (uint32_t i = 0; i < h->peers_n; i++) {
-        const struct fm_peer *p = &h->peers[i];
-        if (fm_peer_linked(h, p) && (p->incarnation == h->seed_peer[seed] || strcmp(p->bus, address) == 0))
-            return true;
-    }
-    return false;
-}
-
-static bool everyone_linked(const struct fm_hub *h)
-{
-    for (uint32_t i = 0; i < h->peers_n; i++) {
-        const struct fm_peer *p = &h->peers[i];
-        if (!p->left && (!p->alive || !p->told || !fm_peer_linked(h, p)))
-            return false;
-    }
-    /* A seed that was never there does not make the cluster doubtful for ever. */
-    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
-        if (!seed_rests(h, i) && h->now.mono_ms - h->started_ms < FORGET_PEER_MS)
-            return false;
-    return true;
-}
-
-/* Two nodes that were just started know only each other, and may yet be the smaller part of a split: hence the time. */
-bool fm_cluster_whole(const struct fm_hub *h)
-{
-    return !h->port.bus_ops || (everyone_linked(h) && h->now.mono_ms - h->doubted_ms >= DOUBT_MS);
-}
-
-static void seeds_link(struct fm_hub *h)
-{
-    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
-        if (!seed_rests(h, i) && h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
-            fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial; give host:port\"", h->config.seeds[i]);
-}
-
-static void links_tend(struct fm_hub *h)
-{
-    h->links_due_ms = h->now.mono_ms + LINKS_EVERY_MS;
-    for (uint32_t i = 0; i < h->peers_n; i++) {
-        struct fm_peer *p = &h->peers[i];
-        if (p->left || !p->bus[0] || is_self_address(h, p->bus) || fm_peer_linked(h, p))
-            continue;
-        if (h->now.mono_ms - p->heard_ms > FORGET_PEER_MS) {
-            peer_remove(h, i--);
-            continue;
-        }
-        bool mine = h->self->id < p->incarnation || h->now.mono_ms - p->alone_ms > ELDER_WAITS_MS;
-        if (mine && h->port.bus_ops->link(h->port.bus, p->bus) != FM_OK)
-            p->left = true;
-    }
-    if (!h->left)
-        seeds_link(h);
 }
 
 /* ---- sending ---- */
@@ -301,9 +135,9 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         return;
     }
     bool known = p->met;
-    text_copy(p->name, sizeof p->name, hello.self.name);
-    text_copy(p->bus, sizeof p->bus, hello.self.bus);
-    text_copy(p->ask, sizeof p->ask, hello.self.ask);
+    fm_text_copy(p->name, sizeof p->name, hello.self.name);
+    fm_text_copy(p->bus, sizeof p->bus, hello.self.bus);
+    fm_text_copy(p->ask, sizeof p->ask, hello.self.ask);
     p->met = true;
     for (uint32_t i = 0; i < h->peers_n; i++) { /* the same address under a new incarnation: the old one is dead */
         struct fm_peer *old = &h->peers[i];
@@ -320,15 +154,15 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         struct fm_peer *n = peer_get(h, other->incarnation);
         if (!n)
             break;
-        text_copy(n->name, sizeof n->name, other->name);
-        text_copy(n->bus, sizeof n->bus, other->bus);
-        text_copy(n->ask, sizeof n->ask, other->ask);
+        fm_text_copy(n->name, sizeof n->name, other->name);
+        fm_text_copy(n->bus, sizeof n->bus, other->bus);
+        fm_text_copy(n->ask, sizeof n->ask, other->ask);
         h->links_due_ms = h->now.mono_ms;
     }
     p = fm_peer_find(h, self);
     if (p && !known) {
         h->hello_due = true; /* so that the others learn of it from us */
-        peer_say(p, FM_INFO, "peer_met");
+        fm_peer_say(p, FM_INFO, "peer_met");
     }
 }
 
@@ -375,26 +209,14 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
         return;
     p->alive = true;
     p->lag_ms = 0;
-    peer_say(p, FM_INFO, "peer_up");
+    fm_peer_say(p, FM_INFO, "peer_up");
 }
 
 static void refuse(struct fm_hub *h, const struct fm_bus_item *it, enum fm_err err)
 {
-    const struct fm_link *l = link_find(h, it->pipe);
+    const struct fm_link *l = fm_link_find(h, it->pipe);
     fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, err);
     h->port.bus_ops->drop(h->port.bus, it->pipe);
-}
-
-/* A link to ourselves: by a seed that names this node, or an advertised address that leads back. */
-static void self_met(struct fm_hub *h, uint32_t pipe)
-{
-    const struct fm_link *l = link_find(h, pipe);
-    if (!l || !l->dialled)
-        return;
-    fm_diag(FM_DEBUG, "link_to_self", "address=%s", l->address);
-    seed_led_to(h, l->address, h->self->id);
-    h->port.bus_ops->unlink(h->port.bus, l->address);
-    h->port.bus_ops->drop(h->port.bus, pipe);
 }
 
 void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
@@ -407,7 +229,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         return;
     }
     if (env.incarnation == h->self->id) {
-        self_met(h, it->pipe);
+        fm_link_to_self(h, it->pipe);
         return;
     }
     struct fm_peer *p = peer_get(h, env.incarnation);
@@ -415,11 +237,11 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         return;
     /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
     if (env.counter < p->seen_counter) {
-        const struct fm_link *l = link_find(h, it->pipe);
+        const struct fm_link *l = fm_link_find(h, it->pipe);
         fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, FM_E_REPLAY);
         return;
     }
-    link_of(h, it->pipe, p);
+    fm_link_of(h, it->pipe, p);
     if (env.counter == p->seen_counter)
         return;
     p->seen_counter = env.counter;
@@ -441,7 +263,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     case FM_ENV_BYE:
         p->left = true;
         p->alive = false;
-        peer_say(p, FM_INFO, "peer_left");
+        fm_peer_say(p, FM_INFO, "peer_left");
         h->port.bus_ops->unlink(h->port.bus, p->bus);
         break;
     case FM_ENV_PULL:
@@ -459,7 +281,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
 void fm_peers_start(struct fm_hub *h)
 {
     if (h->port.bus_ops)
-        seeds_link(h);
+        fm_seeds_link(h);
 }
 
 static void peers_expire(struct fm_hub *h)
@@ -469,7 +291,7 @@ static void peers_expire(struct fm_hub *h)
         struct fm_peer *p = &h->peers[i];
         if (p->alive && h->now.mono_ms - p->heard_ms > h->config.down_ms) {
             p->alive = false;
-            peer_say(p, FM_WARN, "peer_down");
+            fm_peer_say(p, FM_WARN, "peer_down");
             /* The connection may be half open: only closing it makes the dialler try again. */
             for (uint32_t k = 0; k < h->links_n; k++)
                 if (h->links[k].peer == p->incarnation)
@@ -502,8 +324,8 @@ void fm_peers_tick(struct fm_hub *h)
     if (h->ack_due_ms && h->now.mono_ms >= h->ack_due_ms)
         fm_state_send(h, false);
     if (h->now.mono_ms >= h->links_due_ms)
-        links_tend(h);
-    if (!everyone_linked(h))
+        fm_links_tend(h);
+    if (!fm_everyone_linked(h))
         h->doubted_ms = h->now.mono_ms;
 }
 

@@ -104,12 +104,12 @@ static void histories_agree(struct fm_ledger *l, struct fm_verdict *v)
 /* ---- what was owed ---- */
 
 /* A node that left gave what it had to those that it could reach then: are all who lived at that time still there, or gone in good order
- * themselves? */
+ * themselves, and their heirs too? */
 static bool heirs_live(const struct fm_ledger *l, const struct ledger_node *left)
 {
     for (uint32_t i = 0; i < l->nodes_n; i++) {
         const struct ledger_node *n = &l->nodes[i];
-        if (n->up_at < left->gone_at && n->gone_at > left->gone_at && !n->left)
+        if (n->up_at < left->gone_at && n->gone_at > left->gone_at && (!n->left || !heirs_live(l, n)))
             return false;
     }
     return true;

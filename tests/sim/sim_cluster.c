@@ -125,7 +125,7 @@ static unsigned staying_count(const struct world *w)
 static void restart(void *ctx, uint64_t life)
 {
     struct node *n = ctx;
-    if (n->life != life || n->w->settling)
+    if (n->life != life || (n->w->settling && n->slot != 0))
         return;
     if (n->hub && n->draining)
         sim_node_stop(n, false); /* it could not hand everything over in time */
@@ -248,6 +248,8 @@ static void heal_everything(struct world *w)
     fm_sim_net_faults_set(w->net, &gentle);
     fm_sim_net_heal_all(w->net);
     /* The first node always comes back: it is everyone's seed, and without any seed two parts may never hear of each other. */
+    if (w->nodes[0].draining)
+        fm_sim_after(w->clock, 3000 * FM_SIM_MS, restart, &w->nodes[0], w->nodes[0].life);
     for (unsigned i = 0; i < w->plan.nodes; i++)
         if (!w->nodes[i].hub && (i == 0 || staying_count(w) < 2 || fm_sim_rand_chance(&w->chaos, 800000)))
             sim_node_start(&w->nodes[i]);

@@ -1,0 +1,183 @@
+/* Links: which node is behind which pipe, which of two links to one node stays, who is dialled and who is not. Each side closes only links
+ * that it dialled itself, so that two sides never close both of a pair. */
+#include "hub_core.h"
+
+#include <stdlib.h>
+
+enum {
+    LINKS_EVERY_MS = 500,
+    ELDER_WAITS_MS = 2000,        /* of two nodes the one with the smaller incarnation dials; the other only after this time */
+    FORGET_PEER_MS = 3600 * 1000, /* a dead node's address is dialled for so long */
+    DOUBT_MS = 60 * 1000,         /* after a node was out of reach, or the start: what nobody names may still come back */
+    HELLO_OFTEN_MS = 5000,        /* with every heartbeat, after a new link */
+};
+
+struct fm_link *fm_link_find(struct fm_hub *h, uint32_t pipe)
+{
+    for (uint32_t i = 0; i < h->links_n; i++)
+        if (h->links[i].pipe == pipe)
+            return &h->links[i];
+    return NULL;
+}
+
+bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p)
+{
+    for (uint32_t i = 0; i < h->links_n; i++)
+        if (h->links[i].peer == p->incarnation)
+            return true;
+    return false;
+}
+
+void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
+{
+    if (h->links_n == h->links_cap) {
+        uint32_t cap = h->links_cap ? h->links_cap * 2 : 8;
+        struct fm_link *all = realloc(h->links, cap * sizeof *all);
+        if (!all) {
+            h->port.bus_ops->drop(h->port.bus, it->pipe);
+            return;
+        }
+        h->links = all;
+        h->links_cap = cap;
+    }
+    struct fm_link *l = &h->links[h->links_n++];
+    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled, .up_ms = h->now.mono_ms};
+    fm_text_copy(l->address, sizeof l->address, fm_slice_str(it->address));
+    fm_strangers_limit(h);
+    h->hello_due = true;
+    h->hello_often_ms = h->now.mono_ms + HELLO_OFTEN_MS;
+}
+
+void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
+{
+    struct fm_link *l = fm_link_find(h, it->pipe);
+    if (!l)
+        return;
+    uint64_t peer = l->peer;
+    *l = h->links[--h->links_n];
+    struct fm_peer *p = peer ? fm_peer_find(h, peer) : NULL;
+    if (p && !fm_peer_linked(h, p)) {
+        p->alone_ms = h->now.mono_ms;
+        p->told = false;
+        h->links_due_ms = h->now.mono_ms; /* redial soon */
+        fm_peer_say(p, FM_INFO, "link_down");
+    }
+}
+
+/* Of several links to one node the one dialled by the smaller incarnation stays; of several that we dialled, the first. */
+static void link_dedupe(struct fm_hub *h, uint64_t peer)
+{
+    const struct fm_link *keep = NULL;
+    for (uint32_t i = 0; i < h->links_n; i++) {
+        const struct fm_link *l = &h->links[i];
+        if (l->peer != peer)
+            continue;
+        bool elder = l->dialled == (h->self->id < peer);
+        bool keep_elder = keep && keep->dialled == (h->self->id < peer);
+        if (!keep || (elder && !keep_elder) || (elder == keep_elder && l->pipe < keep->pipe))
+            keep = l;
+    }
+    for (uint32_t i = 0; i < h->links_n; i++) {
+        const struct fm_link *l = &h->links[i];
+        if (l->peer != peer || l == keep || !l->dialled)
+            continue;
+        h->port.bus_ops->unlink(h->port.bus, l->address); /* rests until the kept link dies */
+        h->port.bus_ops->drop(h->port.bus, l->pipe);
+    }
+}
+
+/* Which node a seed's address led to, so that it is not dialled again while that node is linked under another address (or is this one). */
+static void seed_led_to(struct fm_hub *h, const char *address, uint64_t incarnation)
+{
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
+        if (strcmp(h->config.seeds[i], address) == 0)
+            h->seed_peer[i] = incarnation;
+}
+
+void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
+{
+    struct fm_link *l = fm_link_find(h, pipe);
+    if (!l || l->peer == p->incarnation)
+        return;
+    l->peer = p->incarnation;
+    p->alone_ms = 0;
+    if (l->dialled)
+        seed_led_to(h, l->address, p->incarnation);
+    link_dedupe(h, p->incarnation);
+}
+
+static bool is_self_address(const struct fm_hub *h, const char *address)
+{
+    return strcmp(address, h->config.bus_address) == 0;
+}
+
+static bool seed_rests(const struct fm_hub *h, uint32_t seed)
+{
+    const char *address = h->config.seeds[seed];
+    if (is_self_address(h, address) || h->seed_peer[seed] == h->self->id)
+        return true;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (fm_peer_linked(h, p) && (p->incarnation == h->seed_peer[seed] || strcmp(p->bus, address) == 0))
+            return true;
+    }
+    return false;
+}
+
+bool fm_everyone_linked(const struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (!p->left && (!p->alive || !p->told || !fm_peer_linked(h, p)))
+            return false;
+    }
+    /* A seed that was never there does not make the cluster doubtful for ever. */
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
+        if (!seed_rests(h, i) && h->now.mono_ms - h->started_ms < FORGET_PEER_MS)
+            return false;
+    return true;
+}
+
+/* Two nodes that were just started know only each other, and may yet be the smaller part of a split: hence the time. */
+bool fm_cluster_whole(const struct fm_hub *h)
+{
+    return !h->port.bus_ops || (fm_everyone_linked(h) && h->now.mono_ms - h->doubted_ms >= DOUBT_MS);
+}
+
+void fm_seeds_link(struct fm_hub *h)
+{
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
+        if (!seed_rests(h, i) && h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
+            fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial; give host:port\"", h->config.seeds[i]);
+}
+
+void fm_links_tend(struct fm_hub *h)
+{
+    h->links_due_ms = h->now.mono_ms + LINKS_EVERY_MS;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        struct fm_peer *p = &h->peers[i];
+        if (p->left || !p->bus[0] || is_self_address(h, p->bus) || fm_peer_linked(h, p))
+            continue;
+        if (h->now.mono_ms - p->heard_ms > FORGET_PEER_MS) {
+            fm_peer_remove(h, i--);
+            continue;
+        }
+        bool mine = h->self->id < p->incarnation || h->now.mono_ms - p->alone_ms > ELDER_WAITS_MS;
+        if (mine && h->port.bus_ops->link(h->port.bus, p->bus) != FM_OK)
+            p->left = true;
+    }
+    if (!h->left)
+        fm_seeds_link(h);
+}
+
+/* A link to ourselves: by a seed that names this node, or an advertised address that leads back. */
+void fm_link_to_self(struct fm_hub *h, uint32_t pipe)
+{
+    const struct fm_link *l = fm_link_find(h, pipe);
+    if (!l || !l->dialled)
+        return;
+    fm_diag(FM_DEBUG, "link_to_self", "address=%s", l->address);
+    seed_led_to(h, l->address, h->self->id);
+    h->port.bus_ops->unlink(h->port.bus, l->address);
+    h->port.bus_ops->drop(h->port.bus, pipe);
+}

@@ -1,0 +1,515 @@
+/* Scenes: two or three hubs over the simulated network, and one thing that once went wrong in each. What the seeds of promise_test.c found
+ * is kept here as small as it gets. */
+#include "bus_sim.h"
+
+#include "../../broker/diag.h"
+#include "../../broker/hub.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+enum { NODES = 3, STEP_US = 2 * FM_SIM_MS };
+
+struct node {
+    struct fm_hub *hub; /* NULL: down */
+    struct fm_bus *bus;
+    struct fm_seal *seal;
+    char bus_address[24], ask_address[24];
+    const char *seeds[NODES];
+    uint64_t incarnation, tick_us, ticks;
+    bool frozen;
+    struct fm_item *in, **in_last, *out, **out_last; /* the hub's inbox; what it gave its worker */
+};
+
+static struct scene {
+    struct fm_sim_clock *clock;
+    struct fm_sim_net *net;
+    struct node nodes[NODES];
+    uint64_t incarnations;
+} scene;
+
+static const struct fm_sim_faults calm = {
+    .delay_us_min = 100, .delay_us_max = 500, .detect_us_min = 300 * FM_SIM_MS, .detect_us_max = 400 * FM_SIM_MS};
+static const struct fm_slice room = {(const uint8_t *)"room:1", 6};
+
+/* ---- nodes ---- */
+
+static struct fm_now now(void)
+{
+    uint64_t ms = fm_sim_now_us(scene.clock) / FM_SIM_MS;
+    return (struct fm_now){1000 + ms, 1700000000000 + ms};
+}
+
+static void append(struct fm_item ***last, struct fm_item *chain)
+{
+    **last = chain;
+    while (**last)
+        *last = &(**last)->next;
+}
+
+static void deliver(void *ctx, struct fm_bus_item *item)
+{
+    struct node *n = ctx;
+    item->item.next = NULL;
+    append(&n->in_last, &item->item);
+}
+
+static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
+{
+    struct node *n = ctx;
+    assert_true(worker == 0 && !lost);
+    append(&n->out_last, chain);
+}
+
+static void items_free(struct fm_item **first, struct fm_item ***last)
+{
+    for (struct fm_item *it = *first, *next; it; it = next) {
+        next = it->next;
+        fm_hub_item_free(it);
+    }
+    *first = NULL;
+    *last = first;
+}
+
+static struct fm_retention retention(void *ctx, struct fm_slice topic)
+{
+    (void)ctx, (void)topic;
+    return (struct fm_retention){1000, 1 << 24, 3600 * 1000};
+}
+
+/* A new life of node `i`, which knows the addresses of all others. */
+static struct node *start(unsigned i)
+{
+    struct node *n = &scene.nodes[i];
+    const struct fm_bus_config bus_config = {n->bus_address, n->ask_address, 1 << 20, deliver, n};
+    const char *what;
+    n->incarnation = ++scene.incarnations;
+    n->tick_us = 0;
+    assert_int_equal(fm_seal_new(&n->seal, FM_LIT("scene"), (struct fm_slice){0}, n->incarnation), FM_OK);
+    assert_int_equal(fm_bus_sim.start(&n->bus, &bus_config, &what), FM_OK);
+    struct fm_hub_config c;
+    fm_hub_config_default(&c);
+    c.incarnation = n->incarnation;
+    c.bus_address = n->bus_address;
+    c.ask_address = n->ask_address;
+    c.seeds = n->seeds;
+    c.seal = n->seal;
+    c.retention = retention;
+    const struct fm_hub_port port = {n, to_worker, &fm_bus_sim, n->bus};
+    assert_int_equal(fm_hub_new(&n->hub, &c, &port, now()), FM_OK);
+    fm_hub_start(n->hub, now());
+    return n;
+}
+
+static void stop(struct node *n)
+{
+    fm_bus_sim.stop(&n->bus);
+    fm_hub_free(&n->hub);
+    fm_seal_free(&n->seal);
+    items_free(&n->in, &n->in_last);
+    items_free(&n->out, &n->out_last);
+}
+
+static void step(struct node *n)
+{
+    if (!n->hub || n->frozen)
+        return;
+    struct fm_item *it = n->in, *next;
+    n->in = NULL;
+    n->in_last = &n->in;
+    uint64_t now_us = fm_sim_now_us(scene.clock);
+    if (now_us >= n->tick_us) { /* a timer may well come before what arrived meanwhile */
+        n->ticks++;
+        n->tick_us = now_us + fm_hub_tick(n->hub, now()) * FM_SIM_MS;
+    }
+    for (; it; it = next) {
+        next = it->next;
+        fm_hub_handle(n->hub, now(), it);
+    }
+    uint64_t due_ms = fm_hub_flush(n->hub, now());
+    if (n->tick_us > now_us + due_ms * FM_SIM_MS)
+        n->tick_us = now_us + due_ms * FM_SIM_MS;
+}
+
+static void run(unsigned ms)
+{
+    for (uint64_t us = 0; us < (uint64_t)ms * FM_SIM_MS; us += STEP_US) {
+        fm_sim_run(scene.clock, STEP_US);
+        for (unsigned i = 0; i < NODES; i++)
+            step(&scene.nodes[i]);
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100};
+    scene.net = fm_sim_net_new(scene.clock, 1, &calm);
+    fm_sim_net_use(scene.net);
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *n = &scene.nodes[i];
+        (void)snprintf(n->bus_address, sizeof n->bus_address, "10.2.0.%u:7000", i);
+        (void)snprintf(n->ask_address, sizeof n->ask_address, "10.2.0.%u:7001", i);
+        n->in_last = &n->in;
+        n->out_last = &n->out;
+    }
+    for (unsigned i = 0; i < NODES; i++)
+        for (unsigned k = 0, to = 0; k < NODES; k++)
+            if (k != i)
+                scene.nodes[i].seeds[to++] = scene.nodes[k].bus_address;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++)
+        if (scene.nodes[i].hub)
+            stop(&scene.nodes[i]);
+    fm_sim_net_free(&scene.net);
+    fm_sim_clock_free(&scene.clock);
+    return 0;
+}
+
+/* ---- what happens in scenes ---- */
+
+static void faults(struct fm_sim_faults f)
+{
+    fm_sim_net_faults_set(scene.net, &f);
+}
+
+static void cut(const struct node *a, const struct node *b)
+{
+    fm_sim_net_cut(scene.net, a->bus_address, b->bus_address, false);
+}
+
+static void publish(struct node *n, unsigned count)
+{
+    while (count--) {
+        struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
+        assert_non_null(p);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
+        assert_non_null(p->msgs[0]);
+        fm_hub_handle(n->hub, now(), &p->item);
+        (void)fm_hub_flush(n->hub, now());
+        fm_sim_run(scene.clock, FM_SIM_MS);
+    }
+}
+
+/* The next item of a kind that the worker of `n` got, or NULL. The caller frees it. */
+static void *next(struct node *n, uint32_t kind)
+{
+    for (struct fm_item **at = &n->out; *at; at = &(*at)->next) {
+        struct fm_item *it = *at;
+        if (it->kind != kind)
+            continue;
+        *at = it->next;
+        n->out_last = &n->out;
+        while (*n->out_last)
+            n->out_last = &(*n->out_last)->next;
+        return it;
+    }
+    return NULL;
+}
+
+static void join_post(struct node *n, const struct fm_vector *cursor)
+{
+    struct fm_join *j = fm_join_new(0, 1, room);
+    assert_non_null(j);
+    if (cursor) {
+        j->has_cursor = true;
+        assert_int_equal(fm_vector_copy(&j->cursor, cursor), FM_OK);
+    }
+    fm_hub_handle(n->hub, now(), &j->item);
+    (void)fm_hub_flush(n->hub, now());
+}
+
+static struct fm_join *join(struct node *n, uint64_t origin, uint64_t seq)
+{
+    struct fm_vector cursor = {0};
+    assert_int_equal(fm_vector_set(&cursor, origin, seq), FM_OK);
+    join_post(n, &cursor);
+    fm_vector_fini(&cursor);
+    run(3000);
+    struct fm_join *j = next(n, FM_HUB_JOIN);
+    assert_true(j && j->err == FM_OK);
+    return j;
+}
+
+static void subscribe(struct node *n)
+{
+    join_post(n, NULL);
+    struct fm_join *j = next(n, FM_HUB_JOIN);
+    assert_true(j && j->err == FM_OK);
+    fm_join_free(&j);
+}
+
+static unsigned messages(struct node *n)
+{
+    unsigned count = 0;
+    struct fm_item *it;
+    while ((it = next(n, FM_HUB_MSG)) != NULL) {
+        fm_hub_item_free(it);
+        count++;
+    }
+    return count;
+}
+
+static uint64_t stat_peers(const struct node *n)
+{
+    return fm_hub_stats(n->hub)->peers;
+}
+
+/* ---- scenes ---- */
+
+static void hellos_that_were_lost_come_again(void **state)
+{
+    (void)state;
+    struct fm_sim_faults fog = calm;
+    fog.loss_ppm = 1000000;
+    faults(fog);
+    struct node *a = start(0), *b = start(1);
+    run(1000);
+    assert_int_equal(stat_peers(a), 0);
+    faults(calm);
+    run(1500);
+    assert_true(stat_peers(a) == 1 && stat_peers(b) == 1);
+}
+
+static void nodes_that_know_no_common_seed_in_reach_meet_through_a_third(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++) { /* everyone knows only the first */
+        scene.nodes[i].seeds[0] = i ? scene.nodes[0].bus_address : NULL;
+        scene.nodes[i].seeds[1] = NULL;
+    }
+    struct node *a = start(0), *b = start(1);
+    run(1000);
+    cut(a, b);
+    run(4000); /* each takes the other for dead */
+    struct node *c = start(2);
+    run(4000);
+    assert_int_equal(stat_peers(c), 2); /* a told it of b, out of a's own reach */
+}
+
+static void a_position_from_the_other_side_of_a_split_stays_in_the_cursor(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    publish(a, 3);
+    run(200);
+    cut(a, b);
+    publish(a, 4);
+    struct fm_join *j = join(b, a->incarnation, 7);
+    assert_true(j->recovered);
+    assert_int_equal(fm_vector_get(&j->cursor, a->incarnation), 7);
+    assert_int_equal(fm_vector_get(&j->skip, a->incarnation), 7);
+    fm_join_free(&j);
+}
+
+static void an_origin_unknown_to_this_side_of_a_split_stays_in_the_cursor_unrecovered(void **state)
+{
+    (void)state;
+    struct node *a = start(0);
+    run(4000);
+    publish(a, 7);
+    cut(a, &scene.nodes[1]);
+    struct node *b = start(1);
+    run(4000);
+    struct fm_join *j = join(b, a->incarnation, 7);
+    assert_false(j->recovered); /* there may be more that nobody here knows of */
+    assert_int_equal(fm_vector_get(&j->cursor, a->incarnation), 7);
+    assert_int_equal(fm_vector_get(&j->skip, a->incarnation), 7);
+    fm_join_free(&j);
+}
+
+static void what_a_whole_cluster_has_forgotten_is_dropped_from_the_cursor(void **state)
+{
+    (void)state;
+    scene.nodes[0].seeds[1] = scene.nodes[1].seeds[1] = NULL; /* there are only two */
+    struct node *a = start(0);
+    (void)start(1);
+    run(70 * 1000);
+    struct fm_join *j = join(a, 4711, 7);
+    assert_false(j->recovered);
+    assert_false(fm_vector_has(&j->cursor, 4711));
+    assert_int_equal(j->skip.n, 0);
+    fm_join_free(&j);
+}
+
+static void a_draining_node_that_is_cut_off_waits_and_then_hands_over(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    cut(a, b);
+    run(3000);
+    publish(a, 5);
+    fm_hub_drain(a->hub, now());
+    run(3000);
+    assert_false(fm_hub_left(a->hub));
+    fm_sim_net_heal_all(scene.net);
+    run(8000);
+    assert_true(fm_hub_left(a->hub));
+    stop(a);
+    struct fm_join *j = join(b, b->incarnation, 0);
+    assert_int_equal(j->replayed, 5);
+    fm_join_free(&j);
+}
+
+static void nodes_that_all_drain_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    publish(a, 1);
+    fm_hub_drain(a->hub, now());
+    fm_hub_drain(b->hub, now());
+    run(1500);
+    assert_true(fm_hub_left(a->hub) && fm_hub_left(b->hub));
+}
+
+static void a_tail_that_died_with_its_node_keeps_nobody_busy(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    struct fm_sim_faults lossy = calm;
+    lossy.loss_ppm = lossy.ask_loss_ppm = 1000000;
+    faults(lossy);
+    publish(a, 3);
+    lossy.loss_ppm = 0;
+    faults(lossy);
+    run(1000); /* the heartbeat tells of three messages; pulls fail */
+    assert_int_equal(fm_hub_stats(b->hub)->holes, 1);
+    stop(a);
+    faults(calm);
+    run(10000);
+    uint64_t pulls = fm_hub_stats(b->hub)->pulls, ticks = b->ticks;
+    run(10000);
+    assert_int_equal(fm_hub_stats(b->hub)->pulls, pulls);
+    assert_true(b->ticks - ticks < 10000 / 200 + 100);
+}
+
+static void a_hole_is_given_up_when_pulls_bring_no_answer(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    subscribe(b);
+    publish(a, 1);
+    run(200);
+    struct fm_sim_faults lossy = calm;
+    lossy.loss_ppm = lossy.ask_loss_ppm = 1000000;
+    faults(lossy);
+    publish(a, 1);
+    run(20);
+    lossy.loss_ppm = 0;
+    faults(lossy);
+    publish(a, 1);
+    run(4000);
+    assert_null(next(b, FM_HUB_GAP));
+    run(8000);
+    struct fm_gap *gap = next(b, FM_HUB_GAP);
+    assert_non_null(gap);
+    assert_true(gap->from == 2 && gap->to == 2 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+    assert_int_equal(messages(b), 2);
+}
+
+static void the_holes_of_a_dead_node_are_given_up_together(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    subscribe(b);
+    struct fm_sim_faults lossy = calm;
+    lossy.ask_loss_ppm = 1000000;
+    for (unsigned i = 0; i < 10; i++) { /* every other message is lost */
+        lossy.loss_ppm = i % 2 ? 0 : 1000000;
+        faults(lossy);
+        publish(a, 1);
+    }
+    run(20);
+    stop(a);
+    faults(calm);
+    run(9000);
+    assert_int_equal(messages(b), 5);
+    assert_int_equal(fm_hub_stats(b->hub)->gaps, 5);
+}
+
+static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    subscribe(b);
+    struct fm_sim_faults lossy = calm;
+    lossy.loss_ppm = 1000000;
+    faults(lossy);
+    publish(a, 1);
+    run(4);
+    faults(calm);
+    publish(a, 1);
+    run(20); /* b holds the second and misses the first */
+    b->frozen = true;
+    run(1900); /* not so long that a takes it for dead */
+    fm_sim_run(scene.clock, 20000 * FM_SIM_MS);
+    b->frozen = false;
+    run(10);
+    assert_int_equal(stat_peers(b), 1);
+    run(3000);
+    assert_null(next(b, FM_HUB_GAP));
+    assert_int_equal(messages(b), 2);
+}
+
+static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    for (unsigned round = 0; round < 2; round++) {
+        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
+        assert_non_null(p);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
+        p->ack = FM_ACK_REPLICATED;
+        p->replicas = 1;
+        p->timeout_ms = 1000;
+        fm_hub_handle(a->hub, now(), &p->item);
+        (void)fm_hub_flush(a->hub, now());
+        run(1500);
+        p = next(a, FM_HUB_PUBLISH);
+        assert_non_null(p);
+        assert_int_equal(p->results[0].duplicate, round == 1);
+        assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
+        fm_publish_free(&p);
+        if (round == 0)
+            stop(b); /* a does not know it yet */
+    }
+}
+
+int main(void)
+{
+    fm_diag_level_set(FM_ERROR);
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(hellos_that_were_lost_come_again),
+        TEST(nodes_that_know_no_common_seed_in_reach_meet_through_a_third),
+        TEST(a_position_from_the_other_side_of_a_split_stays_in_the_cursor),
+        TEST(an_origin_unknown_to_this_side_of_a_split_stays_in_the_cursor_unrecovered),
+        TEST(what_a_whole_cluster_has_forgotten_is_dropped_from_the_cursor),
+        TEST(a_draining_node_that_is_cut_off_waits_and_then_hands_over),
+        TEST(nodes_that_all_drain_do_not_wait_for_each_other),
+        TEST(a_tail_that_died_with_its_node_keeps_nobody_busy),
+        TEST(a_hole_is_given_up_when_pulls_bring_no_answer),
+        TEST(the_holes_of_a_dead_node_are_given_up_together),
+        TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
+        TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
