@@ -171,6 +171,8 @@ void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_g
     }
     if (o->forgotten < to)
         o->forgotten = to;
+    if (o->lost < to)
+        o->lost = to;
     fm_contig_advance(h, o, to);
 }
 

@@ -108,16 +108,16 @@ struct fm_env_pull {
 void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
 FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
 
-/*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | records | a zero byte
+/*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | lost varint | records | a zero byte
  *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | flags | topic | event | key | payload
  *   tomb:    2 | topic | seq
  * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
- * messages up to here. */
+ * messages up to here. lost: a hole up to here was given up; nobody knows which topics it concerned, so it may have been any. */
 struct fm_env_range {
-    uint64_t origin, from, upto, contig, forgotten; /* upto may be from - 1: nothing to say */
-    uint64_t last_seq;                              /* reading: of the last message, from - 1 before the first */
-    struct fm_rd rest;                              /* reading: what follows */
+    uint64_t origin, from, upto, contig, forgotten, lost; /* upto may be from - 1: nothing to say */
+    uint64_t last_seq;                                    /* reading: of the last message, from - 1 before the first */
+    struct fm_rd rest;                                    /* reading: what follows */
 };
 
 enum fm_env_record { FM_RECORD_END, FM_RECORD_MSG, FM_RECORD_TOMB };
@@ -129,15 +129,14 @@ struct fm_env_record_view { /* points into the body */
     struct fm_slice topic, event, key, payload;
 };
 
-/* Writing: begin, messages with ascending seq and tombs in any order, then finish, which fills in upto. */
+/* Writing: begin (with what r says, but for upto), messages with ascending seq and tombs in any order, then finish, which fills in upto. */
 struct fm_env_range_writer {
     struct fm_buf *b;
     size_t upto_at; /* where finish puts upto (u64, fixed width) */
     uint64_t last_seq;
 };
 
-void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t contig,
-                        uint64_t forgotten);
+void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const struct fm_env_range *r);
 void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m);
 void fm_env_range_tomb(struct fm_env_range_writer *w, struct fm_slice topic, uint64_t seq);
 void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto);

@@ -64,6 +64,7 @@ struct fm_origin {
     uint64_t contig;
     uint64_t claimed;   /* highest seq that any node was seen to have */
     uint64_t forgotten; /* topics dropped whole had messages up to here: the floor of every topic without a position */
+    uint64_t lost;      /* a hole up to here was given up: every topic may have lost something below it */
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */

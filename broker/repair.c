@@ -15,7 +15,8 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
 {
     struct fm_env_range_writer w;
     b->n = 0;
-    fm_env_range_begin(&w, b, o->id, from, o->contig, o->forgotten);
+    fm_env_range_begin(
+        &w, b, &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
     struct fm_log_iter it = fm_log_from(&o->log, from);
     uint64_t upto = to;
     for (struct fm_log_entry *e = fm_log_next(&it); e && e->seq <= to; e = fm_log_next(&it)) {
@@ -156,6 +157,11 @@ static void take_tomb(struct fm_hub *h, struct fm_origin *o, const struct fm_env
         fm_tomb_set(h, pos, rec->seq);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* authority: what is not in the range is given up; otherwise only its messages are taken. */
 static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_env_range r, bool answer, bool authority)
 {
@@ -170,14 +176,13 @@ static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_e
     }
     if (err || !authority || r.from > was + 1 || r.upto <= o->contig)
         return err;
-    uint64_t nameless = r.forgotten < r.upto ? r.forgotten : r.upto;
-    if (nameless > was) {
-        /* Topics that the sender no longer names lost something up to here. A node that is taking over has told nobody anything yet. */
-        if (h->ready && !all_held(o, was + 1, nameless))
-            fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
-        else if (o->forgotten < nameless)
-            o->forgotten = nameless;
-    }
+    /* Topics that the sender no longer names had messages up to `forgotten`, and any topic may have lost some up to `lost`. A node that is
+     * taking over knows no topic that the sender doesn't name, so only the latter concerns it. */
+    uint64_t forgotten = least(r.forgotten, r.upto), nameless = h->ready ? forgotten : least(r.lost, r.upto);
+    if (nameless > was && !all_held(o, was + 1, nameless))
+        fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
+    if (o->forgotten < forgotten)
+        o->forgotten = forgotten;
     fm_contig_advance(h, o, r.upto);
     return FM_OK;
 }

@@ -66,7 +66,7 @@ static bool rewrite_range(struct fm_slice body, struct fm_buf *out)
     struct fm_env_range_writer w;
     if (fm_env_range_read(body, &r))
         return false;
-    fm_env_range_begin(&w, out, r.origin, r.from, r.contig, r.forgotten);
+    fm_env_range_begin(&w, out, &r);
     for (;;) {
         struct fm_env_record_view rec;
         uint64_t before = r.last_seq;

@@ -186,17 +186,21 @@ static void cut(const struct node *a, const struct node *b)
     fm_sim_net_cut(scene.net, a->bus_address, b->bus_address, false);
 }
 
+static void publish_on(struct node *n, struct fm_slice topic)
+{
+    struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
+    assert_non_null(p);
+    p->msgs[0] = fm_msg_new(topic, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
+    assert_non_null(p->msgs[0]);
+    fm_hub_handle(n->hub, now(), &p->item);
+    (void)fm_hub_flush(n->hub, now());
+    fm_sim_run(scene.clock, FM_SIM_MS);
+}
+
 static void publish(struct node *n, unsigned count)
 {
-    while (count--) {
-        struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
-        assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
-        assert_non_null(p->msgs[0]);
-        fm_hub_handle(n->hub, now(), &p->item);
-        (void)fm_hub_flush(n->hub, now());
-        fm_sim_run(scene.clock, FM_SIM_MS);
-    }
+    while (count--)
+        publish_on(n, room);
 }
 
 /* The next item of a kind that the worker of `n` got, or NULL. The caller frees it. */
@@ -442,6 +446,35 @@ static void the_holes_of_a_dead_node_are_given_up_together(void **state)
     assert_int_equal(fm_hub_stats(b->hub)->gaps, 5);
 }
 
+static void what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later(void **state)
+{
+    (void)state;
+    struct node *a = start(0);
+    (void)start(1);
+    uint64_t origin = a->incarnation;
+    run(4000);
+    publish(a, 1);
+    run(200);
+    struct fm_sim_faults lossy = calm;
+    lossy.loss_ppm = lossy.ask_loss_ppm = 1000000;
+    faults(lossy);
+    publish(a, 1); /* b never gets it ... */
+    run(20);
+    lossy.loss_ppm = 0;
+    faults(lossy);
+    publish_on(a, FM_LIT("room:2")); /* ... and notices by this one */
+    run(20);
+    stop(a);
+    faults(calm);
+    run(9000);
+    struct node *c = start(2);
+    run(6000);
+    struct fm_join *j = join(c, origin, 1);
+    assert_false(j->recovered);
+    assert_int_equal(fm_vector_get(&j->cursor, origin), 2);
+    fm_join_free(&j);
+}
+
 static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
 {
     (void)state;
@@ -507,6 +540,7 @@ int main(void)
         TEST(a_tail_that_died_with_its_node_keeps_nobody_busy),
         TEST(a_hole_is_given_up_when_pulls_bring_no_answer),
         TEST(the_holes_of_a_dead_node_are_given_up_together),
+        TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
     };
