@@ -156,13 +156,14 @@ void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const s
     fm_buf_varint(b, r->lost);
 }
 
-void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m)
+void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m, uint64_t age_ms)
 {
-    assert(m->id.seq > w->last_seq && m->prev < m->id.seq);
+    assert(m->id.seq > w->last_seq && m->prev < m->id.seq && age_ms <= FM_AGE_MAX);
     fm_buf_u8(w->b, FM_RECORD_MSG);
     fm_buf_varint(w->b, m->id.seq - w->last_seq);
     fm_buf_varint(w->b, m->id.seq - m->prev);
     fm_buf_varint(w->b, m->ts_ms);
+    fm_buf_varint(w->b, age_ms);
     fm_buf_varint(w->b, m->flags);
     fm_buf_sized(w->b, fm_msg_topic(m));
     fm_buf_sized(w->b, fm_msg_event(m));
@@ -212,6 +213,9 @@ static void read_msg(struct fm_env_range *r, struct fm_env_record_view *rec)
     }
     rec->prev = rec->seq - back;
     rec->ts_ms = fm_rd_varint(&r->rest);
+    rec->age_ms = fm_rd_varint(&r->rest);
+    if (rec->age_ms > FM_AGE_MAX)
+        r->rest.bad = true;
     rec->flags = read_u32(&r->rest, UINT32_MAX);
     rec->topic = fm_rd_sized(&r->rest, FM_TOPIC_MAX);
     rec->event = fm_rd_sized(&r->rest, FM_EVENT_MAX);

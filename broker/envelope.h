@@ -29,6 +29,8 @@ enum fm_envelope_type {
     FM_ENV_BYE = 5,   /* the sender leaves for good */
 };
 
+#define FM_AGE_MAX (UINT64_C(1) << 48) /* ms: older than anything */
+
 enum { FM_ENV_HEADER = 28, FM_ENV_TAG = 16, FM_ADDRESS_MAX = 63, FM_NAME_MAX = 63, FM_PEERS_MAX = 128 };
 
 /* ---- sealing ---- */
@@ -109,7 +111,8 @@ void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
 FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
 
 /*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | lost varint | records | a zero byte
- *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | flags | topic | event | key | payload
+ *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | age_ms | flags | topic | event | key |
+ *            payload
  *   tomb:    2 | topic | seq
  * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
@@ -125,6 +128,7 @@ enum fm_env_record { FM_RECORD_END, FM_RECORD_MSG, FM_RECORD_TOMB };
 struct fm_env_record_view { /* points into the body */
     enum fm_env_record kind;
     uint64_t seq, prev, ts_ms;
+    uint64_t age_ms; /* since it was accepted, when this was sent; at most FM_AGE_MAX */
     uint32_t flags;
     struct fm_slice topic, event, key, payload;
 };
@@ -137,7 +141,7 @@ struct fm_env_range_writer {
 };
 
 void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const struct fm_env_range *r);
-void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m);
+void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m, uint64_t age_ms);
 void fm_env_range_tomb(struct fm_env_range_writer *w, struct fm_slice topic, uint64_t seq);
 void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto);
 

@@ -19,8 +19,8 @@
 #include "vector.h"
 
 struct fm_now {
-    uint64_t mono_ms; /* never goes back: all time limits */
-    uint64_t wall_ms; /* Unix time: only the timestamp of own messages and the age of held ones */
+    uint64_t mono_ms; /* never goes back: all time limits and ages */
+    uint64_t wall_ms; /* Unix time: only the timestamp of own messages */
 };
 
 /* ---- what workers post to the hub; each comes back to its worker as the answer, in the order of the inbox ---- */

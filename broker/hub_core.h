@@ -40,6 +40,7 @@ struct fm_topic {
     struct fm_msg **history; /* ordered by (ts, origin, seq); at[head .. head + n) ; borrowed from the logs */
     uint32_t head, history_n, history_cap;
     uint64_t history_bytes;
+    bool skewed;       /* the history is not in the order of age: some node's clock is, or was, wrong */
     uint64_t interest; /* bit i: worker i has subscribers */
     uint32_t *subs;    /* a worker's subscribers */
     uint64_t used_ms;  /* mono; last message, join or leave */
@@ -170,6 +171,12 @@ struct fm_hub {
 };
 
 /* ---- store.c ---- */
+/* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
+static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg *m)
+{
+    int64_t ms = (int64_t)h->now.mono_ms - m->born_ms;
+    return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
+}
 struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
 /* Makes it if need be; NULL: too many origins, or no memory. */
 struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id);

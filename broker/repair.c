@@ -25,11 +25,10 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
             break;
         }
         if (e->msg)
-            fm_env_range_msg(&w, e->msg);
+            fm_env_range_msg(&w, e->msg, fm_msg_age_ms(h, e->msg));
         else
             fm_env_range_tomb(&w, fm_slice_of(e->pos->topic->name, e->pos->topic->name_n), e->seq);
     }
-    (void)h;
     /* With authority only up to contig: behind it are holes of our own. */
     if (upto > o->contig)
         upto = o->contig;
@@ -139,6 +138,7 @@ static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_
     if (!m)
         return;
     fm_msg_accept(m, (struct fm_id){o->id, rec->seq}, rec->prev, rec->ts_ms);
+    m->born_ms = (int64_t)h->now.mono_ms - (int64_t)rec->age_ms;
     if (fm_receive(h, o, m))
         h->stats.repaired += answer;
 }

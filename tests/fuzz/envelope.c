@@ -56,7 +56,7 @@ static void rewrite_record(struct fm_env_range_writer *w, uint64_t origin, const
     struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->key, rec->payload, rec->flags);
     must(m != NULL);
     fm_msg_accept(m, (struct fm_id){origin, rec->seq}, rec->prev, rec->ts_ms);
-    fm_env_range_msg(w, m);
+    fm_env_range_msg(w, m, rec->age_ms);
     fm_msg_unref(&m);
 }
 

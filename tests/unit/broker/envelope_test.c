@@ -26,9 +26,9 @@ static void write_range(struct fm_buf *b)
     struct fm_msg *first = message(12, 3, "room:1", "{\"x\":1}"), *second = message(20, 12, "room:1", "");
     fm_env_range_begin(&w, b, &(struct fm_env_range){.origin = 7, .from = 10, .contig = 11, .forgotten = 5, .lost = 4});
     fm_env_range_tomb(&w, FM_LIT("room:old"), 10);
-    fm_env_range_msg(&w, first);
+    fm_env_range_msg(&w, first, 0);
     fm_env_range_tomb(&w, FM_LIT("room:gone"), 4);
-    fm_env_range_msg(&w, second);
+    fm_env_range_msg(&w, second, 3600000);
     fm_env_range_finish(&w, 15);
     fm_msg_unref(&first);
     fm_msg_unref(&second);
@@ -321,13 +321,13 @@ static void a_range_is_read_as_it_was_written(void **state)
     assert_true(fm_slice_eq(rec.topic, FM_LIT("room:old")) && rec.seq == 10);
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
     assert_int_equal(rec.kind, FM_RECORD_MSG);
-    assert_true(rec.seq == 12 && rec.prev == 3 && rec.ts_ms == 1700000000012u && rec.flags == FM_MSG_BINARY);
+    assert_true(rec.seq == 12 && rec.prev == 3 && rec.ts_ms == 1700000000012u && rec.age_ms == 0 && rec.flags == FM_MSG_BINARY);
     assert_true(fm_slice_eq(rec.topic, FM_LIT("room:1")) && fm_slice_eq(rec.event, FM_LIT("moved")));
     assert_true(fm_slice_eq(rec.key, FM_LIT("key")) && fm_slice_eq(rec.payload, FM_LIT("{\"x\":1}")));
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
     assert_true(rec.kind == FM_RECORD_TOMB && rec.seq == 4);
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
-    assert_true(rec.kind == FM_RECORD_MSG && rec.seq == 20 && rec.prev == 12 && rec.payload.n == 0);
+    assert_true(rec.kind == FM_RECORD_MSG && rec.seq == 20 && rec.prev == 12 && rec.age_ms == 3600000 && rec.payload.n == 0);
     for (unsigned again = 0; again < 2; again++) {
         assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
         assert_int_equal(rec.kind, FM_RECORD_END);
@@ -380,7 +380,7 @@ static void a_range_with_impossible_numbers_is_refused(void **state)
         fm_buf_u8(&b, FM_RECORD_MSG);
         fm_buf_varint(&b, steps[i][0]);
         fm_buf_varint(&b, steps[i][1]);
-        fm_buf_put(&b, (uint8_t[7]){0}, 7);
+        fm_buf_put(&b, (uint8_t[8]){0}, 8);
         assert_int_equal(read_range(fm_buf_view(&b)), FM_E_SYNTAX);
     }
     range_head(&b, 1, 5, 9);
@@ -402,7 +402,7 @@ static void a_record_longer_than_a_limit_is_refused(void **state)
     struct fm_buf b = {0};
     for (size_t over = 0; over <= 4; over++) { /* 4: none is over, all are at their limit */
         range_head(&b, 1, 5, 9);
-        fm_buf_put(&b, (uint8_t[5]){FM_RECORD_MSG, 1, 5, 1, 0}, 5);
+        fm_buf_put(&b, (uint8_t[6]){FM_RECORD_MSG, 1, 5, 1, 0, 0}, 6);
         for (size_t i = 0; i < 4; i++)
             fm_buf_sized(&b, fm_slice_of(text, i == over ? max[i] + 1 : max[i]));
         fm_buf_u8(&b, FM_RECORD_END);
