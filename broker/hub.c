@@ -304,6 +304,11 @@ bool fm_hub_left(const struct fm_hub *h)
     return h->left;
 }
 
+void fm_hub_inbox_dropped(struct fm_hub *h, uint64_t n)
+{
+    h->stats.inbox_dropped += n;
+}
+
 const struct fm_hub_stats *fm_hub_stats(const struct fm_hub *h)
 {
     return &h->stats;

@@ -213,6 +213,8 @@ struct fm_hub_port { /* effects */
     X(dropped, "fanmesh_mesh_dropped_total", "counter", \
       "envelopes that a full queue dropped on the way here: their numbers are missing on a link that stayed up") \
     X(envelopes_bad, "fanmesh_mesh_envelopes_refused_total", "counter", "envelopes refused: seal, cluster, version, replay or syntax") \
+    X(inbox_dropped, "fanmesh_hub_inbox_dropped_total", "counter", \
+      "envelopes thrown away because the hub's inbox was full; repaired like any loss") \
     X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \
     X(repaired, "fanmesh_repaired_messages_total", "counter", "messages that arrived by repair") \
     X(repair_bytes_in, "fanmesh_repair_bytes_in_total", "counter", "bytes of the answers to them") \
@@ -251,6 +253,9 @@ uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
 /* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything that this node has, and BYE was sent. */
 void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
 bool fm_hub_left(const struct fm_hub *hub);
+
+/* So many envelopes found no room in the hub's inbox. */
+void fm_hub_inbox_dropped(struct fm_hub *hub, uint64_t n);
 
 /* -- any thread -- */
 const struct fm_hub_stats *fm_hub_stats(const struct fm_hub *hub);

@@ -257,6 +257,8 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
 void fm_peer_remove(struct fm_hub *h, uint32_t i);
 void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event);
+/* It missed several heartbeats, but is not taken for down yet. */
+bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p);
 /* Cuts to fit. */
 void fm_text_copy(char *to, size_t size, struct fm_slice s);
 void fm_peers_start(struct fm_hub *h);

@@ -9,6 +9,7 @@ enum {
     HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often */
     ACK_EVERY = 4,             /* batches of one node */
     ACK_AFTER_MS = 2,
+    SUSPECT_AFTER = 3, /* heartbeats that did not come */
 };
 
 /* ---- the table ---- */
@@ -55,6 +56,11 @@ void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[FM_NAME_MAX * 4 + 3];
     fm_origin_print(p->incarnation, origin);
     fm_diag(level, event, "node=%s incarnation=%s mesh=%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus);
+}
+
+bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p)
+{
+    return p->alive && h->now.mono_ms - p->heard_ms > SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms;
 }
 
 void fm_text_copy(char *to, size_t size, struct fm_slice s)

@@ -192,7 +192,7 @@ static void peer_json(struct fm_hub *h, struct fm_buf *b, const struct fm_peer *
     member_text(b, "name", p->name);
     member_text(b, "mesh", p->bus);
     member_text(b, "ask", p->ask);
-    member_text(b, "state", p->left ? "left" : p->alive ? "up" : p->met ? "down" : "heard of");
+    member_text(b, "state", p->left ? "left" : fm_peer_suspect(h, p) ? "suspect" : p->alive ? "up" : p->met ? "down" : "heard of");
     member_bool(b, "linked", fm_peer_linked(h, p));
     member_bool(b, "ready", p->ready);
     member_bool(b, "draining", p->draining);

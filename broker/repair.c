@@ -241,19 +241,22 @@ static bool may_hold(struct fm_hub *h, const struct fm_peer *p, const struct fm_
     return true;
 }
 
-/* The origin itself first, then any other that says it has more than we do, a different one each time. */
+/* Rather one that is heard than one that is not, another than the last time, the origin itself than another. */
 static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_origin *o)
 {
-    struct fm_peer *p = fm_peer_find(h, o->id);
-    if (p && may_hold(h, p, o) && o->pull.holder != o->id)
-        return p;
+    struct fm_peer *best = NULL;
+    unsigned best_rank = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
-        struct fm_peer *other = &h->peers[(h->next_ask + i) % h->peers_n];
-        if (may_hold(h, other, o) && other->incarnation != o->pull.holder)
-            return other;
+        struct fm_peer *p = &h->peers[(h->next_ask + i) % h->peers_n];
+        if (!may_hold(h, p, o))
+            continue;
+        unsigned rank = 1 + (fm_peer_suspect(h, p) ? 0 : 4) + (p->incarnation == o->pull.holder ? 0 : 2) + (p->incarnation == o->id);
+        if (rank > best_rank) {
+            best = p;
+            best_rank = rank;
+        }
     }
-    p = fm_peer_find(h, o->pull.holder);
-    return p && may_hold(h, p, o) ? p : NULL;
+    return best;
 }
 
 /* The end of the first hole. */
