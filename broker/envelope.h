@@ -6,9 +6,9 @@
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
  *
  * Sealing is ChaCha20-Poly1305; the key is HKDF-SHA256(secret, salt = cluster name, info = "fanmesh mesh 1" | plane | incarnation of the
- * sender); the nonce is the counter. So a node never uses a nonce twice: its incarnation is new at every start and the counter only grows.
- * The answer to an ask is bound to it: the asker's incarnation and counter are authenticated with it. What goes in clear is bound to
- * nothing.
+ * sender); the nonce is the counter. So a node never uses a nonce twice with a key: its incarnation is new at every start and the counter
+ * of a plane only grows. It grows by one, so a receiver sees how many were dropped on a link. The answer to an ask is bound to it: the
+ * asker's incarnation and counter are authenticated with it. What goes in clear is bound to nothing.
  *
  * All integers are little-endian, varints are LEB128, texts and payloads a varint length and their bytes. seal.c holds the outer part,
  * envelope.c the bodies.
@@ -19,7 +19,7 @@
 #include "msg.h"
 #include "vector.h"
 
-enum fm_plane { FM_PLANE_BUS = 1, FM_PLANE_ASK = 2, FM_PLANE_ANSWER = 3 };
+enum fm_plane { FM_PLANE_BUS = 1, FM_PLANE_ASK = 2, FM_PLANE_ANSWER = 3, FM_PLANES = 3 };
 
 enum fm_envelope_type {
     FM_ENV_HELLO = 1, /* who I am, where I listen, whom I know; after every new link */
@@ -47,7 +47,7 @@ struct fm_env_bind { /* what an answer is bound to; zeros elsewhere */
 };
 
 /* Wraps `body` for `plane` into `out` (cleared first). *counter (may be NULL): the counter that it got; counters start at 1 and grow by one
- * over all planes. */
+ * within a plane. */
 FM_MUST_CHECK enum fm_err fm_seal_close(struct fm_seal *seal, enum fm_plane plane, struct fm_env_bind bind, struct fm_slice body,
                                         struct fm_buf *out, uint64_t *counter);
 

@@ -337,7 +337,7 @@ static void the_history_is_told_as_json(void **state)
     fm_buf_u8(&q->json, 0);
     assert_string_equal((char *)q->json.p,
                         "{\"recovered\":true,\"messages\":[{\"id\":\"1F-1\",\"event\":\"new\",\"payload\":{\"n\":12345678901234567890},"
-                        "\"ts_ms\":1700000000000}],\"cursor\":[\"1F-1\"]}");
+                        "\"ts_ms\":1700000000000}],\"cursor\":[\"1F-1\"],\"floor\":[]}");
     fm_query_free(&q);
     rig_stop(&r);
 }
