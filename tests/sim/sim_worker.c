@@ -23,7 +23,7 @@ static void reread(struct sim_worker *sw, unsigned topic)
 static void lost_something(struct sim_worker *sw)
 {
     struct world *w = sw->node->w;
-    for (unsigned topic = 0; topic < w->plan.topics; topic++) {
+    for (unsigned topic = 0; topic < w->plan.topics && w->plan.mutation != FM_SIM_OVERRUN_IGNORED; topic++) {
         bool any = false;
         for (unsigned i = 0; i < w->plan.clients && !any; i++)
             any = sim_client_at(&w->clients[i], sw, sim_topic(w, topic));
