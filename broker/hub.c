@@ -188,6 +188,9 @@ static void ready_check(struct fm_hub *h)
         return;
     if (h->target_known && caught_up(h)) {
         h->ready = true;
+        if (fm_mutation(SNAPSHOT_NOT_FOLLOWED))
+            for (struct fm_origin *o = h->origins; o; o = o->hh.next)
+                fm_contig_advance(h, o, o->claimed);
         fm_diag(FM_INFO, "ready", "why=\"took over the cluster's state\" origins=%u messages=%llu", h->target.n,
                 (unsigned long long)h->stats.log_messages);
     } else if (h->now.mono_ms - h->started_ms >= h->config.found_ms) {

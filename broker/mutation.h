@@ -13,7 +13,10 @@
     X(SKIP_FORGOTTEN, "a client that is ahead of its node is given again what it has") \
     X(KEYS_IGNORED, "a retry is a new message") \
     X(ACK_UNEARNED, "`replicated` is answered without asking who has it") \
-    X(LEAVES_AT_ONCE, "a draining node hands nothing over")
+    X(LEAVES_AT_ONCE, "a draining node hands nothing over") \
+    X(SNAPSHOT_NOT_FOLLOWED, "a node that takes over does not take what comes live meanwhile, and calls itself up to date") \
+    X(DOUBLE_AFTER_RELAY, "what came live and comes again by a pull is dispatched twice") \
+    X(FLOOR_NOT_RAISED, "what is evicted leaves no floor")
 
 #ifdef FM_MUTATIONS
 enum fm_mutation_name {

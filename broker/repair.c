@@ -136,7 +136,7 @@ static bool all_held(const struct fm_origin *o, uint64_t from, uint64_t to)
 
 static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_record_view *rec, bool answer)
 {
-    if (rec->seq <= o->contig || fm_log_find(&o->log, rec->seq)) {
+    if ((rec->seq <= o->contig || fm_log_find(&o->log, rec->seq)) && !fm_mutation(DOUBLE_AFTER_RELAY)) {
         h->stats.dropped_double++;
         return;
     }
@@ -209,6 +209,8 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         o->heard_ms = h->now.mono_ms;
     if (o->claimed < r.contig)
         o->claimed = r.contig;
+    if (!answer && !h->ready && fm_mutation(SNAPSHOT_NOT_FOLLOWED))
+        return;
     bool authority = true;
     if (answer && h->ready && range_loses(h, o, r)) {
         if (o->pull.refused_n < FM_PEERS_MAX)

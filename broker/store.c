@@ -176,7 +176,7 @@ void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq)
     if (!fm_log_find(log, seq) && fm_log_insert(log, (struct fm_log_entry){.seq = seq, .pos = pos}) != FM_OK)
         return; /* no memory: the older tomb stays, which claims less than is true but nothing false */
     pos->tomb = seq;
-    if (pos->floor < seq)
+    if (pos->floor < seq && !fm_mutation(FLOOR_NOT_RAISED))
         pos->floor = seq;
     if (old)
         fm_log_remove(log, old);
@@ -274,7 +274,7 @@ static void history_remove(struct fm_hub *h, struct fm_topic *t, uint32_t i)
     struct fm_log_entry *e = fm_log_find(&o->log, m->id.seq);
     assert(e && e->msg == m && e->in_history);
     e->in_history = false;
-    if (e->pos->floor < e->seq)
+    if (e->pos->floor < e->seq && !fm_mutation(FLOOR_NOT_RAISED))
         e->pos->floor = e->seq;
     if (e->seq <= o->cut)
         bury(h, e);

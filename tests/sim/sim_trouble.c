@@ -191,7 +191,7 @@ static void node_trouble(struct world *w, enum fm_sim_trouble kind)
     if (kind == FM_SIM_FREEZE)
         sim_node_freeze(n, some_ms(w, 50, fm_sim_rand_chance(&w->chaos, 800000) ? 7000 : 30000));
     else if (kind == FM_SIM_OVERRUN)
-        sim_worker_overrun(&n->workers[fm_sim_rand_below(&w->chaos, w->plan.workers)]);
+        sim_worker_overrun(&n->workers[fm_sim_rand_below(&w->chaos, w->plan.workers)], some_ms(w, 5, 800));
     else if (kind == FM_SIM_CLOCK)
         clock_jump(w, n);
     else if (kind == FM_SIM_LEAVE)

@@ -22,7 +22,8 @@ struct sim_worker {
     struct node *node;
     unsigned index;
     struct fm_item *first, **last; /* inbox */
-    bool due;
+    bool due, overrun;
+    uint64_t busy_until_us; /* it drains nothing until then, and its inbox is full */
     struct sim_view views[FM_SIM_TOPICS_MAX];
     struct fm_msg *swapped; /* a mutation holds it back */
 };
@@ -137,7 +138,8 @@ void sim_node_final(struct node *n);
 
 /* sim_worker.c */
 void sim_worker_take(struct sim_worker *sw, struct fm_item *chain, bool lost);
-void sim_worker_overrun(struct sim_worker *sw);
+/* It is busy for so long, and what comes meanwhile finds its inbox full. */
+void sim_worker_overrun(struct sim_worker *sw, uint64_t us);
 void sim_worker_clear(struct sim_worker *sw);
 
 /* sim_client.c */
