@@ -11,6 +11,7 @@ enum { ORIGIN = 77 };
 static struct fm_ledger ledger;
 static struct fm_view a, b;
 static struct fm_tally tally;
+static struct fm_gone gone;
 
 static int begin(void **state)
 {
@@ -28,6 +29,7 @@ static int end(void **state)
     fm_view_fini(&a);
     fm_view_fini(&b);
     fm_ledger_fini(&ledger);
+    fm_gone_fini(&gone);
     return 0;
 }
 
@@ -40,9 +42,9 @@ static void publish(unsigned n, bool acked)
 {
     for (unsigned i = 0; i < n; i++) {
         uint64_t k;
-        assert_int_equal(fm_ledger_publish(&ledger, 1, &k), FM_OK);
+        assert_int_equal(fm_ledger_publish(&ledger, 1, FM_NODE_UNKNOWN, &k), FM_OK);
         if (acked)
-            fm_ledger_ack(&ledger, k, id_of(k), &tally);
+            fm_ledger_ack(&ledger, k, id_of(k), false, &tally);
     }
 }
 
@@ -53,8 +55,8 @@ static enum fm_take give(struct fm_view *v, uint64_t k)
 
 static void judge(void)
 {
-    fm_view_finish(&a, &tally);
-    fm_view_finish(&b, &tally);
+    fm_view_finish(&a, &gone, &tally);
+    fm_view_finish(&b, &gone, &tally);
 }
 
 static void a_good_feed_is_not_accused(void **state)
@@ -138,7 +140,7 @@ static void two_origins_may_come_in_any_order(void **state)
     const struct fm_id x = {1, 9}, y = {2, 1};
     fm_view_take(&a, 0, x, true, &tally), fm_view_take(&a, 1, y, true, &tally);
     fm_view_take(&b, 1, y, true, &tally), fm_view_take(&b, 0, x, true, &tally);
-    fm_ledger_ack(&ledger, 0, x, &tally), fm_ledger_ack(&ledger, 1, y, &tally);
+    fm_ledger_ack(&ledger, 0, x, false, &tally), fm_ledger_ack(&ledger, 1, y, false, &tally);
     judge();
     assert_false(fm_tally_broken(&tally));
 }
@@ -148,7 +150,7 @@ static void an_id_that_differs_between_two_places_is_found(void **state)
     (void)state;
     publish(2, false);
     give(&a, 0);
-    fm_ledger_ack(&ledger, 0, (struct fm_id){ORIGIN, 99}, &tally);
+    fm_ledger_ack(&ledger, 0, (struct fm_id){ORIGIN, 99}, false, &tally);
     assert_int_equal(tally.wrong_id, 1);
     give(&a, 1);
     fm_view_take(&b, 1, (struct fm_id){ORIGIN, 50}, true, &tally);
