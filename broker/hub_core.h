@@ -88,7 +88,8 @@ struct fm_peer {
     bool ready, draining, left;
     bool met;                       /* its hello came over a link of ours */
     bool told;                      /* all of its origins, since it is linked */
-    uint64_t heard_ms;              /* mono: last envelope */
+    uint64_t heard_ms;              /* mono: last envelope, moved on by times in which this node itself stood still */
+    uint64_t spoke_ms;              /* mono: last envelope */
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */

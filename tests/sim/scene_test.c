@@ -492,6 +492,37 @@ static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **
     }
 }
 
+/* b confirmed the message once and is dead; a does not know it yet when the retry comes, and then stands still itself. */
+static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    for (unsigned round = 0; round < 2; round++) {
+        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
+        assert_non_null(p);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
+        p->ack = FM_ACK_REPLICATED;
+        p->replicas = 1;
+        p->timeout_ms = 8000;
+        fm_hub_handle(a->hub, now(), &p->item);
+        (void)fm_hub_flush(a->hub, now());
+        if (round) {
+            run(20);
+            a->frozen = true;
+            fm_sim_run(scene.clock, 5000 * FM_SIM_MS);
+            a->frozen = false;
+        }
+        run(4000);
+        p = next(a, FM_HUB_PUBLISH);
+        assert_non_null(p);
+        assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
+        fm_publish_free(&p);
+        if (round == 0)
+            stop(b);
+    }
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -509,6 +540,7 @@ int main(void)
         TEST(the_holes_of_a_dead_node_are_given_up_together),
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
+        TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
