@@ -67,7 +67,7 @@ struct fm_origin {
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
-    uint64_t heard_ms;  /* mono; when a message or claim of it was last seen */
+    uint64_t heard_ms;  /* mono; when it, or a message of it, was last heard */
     uint32_t positions; /* topics that have a position in it */
     struct fm_pull pull;
 };
@@ -137,7 +137,8 @@ struct fm_hub {
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
     struct fm_key *keys;
-    uint64_t bytes; /* of all messages in all logs */
+    uint64_t bytes;        /* of all messages in all logs */
+    uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
 
     struct fm_peer peers[FM_PEERS_MAX];
     uint32_t peers_n;
@@ -171,8 +172,9 @@ struct fm_hub {
 
 /* ---- store.c ---- */
 struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
-/* Makes it if need be; NULL: too many origins, or no memory. */
-struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id);
+/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
+ * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
+struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
 /* limited: topics_max holds (publishes and joins of our own; what the mesh brings is taken always). */
 struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited);

@@ -189,8 +189,8 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
             continue;
         }
         struct fm_origin *o = fm_origin_find(h, at->origin);
-        if (!o && (o = fm_origin_get(h, at->origin)))
-            o->heard_ms = h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0;
+        if (!o)
+            o = fm_origin_get(h, at->origin, h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0);
         if (o && o->claimed < at->contig)
             o->claimed = at->contig;
     }

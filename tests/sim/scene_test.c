@@ -523,6 +523,46 @@ static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_
     }
 }
 
+static uint64_t stat_origins(const struct node *n)
+{
+    return fm_hub_stats(n->hub)->origins;
+}
+
+/* More lives of one node than a cursor can name. a and c stay; the messages of a must stay too. */
+static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    publish(a, 3);
+    run(200);
+    subscribe(a);
+    subscribe(c);
+    for (unsigned life = 0; life < 300; life++) {
+        struct node *b = start(1);
+        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2); ms += 100)
+            run(100);
+        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2);
+        publish(b, 2);
+        run(1000);
+        assert_true(messages(a) == 2 && messages(c) == 2);
+        stop(b);
+    }
+    assert_true(stat_origins(a) <= FM_CURSOR_MAX && stat_origins(c) <= FM_CURSOR_MAX);
+    assert_true(fm_hub_stats(a->hub)->origins_forgotten >= 300 + 2 - FM_CURSOR_MAX);
+    run(30000); /* what was forgotten does not come back from the others, as if it were new */
+    assert_true(messages(a) == 0 && messages(c) == 0);
+    assert_null(next(a, FM_HUB_GAP));
+    assert_int_equal(fm_hub_stats(a->hub)->holes, 0);
+    struct node *b = start(1);
+    run(8000);
+    struct fm_join *j = join(b, a->incarnation, 0);
+    assert_int_equal(j->replay[0]->id.origin, a->incarnation);
+    assert_int_equal(j->replay[0]->id.seq, 1);
+    assert_true(j->replayed > 500);
+    fm_join_free(&j);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -541,6 +581,7 @@ int main(void)
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
         TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
+        TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
