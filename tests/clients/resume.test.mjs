@@ -118,6 +118,32 @@ test('a_malformed_cursor_is_refused_with_a_reason', async () => {
   await join(socket, 'room:bad-cursor');
 });
 
+test('a_client_of_a_killed_node_resumes_all_its_topics_on_another', async (t) => {
+  let target = c;
+  const relay = await Relay.open(t, () => target.port);
+  const socket = await connect(`ws://127.0.0.1:${relay.port}/socket`);
+  const topics = ['room:kill-1', 'room:kill-2', 'others:kill-3'];
+  const channels = await Promise.all(topics.map((topic) => follow(socket, topic)));
+  const published = topics.map(() => []);
+  const publish = async (nodes, rounds) => {
+    for (let n = 0; n < rounds; n++) {
+      for (const [i, topic] of topics.entries()) {
+        published[i].push(await nodes[n % nodes.length].publish({ topic, event: 'msg', payload: n, ack: 'replicated' }));
+      }
+    }
+  };
+  await publish(cluster.nodes, 9);
+  target = a;
+  await c.kill();
+  await publish([a, b], 10);
+  for (const [i, channel] of channels.entries()) {
+    await until('all are there', () => channel.got.length >= published[i].length);
+    assert.deepEqual(compare(published[i], idsOf(channel)), clean, topics[i]);
+    assert.deepEqual(channel.replies.map(({ recovered }) => recovered), [true, true]);
+  }
+  await cluster.restart(c);
+});
+
 test('clients_of_a_killed_node_come_back_when_it_does_and_miss_nothing_that_was_replicated', async () => {
   const topic = 'room:killed';
   const channel = await follow(await connect(c), topic);
