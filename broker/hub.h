@@ -226,6 +226,7 @@ struct fm_hub_port { /* effects */
     X(log_messages, "fanmesh_log_messages", "gauge", "messages held in logs and histories") \
     X(topics, "fanmesh_topics", "gauge", "topics known") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
+    X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 256 are remembered") \
     X(peers, "fanmesh_peers", "gauge", "nodes linked and alive") \
     X(holes, "fanmesh_holes", "gauge", "origins of which something is missing at this moment") \
     X(ready, "fanmesh_ready", "gauge", "1 when the node has the cluster's state")

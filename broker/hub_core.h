@@ -70,7 +70,7 @@ struct fm_origin {
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
-    uint64_t heard_ms;  /* mono; when a message or claim of it was last seen */
+    uint64_t heard_ms;  /* mono; when it, or a message of it, was last heard */
     uint32_t positions; /* topics that have a position in it */
     struct fm_pull pull;
 };
@@ -92,7 +92,8 @@ struct fm_peer {
     bool ready, draining, left;
     bool met;                       /* its hello came over a link of ours */
     bool told;                      /* all of its origins, since it is linked */
-    uint64_t heard_ms;              /* mono: last envelope */
+    uint64_t heard_ms;              /* mono: last envelope, moved on by times in which this node itself stood still */
+    uint64_t spoke_ms;              /* mono: last envelope */
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
@@ -148,7 +149,8 @@ struct fm_hub {
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
     struct fm_key *keys;
-    uint64_t bytes; /* of all messages in all logs */
+    uint64_t bytes;        /* of all messages in all logs */
+    uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
 
     struct fm_peer peers[FM_PEERS_MAX];
     uint32_t peers_n;
@@ -191,8 +193,9 @@ static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg
     return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
 }
 struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
-/* Makes it if need be; NULL: too many origins, or no memory. */
-struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id);
+/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
+ * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
+struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
 /* limited: topics_max holds (publishes and joins of our own; what the mesh brings is taken always). */
 struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited);

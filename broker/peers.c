@@ -197,8 +197,8 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
             continue;
         }
         struct fm_origin *o = fm_origin_find(h, at->origin);
-        if (!o && (o = fm_origin_get(h, at->origin)))
-            o->heard_ms = h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0;
+        if (!o)
+            o = fm_origin_get(h, at->origin, h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0);
         if (o && o->claimed < at->contig)
             o->claimed = at->contig;
     }
@@ -212,7 +212,10 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 
 static void peer_heard(struct fm_hub *h, struct fm_peer *p)
 {
-    p->heard_ms = h->now.mono_ms;
+    p->heard_ms = p->spoke_ms = h->now.mono_ms;
+    struct fm_origin *o = fm_origin_find(h, p->incarnation);
+    if (o)
+        o->heard_ms = p->heard_ms; /* a node that lives, however quiet, is not among those that are forgotten first */
     if (p->alive || p->left || !p->met)
         return;
     p->alive = true;

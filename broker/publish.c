@@ -96,7 +96,7 @@ static uint32_t confirmed(const struct fm_hub *h, const struct fm_waiter *w)
     uint32_t n = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         const struct fm_peer *peer = &h->peers[i];
-        bool all = peer->alive && !peer->left && peer->heard_ms >= w->from_ms;
+        bool all = peer->alive && !peer->left && peer->spoke_ms >= w->from_ms;
         for (uint32_t k = 0; k < w->need.n && all; k++)
             all = fm_vector_get(&peer->has, w->need.at[k].origin) >= w->need.at[k].seq;
         n += all;

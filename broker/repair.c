@@ -202,8 +202,8 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         fm_refusal_tell(h, "envelope_refused", from->bus, FM_E_SYNTAX);
         return;
     }
-    struct fm_origin *o = r.origin == h->self->id ? NULL : fm_origin_get(h, r.origin);
-    if (!o)
+    struct fm_origin *o = answer ? fm_origin_find(h, r.origin) : fm_origin_get(h, r.origin, h->now.mono_ms);
+    if (!o || o == h->self)
         return;
     if (r.upto >= r.from || !answer)
         o->heard_ms = h->now.mono_ms;

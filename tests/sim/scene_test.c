@@ -627,6 +627,77 @@ static void what_is_too_old_goes_though_messages_with_older_timestamps_stay(void
     fm_join_free(&j);
 }
 
+/* b confirmed the message once and is dead; a does not know it yet when the retry comes, and then stands still itself. */
+static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    for (unsigned round = 0; round < 2; round++) {
+        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
+        assert_non_null(p);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
+        p->ack = FM_ACK_REPLICATED;
+        p->replicas = 1;
+        p->timeout_ms = 8000;
+        fm_hub_handle(a->hub, now(a), &p->item);
+        (void)fm_hub_flush(a->hub, now(a));
+        if (round) {
+            run(20);
+            a->frozen = true;
+            fm_sim_run(scene.clock, 5000 * FM_SIM_MS);
+            a->frozen = false;
+        }
+        run(4000);
+        p = next(a, FM_HUB_PUBLISH);
+        assert_non_null(p);
+        assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
+        fm_publish_free(&p);
+        if (round == 0)
+            stop(b);
+    }
+}
+
+static uint64_t stat_origins(const struct node *n)
+{
+    return fm_hub_stats(n->hub)->origins;
+}
+
+/* More lives of one node than a cursor can name. a and c stay; the messages of a must stay too. */
+static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    publish(a, 3);
+    run(200);
+    subscribe(a);
+    subscribe(c);
+    for (unsigned life = 0; life < 300; life++) {
+        struct node *b = start(1);
+        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2); ms += 100)
+            run(100);
+        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2);
+        publish(b, 2);
+        run(1000);
+        assert_true(messages(a) == 2 && messages(c) == 2);
+        stop(b);
+    }
+    assert_true(stat_origins(a) <= FM_CURSOR_MAX && stat_origins(c) <= FM_CURSOR_MAX);
+    assert_true(fm_hub_stats(a->hub)->origins_forgotten >= 300 + 2 - FM_CURSOR_MAX);
+    run(30000); /* what was forgotten does not come back from the others, as if it were new */
+    assert_true(messages(a) == 0 && messages(c) == 0);
+    assert_null(next(a, FM_HUB_GAP));
+    assert_int_equal(fm_hub_stats(a->hub)->holes, 0);
+    struct node *b = start(1);
+    run(8000);
+    struct fm_join *j = join(b, a->incarnation, 0);
+    assert_int_equal(j->replay[0]->id.origin, a->incarnation);
+    assert_int_equal(j->replay[0]->id.seq, 1);
+    assert_true(j->replayed > 500);
+    fm_join_free(&j);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -649,6 +720,8 @@ int main(void)
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
+        TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
+        TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
