@@ -470,7 +470,10 @@ void fm_ledger_gap(struct fm_ledger *l, uint32_t client, const struct fm_gap *ga
 {
     l->clock++;
     struct ledger_client *c = &l->clients[client];
-    cover(c, gap->origin, gap->from, gap->to);
+    const struct ledger_node *origin = ledger_node(l, gap->origin);
+    /* Of a dead origin that is half forgotten nobody knows how much there was. */
+    bool open_end = l->flags & FM_LEDGER_FORGETS && gap->reason == FM_GAP_LOST && origin && origin->gone_at;
+    cover(c, gap->origin, gap->from, open_end ? UINT64_MAX : gap->to);
     if (gap->cursor.n)
         copied(fm_vector_copy(&c->cursor, &gap->cursor));
     else
