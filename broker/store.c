@@ -473,8 +473,11 @@ struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms
 static void origin_retire(struct fm_hub *h, struct fm_origin *o)
 {
     const struct fm_peer *p = fm_peer_find(h, o->id);
-    if (o == h->self || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms || (p && p->alive))
+    uint64_t idle_ms = h->now.mono_ms - o->heard_ms;
+    if (o == h->self || idle_ms < h->config.cursor_ttl_ms || (p && p->alive))
         return;
+    if (!o->final && h->peers_n && idle_ms < 2 * h->config.cursor_ttl_ms)
+        return; /* how it ended may be told when all are in reach again, see origins_settle */
     struct fm_log_iter it = fm_log_from(&o->log, 0);
     for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))
         if (e->msg)

@@ -29,7 +29,7 @@ static struct scene {
     struct fm_sim_clock *clock;
     struct fm_sim_net *net;
     struct node nodes[NODES];
-    uint64_t incarnations, age_ms; /* age_ms: of histories */
+    uint64_t incarnations, age_ms, ttl_ms; /* age_ms: of histories; ttl_ms: of cursors */
 } scene;
 
 static const struct fm_sim_faults calm = {
@@ -99,6 +99,7 @@ static struct node *start(unsigned i)
     c.seeds = n->seeds;
     c.seal = n->seal;
     c.retention = retention;
+    c.cursor_ttl_ms = scene.ttl_ms;
     const struct fm_hub_port port = {n, to_worker, &fm_bus_sim, n->bus};
     assert_int_equal(fm_hub_new(&n->hub, &c, &port, now(n)), FM_OK);
     fm_hub_start(n->hub, now(n));
@@ -147,7 +148,7 @@ static void run(unsigned ms)
 static int set_up(void **state)
 {
     (void)state;
-    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100, .age_ms = 3600 * 1000};
+    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100, .age_ms = 3600 * 1000, .ttl_ms = 24 * 3600 * 1000};
     scene.net = fm_sim_net_new(scene.clock, 1, &calm);
     fm_sim_net_use(scene.net);
     for (unsigned i = 0; i < NODES; i++) {
@@ -698,6 +699,54 @@ static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(voi
     fm_join_free(&j);
 }
 
+static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1);
+    run(30000);
+    uint64_t origin = b->incarnation;
+    stop(b);
+    run(4000);
+    struct fm_join *j = join(a, origin, 0); /* as every client of b comes back */
+    assert_true(j->recovered);
+    fm_join_free(&j);
+    run(40000);
+    assert_false(fm_hub_stats(a->hub)->origins > 1); /* but not for ever */
+}
+
+static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1), *c = start(2);
+    run(6000);
+    subscribe(b);
+    publish(a, 1);
+    run(200);
+    cut(a, b);
+    cut(b, c);
+    publish(a, 3);
+    run(3000);
+    fm_hub_drain(a->hub, now(a));
+    run(1000);
+    assert_true(fm_hub_left(a->hub));
+    uint64_t origin = a->incarnation;
+    stop(a);
+    run(12000); /* nobody claims anything of a any more */
+    scene.nodes[1].seeds[0] = scene.nodes[2].bus_address;
+    fm_sim_net_heal_all(scene.net);
+    a = start(0);
+    run(6000);
+    struct fm_gap *gap = next(b, FM_HUB_GAP);
+    assert_true(gap && gap->origin == origin && gap->from == 2 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+    struct fm_join *j = join(b, origin, 1);
+    assert_false(j->recovered);
+    fm_join_free(&j);
+    assert_int_equal(fm_hub_stats(c->hub)->gaps, 0);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -719,6 +768,8 @@ int main(void)
         TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
+        TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
+        TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
         TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
         TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),

@@ -24,6 +24,7 @@ static void post(struct world *w, struct sim_publish *p, struct node *n)
         fm_buf_fini(&payload);
         if (!request->msgs[i])
             abort();
+        fm_ledger_posted(w->ledger, p->what[i].no);
     }
     request->ack = p->replicas && w->plan.mutation != FM_SIM_ACK_EARLY ? FM_ACK_REPLICATED : FM_ACK_LOCAL;
     request->replicas = p->replicas;
