@@ -348,7 +348,7 @@ static enum fm_err fleet_make(struct run *r)
                                 .connect_rate = (uint32_t)o->connect_rate,
                                 .heartbeat_ms = (uint32_t)o->heartbeat_ms,
                                 .beat_timeout_ms = (uint32_t)(o->heartbeat_timeout_ms ? o->heartbeat_timeout_ms : o->heartbeat_ms),
-                                .timeout_ms = 10000,
+                                .timeout_ms = (uint32_t)o->join_timeout_ms,
                                 .tally = &r->result.tally,
                                 .latency = &r->result.latency,
                                 .lately = r->series.file ? &r->series.lately : NULL,

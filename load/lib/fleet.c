@@ -12,8 +12,8 @@
 enum {
     READ_BYTES = 256 * 1024,
     MESSAGE_MAX = 1024 * 1024,
-    CONNECTING_MAX = 256,
-    BURST = 64,
+    CONNECTING_MIN = 256, /* may be under way at once, and BURST_MIN begin at once; at high rates as many as an eighth of a second, and a */
+    BURST_MIN = 64,       /* thirtieth, bring */
     AWAY_NS = 50 * 1000000,   /* before connecting again: this, and up to as much more */
     SWEEP_NS = 200 * 1000000, /* between two looks for what is overdue */
 };
@@ -382,10 +382,12 @@ void fm_fleet_free(struct fm_fleet **fleet)
 
 static void connects_due(struct fm_fleet *f, uint64_t now_ns)
 {
-    f->tokens += (double)(now_ns - f->ticked_ns) * 1e-9 * f->config.connect_rate;
-    if (f->tokens > BURST)
-        f->tokens = BURST;
-    while (f->away && f->away->since_ns <= now_ns && f->tokens >= 1 && f->connecting < CONNECTING_MAX) {
+    uint32_t rate = f->config.connect_rate, burst = rate / 30 > BURST_MIN ? rate / 30 : BURST_MIN;
+    uint32_t most = rate / 8 > CONNECTING_MIN ? rate / 8 : CONNECTING_MIN;
+    f->tokens += (double)(now_ns - f->ticked_ns) * 1e-9 * rate;
+    if (f->tokens > burst)
+        f->tokens = burst;
+    while (f->away && f->away->since_ns <= now_ns && f->tokens >= 1 && f->connecting < most) {
         struct fm_client *c = f->away;
         f->away = c->next;
         if (!f->away)

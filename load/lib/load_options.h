@@ -17,6 +17,8 @@
     X("Clients", COUNT, connect_rate, 1, 1000000, "2000", "New connections a second.") \
     X("Clients", MS, connect_ms, 1, 86400000, "60s", \
       "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
+    X("Clients", MS, join_timeout_ms, 1, 86400000, "10s", \
+      "How long connecting, the upgrade and the join may take, each; then the client goes on to the next node.") \
     X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
     X("Clients", MS, heartbeat_timeout_ms, 0, 86400000, "0", \
       "A client whose heartbeat isn't answered for so long goes on to the next node, as when it is cut off; 0: heartbeat_ms.") \

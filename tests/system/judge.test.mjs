@@ -1,6 +1,8 @@
 // The test of the tests: fanmesh-load must find every mistake of a broadcaster that makes them on purpose, and none in a good one.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import { load, startFloor, verdict } from '../lib/load.mjs';
@@ -154,6 +156,18 @@ test('a node that answers no heartbeats is left', async (t) => {
     assert.equal(result.recovery_ms.count > 50, silent, text);
     assert.equal(result.tally.malformed, 0, text);
   }
+});
+
+test('a node that accepts connections and says nothing is left for the next one', async (t) => {
+  const silent = net.createServer(() => {}).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  t.after(() => silent.close());
+  const floor = await startFloor(t);
+  const nodes = `ws://127.0.0.1:${silent.address().port},${floor.nodes}`;
+  const { code, result } = await load({ ...small, nodes, join_timeout_ms: '500ms' });
+  assert.equal(code, verdict.good, JSON.stringify(result));
+  assert.equal(result.clients.connect_failures, 25, JSON.stringify(result));
+  assert.ok(result.connect_s >= 0.5 && result.connect_s < 5, JSON.stringify(result));
 });
 
 test('a file of killed origins that holds something else is named, and nothing is judged', async (t) => {
