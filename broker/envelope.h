@@ -1,6 +1,6 @@
 /* The envelope: what crosses the mesh, on both planes. Encoded, sealed, opened, parsed; every parser is bounded and fuzzed.
  *
- *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (1) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
+ *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (2) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
  *     cluster tag u32 (a hash of the cluster's name, so that a wrong name is told apart from a wrong secret) | sender's incarnation u64 |
  *     counter u64
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
@@ -109,7 +109,8 @@ void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
 FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
 
 /*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | records | a zero byte
- *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | flags | topic | event | key | payload
+ *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | flags | topic | event | key |
+ *            conflation key | payload
  *   tomb:    2 | topic | seq
  * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
@@ -126,7 +127,8 @@ struct fm_env_record_view { /* points into the body */
     enum fm_env_record kind;
     uint64_t seq, prev, ts_ms;
     uint32_t flags;
-    struct fm_slice topic, event, key, payload;
+    struct fm_slice topic, event, payload;
+    struct fm_msg_keys keys;
 };
 
 /* Writing: begin, messages with ascending seq and tombs in any order, then finish, which fills in upto. */

@@ -106,7 +106,7 @@ enum fm_query_kind {
     FM_QUERY_TOPICS,  /* `topic` is a prefix, `after` the last name of the page before;
                          {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
     FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","cursor","messages":[{"id","event","payload" or
-                         "payload_base64","ts_ms","key"?}]} */
+                         "payload_base64","ts_ms","key"?,"conflation_key"?}]} */
     FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
 };
 

@@ -116,6 +116,8 @@
 #define FM_OPTIONS_PUBLISH(X) \
     FM_OPTIONS_CALL(X) \
     X("Message", TEXT, key, 0, 128, "", "Idempotency key: a second publish with the same key is recognised and not delivered again.") \
+    X("Message", TEXT, conflation_key, 0, 128, "", \
+      "Under slow = conflate a newer message with the same key replaces an older one for a client that is behind.") \
     X("Message", ACK, ack, 0, 0, "local", "When to answer: the node has the message, or other nodes have stored it as well.")
 
 #define FM_OPTIONS_SUBSCRIBE(X) \

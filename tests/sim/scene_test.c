@@ -191,7 +191,7 @@ static void publish(struct node *n, unsigned count)
     while (count--) {
         struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
         assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_msg_keys){0}, FM_LIT("1"), 0);
         assert_non_null(p->msgs[0]);
         fm_hub_handle(n->hub, now(), &p->item);
         (void)fm_hub_flush(n->hub, now());
@@ -475,7 +475,7 @@ static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **
     for (unsigned round = 0; round < 2; round++) {
         struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
         assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_msg_keys){.idempotency = FM_LIT("key")}, FM_LIT("1"), 0);
         p->ack = FM_ACK_REPLICATED;
         p->replicas = 1;
         p->timeout_ms = 1000;

@@ -84,7 +84,7 @@ static int tear_down(void **state)
 
 static struct fm_msg *message(uint64_t seq)
 {
-    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), FM_LIT(""), FM_LIT("{}"), 0);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
     assert_non_null(m);
     fm_msg_accept(m, (struct fm_id){ORIGIN, seq}, seq - 1, 1);
     return m;

@@ -159,7 +159,7 @@ static struct fm_sub *join(size_t i, enum fm_format format, uint64_t position, u
 
 static struct fm_msg *msg(uint64_t seq, uint64_t from)
 {
-    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), fm_slice_of(NULL, 0), FM_LIT("{}"), 0);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
     fm_msg_accept(m, (struct fm_id){1, seq}, seq - 1, 0);
     m->from = from;
     return m;
@@ -407,7 +407,7 @@ static void a_position_that_is_full_forgets_who_did_least(void **state)
     struct fm_wtopic *t = fm_wtopic_find(&worker, FM_LIT("t"));
     for (uint64_t origin = 2; origin <= FM_CURSOR_MAX; origin++)
         assert_int_equal(fm_vector_set(&t->at, origin, 10), FM_OK);
-    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), fm_slice_of(NULL, 0), FM_LIT("{}"), 0);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
     fm_msg_accept(m, (struct fm_id){1000, 7}, 0, 0);
     fm_subs_message(&worker, m);
     fm_subs_flush_all(&worker);
