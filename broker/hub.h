@@ -140,6 +140,7 @@ struct fm_gap { /* FM_HUB_GAP, for one topic */
     struct fm_item item;
     enum fm_gap_reason reason;
     uint64_t origin, from, to;
+    uint64_t skipped;        /* SLOW: how many messages of the subscriber were left out */
     struct fm_vector cursor; /* the position after the gap */
     uint32_t topic_n;
     uint8_t topic[];

@@ -52,7 +52,7 @@ static void sub_unlink(struct fm_sub *sub)
 
 static void sub_free(struct fm_sub *sub)
 {
-    assert(!sub->topic && !sub->skip);
+    assert(!sub->topic && !sub->skip && !sub->lag);
     free(sub->proto);
     free(sub);
 }
