@@ -155,6 +155,18 @@ test('a_socket_with_both_kinds_of_topics_is_closed_only_for_what_may_not_be_left
   assert.ok([1006, 1013].includes(slow.code), `closed with ${slow.code}`);
 });
 
+test('who_does_not_even_take_its_replies_is_closed_in_the_end', async (t) => {
+  const node = await startNode(t, { rules: slowRules });
+  const slow = await Reader.open(t, node);
+  await slow.join('drop:1');
+  slow.pause();
+  await flood([node], 'drop:1', 600);
+  assert.equal(await node.metric('fanmesh_slow_disconnects_total'), 0);
+  for (let i = 0; i < 10_000; i++) slow.socket.send(JSON.stringify([null, String(i), 'phoenix', 'heartbeat', {}]));
+  await until('the close', async () => (await node.metric('fanmesh_slow_disconnects_total')) === 1, 20_000);
+  await until('what waited is let go', async () => (await node.metric('fanmesh_outbox_bytes')) === 0);
+});
+
 test('who_is_cut_off_between_a_gap_and_its_message_resumes_with_nothing_undeclared', async (t) => {
   const node = await startNode(t, { rules: slowRules });
   const first = await Reader.open(t, node);
