@@ -217,6 +217,7 @@ struct fm_hub_port { /* effects */
     X(topics, "fanmesh_topics", "gauge", "topics known") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
     X(peers, "fanmesh_peers", "gauge", "nodes linked and alive") \
+    X(isolated, "fanmesh_mesh_isolated", "gauge", "1 while the node knows of other nodes and none is in reach") \
     X(holes, "fanmesh_holes", "gauge", "origins of which something is missing at this moment") \
     X(ready, "fanmesh_ready", "gauge", "1 when the node has the cluster's state")
 

@@ -13,7 +13,9 @@
     X(SKIP_FORGOTTEN, "a client that is ahead of its node is given again what it has") \
     X(KEYS_IGNORED, "a retry is a new message") \
     X(ACK_UNEARNED, "`replicated` is answered without asking who has it") \
-    X(LEAVES_AT_ONCE, "a draining node hands nothing over")
+    X(LEAVES_AT_ONCE, "a draining node hands nothing over") \
+    X(WORKER_DEAF, "worker 0 empties its inbox fifty times and never again") \
+    X(HUB_DEAF, "the hub empties its inbox a hundred times and never again")
 
 #ifdef FM_MUTATIONS
 enum fm_mutation_name {
