@@ -70,9 +70,11 @@ bool fm_probe_is_deaf(const struct fm_probe_board *b, uint64_t now_ms, char *out
 void fm_probe_sent(struct fm_probe_line *line, uint64_t now_ms);
 /* Something came back, after so many microseconds. */
 void fm_probe_came(struct fm_probe_line *line, uint64_t now_ms, uint64_t us);
+/* Has nothing come back for timeout_ms? */
+bool fm_probe_is_due(const struct fm_probe_line *line, uint64_t now_ms, uint32_t timeout_ms);
 /* True once each timeout_ms in which nothing came back; the line is deaf from then on. */
 bool fm_probe_late(struct fm_probe_line *line, enum fm_probe_why why, uint64_t now_ms, uint32_t timeout_ms);
-/* This process itself stood still for so long. */
+/* So much of the time that it waits counts for nothing: this process stood still, or there is another good reason. */
 void fm_probe_paused(struct fm_probe_line *line, uint64_t ms);
 
 /* -- main -- */

@@ -109,9 +109,14 @@ void fm_probe_came(struct fm_probe_line *line, uint64_t now_ms, uint64_t us)
     state_set(line, FM_PROBE_OK);
 }
 
+bool fm_probe_is_due(const struct fm_probe_line *line, uint64_t now_ms, uint32_t timeout_ms)
+{
+    return line->waits_ms && now_ms >= line->late_ms + timeout_ms;
+}
+
 bool fm_probe_late(struct fm_probe_line *line, enum fm_probe_why why, uint64_t now_ms, uint32_t timeout_ms)
 {
-    if (!line->waits_ms || now_ms < line->late_ms + timeout_ms)
+    if (!fm_probe_is_due(line, now_ms, timeout_ms))
         return false;
     line->late_ms = now_ms;
     store(&line->failures, load(&line->failures) + 1);

@@ -32,6 +32,7 @@ struct fm_probe_door { /* to the clients' listener */
     int fd;
     bool asked; /* the request left */
     uint64_t again_ms, began_us;
+    uint64_t accepted[FM_WORKERS_MAX]; /* by each worker, when the time limit began to run */
     struct sockaddr_storage to;
     socklen_t to_n;
 };

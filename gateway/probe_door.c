@@ -1,6 +1,7 @@
 /* The probe's question to the clients' listener: a connection like any client's, so that a listener that takes no more is noticed. It is
  * kept until it is answered, however long that takes: the kernel spreads connections over the listeners of all workers, and the next
- * one would only tell of another listener. */
+ * one would only tell of another listener. In a storm of reconnects it waits its turn (accepts_per_s): while every worker goes on
+ * accepting, that is no deafness. */
 #include "probe_core.h"
 
 #include "listen.h"
@@ -22,6 +23,19 @@ void fm_probe_door_drop(struct fm_probe_door *d)
     ev_io_stop(d->probe->loop, &d->io);
     close(d->fd);
     d->fd = -1;
+}
+
+/* Has every worker accepted a connection since it was last asked so? */
+static bool all_accept(struct fm_probe_door *d)
+{
+    bool all = true;
+    for (unsigned i = 0; i < d->probe->config.n; i++) {
+        const struct fm_worker_stats *s = fm_worker_stats(d->probe->config.workers[i]);
+        uint64_t n = atomic_load_explicit(&s->accepted, memory_order_relaxed) + atomic_load_explicit(&s->refused, memory_order_relaxed);
+        all = all && n != d->accepted[i];
+        d->accepted[i] = n;
+    }
+    return all;
 }
 
 static bool ask(struct fm_probe_door *d)
@@ -63,6 +77,7 @@ static void knock(struct fm_probe_door *d, uint64_t now_ms)
     d->again_ms = now_ms + d->probe->config.every_ms;
     d->began_us = fm_probe_now_us();
     d->asked = false;
+    (void)all_accept(d);
     d->fd = d->to_n ? socket(d->to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
     if (d->fd < 0)
         return;
@@ -75,7 +90,10 @@ static void knock(struct fm_probe_door *d, uint64_t now_ms)
 
 void fm_probe_door_tick(struct fm_probe_door *d, uint64_t now_ms)
 {
+    uint32_t timeout_ms = d->probe->config.timeout_ms;
     if (d->fd < 0 && now_ms >= d->again_ms)
         knock(d, now_ms);
-    (void)fm_probe_late(d->line, d->fd < 0 ? FM_PROBE_SYSTEM : FM_PROBE_HEALTH, now_ms, d->probe->config.timeout_ms);
+    if (fm_probe_is_due(d->line, now_ms, timeout_ms) && all_accept(d))
+        fm_probe_paused(d->line, timeout_ms);
+    (void)fm_probe_late(d->line, d->fd < 0 ? FM_PROBE_SYSTEM : FM_PROBE_HEALTH, now_ms, timeout_ms);
 }
