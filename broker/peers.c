@@ -9,6 +9,7 @@ enum {
     HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often */
     ACK_EVERY = 4,             /* batches of one node */
     ACK_AFTER_MS = 2,
+    SUSPECT_AFTER = 3, /* heartbeats that did not come */
 };
 
 /* ---- the table ---- */
@@ -57,6 +58,11 @@ void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *
     fm_diag(level, event, "node=%s incarnation=%s mesh=%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus);
 }
 
+bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p)
+{
+    return p->alive && h->now.mono_ms - p->heard_ms > SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms;
+}
+
 void fm_text_copy(char *to, size_t size, struct fm_slice s)
 {
     size_t n = s.n < size - 1 ? s.n : size - 1;
@@ -79,6 +85,8 @@ static void bus_send(struct fm_hub *h)
         return;
     if (h->port.bus_ops->publish(h->port.bus, fm_buf_view(&h->sealed)) != FM_OK)
         fm_diag(FM_DEBUG, "mesh_send_failed", "bytes=%zu", h->sealed.n);
+    else
+        h->stats.bytes_out += h->sealed.n;
 }
 
 static void hello_send(struct fm_hub *h)
@@ -224,6 +232,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_env env;
     enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_BUS, (struct fm_env_bind){0}, it->bytes, it->n, &env);
     h->stats.envelopes_in++;
+    h->stats.bytes_in += it->n;
     if (err) {
         refuse(h, it, err);
         return;
@@ -235,6 +244,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_peer *p = peer_get(h, env.incarnation);
     if (!p)
         return;
+    fm_link_heard(h, it->pipe, env.incarnation, env.counter);
     /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
     if (env.counter < p->seen_counter) {
         const struct fm_link *l = fm_link_find(h, it->pipe);
@@ -253,6 +263,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         state_take(h, p, env.body);
         break;
     case FM_ENV_RANGE:
+        h->live = true;
         fm_range_apply(h, p, env.body, false);
         p->unacked++;
         if (h->ack_due_ms == 0)

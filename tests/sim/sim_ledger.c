@@ -129,7 +129,12 @@ struct ledger_node *ledger_node(const struct fm_ledger *l, uint64_t incarnation)
 
 void fm_ledger_node_up(struct fm_ledger *l, uint64_t incarnation, unsigned slot, unsigned life)
 {
-    assert(!ledger_node(l, incarnation));
+    struct ledger_node *again = ledger_node(l, incarnation);
+    if (again) { /* a mutation: the ids that it gives away will tell */
+        again->gone_at = 0;
+        again->life = life;
+        return;
+    }
     LEDGER_GROW(l->nodes, l->nodes_cap, l->nodes_n);
     l->nodes[l->nodes_n++] = (struct ledger_node){.incarnation = incarnation, .slot = slot, .life = life, .up_at = ++l->clock};
 }
