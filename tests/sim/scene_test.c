@@ -467,22 +467,28 @@ static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
     assert_int_equal(messages(b), 2);
 }
 
+/* Always the same message: the second time it is a retry. */
+static void publish_replicated(struct node *n, uint32_t timeout_ms)
+{
+    struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
+    assert_non_null(p);
+    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
+    p->ack = FM_ACK_REPLICATED;
+    p->replicas = 1;
+    p->timeout_ms = timeout_ms;
+    fm_hub_handle(n->hub, now(), &p->item);
+    (void)fm_hub_flush(n->hub, now());
+}
+
 static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **state)
 {
     (void)state;
     struct node *a = start(0), *b = start(1);
     run(4000);
     for (unsigned round = 0; round < 2; round++) {
-        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
-        assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
-        p->ack = FM_ACK_REPLICATED;
-        p->replicas = 1;
-        p->timeout_ms = 1000;
-        fm_hub_handle(a->hub, now(), &p->item);
-        (void)fm_hub_flush(a->hub, now());
+        publish_replicated(a, 1000);
         run(1500);
-        p = next(a, FM_HUB_PUBLISH);
+        struct fm_publish *p = next(a, FM_HUB_PUBLISH);
         assert_non_null(p);
         assert_int_equal(p->results[0].duplicate, round == 1);
         assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
@@ -499,14 +505,7 @@ static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_
     struct node *a = start(0), *b = start(1);
     run(4000);
     for (unsigned round = 0; round < 2; round++) {
-        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
-        assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
-        p->ack = FM_ACK_REPLICATED;
-        p->replicas = 1;
-        p->timeout_ms = 8000;
-        fm_hub_handle(a->hub, now(), &p->item);
-        (void)fm_hub_flush(a->hub, now());
+        publish_replicated(a, 8000);
         if (round) {
             run(20);
             a->frozen = true;
@@ -514,7 +513,7 @@ static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_
             a->frozen = false;
         }
         run(4000);
-        p = next(a, FM_HUB_PUBLISH);
+        struct fm_publish *p = next(a, FM_HUB_PUBLISH);
         assert_non_null(p);
         assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
         fm_publish_free(&p);
