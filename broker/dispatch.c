@@ -171,6 +171,8 @@ void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_g
     }
     if (o->forgotten < to)
         o->forgotten = to;
+    if (o->lost < to)
+        o->lost = to;
     fm_contig_advance(h, o, to);
 }
 
@@ -213,6 +215,8 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
         pos = t ? fm_pos_get(t, o) : NULL;
     } else {
         h->stats.dropped_double++;
+        if (fm_mutation(DOUBLE_AFTER_RELAY) && (t = fm_topic_find(h, fm_msg_topic(m))))
+            out_msg(h, t, m);
     }
     /* Without memory it counts as lost on the way: it will be pulled again. */
     if (!pos || fm_store_add(h, pos, m) != FM_OK) {
@@ -220,6 +224,7 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
         return false;
     }
     o->heard_ms = h->now.mono_ms;
+    o->final = false;
     if (o->claimed < seq)
         o->claimed = seq;
     if (seq > pos->last && (m->prev <= pos->last || fm_mutation(ORDER_IGNORED)))

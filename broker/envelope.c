@@ -143,26 +143,27 @@ enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p)
 
 /* ---- range ---- */
 
-void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t contig,
-                        uint64_t forgotten)
+void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const struct fm_env_range *r)
 {
-    assert(origin != 0 && from >= 1);
+    assert(r->origin != 0 && r->from >= 1);
     fm_buf_u8(b, FM_ENV_RANGE);
-    fm_buf_u64(b, origin);
-    fm_buf_varint(b, from);
-    *w = (struct fm_env_range_writer){.b = b, .upto_at = b->n, .last_seq = from - 1};
-    fm_buf_u64(b, from - 1);
-    fm_buf_varint(b, contig);
-    fm_buf_varint(b, forgotten);
+    fm_buf_u64(b, r->origin);
+    fm_buf_varint(b, r->from);
+    *w = (struct fm_env_range_writer){.b = b, .upto_at = b->n, .last_seq = r->from - 1};
+    fm_buf_u64(b, r->from - 1);
+    fm_buf_varint(b, r->contig);
+    fm_buf_varint(b, r->forgotten);
+    fm_buf_varint(b, r->lost);
 }
 
-void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m)
+void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m, uint64_t age_ms)
 {
-    assert(m->id.seq > w->last_seq && m->prev < m->id.seq);
+    assert(m->id.seq > w->last_seq && m->prev < m->id.seq && age_ms <= FM_AGE_MAX);
     fm_buf_u8(w->b, FM_RECORD_MSG);
     fm_buf_varint(w->b, m->id.seq - w->last_seq);
     fm_buf_varint(w->b, m->id.seq - m->prev);
     fm_buf_varint(w->b, m->ts_ms);
+    fm_buf_varint(w->b, age_ms);
     fm_buf_varint(w->b, m->flags);
     fm_buf_sized(w->b, fm_msg_topic(m));
     fm_buf_sized(w->b, fm_msg_event(m));
@@ -196,6 +197,7 @@ enum fm_err fm_env_range_read(struct fm_slice body, struct fm_env_range *r)
     r->upto = fm_rd_u64(&in);
     r->contig = fm_rd_varint(&in);
     r->forgotten = fm_rd_varint(&in);
+    r->lost = fm_rd_varint(&in);
     r->last_seq = r->from - 1;
     r->rest = in;
     return in.bad || r->from < 1 || r->upto < r->from - 1 ? FM_E_SYNTAX : FM_OK;
@@ -211,6 +213,9 @@ static void read_msg(struct fm_env_range *r, struct fm_env_record_view *rec)
     }
     rec->prev = rec->seq - back;
     rec->ts_ms = fm_rd_varint(&r->rest);
+    rec->age_ms = fm_rd_varint(&r->rest);
+    if (rec->age_ms > FM_AGE_MAX)
+        r->rest.bad = true;
     rec->flags = read_u32(&r->rest, UINT32_MAX);
     rec->topic = fm_rd_sized(&r->rest, FM_TOPIC_MAX);
     rec->event = fm_rd_sized(&r->rest, FM_EVENT_MAX);

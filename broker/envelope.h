@@ -6,9 +6,9 @@
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
  *
  * Sealing is ChaCha20-Poly1305; the key is HKDF-SHA256(secret, salt = cluster name, info = "fanmesh mesh 1" | plane | incarnation of the
- * sender); the nonce is the counter. So a node never uses a nonce twice: its incarnation is new at every start and the counter only grows.
- * The answer to an ask is bound to it: the asker's incarnation and counter are authenticated with it. What goes in clear is bound to
- * nothing.
+ * sender); the nonce is the counter. So a node never uses a nonce twice with a key: its incarnation is new at every start and the counter
+ * of a plane only grows. It grows by one, so a receiver sees how many were dropped on a link. The answer to an ask is bound to it: the
+ * asker's incarnation and counter are authenticated with it. What goes in clear is bound to nothing.
  *
  * All integers are little-endian, varints are LEB128, texts and payloads a varint length and their bytes. seal.c holds the outer part,
  * envelope.c the bodies.
@@ -19,7 +19,7 @@
 #include "msg.h"
 #include "vector.h"
 
-enum fm_plane { FM_PLANE_BUS = 1, FM_PLANE_ASK = 2, FM_PLANE_ANSWER = 3 };
+enum fm_plane { FM_PLANE_BUS = 1, FM_PLANE_ASK = 2, FM_PLANE_ANSWER = 3, FM_PLANES = 3 };
 
 enum fm_envelope_type {
     FM_ENV_HELLO = 1, /* who I am, where I listen, whom I know; after every new link */
@@ -28,6 +28,8 @@ enum fm_envelope_type {
     FM_ENV_PULL = 4,  /* asks for a range */
     FM_ENV_BYE = 5,   /* the sender leaves for good */
 };
+
+#define FM_AGE_MAX (UINT64_C(1) << 48) /* ms: older than anything */
 
 enum { FM_ENV_HEADER = 28, FM_ENV_TAG = 16, FM_ADDRESS_MAX = 63, FM_NAME_MAX = 63, FM_PEERS_MAX = 128 };
 
@@ -45,7 +47,7 @@ struct fm_env_bind { /* what an answer is bound to; zeros elsewhere */
 };
 
 /* Wraps `body` for `plane` into `out` (cleared first). *counter (may be NULL): the counter that it got; counters start at 1 and grow by one
- * over all planes. */
+ * within a plane. */
 FM_MUST_CHECK enum fm_err fm_seal_close(struct fm_seal *seal, enum fm_plane plane, struct fm_env_bind bind, struct fm_slice body,
                                         struct fm_buf *out, uint64_t *counter);
 
@@ -108,16 +110,17 @@ struct fm_env_pull {
 void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
 FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
 
-/*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | records | a zero byte
- *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | flags | topic | event | key | payload
+/*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | lost varint | records | a zero byte
+ *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | age_ms | flags | topic | event | key |
+ *            payload
  *   tomb:    2 | topic | seq
  * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
- * messages up to here. */
+ * messages up to here. lost: a hole up to here was given up; nobody knows which topics it concerned, so it may have been any. */
 struct fm_env_range {
-    uint64_t origin, from, upto, contig, forgotten; /* upto may be from - 1: nothing to say */
-    uint64_t last_seq;                              /* reading: of the last message, from - 1 before the first */
-    struct fm_rd rest;                              /* reading: what follows */
+    uint64_t origin, from, upto, contig, forgotten, lost; /* upto may be from - 1: nothing to say */
+    uint64_t last_seq;                                    /* reading: of the last message, from - 1 before the first */
+    struct fm_rd rest;                                    /* reading: what follows */
 };
 
 enum fm_env_record { FM_RECORD_END, FM_RECORD_MSG, FM_RECORD_TOMB };
@@ -125,20 +128,20 @@ enum fm_env_record { FM_RECORD_END, FM_RECORD_MSG, FM_RECORD_TOMB };
 struct fm_env_record_view { /* points into the body */
     enum fm_env_record kind;
     uint64_t seq, prev, ts_ms;
+    uint64_t age_ms; /* since it was accepted, when this was sent; at most FM_AGE_MAX */
     uint32_t flags;
     struct fm_slice topic, event, key, payload;
 };
 
-/* Writing: begin, messages with ascending seq and tombs in any order, then finish, which fills in upto. */
+/* Writing: begin (with what r says, but for upto), messages with ascending seq and tombs in any order, then finish, which fills in upto. */
 struct fm_env_range_writer {
     struct fm_buf *b;
     size_t upto_at; /* where finish puts upto (u64, fixed width) */
     uint64_t last_seq;
 };
 
-void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t contig,
-                        uint64_t forgotten);
-void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m);
+void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const struct fm_env_range *r);
+void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m, uint64_t age_ms);
 void fm_env_range_tomb(struct fm_env_range_writer *w, struct fm_slice topic, uint64_t seq);
 void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto);
 

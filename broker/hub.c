@@ -9,6 +9,7 @@ enum {
     SWEEP_EVERY_MS = 250,
     SWEEP_TOPICS = 2000,
     TICK_IDLE_MS = 250, /* when nothing is due */
+    TICK_SERVE_MS = 1,  /* another node waits for an answer */
     TICK_BUSY_MS = 2,   /* an acknowledgement is owed, or a batch waits for one */
     BYE_LINGERS_MS = 50,
     PAUSE_MS = 1000,   /* four times TICK_IDLE_MS: this node did not run */
@@ -44,6 +45,7 @@ void fm_hub_config_default(struct fm_hub_config *c)
         .window = 12,
         .window_live_ms = 200,
         .batch_bytes = 64 << 10,
+        .repair_bytes_per_s = 64 << 20,
         .retention = no_history,
     };
 }
@@ -142,6 +144,7 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
         fm_leave_handle(h, (struct fm_leave *)item);
         return;
     case FM_HUB_PUBLISH:
+        h->live = true;
         fm_publish_handle(h, (struct fm_publish *)item);
         return;
     case FM_HUB_QUERY:
@@ -185,6 +188,9 @@ static void ready_check(struct fm_hub *h)
         return;
     if (h->target_known && caught_up(h)) {
         h->ready = true;
+        if (fm_mutation(SNAPSHOT_NOT_FOLLOWED))
+            for (struct fm_origin *o = h->origins; o; o = o->hh.next)
+                fm_contig_advance(h, o, o->claimed);
         fm_diag(FM_INFO, "ready", "why=\"took over the cluster's state\" origins=%u messages=%llu", h->target.n,
                 (unsigned long long)h->stats.log_messages);
     } else if (h->now.mono_ms - h->started_ms >= h->config.found_ms) {
@@ -204,6 +210,8 @@ static void ready_check(struct fm_hub *h)
 
 static uint64_t next_due(const struct fm_hub *h)
 {
+    if (h->asked_n)
+        return TICK_SERVE_MS;
     if (h->ack_due_ms || h->hello_due || h->sent < h->self->contig)
         return TICK_BUSY_MS;
     if (h->held || h->waiters || h->repairing || !h->ready || h->draining)
@@ -234,6 +242,9 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
         h->port.to_worker(h->port.ctx, w, first, lost);
     }
     h->lost = 0;
+    if (h->asked_n)
+        fm_asks_serve(h);
+    h->live = false;
     return next_due(h);
 }
 
@@ -294,6 +305,11 @@ void fm_hub_drain(struct fm_hub *h, struct fm_now now)
 bool fm_hub_left(const struct fm_hub *h)
 {
     return h->left;
+}
+
+void fm_hub_inbox_dropped(struct fm_hub *h, uint64_t n)
+{
+    h->stats.inbox_dropped += n;
 }
 
 const struct fm_hub_stats *fm_hub_stats(const struct fm_hub *h)

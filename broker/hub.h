@@ -19,8 +19,8 @@
 #include "vector.h"
 
 struct fm_now {
-    uint64_t mono_ms; /* never goes back: all time limits */
-    uint64_t wall_ms; /* Unix time: only the timestamp of own messages and the age of held ones */
+    uint64_t mono_ms; /* never goes back: all time limits and ages */
+    uint64_t wall_ms; /* Unix time: only the timestamp of own messages */
 };
 
 /* ---- what workers post to the hub; each comes back to its worker as the answer, in the order of the inbox ---- */
@@ -105,8 +105,8 @@ void fm_publish_free(struct fm_publish **p);
 enum fm_query_kind {
     FM_QUERY_TOPICS,  /* `topic` is a prefix, `after` the last name of the page before;
                          {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
-    FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","cursor","messages":[{"id","event","payload" or
-                         "payload_base64","ts_ms","key"?}]} */
+    FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","messages":[{"id","event","payload" or
+                         "payload_base64","ts_ms","key"?}],"cursor","floor"} */
     FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
 };
 
@@ -176,7 +176,8 @@ struct fm_hub_config {
     uint32_t window;         /* batches in flight; below bus0's 16 */
     uint32_t window_live_ms; /* only peers that acknowledged within this time hold the window */
     uint32_t batch_bytes;
-    struct fm_seal *seal; /* borrowed */
+    uint64_t repair_bytes_per_s; /* of what is pulled from other nodes, beyond a hole's first answer; 0: no limit */
+    struct fm_seal *seal;        /* borrowed */
     /* The history of a topic, by rule. Pure. */
     struct fm_retention (*retention)(void *ctx, struct fm_slice topic);
     void *retention_ctx;
@@ -205,11 +206,20 @@ struct fm_hub_port { /* effects */
     X(joins_unrecovered, "fanmesh_joins_unrecovered_total", "counter", "joins with a cursor answered recovered: false") \
     X(gaps, "fanmesh_gaps_total", "counter", "gaps declared to subscribers") \
     X(batches_out, "fanmesh_mesh_batches_out_total", "counter", "batches sent to the mesh") \
+    X(bytes_out, "fanmesh_mesh_bytes_out_total", "counter", \
+      "bytes of what was sent to the mesh: batches, heartbeats, hellos; once, not a link") \
     X(envelopes_in, "fanmesh_mesh_envelopes_in_total", "counter", "envelopes received from the mesh") \
+    X(bytes_in, "fanmesh_mesh_bytes_in_total", "counter", "bytes of them") \
+    X(dropped, "fanmesh_mesh_dropped_total", "counter", \
+      "envelopes that a full queue dropped on the way here: their numbers are missing on a link that stayed up") \
     X(envelopes_bad, "fanmesh_mesh_envelopes_refused_total", "counter", "envelopes refused: seal, cluster, version, replay or syntax") \
+    X(inbox_dropped, "fanmesh_hub_inbox_dropped_total", "counter", \
+      "envelopes thrown away because the hub's inbox was full; repaired like any loss") \
     X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \
     X(repaired, "fanmesh_repaired_messages_total", "counter", "messages that arrived by repair") \
+    X(repair_bytes_in, "fanmesh_repair_bytes_in_total", "counter", "bytes of the answers to them") \
     X(pulls_served, "fanmesh_repair_served_total", "counter", "ranges served to other nodes") \
+    X(repair_bytes_out, "fanmesh_repair_bytes_out_total", "counter", "bytes of them") \
     X(window_waits, "fanmesh_mesh_window_waits_total", "counter", "times a batch waited for acknowledgements") \
     X(not_replicated, "fanmesh_not_replicated_total", "counter", "replicated publishes that missed their time limit") \
     X(log_bytes, "fanmesh_log_bytes", "gauge", "bytes held in logs and histories") \
@@ -244,6 +254,9 @@ uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
 /* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything that this node has, and BYE was sent. */
 void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
 bool fm_hub_left(const struct fm_hub *hub);
+
+/* So many envelopes found no room in the hub's inbox. */
+void fm_hub_inbox_dropped(struct fm_hub *hub, uint64_t n);
 
 /* -- any thread -- */
 const struct fm_hub_stats *fm_hub_stats(const struct fm_hub *hub);

@@ -40,6 +40,7 @@ struct fm_topic {
     struct fm_msg **history; /* ordered by (ts, origin, seq); at[head .. head + n) ; borrowed from the logs */
     uint32_t head, history_n, history_cap;
     uint64_t history_bytes;
+    bool skewed;       /* the history is not in the order of age: some node's clock is, or was, wrong */
     uint64_t interest; /* bit i: worker i has subscribers */
     uint32_t *subs;    /* a worker's subscribers */
     uint64_t used_ms;  /* mono; last message, join or leave */
@@ -53,6 +54,7 @@ struct fm_pull {       /* an origin's repair; at most one ask is under way */
     uint64_t holder;   /* incarnation of the node asked */
     uint64_t since_ms; /* when the present hole was noticed */
     uint64_t not_before_ms;
+    uint64_t paid_us;               /* mono; until when repair_bytes_per_s allows what was pulled so far */
     uint64_t refused[FM_PEERS_MAX]; /* incarnations of nodes that answered without what is missing */
     uint32_t refused_n;
     uint32_t failed; /* asks since the last progress that brought no answer */
@@ -64,10 +66,12 @@ struct fm_origin {
     uint64_t contig;
     uint64_t claimed;   /* highest seq that any node was seen to have */
     uint64_t forgotten; /* topics dropped whole had messages up to here: the floor of every topic without a position */
+    uint64_t lost;      /* a hole up to here was given up: every topic may have lost something below it */
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
-    uint64_t heard_ms;  /* mono; when it, or a message of it, was last heard */
+    uint64_t heard_ms;  /* mono; when its node was last heard, or a message of it, here or by whoever told us */
+    bool final;         /* since its last message all nodes that we know of were in reach, and none has more of it */
     uint32_t positions; /* topics that have a position in it */
     struct fm_pull pull;
 };
@@ -75,8 +79,9 @@ struct fm_origin {
 struct fm_link {
     uint32_t pipe;
     bool dialled;
-    bool dropped;  /* goes with its FM_BUS_DOWN */
-    uint64_t peer; /* incarnation; 0: not known yet */
+    bool dropped;     /* goes with its FM_BUS_DOWN */
+    uint64_t peer;    /* incarnation; 0: not known yet */
+    uint64_t counter; /* of the last envelope of that peer that came over it; 0: none yet */
     uint64_t up_ms;
     char address[FM_ADDRESS_MAX + 1];
 };
@@ -124,6 +129,14 @@ struct fm_chain {
     struct fm_item *first, **last;
 };
 
+struct fm_asked { /* another node's ask that waits to be answered */
+    uint64_t handle;
+    struct fm_env_bind bind;
+    struct fm_env_pull pull;
+};
+
+enum { FM_ASKED_MAX = 64 }; /* as many as the bus holds for us */
+
 struct fm_refusal { /* of envelopes, for one reason */
     uint64_t quiet_until_ms;
     uint32_t untold;
@@ -164,6 +177,9 @@ struct fm_hub {
 
     struct fm_waiter *waiters, **waiters_last;
     struct fm_held *held;
+    struct fm_asked asked[FM_ASKED_MAX]; /* a ring */
+    uint32_t asked_head, asked_n;
+    bool live; /* since the last flush something was published, here or elsewhere */
     struct fm_chain out[FM_WORKERS_MAX];
     struct fm_refusal refusals[FM_ERR_COUNT];
     uint64_t lost; /* bit i: something for worker i could not be made */
@@ -171,6 +187,12 @@ struct fm_hub {
 };
 
 /* ---- store.c ---- */
+/* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
+static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg *m)
+{
+    int64_t ms = (int64_t)h->now.mono_ms - m->born_ms;
+    return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
+}
 struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
 /* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
  * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
@@ -247,6 +269,8 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
 void fm_peer_remove(struct fm_hub *h, uint32_t i);
 void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event);
+/* It missed several heartbeats, but is not taken for down yet. */
+bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p);
 /* Cuts to fit. */
 void fm_text_copy(char *to, size_t size, struct fm_slice s);
 void fm_peers_start(struct fm_hub *h);
@@ -262,6 +286,8 @@ void fm_bye_send(struct fm_hub *h);
 struct fm_link *fm_link_find(struct fm_hub *h, uint32_t pipe);
 void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
 void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
+/* An envelope of that node came over the pipe: counts those that are missing before it. */
+void fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter);
 /* The peer is what is behind the pipe. */
 void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p);
 /* This node itself is. */
@@ -281,6 +307,8 @@ void fm_batches_send(struct fm_hub *h);
 bool fm_in_flight_settle(struct fm_hub *h);
 void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);
+/* Answers some of what other nodes ask, behind everything live. */
+void fm_asks_serve(struct fm_hub *h);
 void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it);
 void fm_repair_tick(struct fm_hub *h);
 /* This node itself stood still: holes get their time anew. */

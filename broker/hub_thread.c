@@ -22,7 +22,8 @@ struct fm_hub_thread {
     struct ev_timer timer;
     pthread_t thread;
     atomic_bool drain, stopping;
-    pthread_mutex_t lock; /* of `left`, for who waits in drain */
+    _Atomic uint64_t dropped; /* envelopes that the hub has not been told of yet */
+    pthread_mutex_t lock;     /* of `left`, for who waits in drain */
     pthread_cond_t left_cond;
     bool left;
 };
@@ -77,8 +78,10 @@ static void from_bus(void *ctx, struct fm_bus_item *item)
     /* An envelope that doesn't fit is a loss on the way like any other, and repaired like it; everything else is bounded by itself. */
     if (item->item.kind != FM_BUS_ENVELOPE)
         fm_inbox_post_always(&t->inbox, &item->item);
-    else if (fm_inbox_post(&t->inbox, &item->item) != FM_OK)
+    else if (fm_inbox_post(&t->inbox, &item->item) != FM_OK) {
+        atomic_fetch_add(&t->dropped, 1);
         fm_hub_item_free(&item->item);
+    }
 }
 
 /* ---- the loop ---- */
@@ -118,6 +121,7 @@ static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
     struct fm_hub_thread *t = w->data;
     struct fm_item *next;
     struct fm_now now = now_read();
+    fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
     for (struct fm_item *it = fm_inbox_take(&t->inbox, NULL); it; it = next) {
         next = it->next;
         fm_hub_handle(t->hub, now, it);

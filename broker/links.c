@@ -94,6 +94,17 @@ static void seed_led_to(struct fm_hub *h, const char *address, uint64_t incarnat
             h->seed_peer[i] = incarnation;
 }
 
+void fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter)
+{
+    struct fm_link *l = fm_link_find(h, pipe);
+    if (!l || l->peer != incarnation || counter <= l->counter)
+        return;
+    /* A link loses nothing by itself, so what is missing between two of its envelopes never left: the sender's queue was full. */
+    if (l->counter)
+        h->stats.dropped += counter - l->counter - 1;
+    l->counter = counter;
+}
+
 void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
 {
     struct fm_link *l = fm_link_find(h, pipe);

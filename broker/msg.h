@@ -28,7 +28,9 @@ struct fm_msg {
     struct fm_id id;
     uint64_t prev;  /* the origin's previous seq on this topic, 0: none */
     uint64_t ts_ms; /* Unix time at the origin when it was accepted; never falls within an origin */
-    uint64_t from;  /* this node only: the subscription that does not get it (push = others), 0: everyone does */
+    int64_t
+        born_ms;   /* this node only: its steady clock when the message was accepted, wherever that was; may lie before the clock's zero */
+    uint64_t from; /* this node only: the subscription that does not get it (push = others), 0: everyone does */
     uint32_t topic_n, event_n, key_n, payload_n;
     uint8_t bytes[]; /* topic, event, key, payload, one after another */
 };

@@ -1,20 +1,30 @@
-/* Deliberate breakage of the hub, for the test that the simulator would notice (tests/sim/mutation_test.c). In every other program
- * fm_mutation is the constant false and costs nothing. */
+/* Deliberate breakage, for tests that something would be noticed: by the simulator (tests/sim/mutation_test.c), and by runs with real
+ * processes (fanmesh_mutated, where FANMESH_MUTATION names one; tests/system/mutated.c). In every other program fm_mutation is the constant
+ * false and costs nothing. */
 #pragma once
+
+#define FM_MUTATION_LIST(X) \
+    X(NO_PULLS, "a hole is never pulled") \
+    X(ORDER_IGNORED, "a message is dispatched before its predecessor") \
+    X(GAPS_SILENT, "a gap is not told") \
+    X(CURSOR_HIGH, "a replay begins one too late") \
+    X(CURSOR_LOW, "a replay begins one too early") \
+    X(FLOOR_IGNORED, "recovered, whatever was evicted") \
+    X(SKIP_FORGOTTEN, "a client that is ahead of its node is given again what it has") \
+    X(KEYS_IGNORED, "a retry is a new message") \
+    X(ACK_UNEARNED, "`replicated` is answered without asking who has it") \
+    X(LEAVES_AT_ONCE, "a draining node hands nothing over") \
+    X(SNAPSHOT_NOT_FOLLOWED, "a node that takes over does not take what comes live meanwhile, and calls itself up to date") \
+    X(DOUBLE_AFTER_RELAY, "what came live and comes again by a pull is dispatched twice") \
+    X(FLOOR_NOT_RAISED, "what is evicted leaves no floor")
 
 #ifdef FM_MUTATIONS
 enum fm_mutation_name {
     FM_MUTATION_NONE,
-    FM_MUTATION_NO_PULLS,       /* a hole is never pulled */
-    FM_MUTATION_ORDER_IGNORED,  /* a message is dispatched before its predecessor */
-    FM_MUTATION_GAPS_SILENT,    /* a gap is not told */
-    FM_MUTATION_CURSOR_HIGH,    /* a replay begins one too late */
-    FM_MUTATION_CURSOR_LOW,     /* ... one too early */
-    FM_MUTATION_FLOOR_IGNORED,  /* recovered, whatever was evicted */
-    FM_MUTATION_SKIP_FORGOTTEN, /* a client that is ahead of its node is given again what it has */
-    FM_MUTATION_KEYS_IGNORED,   /* a retry is a new message */
-    FM_MUTATION_ACK_UNEARNED,   /* "replicated" is answered without asking who has it */
-    FM_MUTATION_LEAVES_AT_ONCE, /* a draining node hands nothing over */
+#define X(name, what) FM_MUTATION_##name,
+    FM_MUTATION_LIST(X)
+#undef X
+        FM_MUTATION_COUNT
 };
 extern enum fm_mutation_name fm_mutation_now; /* defined by the test */
 #define fm_mutation(name) (fm_mutation_now == FM_MUTATION_##name)

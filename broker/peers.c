@@ -9,6 +9,7 @@ enum {
     HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often */
     ACK_EVERY = 4,             /* batches of one node */
     ACK_AFTER_MS = 2,
+    SUSPECT_AFTER = 3, /* heartbeats that did not come */
 };
 
 /* ---- the table ---- */
@@ -57,6 +58,11 @@ void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *
     fm_diag(level, event, "node=%s incarnation=%s mesh=%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus);
 }
 
+bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p)
+{
+    return p->alive && h->now.mono_ms - p->heard_ms > SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms;
+}
+
 void fm_text_copy(char *to, size_t size, struct fm_slice s)
 {
     size_t n = s.n < size - 1 ? s.n : size - 1;
@@ -79,6 +85,8 @@ static void bus_send(struct fm_hub *h)
         return;
     if (h->port.bus_ops->publish(h->port.bus, fm_buf_view(&h->sealed)) != FM_OK)
         fm_diag(FM_DEBUG, "mesh_send_failed", "bytes=%zu", h->sealed.n);
+    else
+        h->stats.bytes_out += h->sealed.n;
 }
 
 static void hello_send(struct fm_hub *h)
@@ -207,7 +215,7 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
     p->heard_ms = p->spoke_ms = h->now.mono_ms;
     struct fm_origin *o = fm_origin_find(h, p->incarnation);
     if (o)
-        o->heard_ms = p->heard_ms; /* a node that lives, however quiet, is not among those that are forgotten first */
+        o->heard_ms = h->now.mono_ms; /* one that publishes nothing is not dead for that */
     if (p->alive || p->left || !p->met)
         return;
     p->alive = true;
@@ -227,6 +235,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_env env;
     enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_BUS, (struct fm_env_bind){0}, it->bytes, it->n, &env);
     h->stats.envelopes_in++;
+    h->stats.bytes_in += it->n;
     if (err) {
         refuse(h, it, err);
         return;
@@ -238,6 +247,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_peer *p = peer_get(h, env.incarnation);
     if (!p)
         return;
+    fm_link_heard(h, it->pipe, env.incarnation, env.counter);
     /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
     if (env.counter < p->seen_counter) {
         const struct fm_link *l = fm_link_find(h, it->pipe);
@@ -256,6 +266,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         state_take(h, p, env.body);
         break;
     case FM_ENV_RANGE:
+        h->live = true;
         fm_range_apply(h, p, env.body, false);
         p->unacked++;
         if (h->ack_due_ms == 0)
@@ -305,6 +316,42 @@ static void peers_expire(struct fm_hub *h)
     h->stats.peers = alive;
 }
 
+/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it. */
+static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, bool *claimed)
+{
+    bool any = false;
+    *claimed = false;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (p->incarnation == o->id || p->left)
+            continue;
+        if (!p->alive || !p->told || !p->ready || !fm_peer_linked(h, p))
+            return false;
+        any = true;
+        *claimed |= fm_vector_has(&p->has, o->id);
+    }
+    return any;
+}
+
+/* A node that was cut off or stood still for so long that nobody claims anything of an origin any more does not know how that ended: it
+ * says so, once. */
+static void origins_settle(struct fm_hub *h)
+{
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        uint64_t idle_ms = h->now.mono_ms - o->heard_ms;
+        bool claimed;
+        if (o == h->self || o->final || idle_ms < h->config.down_ms || !others_in_reach(h, o, &claimed))
+            continue;
+        if (claimed) {
+            o->final = !fm_origin_hole(o);
+        } else if (idle_ms >= h->config.cursor_ttl_ms / 2) {
+            o->final = true;
+            fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
+        }
+    }
+}
+
 void fm_peers_tick(struct fm_hub *h)
 {
     if (!h->port.bus_ops)
@@ -318,6 +365,7 @@ void fm_peers_tick(struct fm_hub *h)
     if (h->now.mono_ms >= h->heartbeat_due_ms) {
         h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
         peers_expire(h);
+        origins_settle(h);
         fm_strangers_expire(h);
         /* A hello may be lost, and who never got it takes us for nobody: none of our messages could be pulled from us. */
         if (h->now.mono_ms < h->hello_often_ms || h->now.mono_ms >= h->hello_rare_ms)
@@ -334,8 +382,10 @@ void fm_peers_tick(struct fm_hub *h)
 
 void fm_peers_paused(struct fm_hub *h, uint64_t ms)
 {
-    for (uint32_t i = 0; i < h->peers_n; i++)
+    for (uint32_t i = 0; i < h->peers_n; i++) {
         h->peers[i].heard_ms += ms;
+        h->peers[i].told = false; /* what they have now is not what they said then */
+    }
 }
 
 void fm_peers_free(struct fm_hub *h)

@@ -67,6 +67,7 @@ static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_pu
         h->last_ts_ms = h->now.wall_ms;
     struct fm_id id = {h->self->id, h->self->contig + 1};
     fm_msg_accept(m, id, pos->last, h->last_ts_ms);
+    m->born_ms = (int64_t)h->now.mono_ms;
     *mp = NULL;
     if (!fm_receive(h, h->self, m))
         return FM_E_NOMEM;

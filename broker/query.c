@@ -146,20 +146,17 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
         fm_history_expire(h, t);
     else
         t = &nothing;
-    struct fm_resume r;
-    enum fm_err err;
-    if (q->has_cursor) {
-        err = fm_resume(h, t, &q->cursor, q->limit, &r);
-    } else { /* all that is there, from its beginning */
-        struct fm_vector floors = {0};
-        struct fm_origin *o, *tmp;
-        HASH_ITER (hh, h->origins, o, tmp) {
-            if (fm_vector_set(&floors, o->id, fm_topic_floor(t, o)) != FM_OK)
-                break;
-        }
-        err = fm_resume(h, t, &floors, q->limit, &r);
-        fm_vector_fini(&floors);
+    struct fm_resume r = {0};
+    struct fm_vector floor = {0};
+    enum fm_err err = FM_OK;
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        if (!err && fm_topic_floor(t, o))
+            err = fm_vector_set(&floor, o->id, fm_topic_floor(t, o));
     }
+    /* Without a cursor: all that is there, from its beginning. */
+    if (!err)
+        err = fm_resume(h, t, q->has_cursor ? &q->cursor : &floor, q->limit, &r);
     fm_buf_u8(&q->json, '{');
     member(&q->json, "recovered", true);
     fm_buf_str(&q->json, r.recovered ? "true" : "false");
@@ -177,9 +174,12 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
     fm_buf_u8(&q->json, ']');
     member(&q->json, "cursor", false);
     fm_vector_json(&q->json, &r.start);
+    member(&q->json, "floor", false);
+    fm_vector_json(&q->json, &floor);
     fm_buf_u8(&q->json, '}');
     free(r.replay);
     fm_vector_fini(&r.start);
+    fm_vector_fini(&floor);
     return err;
 }
 
@@ -192,7 +192,7 @@ static void peer_json(struct fm_hub *h, struct fm_buf *b, const struct fm_peer *
     member_text(b, "name", p->name);
     member_text(b, "mesh", p->bus);
     member_text(b, "ask", p->ask);
-    member_text(b, "state", p->left ? "left" : p->alive ? "up" : p->met ? "down" : "heard of");
+    member_text(b, "state", p->left ? "left" : fm_peer_suspect(h, p) ? "suspect" : p->alive ? "up" : p->met ? "down" : "heard of");
     member_bool(b, "linked", fm_peer_linked(h, p));
     member_bool(b, "ready", p->ready);
     member_bool(b, "draining", p->draining);

@@ -6,7 +6,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { PULLS_FAILED_MAX = 4 /* asks without an answer, after which a hole may be given up though somebody claims to have it */ };
+enum {
+    PULLS_FAILED_MAX = 4, /* asks without an answer, after which a hole may be given up though somebody claims to have it */
+    AHEAD_US = 20000,     /* of its pace a repair may be: about two ticks, so that a full one is reached */
+    SERVE_MAX = 4,        /* answers in one go: none of them takes longer than a large batch does */
+    SERVE_MAX_LIVE = 1,   /* ... while messages are published */
+};
 
 /* ---- writing ranges ---- */
 
@@ -15,7 +20,8 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
 {
     struct fm_env_range_writer w;
     b->n = 0;
-    fm_env_range_begin(&w, b, o->id, from, o->contig, o->forgotten);
+    fm_env_range_begin(
+        &w, b, &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
     struct fm_log_iter it = fm_log_from(&o->log, from);
     uint64_t upto = to;
     for (struct fm_log_entry *e = fm_log_next(&it); e && e->seq <= to; e = fm_log_next(&it)) {
@@ -24,11 +30,10 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
             break;
         }
         if (e->msg)
-            fm_env_range_msg(&w, e->msg);
+            fm_env_range_msg(&w, e->msg, fm_msg_age_ms(h, e->msg));
         else
             fm_env_range_tomb(&w, fm_slice_of(e->pos->topic->name, e->pos->topic->name_n), e->seq);
     }
-    (void)h;
     /* With authority only up to contig: behind it are holes of our own. */
     if (upto > o->contig)
         upto = o->contig;
@@ -69,6 +74,7 @@ static void batch_sent(struct fm_hub *h, uint64_t counter)
 {
     h->in_flight[(h->in_flight_head + h->in_flight_n++) % 16] = counter;
     h->stats.batches_out++;
+    h->stats.bytes_out += h->sealed.n;
     for (uint32_t i = 0; i < h->peers_n; i++)
         if (h->peers[i].lag_ms == 0)
             h->peers[i].lag_ms = h->now.mono_ms;
@@ -130,7 +136,7 @@ static bool all_held(const struct fm_origin *o, uint64_t from, uint64_t to)
 
 static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_record_view *rec, bool answer)
 {
-    if (rec->seq <= o->contig || fm_log_find(&o->log, rec->seq)) {
+    if ((rec->seq <= o->contig || fm_log_find(&o->log, rec->seq)) && !fm_mutation(DOUBLE_AFTER_RELAY)) {
         h->stats.dropped_double++;
         return;
     }
@@ -138,6 +144,7 @@ static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_
     if (!m)
         return;
     fm_msg_accept(m, (struct fm_id){o->id, rec->seq}, rec->prev, rec->ts_ms);
+    m->born_ms = (int64_t)h->now.mono_ms - (int64_t)rec->age_ms;
     if (fm_receive(h, o, m))
         h->stats.repaired += answer;
 }
@@ -156,6 +163,11 @@ static void take_tomb(struct fm_hub *h, struct fm_origin *o, const struct fm_env
         fm_tomb_set(h, pos, rec->seq);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* authority: what is not in the range is given up; otherwise only its messages are taken. */
 static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_env_range r, bool answer, bool authority)
 {
@@ -170,14 +182,13 @@ static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_e
     }
     if (err || !authority || r.from > was + 1 || r.upto <= o->contig)
         return err;
-    uint64_t nameless = r.forgotten < r.upto ? r.forgotten : r.upto;
-    if (nameless > was) {
-        /* Topics that the sender no longer names lost something up to here. A node that is taking over has told nobody anything yet. */
-        if (h->ready && !all_held(o, was + 1, nameless))
-            fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
-        else if (o->forgotten < nameless)
-            o->forgotten = nameless;
-    }
+    /* Topics that the sender no longer names had messages up to `forgotten`, and any topic may have lost some up to `lost`. A node that is
+     * taking over knows no topic that the sender doesn't name, so only the latter concerns it. */
+    uint64_t forgotten = least(r.forgotten, r.upto), nameless = h->ready ? forgotten : least(r.lost, r.upto);
+    if (nameless > was && !all_held(o, was + 1, nameless))
+        fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
+    if (o->forgotten < forgotten)
+        o->forgotten = forgotten;
     fm_contig_advance(h, o, r.upto);
     return FM_OK;
 }
@@ -198,6 +209,8 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         o->heard_ms = h->now.mono_ms;
     if (o->claimed < r.contig)
         o->claimed = r.contig;
+    if (!answer && !h->ready && fm_mutation(SNAPSHOT_NOT_FOLLOWED))
+        return;
     bool authority = true;
     if (answer && h->ready && range_loses(h, o, r)) {
         if (o->pull.refused_n < FM_PEERS_MAX)
@@ -213,7 +226,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         fm_refusal_tell(h, "envelope_refused", from->bus, err);
     if (o->contig > was) {
         o->pull.refused_n = o->pull.failed = 0;
-        o->pull.since_ms = 0;
+        o->pull.since_ms = fm_origin_hole(o) ? h->now.mono_ms : 0; /* what is left has its time anew */
     }
 }
 
@@ -235,19 +248,22 @@ static bool may_hold(struct fm_hub *h, const struct fm_peer *p, const struct fm_
     return true;
 }
 
-/* The origin itself first, then any other that says it has more than we do, a different one each time. */
+/* Rather one that is heard than one that is not, another than the last time, the origin itself than another. */
 static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_origin *o)
 {
-    struct fm_peer *p = fm_peer_find(h, o->id);
-    if (p && may_hold(h, p, o) && o->pull.holder != o->id)
-        return p;
+    struct fm_peer *best = NULL;
+    unsigned best_rank = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
-        struct fm_peer *other = &h->peers[(h->next_ask + i) % h->peers_n];
-        if (may_hold(h, other, o) && other->incarnation != o->pull.holder)
-            return other;
+        struct fm_peer *p = &h->peers[(h->next_ask + i) % h->peers_n];
+        if (!may_hold(h, p, o))
+            continue;
+        unsigned rank = 1 + (fm_peer_suspect(h, p) ? 0 : 4) + (p->incarnation == o->pull.holder ? 0 : 2) + (p->incarnation == o->id);
+        if (rank > best_rank) {
+            best = p;
+            best_rank = rank;
+        }
     }
-    p = fm_peer_find(h, o->pull.holder);
-    return p && may_hold(h, p, o) ? p : NULL;
+    return best;
 }
 
 /* The end of the first hole. */
@@ -306,7 +322,7 @@ static bool origin_repair(struct fm_hub *h, struct fm_origin *o)
         /* A node that takes over asks at once; a hole in the live stream is often closed by the next envelope. */
         o->pull.not_before_ms = h->now.mono_ms + (h->ready ? h->config.repair_after_ms : 0);
     }
-    if (o->pull.ask || h->now.mono_ms < o->pull.not_before_ms)
+    if (o->pull.ask || h->now.mono_ms < o->pull.not_before_ms || o->pull.paid_us > h->now.mono_ms * 1000 + AHEAD_US)
         return true;
     struct fm_peer *p = holder_of(h, o);
     if (p && o->pull.failed < PULLS_FAILED_MAX && !fm_mutation(NO_PULLS)) {
@@ -375,16 +391,50 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
         fm_refusal_tell(h, "ask_refused", p ? p->bus : NULL, err);
         return;
     }
-    struct fm_origin *o = fm_origin_find(h, ask.origin);
-    if (!o) {
-        o = &(struct fm_origin){.id = ask.origin};
-        ask.to = ask.from;
+    if (h->asked_n == FM_ASKED_MAX) { /* the oldest is given up, as the bus does */
+        h->asked_head = (h->asked_head + 1) % FM_ASKED_MAX;
+        h->asked_n--;
     }
-    range_write(h, &h->scratch, o, ask.from, ask.to, h->config.batch_bytes);
-    struct fm_env_bind bind = {env.incarnation, env.counter};
-    if (fm_seal_close(h->config.seal, FM_PLANE_ANSWER, bind, fm_buf_view(&h->scratch), &h->sealed, NULL) == FM_OK &&
-        h->port.bus_ops->answer(h->port.bus, it->handle, fm_buf_view(&h->sealed)) == FM_OK)
-        h->stats.pulls_served++;
+    h->asked[(h->asked_head + h->asked_n++) % FM_ASKED_MAX] = (struct fm_asked){it->handle, {env.incarnation, env.counter}, ask};
+}
+
+static void serve(struct fm_hub *h, const struct fm_asked *a)
+{
+    struct fm_origin *o = fm_origin_find(h, a->pull.origin);
+    uint64_t to = a->pull.to;
+    if (!o) {
+        o = &(struct fm_origin){.id = a->pull.origin};
+        to = a->pull.from;
+    }
+    range_write(h, &h->scratch, o, a->pull.from, to, h->config.batch_bytes);
+    if (fm_seal_close(h->config.seal, FM_PLANE_ANSWER, a->bind, fm_buf_view(&h->scratch), &h->sealed, NULL) != FM_OK ||
+        h->port.bus_ops->answer(h->port.bus, a->handle, fm_buf_view(&h->sealed)) != FM_OK)
+        return;
+    h->stats.pulls_served++;
+    h->stats.repair_bytes_out += h->sealed.n;
+}
+
+/* However many nodes ask at once, a live message waits for a few answers at most. */
+void fm_asks_serve(struct fm_hub *h)
+{
+    for (unsigned i = h->live ? SERVE_MAX - SERVE_MAX_LIVE : 0; h->asked_n && i < SERVE_MAX; i++) {
+        const struct fm_asked a = h->asked[h->asked_head];
+        h->asked_head = (h->asked_head + 1) % FM_ASKED_MAX;
+        h->asked_n--;
+        serve(h, &a);
+    }
+}
+
+/* Each origin that is repaired gets an equal share of the rate. So a large transfer neither takes this node's time from live messages nor
+ * holds up the small hole of another origin, whose first ask is always free. */
+static void pace(struct fm_hub *h, struct fm_origin *o, uint32_t bytes)
+{
+    uint64_t rate = h->config.repair_bytes_per_s, now_us = h->now.mono_ms * 1000, share = h->stats.holes ? h->stats.holes : 1;
+    if (rate == 0)
+        return;
+    if (o->pull.paid_us < now_us)
+        o->pull.paid_us = now_us;
+    o->pull.paid_us += bytes * share * 1000000 / rate;
 }
 
 void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
@@ -407,6 +457,8 @@ void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
         return; /* the next tick asks someone else */
     }
     uint64_t was = o->contig;
+    h->stats.repair_bytes_in += it->n;
+    pace(h, o, it->n);
     fm_range_apply(h, p, env.body, true);
     if (o->contig > was)
         o->pull.not_before_ms = 0; /* there may be more of it */

@@ -30,8 +30,9 @@ struct cached_key {
 };
 
 struct fm_seal {
-    uint64_t incarnation, counter;
-    uint32_t tag; /* of the cluster */
+    uint64_t incarnation;
+    uint64_t counters[FM_PLANES]; /* the last one of each plane */
+    uint32_t tag;                 /* of the cluster */
     bool sealed;
     uint8_t *secret;
     size_t secret_n;
@@ -41,7 +42,7 @@ struct fm_seal {
     EVP_CIPHER *cipher;
     EVP_CIPHER_CTX *closing, *opening;
     uint64_t uses;
-    struct cached_key own[3]; /* one a plane, derived at the start */
+    struct cached_key own[FM_PLANES]; /* derived at the start */
     struct cached_key keys[SETS][WAYS];
 };
 
@@ -104,7 +105,7 @@ static bool prepare_crypto(struct fm_seal *s)
     s->closing = EVP_CIPHER_CTX_new();
     s->opening = EVP_CIPHER_CTX_new();
     bool ok = s->kdf && s->cipher && s->closing && s->opening;
-    for (unsigned i = 0; ok && i < 3; i++)
+    for (unsigned i = 0; ok && i < FM_PLANES; i++)
         ok = derive(s, s->incarnation, (enum fm_plane)(FM_PLANE_BUS + i), &s->own[i]);
     if (!ok)
         fm_diag(FM_ERROR, "seal_unavailable", "kdf=%s cipher=%s hint=\"the mesh needs OpenSSL's default provider\"",
@@ -193,10 +194,11 @@ static void bind_of(struct fm_env_bind bind, uint8_t out[16])
 
 /* ---- closing ---- */
 
-static bool encrypt(struct fm_seal *s, enum fm_plane plane, struct fm_env_bind bind, struct fm_slice body, uint8_t *envelope)
+static bool encrypt(struct fm_seal *s, enum fm_plane plane, uint64_t counter, struct fm_env_bind bind, struct fm_slice body,
+                    uint8_t *envelope)
 {
     uint8_t nonce[NONCE_SIZE], bound[16];
-    nonce_of(s->counter, nonce);
+    nonce_of(counter, nonce);
     bind_of(bind, bound);
     uint8_t *to = envelope + FM_ENV_HEADER;
     int n = 0;
@@ -218,7 +220,7 @@ enum fm_err fm_seal_close(struct fm_seal *s, enum fm_plane plane, struct fm_env_
         return FM_E_TOO_LARGE;
     if (!fm_buf_reserve(out, FM_ENV_HEADER + body.n + FM_ENV_TAG))
         return FM_E_NOMEM;
-    s->counter++; /* also spent if sealing fails: a nonce is never used twice */
+    uint64_t number = ++s->counters[plane - FM_PLANE_BUS]; /* also spent if sealing fails: a nonce is never used twice */
     fm_buf_str(out, "FM");
     fm_buf_u8(out, VERSION);
     fm_buf_u8(out, s->sealed ? FLAG_SEALED : 0);
@@ -226,15 +228,15 @@ enum fm_err fm_seal_close(struct fm_seal *s, enum fm_plane plane, struct fm_env_
     fm_buf_put(out, (uint8_t[3]){0}, 3);
     fm_buf_u32(out, s->tag);
     fm_buf_u64(out, s->incarnation);
-    fm_buf_u64(out, s->counter);
+    fm_buf_u64(out, number);
     assert(out->n == FM_ENV_HEADER);
     if (counter)
-        *counter = s->counter;
+        *counter = number;
     if (!s->sealed) {
         fm_buf_slice(out, body);
         return FM_OK;
     }
-    if (!encrypt(s, plane, bind, body, out->p)) {
+    if (!encrypt(s, plane, number, bind, body, out->p)) {
         out->n = 0;
         return FM_E_IO;
     }

@@ -5,7 +5,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { FORGOTTEN_SLACK_MS = 2000 /* by so much the claim of another node may make an origin look younger than it is */ };
+enum {
+    SKEW_MS = 10 * 1000,       /* clocks that differ by less are right */
+    FORGOTTEN_SLACK_MS = 2000, /* by so much the claim of another node may make an origin look younger than it is */
+};
 
 /* ---- origins ---- */
 
@@ -159,7 +162,7 @@ void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq)
     if (!fm_log_find(log, seq) && fm_log_insert(log, (struct fm_log_entry){.seq = seq, .pos = pos}) != FM_OK)
         return; /* no memory: the older tomb stays, which claims less than is true but nothing false */
     pos->tomb = seq;
-    if (pos->floor < seq)
+    if (pos->floor < seq && !fm_mutation(FLOOR_NOT_RAISED))
         pos->floor = seq;
     if (old)
         fm_log_remove(log, old);
@@ -212,7 +215,7 @@ static bool log_cut(struct fm_hub *h, struct fm_origin *o, bool only_expired)
         e = fm_log_next(&it);
     if (!e || e->seq > o->contig) /* behind a hole nothing is given up: it has not been dispatched yet */
         return false;
-    if (only_expired && o->log_bytes <= h->config.log_bytes && e->msg->ts_ms + h->config.log_age_ms > h->now.wall_ms)
+    if (only_expired && o->log_bytes <= h->config.log_bytes && fm_msg_age_ms(h, e->msg) < h->config.log_age_ms)
         return false;
     o->cut = e->seq;
     o->log_bytes -= fm_msg_size(e->msg);
@@ -238,9 +241,18 @@ static bool before(const struct fm_msg *a, const struct fm_msg *b)
     return a->id.seq < b->id.seq;
 }
 
-static void history_pop(struct fm_hub *h, struct fm_topic *t)
+static bool out_of_order(const struct fm_msg *first, const struct fm_msg *then)
 {
-    struct fm_msg *m = t->history[t->head++];
+    return then->born_ms + SKEW_MS < first->born_ms;
+}
+
+static void history_remove(struct fm_hub *h, struct fm_topic *t, uint32_t i)
+{
+    struct fm_msg *m = t->history[i];
+    if (i == t->head)
+        t->head++;
+    else
+        memmove(t->history + i, t->history + i + 1, (t->head + t->history_n - i - 1) * sizeof(struct fm_msg *));
     t->history_n--;
     t->history_bytes -= fm_msg_size(m);
     struct fm_origin *o = fm_origin_find(h, m->id.origin);
@@ -248,18 +260,36 @@ static void history_pop(struct fm_hub *h, struct fm_topic *t)
     struct fm_log_entry *e = fm_log_find(&o->log, m->id.seq);
     assert(e && e->msg == m && e->in_history);
     e->in_history = false;
-    if (e->pos->floor < e->seq)
+    if (e->pos->floor < e->seq && !fm_mutation(FLOOR_NOT_RAISED))
         e->pos->floor = e->seq;
     if (e->seq <= o->cut)
         bury(h, e);
 }
 
+static void history_pop(struct fm_hub *h, struct fm_topic *t)
+{
+    history_remove(h, t, t->head);
+}
+
 void fm_history_expire(struct fm_hub *h, struct fm_topic *t)
 {
     const struct fm_retention *r = &t->retention;
-    while (t->history_n &&
-           (t->history_n > r->count || t->history_bytes > r->bytes || t->history[t->head]->ts_ms + r->age_ms <= h->now.wall_ms))
+    while (t->history_n && (t->history_n > r->count || t->history_bytes > r->bytes || fm_msg_age_ms(h, t->history[t->head]) >= r->age_ms))
         history_pop(h, t);
+}
+
+/* Where clocks differ, what is old enough to go may lie behind what is not. */
+static void history_expire_skewed(struct fm_hub *h, struct fm_topic *t)
+{
+    t->skewed = false;
+    for (uint32_t i = t->head; i < t->head + t->history_n;) {
+        if (fm_msg_age_ms(h, t->history[i]) >= t->retention.age_ms) {
+            history_remove(h, t, i);
+            continue;
+        }
+        t->skewed |= i > t->head && out_of_order(t->history[i - 1], t->history[i]);
+        i++;
+    }
 }
 
 static bool history_room(struct fm_topic *t)
@@ -296,6 +326,8 @@ void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
         t->history[at] = t->history[at - 1];
     t->history[at] = m;
     t->history_n++;
+    t->skewed |= at > t->head && out_of_order(t->history[at - 1], m);
+    t->skewed |= at + 1 < t->head + t->history_n && out_of_order(m, t->history[at + 1]);
     t->history_bytes += fm_msg_size(m);
     e->in_history = true;
     fm_history_expire(h, t);
@@ -308,15 +340,15 @@ void fm_store_relieve(struct fm_hub *h)
 {
     while (h->bytes > h->config.memory_bytes) {
         struct fm_origin *o, *tmp, *oldest = NULL;
-        uint64_t oldest_ts = UINT64_MAX;
+        int64_t oldest_ms = INT64_MAX;
         HASH_ITER (hh, h->origins, o, tmp) {
             struct fm_log_iter it = fm_log_from(&o->log, o->cut + 1);
             struct fm_log_entry *e = fm_log_next(&it);
             while (e && !e->msg)
                 e = fm_log_next(&it);
-            if (e && e->seq <= o->contig && e->msg->ts_ms < oldest_ts) {
+            if (e && e->seq <= o->contig && e->msg->born_ms < oldest_ms) {
                 oldest = o;
-                oldest_ts = e->msg->ts_ms;
+                oldest_ms = e->msg->born_ms;
             }
         }
         if (oldest) {
@@ -441,8 +473,11 @@ struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms
 static void origin_retire(struct fm_hub *h, struct fm_origin *o)
 {
     const struct fm_peer *p = fm_peer_find(h, o->id);
-    if (o == h->self || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms || (p && p->alive))
+    uint64_t idle_ms = h->now.mono_ms - o->heard_ms;
+    if (o == h->self || idle_ms < h->config.cursor_ttl_ms || (p && p->alive))
         return;
+    if (!o->final && h->peers_n && idle_ms < 2 * h->config.cursor_ttl_ms)
+        return; /* how it ended may be told when all are in reach again, see origins_settle */
     struct fm_log_iter it = fm_log_from(&o->log, 0);
     for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))
         if (e->msg)
@@ -463,6 +498,8 @@ void fm_store_sweep(struct fm_hub *h, uint32_t topics)
             return;
         h->sweep = t->hh.next;
         fm_history_expire(h, t);
+        if (t->skewed)
+            history_expire_skewed(h, t);
         if (h->now.mono_ms - t->used_ms >= h->config.cursor_ttl_ms)
             topic_forget(h, t);
         if (!h->sweep)

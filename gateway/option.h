@@ -32,6 +32,7 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(FLAG, bool, "true|false", NULL) \
     X(LEVEL, unsigned, "debug|info|warn|error", "debug|info|warn|error") \
     X(ACK, unsigned, "local|replicated", "local|replicated") \
+    X(ACKS, unsigned, "local|replicated|mixed", "local|replicated|mixed") \
     X(WHO, unsigned, "nobody|anyone", "nobody|anyone") \
     X(PUSH_TO, unsigned, "all|others", "all|others") \
     X(SLOW, unsigned, "disconnect", "disconnect")
@@ -58,6 +59,7 @@ enum fm_option_type {
 #define FM_FIELD_FLAG bool
 #define FM_FIELD_LEVEL unsigned
 #define FM_FIELD_ACK unsigned
+#define FM_FIELD_ACKS unsigned
 #define FM_FIELD_WHO unsigned
 #define FM_FIELD_PUSH_TO unsigned
 #define FM_FIELD_SLOW unsigned

@@ -91,6 +91,8 @@
     X("Retention and repair", MS, join_wait_ms, 0, 60000, "2s", \
       "A client whose cursor is ahead of this node waits so long for the node to catch up before it is told what was found.") \
     X("Retention and repair", MS, repair_after_ms, 1, 60000, "50ms", "Age at which a hole is pulled from another node.") \
+    X("Retention and repair", BYTES, repair_rate, 0, 1099511627776, "64MiB", \
+      "Bytes a second that the node pulls from others, to fill holes and to take over the cluster's state. 0: no limit.") \
     X("Retention and repair", MS, gap_ms, 50, 600000, "5s", "A hole that saw no progress for so long is declared as a gap.")
 
 #define FM_OPTIONS(X) FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X)

@@ -1,6 +1,7 @@
 /* fanmesh-load: many clients, many messages, and a judge. It runs in phases: connect and join, be idle, publish, wait for the rest, judge.
  * One thread; what is measured of the nodes is their own CPU time and memory, never this program's. */
 #include "result.h"
+#include "series.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIDS_MAX = 64, REST_MS = 500, LATE_MS = 300 };
+enum { PIDS_MAX = 64, REST_MS = 500, LATE_MS = 300, GONE_READ = 4096 };
 
 struct run {
     struct fm_load_options options;
@@ -25,6 +26,8 @@ struct run {
     struct fm_fleet *fleet;
     struct fm_publisher *publisher;
     struct fm_result result;
+    struct fm_series series;
+    struct fm_gone gone;
     struct fm_proc_cost began_cost;
     uint64_t began_ns, began_deliveries; /* of the measured part */
     uint64_t last_ns, last_deliveries;   /* the last step in which something was delivered */
@@ -98,6 +101,12 @@ static void show_end(struct run *r)
         fputs("\r\033[K", stderr);
 }
 
+static void series_write(struct run *r, uint64_t now)
+{
+    if (fm_series_tick(&r->series, now, fm_fleet_stats(r->fleet), fm_publisher_stats(r->publisher), &r->result.tally))
+        complain("--series", "the file can't be written: no more of it");
+}
+
 static uint64_t step(struct run *r, const char *phase)
 {
     fm_loop_step(&r->loop, 1);
@@ -107,6 +116,7 @@ static uint64_t step(struct run *r, const char *phase)
         r->last_deliveries = r->result.tally.deliveries;
         r->last_ns = now;
     }
+    series_write(r, now);
     show(r, phase, now);
     return now;
 }
@@ -199,10 +209,10 @@ static bool complete(const struct run *r)
     return all;
 }
 
-/* Clients that are on their way back to a node get the time that connecting may take. */
+/* Clients that are on their way back to a node, and publishes that are tried again, get the time that connecting may take. */
 static uint64_t settle_ns(const struct run *r)
 {
-    bool away = fm_fleet_stats(r->fleet)->joined < r->options.connections;
+    bool away = fm_fleet_stats(r->fleet)->joined < r->options.connections || fm_publisher_pending(r->publisher);
     uint64_t ms = away && r->options.connect_ms > r->options.settle_ms ? r->options.connect_ms : r->options.settle_ms;
     return ms * 1000000u;
 }
@@ -211,9 +221,10 @@ static uint64_t settle_ns(const struct run *r)
 static void phase_settle(struct run *r)
 {
     uint64_t now = fm_loop_now_ns(), from = now;
+    fm_publisher_stop(r->publisher);
     while (!complete(r) && now - from < settle_ns(r)) {
         now = step(r, "waiting for the rest");
-        (void)fm_publisher_ready(r->publisher, now);
+        fm_publisher_tick(r->publisher, now);
         if (r->last_ns > from)
             from = r->last_ns;
     }
@@ -222,9 +233,34 @@ static void phase_settle(struct run *r)
     rest(r, "waiting for the rest", LATE_MS);
 }
 
+/* A file that isn't there: nobody was killed. */
+static bool gone_read(struct run *r)
+{
+    const char *path = r->options.gone_file;
+    struct fm_buf text = {0};
+    unsigned line = 0;
+    FILE *f = path && *path ? fopen(path, "re") : NULL;
+    if (!f && path && *path && errno != ENOENT) {
+        complain("--gone-file", strerror(errno));
+        return false;
+    }
+    for (size_t n = 1; f && n && fm_buf_reserve(&text, GONE_READ); text.n += n)
+        n = fread(text.p + text.n, 1, GONE_READ, f);
+    bool good = !text.failed && (!f || !ferror(f));
+    if (f)
+        fclose(f);
+    enum fm_err err = good ? fm_gone_read(&r->gone, fm_buf_view(&text), &line) : FM_E_IO;
+    if (err)
+        fprintf(stderr, "fanmesh-load: --gone-file: line %u: %s\n", line, fm_err_text(err));
+    fm_buf_fini(&text);
+    return !err;
+}
+
 static void phase_judge(struct run *r)
 {
-    fm_fleet_judge(r->fleet);
+    r->series.due_ns = 0; /* the end, whenever the last line was */
+    series_write(r, fm_loop_now_ns());
+    fm_fleet_judge(r->fleet, &r->gone);
     r->result.fleet = *fm_fleet_stats(r->fleet);
     r->result.publisher = *fm_publisher_stats(r->publisher);
     show_end(r);
@@ -311,9 +347,12 @@ static enum fm_err fleet_make(struct run *r)
                                 .sources = (uint32_t)o->sources,
                                 .connect_rate = (uint32_t)o->connect_rate,
                                 .heartbeat_ms = (uint32_t)o->heartbeat_ms,
-                                .timeout_ms = 10000,
+                                .beat_timeout_ms = (uint32_t)(o->heartbeat_timeout_ms ? o->heartbeat_timeout_ms : o->heartbeat_ms),
+                                .timeout_ms = (uint32_t)o->join_timeout_ms,
                                 .tally = &r->result.tally,
                                 .latency = &r->result.latency,
+                                .lately = r->series.file ? &r->series.lately : NULL,
+                                .recovery = &r->result.recovery,
                                 .taken = taken,
                                 .answered = answered,
                                 .broken = broken,
@@ -333,7 +372,12 @@ static enum fm_err publisher_make(struct run *r)
                                     .apis_n = (uint32_t)o->api.n,
                                     .api_connections = (uint32_t)o->api_connections,
                                     .api_key = o->api_key && *o->api_key ? o->api_key : NULL,
-                                    .replicated = o->ack == 1,
+                                    .api_timeout_ms = (uint32_t)o->api_timeout_ms,
+                                    .replicated_percent = o->ack == 1   ? 100
+                                                          : o->ack == 2 ? (uint32_t)o->replicated_percent
+                                                                        : 0,
+                                    .keyed_percent = (uint32_t)o->keyed_percent,
+                                    .retries = (uint32_t)o->retries,
                                     .messages = o->messages,
                                     .duration_ns = o->duration_ms * 1000000u,
                                     .warmup = o->warmup,
@@ -358,6 +402,10 @@ static bool set_up(struct run *r)
     /* A run must not see another's messages; without randomness the time does. */
     ssize_t drawn = getrandom(&word, sizeof word, 0);
     (void)drawn;
+    if (fm_series_open(&r->series, o->series)) {
+        complain("--series", strerror(errno));
+        return false;
+    }
     snprintf(r->prefix, sizeof r->prefix, "%s%08x-", o->topic_prefix, word);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
@@ -379,6 +427,8 @@ static void tear_down(struct run *r)
     fm_publisher_free(&r->publisher);
     fm_fleet_free(&r->fleet);
     fm_loop_fini(&r->loop);
+    fm_series_close(&r->series);
+    fm_gone_fini(&r->gone);
     for (uint64_t t = 0; r->ledgers && t < r->options.topics; t++)
         fm_ledger_fini(&r->ledgers[t]);
     free(r->ledgers);
@@ -395,6 +445,8 @@ static enum fm_load_exit run_all(struct run *r)
         phase_publish(r);
         phase_settle(r);
     }
+    if (!gone_read(r))
+        return FM_LOAD_UNUSABLE;
     phase_judge(r);
     if (r->options.json)
         fm_result_json(&out, &r->result);

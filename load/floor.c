@@ -48,16 +48,37 @@ static struct {
     struct room *rooms;
     struct fm_buf frame, answer; /* scratch */
     uint8_t *read;               /* READ_BYTES + MESSAGE_MAX */
-    uint64_t seq, deliveries;
+    uint64_t seq, deliveries, messages, posts;
     struct conn listening;
 } g;
 
+/* field, option, what happens to every n-th */
+#define FAULTS(X) \
+    X(drop, "drop-every", "delivery: lost") \
+    X(twice, "double-every", "delivery: given twice") \
+    X(swap, "swap-every", "delivery: given behind the next one") \
+    X(gap, "gap-every", "delivery: lost, and a gap says so") \
+    X(kick, "kick-every", "message: a connection is cut") \
+    X(swallow, "swallow-every", "message: acknowledged and given to nobody") \
+    X(copy, "copy-every", "message: given again under another id, of another origin") \
+    X(refuse, "refuse-every", "publish by HTTP: refused") \
+    X(forget, "forget-every", "publish by HTTP: carried out, and never answered") \
+    X(unconfirmed, "unconfirmed-every", "publish by HTTP: carried out, and answered with not_replicated")
+#define FLAGS(X) \
+    X(lie, "lie", "says that clients missed nothing when they did, and declares one message too few in gaps") \
+    X(mute, "mute", "answers no heartbeats") \
+    X(plain, "plain", "no ids in broadcasts, for clients that don't ask for a cursor")
+
 static struct { /* every n-th; 0: never */
-    bool any, lie;
-    uint64_t drop, twice, swap, kick;
+#define X(name, option, prose) uint64_t name;
+    FAULTS(X)
+#undef X
+#define X(name, option, prose) bool name;
+    FLAGS(X)
+#undef X
+    bool any; /* that concerns single deliveries */
 } fault;
 
-static bool plain; /* no ids in broadcasts, for clients that don't ask for a cursor */
 static volatile sig_atomic_t stopped;
 
 /* ---- sending ---- */
@@ -102,18 +123,40 @@ static void send_text(struct conn *c, struct fm_buf *text)
     send_to(c, fm_buf_view(&g.frame));
 }
 
+static bool nth(uint64_t n, uint64_t every)
+{
+    return every && n % every == 0;
+}
+
+static void send_gap(struct conn *c)
+{
+    struct fm_buf text = {0}, frame = {0};
+    fm_buf_str(&text, "[\"j\",null,");
+    fm_buf_json(&text, fm_slice_of(c->room->name, c->room->name_n));
+    fm_buf_printf(&text, ",\"gap\",{\"reason\":\"lost\",\"origin\":null,\"from\":null,\"to\":null,\"cursor\":[\"F-%llu\"]}]",
+                  (unsigned long long)(c->room->seq - fault.lie));
+    fm_ws_server_frame_put(&frame, FM_WS_TEXT, fm_buf_view(&text));
+    send_to(c, fm_buf_view(&frame));
+    fm_buf_fini(&text);
+    fm_buf_fini(&frame);
+}
+
 /* The bad broker: loses, doubles and swaps single deliveries. */
 static void send_faulty(struct conn *c, struct fm_slice bytes)
 {
     uint64_t n = ++g.deliveries;
-    if (fault.drop && n % fault.drop == 0)
+    if (nth(n, fault.drop))
         return;
-    if (fault.swap && n % fault.swap == 0 && c->held.n == 0) {
+    if (nth(n, fault.gap)) {
+        send_gap(c);
+        return;
+    }
+    if (nth(n, fault.swap) && c->held.n == 0) {
         fm_buf_slice(&c->held, bytes);
         return;
     }
     send_to(c, bytes);
-    if (fault.twice && n % fault.twice == 0)
+    if (nth(n, fault.twice))
         send_to(c, bytes);
     if (c->held.n) {
         send_to(c, fm_buf_view(&c->held));
@@ -121,14 +164,13 @@ static void send_faulty(struct conn *c, struct fm_slice bytes)
     }
 }
 
-static void broadcast(struct room *room, struct fm_slice event, struct fm_slice payload)
+static void give(struct room *room, const char *origin, struct fm_slice event, struct fm_slice payload)
 {
-    room->seq = ++g.seq;
     g.answer.n = 0;
-    if (plain)
+    if (fault.plain)
         fm_buf_str(&g.answer, "[null,null,");
     else
-        fm_buf_printf(&g.answer, "[null,\"F-%llu\",", (unsigned long long)room->seq);
+        fm_buf_printf(&g.answer, "[null,\"%s-%llu\",", origin, (unsigned long long)room->seq);
     fm_buf_json(&g.answer, fm_slice_of(room->name, room->name_n));
     fm_buf_u8(&g.answer, ',');
     fm_buf_json(&g.answer, event);
@@ -142,7 +184,17 @@ static void broadcast(struct room *room, struct fm_slice event, struct fm_slice 
         send_to(room->at[i], bytes);
     for (size_t i = 0; fault.any && i < room->n; i++)
         send_faulty(room->at[i], bytes);
-    if (fault.kick && room->n && room->seq % fault.kick == 0)
+}
+
+static void broadcast(struct room *room, struct fm_slice event, struct fm_slice payload)
+{
+    room->seq = ++g.seq;
+    g.messages++;
+    if (!nth(g.messages, fault.swallow))
+        give(room, "F", event, payload);
+    if (nth(g.messages, fault.copy))
+        give(room, "G", event, payload);
+    if (nth(room->seq, fault.kick) && room->n)
         shutdown(room->at[room->seq % room->n]->fd, SHUT_RDWR);
 }
 
@@ -238,7 +290,8 @@ static bool message(struct conn *c, struct fm_slice text)
     if (fm_slice_eq(w.event, FM_LIT("phx_join")))
         return join(c, &w);
     if (fm_slice_eq(w.event, FM_LIT("heartbeat"))) {
-        reply(c, &w, "{}");
+        if (!fault.mute)
+            reply(c, &w, "{}");
         return true;
     }
     if (!c->room)
@@ -252,21 +305,28 @@ static bool message(struct conn *c, struct fm_slice text)
 
 /* ---- HTTP ---- */
 
-static void publish(struct conn *c, struct fm_slice body)
+/* false: the connection is over. */
+static bool publish(struct conn *c, struct fm_slice body)
 {
+    uint64_t n = ++g.posts;
     struct fm_slice topic = fm_wire_text(body, "topic"), event = fm_wire_text(body, "event"), payload = fm_wire_member(body, "payload");
     struct room *room = topic.n && event.n && payload.n ? room_of(topic) : NULL;
-    char json[64];
-    if (room) {
+    const char *status = room ? "200 OK" : "400 Bad Request", *error = ",\"error\":{\"code\":\"not_replicated\"}";
+    char json[96] = "{\"error\":{\"code\":\"invalid\"}}";
+    if (room && nth(n, fault.refuse)) {
+        status = "503 Service Unavailable";
+    } else if (room) {
         broadcast(room, event, payload);
-        snprintf(json, sizeof json, "{\"id\":\"F-%llu\"}", (unsigned long long)room->seq);
-    } else {
-        snprintf(json, sizeof json, "{\"error\":{\"code\":\"invalid\"}}");
+        bool unconfirmed = nth(n, fault.unconfirmed);
+        snprintf(json, sizeof json, "{\"id\":\"F-%llu\"%s}", (unsigned long long)room->seq, unconfirmed ? error : "");
+        status = unconfirmed ? "504 Gateway Timeout" : status;
     }
+    if (nth(n, fault.forget))
+        return false;
     g.answer.n = 0;
-    fm_buf_printf(&g.answer, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                  room ? "200 OK" : "400 Bad Request", strlen(json), json);
+    fm_buf_printf(&g.answer, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", status, strlen(json), json);
     send_to(c, fm_buf_view(&g.answer));
+    return true;
 }
 
 /* One request, or one upgrade, at in[0..n); *used is 0 where it is incomplete. */
@@ -281,8 +341,7 @@ static bool request(struct conn *c, struct fm_slice in, size_t *used)
         return true;
     *used = rq.header_bytes + rq.body_bytes;
     if (rq.ws_key.n == 0) {
-        publish(c, fm_slice_of(in.p + rq.header_bytes, rq.body_bytes));
-        return true;
+        return publish(c, fm_slice_of(in.p + rq.header_bytes, rq.body_bytes));
     }
     g.answer.n = 0;
     if (fm_ws_accept_put(&g.answer, rq.ws_key))
@@ -408,29 +467,50 @@ static bool start(uint16_t port)
 
 static int usage(void)
 {
-    fputs("floor --port PORT [--plain] [--drop-every N] [--double-every N] [--swap-every N] [--kick-every N] [--lie]\n"
-          "  the cheapest broadcaster there is, on 127.0.0.1; for cursor channels, or with --plain for plain ones; with faults, a bad one: "
-          "it loses, doubles or swaps every N-th\n"
-          "  delivery, cuts a connection at every N-th message, and with --lie says that a client missed nothing when it did\n",
-          stderr);
+    fputs(
+        "floor --port PORT [FAULT...]\n  the cheapest broadcaster there is, on 127.0.0.1, for cursor channels; with faults, a bad one. Of "
+        "every N-th:\n",
+        stderr);
+#define X(name, option, prose) fprintf(stderr, "  --%s N  %s\n", option, prose);
+    FAULTS(X)
+#undef X
+#define X(name, option, prose) fprintf(stderr, "  --%s  %s\n", option, prose);
+    FLAGS(X)
+#undef X
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"port", 1, NULL, 'p'},       {"drop-every", 1, NULL, 'd'}, {"double-every", 1, NULL, '2'}, {"swap-every", 1, NULL, 's'},
-        {"kick-every", 1, NULL, 'k'}, {"lie", 0, NULL, 'l'},        {"plain", 0, NULL, 'n'},        {NULL, 0, NULL, 0}};
-    uint64_t port = 0, *to;
-    int o;
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        to = o == 'p' ? &port : o == 'd' ? &fault.drop : o == '2' ? &fault.twice : o == 's' ? &fault.swap : &fault.kick;
-        if (o == 'l' || o == 'n')
-            *(o == 'l' ? &fault.lie : &plain) = true;
-        else if (o == '?' || fm_slice_u64(fm_slice_str(optarg), o == 'p' ? 65535 : UINT32_MAX, to) || *to == 0)
+    static const struct option options[] = {{"port", 1, NULL, 0},
+#define X(name, option, prose) {option, 1, NULL, 0},
+                                            FAULTS(X)
+#undef X
+#define X(name, option, prose) {option, 0, NULL, 0},
+                                                FLAGS(X)
+#undef X
+                                                    {NULL, 0, NULL, 0}};
+    uint64_t port = 0, *const numbers[] = {&port,
+#define X(name, option, prose) &fault.name,
+                                           FAULTS(X)
+#undef X
+                       };
+    bool *const flags[] = {
+#define X(name, option, prose) &fault.name,
+        FLAGS(X)
+#undef X
+    };
+    enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
+    int which;
+    for (int o; (o = getopt_long(argc, argv, "", options, &which)) != -1;) {
+        if (o == '?')
+            return usage();
+        if (which >= NUMBERS)
+            *flags[which - NUMBERS] = true;
+        else if (fm_slice_u64(fm_slice_str(optarg), which == 0 ? 65535 : UINT32_MAX, numbers[which]) || *numbers[which] == 0)
             return usage();
     }
-    fault.any = fault.drop || fault.twice || fault.swap;
+    fault.any = fault.drop || fault.twice || fault.swap || fault.gap;
     if (port == 0 || optind < argc)
         return usage();
     if (!start((uint16_t)port)) {

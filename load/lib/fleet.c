@@ -12,9 +12,10 @@
 enum {
     READ_BYTES = 256 * 1024,
     MESSAGE_MAX = 1024 * 1024,
-    CONNECTING_MAX = 256,
-    BURST = 64,
-    AWAY_NS = 50 * 1000000, /* before connecting again: this, and up to as much more */
+    CONNECTING_MIN = 256, /* may be under way at once, and BURST_MIN begin at once; at high rates as many as an eighth of a second, and a */
+    BURST_MIN = 64,       /* thirtieth, bring */
+    AWAY_NS = 50 * 1000000,   /* before connecting again: this, and up to as much more */
+    SWEEP_NS = 200 * 1000000, /* between two looks for what is overdue */
 };
 
 /* ---- nodes ---- */
@@ -80,6 +81,7 @@ static void client_drop(struct fm_client *c)
     fm_buf_fini(&c->parts);
     if (c->state == JOINED) {
         f->stats.joined--;
+        c->lost_ns = c->lost_ns ? c->lost_ns : fm_loop_now_ns();
         if (c->unanswered)
             f->config.broken(f->config.ctx, c->topic, c->stream);
         c->unanswered = 0;
@@ -99,6 +101,8 @@ static void client_connect(struct fm_client *c, uint64_t now_ns)
     c->since_ns = now_ns;
     c->ws = (struct fm_ws_in){.message_max = MESSAGE_MAX};
     c->stream = fm_fleet_stream(f);
+    c->view.node = c->node;
+    c->beat_ns = 0;
     f->connecting++;
     f->stats.connects++;
     c->fd = fm_node_connect(&f->config.nodes[c->node], source);
@@ -317,6 +321,11 @@ uint32_t fm_client_stream(const struct fm_client *c)
     return c->stream;
 }
 
+uint8_t fm_client_node(const struct fm_client *c)
+{
+    return c->node;
+}
+
 enum fm_err fm_fleet_new(struct fm_fleet **fleet, const struct fm_fleet_config *config, struct fm_ledger *ledgers)
 {
     static const uint8_t key[FM_WS_KEY_BYTES] = "fanmesh-load key";
@@ -373,10 +382,12 @@ void fm_fleet_free(struct fm_fleet **fleet)
 
 static void connects_due(struct fm_fleet *f, uint64_t now_ns)
 {
-    f->tokens += (double)(now_ns - f->ticked_ns) * 1e-9 * f->config.connect_rate;
-    if (f->tokens > BURST)
-        f->tokens = BURST;
-    while (f->away && f->away->since_ns <= now_ns && f->tokens >= 1 && f->connecting < CONNECTING_MAX) {
+    uint32_t rate = f->config.connect_rate, burst = rate / 30 > BURST_MIN ? rate / 30 : BURST_MIN;
+    uint32_t most = rate / 8 > CONNECTING_MIN ? rate / 8 : CONNECTING_MIN;
+    f->tokens += (double)(now_ns - f->ticked_ns) * 1e-9 * rate;
+    if (f->tokens > burst)
+        f->tokens = burst;
+    while (f->away && f->away->since_ns <= now_ns && f->tokens >= 1 && f->connecting < most) {
         struct fm_client *c = f->away;
         f->away = c->next;
         if (!f->away)
@@ -396,20 +407,34 @@ static void heartbeats_due(struct fm_fleet *f, uint64_t now_ns)
     double due = (double)(now_ns - f->beats_since_ns) / (f->config.heartbeat_ms * 1e6) * f->config.clients;
     for (; (double)f->beats < due; f->beats++) {
         struct fm_client *c = &f->at[f->beats % f->config.clients];
-        if (c->state == JOINED)
-            fm_client_send_frame(c, FM_WS_TEXT, FM_LIT("[null,\"h\",\"phoenix\",\"heartbeat\",{}]"));
+        if (c->state != JOINED)
+            continue;
+        c->beat_ns = c->beat_ns ? c->beat_ns : now_ns;
+        fm_client_send_frame(c, FM_WS_TEXT, FM_LIT("[null,\"h\",\"phoenix\",\"heartbeat\",{}]"));
     }
+}
+
+/* A node that is frozen, or behind a link that leads nowhere, keeps its connections open: what shows it is silence, as for phoenix.js. */
+static bool overdue(const struct fm_client *c, uint64_t now_ns)
+{
+    const struct fm_fleet_config *config = &c->fleet->config;
+    if (c->state == JOINED)
+        return c->beat_ns && now_ns - c->beat_ns > config->beat_timeout_ms * 1000000ull;
+    return c->state != AWAY && now_ns - c->since_ns > config->timeout_ms * 1000000ull;
 }
 
 static void timeouts_due(struct fm_fleet *f, uint64_t now_ns)
 {
-    if (now_ns - f->swept_ns < 1000000000u)
+    /* Was it this program that slept? Then answers may lie there unread. */
+    if (now_ns - f->swept_ns < SWEEP_NS || now_ns - f->ticked_ns > SWEEP_NS)
         return;
     f->swept_ns = now_ns;
     for (uint32_t i = 0; i < f->config.clients; i++) {
         struct fm_client *c = &f->at[i];
-        if (c->state != AWAY && c->state != JOINED && now_ns - c->since_ns > f->config.timeout_ms * 1000000ull)
-            client_drop(c);
+        if (!overdue(c, now_ns))
+            continue;
+        f->stats.silent += c->state == JOINED;
+        client_drop(c);
     }
 }
 
@@ -446,8 +471,8 @@ struct fm_client *fm_fleet_publisher(struct fm_fleet *f, uint32_t topic, uint32_
     return other;
 }
 
-void fm_fleet_judge(struct fm_fleet *f)
+void fm_fleet_judge(struct fm_fleet *f, const struct fm_gone *gone)
 {
     for (uint32_t i = 0; i < f->config.clients; i++)
-        fm_view_finish(&f->at[i].view, f->config.tally);
+        fm_view_finish(&f->at[i].view, gone, f->config.tally);
 }

@@ -39,9 +39,12 @@ struct fm_fleet_config {
     uint32_t sources;         /* 127.0.0.1 ... of this many addresses; 1: the kernel chooses */
     uint32_t connect_rate;    /* new connections a second */
     uint32_t heartbeat_ms;    /* 0: none */
+    uint32_t beat_timeout_ms; /* a heartbeat without an answer for so long: the connection is given up */
     uint32_t timeout_ms;      /* of connecting, upgrading and joining, each */
     struct fm_tally *tally;
-    struct fm_hdr *latency; /* nanoseconds from the stamp to the delivery */
+    struct fm_hdr *latency;  /* nanoseconds from the stamp to the delivery */
+    struct fm_hdr *lately;   /* the same, for whoever empties it from time to time; may be NULL */
+    struct fm_hdr *recovery; /* nanoseconds from the loss of a connection until all that was missed is there */
     /* A delivery that was new; `last`: no subscriber lacks the message now. */
     void (*taken)(void *ctx, uint32_t topic, uint64_t number, bool last);
     /* The answer to a push. id.origin 0: without an id. */
@@ -55,7 +58,9 @@ struct fm_fleet_config {
     X(joined, "clients joined at this moment") \
     X(connects, "connections begun") \
     X(connect_failures, "connections that could not be made, upgraded or joined") \
+    X(silent, "connections given up since a heartbeat was not answered in time") \
     X(reconnects, "joins again after a loss of connection") \
+    X(recovered, "times that a client was cut off and then had again all that the join announced") \
     X(unrecovered, "joins answered with recovered: false") \
     X(replayed, "messages that joins announced as replayed") \
     X(gaps, "gap events")
@@ -86,9 +91,10 @@ uint32_t fm_fleet_stream(struct fm_fleet *fleet);
 /* A joined client of the topic, on that node if there is one, else on another; NULL: none is joined. Good until the next step. */
 struct fm_client *fm_fleet_publisher(struct fm_fleet *fleet, uint32_t topic, uint32_t node);
 uint32_t fm_client_stream(const struct fm_client *client);
+uint8_t fm_client_node(const struct fm_client *client);
 /* Pushes a payload; `answered` or `broken` follows. It leaves with the next flush, together with the client's other pushes. */
 void fm_client_push(struct fm_client *client, uint64_t number, struct fm_slice payload);
 void fm_fleet_flush(struct fm_fleet *fleet);
 
 /* Judges what never came to anyone. Once, at the end. */
-void fm_fleet_judge(struct fm_fleet *fleet);
+void fm_fleet_judge(struct fm_fleet *fleet, const struct fm_gone *gone);

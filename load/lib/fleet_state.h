@@ -17,6 +17,9 @@ struct fm_client {
     uint32_t unanswered; /* pushes */
     struct fm_ws_in ws;
     uint64_t since_ns;             /* of the state; AWAY: when to connect again */
+    uint64_t beat_ns;              /* when the first heartbeat that waits for its answer left; 0: none waits */
+    uint64_t lost_ns;              /* when a joined connection was lost; 0: everything missed then is there */
+    uint64_t replay;               /* messages that the join announced and that are still to come */
     struct fm_buf rest;            /* an incomplete frame */
     struct fm_buf parts;           /* a message in fragments */
     struct fm_buf out;             /* what the kernel did not take */

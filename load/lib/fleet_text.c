@@ -15,6 +15,17 @@ static void refusal_note(struct fm_fleet *f, struct fm_slice reason)
     f->stats.last_refusal[n] = 0;
 }
 
+/* What the join announced is there, or the node went on to what is new. */
+static void recovered_note(struct fm_client *c)
+{
+    struct fm_fleet *f = c->fleet;
+    if (!c->lost_ns)
+        return;
+    fm_hdr_add(f->config.recovery, fm_loop_now_ns() - c->lost_ns);
+    f->stats.recovered++;
+    c->lost_ns = c->replay = 0;
+}
+
 /* The channel is open: what comes from now on continues at the cursor of the answer. false: the client starts over. */
 static bool join_answer(struct fm_client *c, bool ok, struct fm_slice response)
 {
@@ -43,6 +54,9 @@ static bool join_answer(struct fm_client *c, bool ok, struct fm_slice response)
         fm_vector_fini(&cursor);
     }
     c->was_joined = true;
+    c->replay = replayed;
+    if (c->replay == 0)
+        recovered_note(c);
     return err ? malformed(c) : true;
 }
 
@@ -53,8 +67,10 @@ static bool reply_take(struct fm_client *c, const struct fm_wire *w)
     struct fm_slice response = fm_wire_member(w->payload, "response"), id_text = fm_wire_text(response, "id");
     struct fm_id id = {0};
     uint64_t number;
-    if (fm_slice_eq(w->ref, FM_LIT("h")))
+    if (fm_slice_eq(w->ref, FM_LIT("h"))) {
+        c->beat_ns = 0;
         return true;
+    }
     if (fm_slice_eq(w->ref, FM_LIT("j")))
         return join_answer(c, ok, response);
     if (fm_slice_u64(w->ref, UINT64_MAX, &number) || number >= c->view.ledger->n)
@@ -73,6 +89,9 @@ static bool broadcast_take(struct fm_client *c, const struct fm_wire *w)
     struct fm_stamp stamp;
     struct fm_id order;
     bool has_id = !f->config.plain;
+    /* What is replayed carries the join_ref, and comes before anything new. */
+    if (c->lost_ns && (w->join_ref.n == 0 || --c->replay == 0))
+        recovered_note(c);
     if (!fm_stamp_read(w->payload, &stamp))
         return malformed(c);
     if (has_id ? fm_id_parse((const char *)w->ref.p, w->ref.n, &order) != FM_OK : w->ref.n != 0)
@@ -83,23 +102,26 @@ static bool broadcast_take(struct fm_client *c, const struct fm_wire *w)
     if (take == FM_TAKE_NOT_NEW)
         return true;
     uint64_t now = fm_loop_now_ns();
-    fm_hdr_add(f->config.latency, now > stamp.sent_ns ? now - stamp.sent_ns : 0);
+    uint64_t took = now > stamp.sent_ns ? now - stamp.sent_ns : 0;
+    fm_hdr_add(f->config.latency, took);
+    if (f->config.lately)
+        fm_hdr_add(f->config.lately, took);
     f->config.taken(f->config.ctx, c->topic, stamp.number, take == FM_TAKE_LAST);
     return true;
 }
 
-/* A gap that names no origin: everything up to its cursor, or without one everything published so far. */
+/* A gap that names no origin: everything up to its cursor. A plain channel has no position that could be compared: all so far. */
 static enum fm_err gap_of_all(struct fm_client *c, struct fm_slice list)
 {
     struct fm_vector cursor = {0};
     enum fm_err err = fm_wire_cursor(list, &cursor);
     if (!err)
-        err = cursor.n ? fm_view_joined(&c->view, &cursor, false) : fm_view_returned(&c->view);
+        err = c->fleet->config.plain ? fm_view_returned(&c->view) : fm_view_gap_to(&c->view, &cursor);
     fm_vector_fini(&cursor);
     return err;
 }
 
-/* gap {reason, origin, from, to, cursor} */
+/* gap {reason, origin, from, to, cursor}, and members that are of no interest here */
 static bool gap_take(struct fm_client *c, const struct fm_wire *w)
 {
     struct fm_slice origin = fm_wire_text(w->payload, "origin");

@@ -17,6 +17,7 @@ struct fm_poster {
     enum state state;
     int fd;
     uint64_t retry_ns;
+    uint64_t since_ns; /* CONNECTING, BUSY: when that began */
     struct fm_buf out, in;
 };
 
@@ -157,6 +158,7 @@ void fm_poster_post(struct fm_poster *p, struct fm_slice body)
                   p->config.node->url.target, p->config.node->url.authority, body.n, p->config.headers ? p->config.headers : "");
     fm_buf_slice(&p->out, body);
     p->state = BUSY;
+    p->since_ns = fm_loop_now_ns();
     ssize_t n = send(p->fd, p->out.p, p->out.n, MSG_NOSIGNAL);
     size_t done = n > 0 ? (size_t)n : 0;
     p->out.n -= done;
@@ -193,10 +195,14 @@ void fm_poster_free(struct fm_poster **poster)
 
 void fm_poster_tick(struct fm_poster *p, uint64_t now_ns)
 {
+    bool waits = p->state == CONNECTING || p->state == BUSY;
+    if (waits && now_ns > p->since_ns && now_ns - p->since_ns > p->config.timeout_ms * 1000000ull)
+        poster_down(p);
     if (p->state != DOWN || now_ns < p->retry_ns)
         return;
     p->fd = fm_node_connect(p->config.node, 0);
     p->state = CONNECTING;
+    p->since_ns = now_ns;
     if (p->fd < 0 || fm_loop_add(p->config.loop, p->fd, EPOLLOUT, &p->handler))
         poster_down(p);
 }

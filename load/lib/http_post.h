@@ -11,14 +11,16 @@ struct fm_poster_config {
     struct fm_loop *loop;
     const struct fm_node *node;
     const char *headers; /* "Name: value\r\n"...; may be NULL */
-    /* The answer to the POST. status 0: the connection broke before it came, nobody knows whether the request was carried out. */
+    uint32_t timeout_ms; /* of connecting, and of an answer: then the connection is given up */
+    /* The answer to the POST. status 0: the connection broke before it came, or it took too long: nobody knows whether the request was
+     * carried out. */
     void (*answered)(void *ctx, struct fm_poster *poster, unsigned status, struct fm_slice body);
     void *ctx;
 };
 
 FM_MUST_CHECK enum fm_err fm_poster_new(struct fm_poster **poster, const struct fm_poster_config *config);
 void fm_poster_free(struct fm_poster **poster);
-/* Connects where that is due. Call it every few milliseconds. */
+/* Connects where that is due, and gives up what takes too long. Call it every few milliseconds. */
 void fm_poster_tick(struct fm_poster *poster, uint64_t now_ns);
 /* Connected, and no answer is owed. */
 bool fm_poster_idle(const struct fm_poster *poster);

@@ -20,7 +20,8 @@ static void help_print(void)
     fm_options_help(&out, fm_load_options, FM_LOAD_OPTIONS_N);
     fm_buf_str(&out,
                "\nExit codes: 0 everything arrived, once, in order; 1 something was lost in silence, doubled, out of order or wrong;\n"
-               "2 the test could not be carried out; 3 something was lost and its subscribers were told.\n");
+               "2 the test could not be carried out; 3 something was lost and its subscribers were told, or (--gone-file) it died with its "
+               "node.\n");
     if (!out.failed)
         fwrite(out.p, 1, out.n, stdout);
     fm_buf_fini(&out);
@@ -34,6 +35,10 @@ static void check(const struct fm_load_options *o, struct fm_report *report)
                         (unsigned long long)o->connections, (unsigned long long)(o->topics * o->nodes.n));
     if (o->ack && !o->api.n)
         fm_report_error(report, "--ack", "pushes have no replicated ack; give --api");
+    if (o->keyed_percent && !o->api.n)
+        fm_report_error(report, "--keyed-percent", "pushes have no idempotency key; give --api");
+    if (o->keyed_percent && o->plain)
+        fm_report_error(report, "--keyed-percent", "two copies can only be told apart by their ids, which --plain does without");
     if (o->rate && !o->messages && !o->duration_ms)
         fm_report_error(report, "--rate", "give --messages or --duration-ms, or it never ends");
 }

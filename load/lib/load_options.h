@@ -17,7 +17,11 @@
     X("Clients", COUNT, connect_rate, 1, 1000000, "2000", "New connections a second.") \
     X("Clients", MS, connect_ms, 1, 86400000, "60s", \
       "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
+    X("Clients", MS, join_timeout_ms, 1, 86400000, "10s", \
+      "How long connecting, the upgrade and the join may take, each; then the client goes on to the next node.") \
     X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
+    X("Clients", MS, heartbeat_timeout_ms, 0, 86400000, "0", \
+      "A client whose heartbeat isn't answered for so long goes on to the next node, as when it is cut off; 0: heartbeat_ms.") \
     X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
     X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
     X("Messages", MS, duration_ms, 0, 86400000, "0", "Stop publishing after this time; 0: after the messages.") \
@@ -30,11 +34,22 @@
       "subscribers.") \
     X("Messages", COUNT, api_connections, 1, 64, "4", "Connections to each API, one request at a time on each.") \
     X("Messages", SECRET, api_key, 0, 400, "", "API key. Better in the environment as FANMESH_API_KEY.") \
-    X("Messages", ACK, ack, 0, 0, "local", "What an HTTP publish waits for.") \
+    X("Messages", MS, api_timeout_ms, 1, 86400000, "5s", "How long an HTTP publish may take, then its connection is given up.") \
+    X("Messages", ACKS, ack, 0, 0, "local", "What an HTTP publish waits for; mixed: a share of them for replicated.") \
+    X("Messages", COUNT, replicated_percent, 0, 100, "25", "That share, in percent.") \
+    X("Messages", COUNT, keyed_percent, 0, 100, "0", \
+      "Share of the HTTP publishes, in percent, that have an idempotency key and are tried again, at another API, when refused or not " \
+      "answered.") \
+    X("Messages", COUNT, retries, 0, 20, "10", "How often such a publish is tried again.") \
     X("Messages", MS, settle_ms, 1, 3600000, "5s", \
       "How long to wait, without any delivery, for what is still missing; and how long a message may hold up the window.") \
     X("Measuring", LIST, pid, 0, 64, "", "Process ids of the nodes: their CPU time and memory are measured.") \
     X("Measuring", MS, idle_ms, 0, 86400000, "0", "Before publishing, measure the nodes' CPU time while nothing happens for so long.") \
+    X("Measuring", PATH, gone_file, 0, 4096, "", \
+      "Origins of nodes that were killed, one a line as in message ids, read at the end. What such a node acknowledged `local` and " \
+      "nobody " \
+      "else has may be lost.") \
+    X("Measuring", PATH, series, 0, 4096, "", "Writes a line of JSON a second into this file: what happened until then.") \
     X("Measuring", FLAG, json, 0, 0, "false", "Print one JSON object.")
 
 #define X(group, type, name, min, max, def, help) FM_FIELD_##type name;
@@ -55,7 +70,7 @@ enum fm_load_exit {
     FM_LOAD_OK = 0,       /* everything arrived, once, in order */
     FM_LOAD_BROKEN = 1,   /* a promise was broken */
     FM_LOAD_UNUSABLE = 2, /* wrong options, or the test could not be carried out */
-    FM_LOAD_DECLARED = 3, /* something was lost, and its subscribers were told */
+    FM_LOAD_DECLARED = 3, /* something was lost, and its subscribers were told, or it died with its node as is allowed */
 };
 
 /* Reads command line and environment; *go is false where the program is to end with the result. The caller ends with fm_options_fini. */

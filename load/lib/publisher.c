@@ -1,12 +1,29 @@
 #include "publisher.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+enum {
+    AGAIN_NS = 50 * 1000000, /* before a message is published again */
+    AGAIN_MAX = 65536,       /* messages that wait for that; a node that refuses everything must not fill the memory */
+};
+
+struct job { /* a message on its way to a node by HTTP */
+    uint32_t topic;
+    bool replicated, keyed;
+    bool maybe; /* an attempt without an answer may have been accepted */
+    uint32_t attempts;
+    uint32_t api; /* the last one tried */
+    struct fm_stamp stamp;
+    uint64_t due_ns; /* not before */
+};
+
 struct slot { /* a connection to an API and what it is waiting for */
     struct fm_poster *poster;
-    uint32_t topic, stream;
-    uint64_t number;
+    uint32_t stream;
+    bool busy;
+    struct job job;
 };
 
 struct fm_publisher {
@@ -14,6 +31,8 @@ struct fm_publisher {
     struct fm_publisher_stats stats;
     struct slot *slots;
     uint32_t slots_n;
+    struct job *again; /* a ring of AGAIN_MAX: what is to be published again, in the order in which it is due */
+    uint32_t again_at, again_n;
     char headers[512];
     uint64_t began_ns, progress_ns;
     uint32_t in_flight;
@@ -39,25 +58,52 @@ static void release_all(struct fm_publisher *p)
 
 /* ---- publishing ---- */
 
-static struct slot *slot_idle(struct fm_publisher *p)
+/* A connection that may be used; not to the API `but`, unless there is no other (slots_n: any). */
+static struct slot *slot_idle(struct fm_publisher *p, uint32_t but)
 {
     for (uint32_t i = 0; i < p->slots_n; i++) {
-        struct slot *s = &p->slots[(p->stats.sent + i) % p->slots_n];
-        if (fm_poster_idle(s->poster))
-            return s;
+        uint32_t at = (uint32_t)((p->stats.sent + i) % p->slots_n);
+        if (fm_poster_idle(p->slots[at].poster) && (at % p->config.apis_n != but || p->config.apis_n == 1))
+            return &p->slots[at];
     }
     return NULL;
 }
 
+static uint32_t api_of(const struct fm_publisher *p, const struct slot *s)
+{
+    return (uint32_t)(s - p->slots) % p->config.apis_n;
+}
+
+/* The place among the nodes that clients connect to: only where there is an API for each of them. */
+static uint8_t node_of(const struct fm_publisher *p, const struct slot *s)
+{
+    return p->config.apis_n == p->config.nodes_n ? (uint8_t)api_of(p, s) : FM_NODE_UNKNOWN;
+}
+
 static void post(struct fm_publisher *p, struct slot *s)
 {
+    struct job *j = &s->job;
     char topic[FM_FLEET_TOPIC_MAX];
-    fm_fleet_topic(p->config.fleet, s->topic, topic);
-    p->body.n = 0;
+    fm_fleet_topic(p->config.fleet, j->topic, topic);
+    s->busy = true;
+    j->attempts++;
+    j->api = api_of(p, s);
+    p->payload.n = p->body.n = 0;
+    fm_stamp_put(&p->payload, &j->stamp, p->config.payload_bytes);
     fm_buf_printf(&p->body, "{\"topic\":\"%s\",\"event\":\"" FM_LOAD_EVENT "\",\"payload\":", topic);
     fm_buf_slice(&p->body, fm_buf_view(&p->payload));
-    fm_buf_str(&p->body, p->config.replicated ? ",\"ack\":\"replicated\"}" : "}");
+    if (j->keyed)
+        fm_buf_printf(&p->body, ",\"key\":\"%llu\"", (unsigned long long)j->stamp.number);
+    fm_buf_str(&p->body, j->replicated ? ",\"ack\":\"replicated\"}" : "}");
     fm_poster_post(s->poster, fm_buf_view(&p->body));
+}
+
+/* A share of all, the same in every run, and independent of how messages are dealt out to nodes and topics. */
+static bool falls_to(uint64_t n, unsigned which, uint32_t percent)
+{
+    uint64_t x = (n + 1) * 0x9E3779B97F4A7C15u;
+    x ^= x >> 29;
+    return (x >> (16 * which)) % 100 < percent;
 }
 
 /* One message, stamped with the time at which it was due, so that a publisher held up by the node is not flattered. false: no connection
@@ -66,38 +112,71 @@ static bool publish_one(struct fm_publisher *p, uint64_t due_ns)
 {
     const struct fm_publisher_config *c = &p->config;
     uint32_t node = (uint32_t)(p->stats.sent % c->nodes_n), topic = (uint32_t)(p->stats.sent / c->nodes_n % c->topics);
-    struct slot *slot = c->apis_n ? slot_idle(p) : NULL;
+    struct slot *slot = c->apis_n ? slot_idle(p, p->slots_n) : NULL;
     struct fm_client *client = c->apis_n ? NULL : fm_fleet_publisher(c->fleet, topic, node);
     if (!slot && !client)
         return false;
     uint32_t stream = slot ? slot->stream : fm_client_stream(client);
-    uint64_t number;
-    if (fm_ledger_publish(&c->ledgers[topic], stream, &number))
+    uint64_t number, n = p->stats.sent;
+    if (fm_ledger_publish(&c->ledgers[topic], stream, slot ? node_of(p, slot) : fm_client_node(client), &number))
         return false;
     if (p->stats.sent++ == c->warmup)
         c->measure(c->ctx);
     c->ledgers[topic].at[number].holds = true;
     p->in_flight++;
-    p->payload.n = 0;
-    fm_stamp_put(&p->payload, &(struct fm_stamp){number, stream, due_ns}, c->payload_bytes);
+    struct fm_stamp stamp = {number, stream, due_ns};
     if (client) {
+        p->payload.n = 0;
+        fm_stamp_put(&p->payload, &stamp, c->payload_bytes);
         fm_client_push(client, number, fm_buf_view(&p->payload));
         return true;
     }
-    slot->topic = topic;
-    slot->number = number;
+    slot->job = (struct job){
+        .topic = topic, .replicated = falls_to(n, 1, c->replicated_percent), .keyed = falls_to(n, 2, c->keyed_percent), .stamp = stamp};
     post(p, slot);
     return true;
+}
+
+/* ---- publishing again ---- */
+
+/* false: it has no key, or was tried often enough. */
+static bool again_later(struct fm_publisher *p, const struct job *j)
+{
+    if (!j->keyed || j->attempts > p->config.retries || p->again_n == AGAIN_MAX)
+        return false;
+    struct job *to = &p->again[(p->again_at + p->again_n++) % AGAIN_MAX];
+    *to = *j;
+    to->due_ns = fm_loop_now_ns() + AGAIN_NS;
+    return true;
+}
+
+static void again_due(struct fm_publisher *p, uint64_t now_ns)
+{
+    while (p->again_n && p->again[p->again_at].due_ns <= now_ns) {
+        const struct job *j = &p->again[p->again_at];
+        struct slot *s = slot_idle(p, j->api);
+        if (!s)
+            return;
+        s->job = *j;
+        p->again_at = (p->again_at + 1) % AGAIN_MAX;
+        p->again_n--;
+        p->stats.retried++;
+        bool counted = fm_ledger_again(&p->config.ledgers[s->job.topic], s->job.stamp.number, node_of(p, s), s->job.maybe);
+        assert(counted); /* retries has a lower limit */
+        (void)counted;
+        post(p, s);
+    }
 }
 
 /* Publishes what may be published now. Answers and deliveries call it again from inside of it: they find it busy. */
 static void pump(struct fm_publisher *p, uint64_t now_ns)
 {
     const struct fm_publisher_config *c = &p->config;
-    if (p->busy || p->done || !p->began_ns)
+    if (p->busy || !p->began_ns)
         return;
     p->busy = true;
-    for (;;) {
+    again_due(p, now_ns);
+    while (!p->done) {
         bool over = c->duration_ns && now_ns - p->began_ns >= c->duration_ns;
         p->done = over || (c->messages && p->stats.sent >= c->messages + c->warmup);
         uint64_t due_ns = c->rate > 0 ? p->began_ns + (uint64_t)((double)p->stats.sent / c->rate * 1e9) : now_ns;
@@ -138,7 +217,7 @@ void fm_publisher_answered(struct fm_publisher *p, uint32_t topic, uint64_t numb
     struct fm_ledger *l = &p->config.ledgers[topic];
     if (accepted) {
         p->stats.acked++;
-        fm_ledger_ack(l, number, id, p->config.tally);
+        fm_ledger_ack(l, number, id, false, p->config.tally);
         return;
     }
     p->stats.refused++;
@@ -158,6 +237,29 @@ void fm_publisher_broken(struct fm_publisher *p, uint32_t topic, uint32_t stream
     fm_ledger_broken(&p->config.ledgers[topic], stream, unanswered, p);
 }
 
+/* No more attempts: nobody knows whether one was accepted, or all were refused. */
+static void give_up(struct fm_publisher *p, const struct job *j)
+{
+    struct fm_ledger *l = &p->config.ledgers[j->topic];
+    if (j->maybe) {
+        p->stats.unanswered++;
+        fm_ledger_unanswered(l, j->stamp.number);
+    } else {
+        p->stats.refused++;
+        fm_ledger_refuse(l, j->stamp.number);
+    }
+    release(p, &l->at[j->stamp.number]);
+}
+
+/* An error with an id says that it was accepted, and only not replicated in time: then it is owed to all, as one that asked for less. */
+static void accepted(struct fm_publisher *p, const struct job *j, bool good, struct fm_id id)
+{
+    p->stats.acked += good;
+    p->stats.replicated += good && j->replicated;
+    p->stats.unconfirmed += !good;
+    fm_ledger_ack(&p->config.ledgers[j->topic], j->stamp.number, id, good && j->replicated, p->config.tally);
+}
+
 static void posted(void *ctx, struct fm_poster *poster, unsigned status, struct fm_slice body)
 {
     struct fm_publisher *p = ctx;
@@ -165,20 +267,23 @@ static void posted(void *ctx, struct fm_poster *poster, unsigned status, struct 
     struct fm_id id = {0};
     while (s->poster != poster)
         s++;
-    if (status == 0) {
-        fm_publisher_broken(p, s->topic, s->stream);
-        s->stream = fm_fleet_stream(p->config.fleet);
-        return;
-    }
-    struct fm_slice text = fm_wire_text(body, "id");
+    s->busy = false;
+    struct fm_slice text = status ? fm_wire_text(body, "id") : (struct fm_slice){0};
     bool good = status >= 200 && status < 300;
     if (text.n ? fm_id_parse((const char *)text.p, text.n, &id) != FM_OK : good)
         p->config.tally->malformed++;
-    if (!good)
+    if (status && !good)
         p->stats.last_status = status;
-    /* An error with an id: it was accepted, and only not confirmed as was wished. */
-    fm_publisher_answered(p, s->topic, s->number, good || id.origin, id);
-    pump(p, fm_loop_now_ns());
+    if (status == 0) {
+        s->job.maybe = true;
+        s->stream = fm_fleet_stream(p->config.fleet);
+    }
+    if (good || id.origin)
+        accepted(p, &s->job, good, id);
+    else if (!again_later(p, &s->job))
+        give_up(p, &s->job);
+    if (status)
+        pump(p, fm_loop_now_ns());
 }
 
 /* ---- life ---- */
@@ -191,8 +296,11 @@ enum fm_err fm_publisher_new(struct fm_publisher **publisher, const struct fm_pu
     if (!p)
         return FM_E_NOMEM;
     p->config = *config;
+    assert(config->retries < FM_LEDGER_ATTEMPTS_MAX);
     uint32_t n = config->apis_n * config->api_connections;
-    if (n && !(p->slots = calloc(n, sizeof *p->slots)))
+    p->slots = n ? calloc(n, sizeof *p->slots) : NULL;
+    p->again = n && config->keyed_percent ? calloc(AGAIN_MAX, sizeof *p->again) : NULL;
+    if (n && (!p->slots || (config->keyed_percent && !p->again)))
         err = FM_E_NOMEM;
     int used = config->api_key ? snprintf(p->headers, sizeof p->headers, "Authorization: Bearer %s\r\n", config->api_key) : 0;
     if (used < 0 || (size_t)used >= sizeof p->headers)
@@ -201,7 +309,7 @@ enum fm_err fm_publisher_new(struct fm_publisher **publisher, const struct fm_pu
         struct slot *s = &p->slots[p->slots_n];
         const struct fm_node *node = &config->apis[p->slots_n % config->apis_n];
         s->stream = fm_fleet_stream(config->fleet);
-        err = fm_poster_new(&s->poster, &(struct fm_poster_config){config->loop, node, p->headers, posted, p});
+        err = fm_poster_new(&s->poster, &(struct fm_poster_config){config->loop, node, p->headers, config->api_timeout_ms, posted, p});
     }
     if (err)
         fm_publisher_free(publisher);
@@ -216,6 +324,7 @@ void fm_publisher_free(struct fm_publisher **publisher)
     for (uint32_t i = 0; i < p->slots_n; i++)
         fm_poster_free(&p->slots[i].poster);
     free(p->slots);
+    free(p->again);
     fm_buf_fini(&p->payload);
     fm_buf_fini(&p->body);
     free(p);
@@ -230,6 +339,19 @@ bool fm_publisher_ready(struct fm_publisher *p, uint64_t now_ns)
         ready = ready && fm_poster_idle(p->slots[i].poster);
     }
     return ready;
+}
+
+void fm_publisher_stop(struct fm_publisher *p)
+{
+    p->done = true;
+}
+
+bool fm_publisher_pending(const struct fm_publisher *p)
+{
+    bool any = p->again_n > 0;
+    for (uint32_t i = 0; i < p->slots_n; i++)
+        any = any || p->slots[i].busy;
+    return any;
 }
 
 bool fm_publisher_done(const struct fm_publisher *p)

@@ -14,13 +14,16 @@ struct fm_publisher_config {
     uint32_t topics, nodes_n;
     const struct fm_node *apis; /* none: pushes */
     uint32_t apis_n;
-    uint32_t api_connections; /* to each */
-    const char *api_key;      /* may be NULL */
-    bool replicated;          /* HTTP only */
-    uint64_t messages;        /* 0: until the time is over */
-    uint64_t duration_ns;     /* 0: until the messages are sent */
-    uint64_t warmup;          /* messages before `measure` */
-    double rate;              /* messages a second; 0: window */
+    uint32_t api_connections;    /* to each */
+    const char *api_key;         /* may be NULL */
+    uint32_t api_timeout_ms;     /* of one request */
+    uint32_t replicated_percent; /* of the messages: they ask for ack replicated. HTTP only, as the next two */
+    uint32_t keyed_percent;      /* of the messages: they carry an idempotency key, and are published again elsewhere if that is needed */
+    uint32_t retries;            /* of a message with a key */
+    uint64_t messages;           /* 0: until the time is over */
+    uint64_t duration_ns;        /* 0: until the messages are sent */
+    uint64_t warmup;             /* messages before `measure` */
+    double rate;                 /* messages a second; 0: window */
     uint32_t window;
     uint32_t payload_bytes;
     uint64_t stall_ns; /* without progress for so long, what is in flight no longer holds up the window */
@@ -32,8 +35,11 @@ struct fm_publisher_config {
 #define FM_PUBLISHER_STATS(X) \
     X(sent, "messages published") \
     X(acked, "acknowledged") \
+    X(replicated, "of these as replicated") \
+    X(unconfirmed, "accepted, but not replicated in time") \
     X(refused, "refused with an error") \
-    X(unanswered, "without an answer: their connection broke") \
+    X(unanswered, "without an answer: it took too long, or their connection broke") \
+    X(retried, "attempts after the first, of messages with a key") \
     X(stalled, "that some subscriber lacked for longer than the window waits")
 
 struct fm_publisher_stats {
@@ -51,8 +57,12 @@ void fm_publisher_free(struct fm_publisher **p);
 void fm_publisher_tick(struct fm_publisher *p, uint64_t now_ns);
 /* Connects to the APIs; true when there is a connection to each, or none is needed. */
 bool fm_publisher_ready(struct fm_publisher *p, uint64_t now_ns);
+/* Nothing new is published from now on. */
+void fm_publisher_stop(struct fm_publisher *p);
 /* Everything that was to be published was sent. */
 bool fm_publisher_done(const struct fm_publisher *p);
+/* Requests without an answer, and messages that are to be published again. */
+bool fm_publisher_pending(const struct fm_publisher *p);
 const struct fm_publisher_stats *fm_publisher_stats(const struct fm_publisher *p);
 
 /* What the fleet tells (fm_fleet_config). */

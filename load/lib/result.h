@@ -13,7 +13,7 @@ struct fm_result {
     struct fm_tally tally;
     struct fm_fleet_stats fleet;
     struct fm_publisher_stats publisher;
-    struct fm_hdr latency;
+    struct fm_hdr latency, recovery; /* nanoseconds */
     double connect_s;                /* until all clients had joined */
     double seconds;                  /* from the first measured message to the last delivery */
     uint64_t measured;               /* deliveries in that time */

@@ -56,7 +56,7 @@ static void rewrite_record(struct fm_env_range_writer *w, uint64_t origin, const
     struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->key, rec->payload, rec->flags);
     must(m != NULL);
     fm_msg_accept(m, (struct fm_id){origin, rec->seq}, rec->prev, rec->ts_ms);
-    fm_env_range_msg(w, m);
+    fm_env_range_msg(w, m, rec->age_ms);
     fm_msg_unref(&m);
 }
 
@@ -66,7 +66,7 @@ static bool rewrite_range(struct fm_slice body, struct fm_buf *out)
     struct fm_env_range_writer w;
     if (fm_env_range_read(body, &r))
         return false;
-    fm_env_range_begin(&w, out, r.origin, r.from, r.contig, r.forgotten);
+    fm_env_range_begin(&w, out, &r);
     for (;;) {
         struct fm_env_record_view rec;
         uint64_t before = r.last_seq;

@@ -8,7 +8,8 @@ const folder = path.join(path.dirname(binary), 'load');
 
 export const verdict = { good: 0, broken: 1, unusable: 2, declared: 3 };
 
-// Runs fanmesh-load to its end: { code, result, errors }; result is its JSON, or null where it gave none.
+// Runs fanmesh-load to its end: { code, result, errors }; result is its JSON, or null where it gave none. The promise has a stop(), after
+// which it publishes nothing more, waits for what is missing, and judges.
 export function load(options) {
   const args = Object.entries(options).flatMap(([name, value]) => (value === true ? [`--${name}`] : [`--${name}`, String(value)]));
   const child = spawn(path.join(folder, 'fanmesh-load'), ['--json', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -18,7 +19,7 @@ export function load(options) {
   let errors = '';
   child.stdout.on('data', (bytes) => (out += bytes));
   child.stderr.on('data', (bytes) => (errors += bytes));
-  return new Promise((resolve, reject) => {
+  const ended = new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {
       process.off('exit', end);
@@ -26,6 +27,7 @@ export function load(options) {
       else resolve({ code, result: out ? JSON.parse(out) : null, errors });
     });
   });
+  return Object.assign(ended, { stop: () => child.kill('SIGTERM') });
 }
 
 // Starts floor with these faults; ends with the test. Its URLs as fanmesh-load takes them, and its process id.

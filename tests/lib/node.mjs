@@ -11,6 +11,8 @@ import { patience, until, within } from './wait.mjs';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const binary = path.resolve(root, process.env.FANMESH_BIN ?? 'build/release/fanmesh');
+// The same with switches that break it (broker/mutation.h).
+export const mutated = path.resolve(root, 'build/release/tests/fanmesh_mutated');
 export { patience };
 
 const alive = new Set();
@@ -58,9 +60,11 @@ function settingsText(options, rules) {
 }
 
 export class Node {
-  // options: settings that differ from the defaults below (null removes one); rules: as in testRules; join: another Node.
-  static async create({ name = 'node', folder = workFolder(), options = {}, rules = testRules, join, secret = meshSecret, args = [] } = {}) {
+  // options: settings that differ from the defaults below (null removes one); rules: as in testRules; join: another Node; mutation: what is
+  // broken in it on purpose.
+  static async create({ name = 'node', folder = workFolder(), options = {}, rules = testRules, join, secret = meshSecret, args = [], mutation } = {}) {
     const node = new Node();
+    node.mutation = mutation;
     node.name = name;
     node.folder = folder;
     node.rules = rules;
@@ -119,7 +123,8 @@ export class Node {
     this.starts++;
     // A node warns of FANMESH_* variables that are no options; those of the tests are none.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FANMESH_')));
-    const child = spawn(binary, ['serve', '--config', file, ...this.args], { cwd: this.folder, env, stdio: ['ignore', out, out] });
+    if (this.mutation) env.FANMESH_MUTATION = this.mutation;
+    const child = spawn(this.mutation ? mutated : binary, ['serve', '--config', file, ...this.args], { cwd: this.folder, env, stdio: ['ignore', out, out] });
     fs.closeSync(out);
     this.child = child;
     alive.add(child);

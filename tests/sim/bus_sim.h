@@ -44,6 +44,11 @@ const struct fm_sim_net_stats *fm_sim_net_stats(const struct fm_sim_net *net);
 void fm_sim_net_cut(struct fm_sim_net *net, const char *a, const char *b, bool one_way);
 void fm_sim_net_heal(struct fm_sim_net *net, const char *a, const char *b);
 void fm_sim_net_heal_all(struct fm_sim_net *net);
+/* All links between the two die, with what is under way; both ends learn of it soon, and may dial again. */
+void fm_sim_net_reset(struct fm_sim_net *net, const char *a, const char *b);
+/* The links that stand between the two now are dead, and nobody says so. forgotten: `a` knows nothing of them any more, `b` believes in
+ * them until it gives up by itself; otherwise both believe, and nothing gets from `a` to `b`. New links are as good as ever. */
+void fm_sim_net_half_open(struct fm_sim_net *net, const char *a, const char *b, bool forgotten);
 /* A stalled place reads nothing: its links back up. What arrived before stays. */
 void fm_sim_net_stall(struct fm_sim_net *net, const char *place, bool stalled);
 

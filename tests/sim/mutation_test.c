@@ -117,6 +117,7 @@ static void a_broken_cursor_is_noticed(void **state)
 static void a_dishonest_recovered_is_noticed(void **state)
 {
     (void)state;
+    inside(FM_MUTATION_FLOOR_NOT_RAISED, BIT(LOST) | BIT(REPLAY), "what is evicted leaves no floor");
     inside(FM_MUTATION_FLOOR_IGNORED, BIT(LOST), "recovered: true in spite of the floor");
 }
 
@@ -148,6 +149,34 @@ static void a_node_that_leaves_without_handing_over_is_noticed(void **state)
     noticed(FM_SIM_SOUND, FM_MUTATION_LEAVES_AT_ONCE, departures, BIT(LOST), "a draining node goes at once");
 }
 
+static void an_origin_that_comes_back_is_noticed(void **state)
+{
+    (void)state;
+    const struct weather deaths = {.troubles = FM_SIM_KILL};
+    noticed(FM_SIM_ORIGIN_REUSED, FM_MUTATION_NONE, deaths, BIT(FOREIGN), "a node that was restarted counts from 1 again");
+}
+
+static void a_snapshot_that_is_not_followed_is_noticed(void **state)
+{
+    (void)state;
+    const struct weather deaths = {.troubles = FM_SIM_KILL | FM_SIM_ROLLING};
+    noticed(FM_SIM_SOUND, FM_MUTATION_SNAPSHOT_NOT_FOLLOWED, deaths, BIT(LOST) | BIT(REPLAY) | BIT(DIVERGED),
+            "what comes during a take-over is not taken");
+}
+
+static void a_double_after_a_relay_is_noticed(void **state)
+{
+    (void)state;
+    inside(FM_MUTATION_DOUBLE_AFTER_RELAY, BIT(DOUBLE), "what came live and by a pull is dispatched twice");
+}
+
+static void an_overrun_that_is_ignored_is_noticed(void **state)
+{
+    (void)state;
+    const struct weather floods = {.troubles = FM_SIM_OVERRUN};
+    noticed(FM_SIM_OVERRUN_IGNORED, FM_MUTATION_NONE, floods, BIT(LOST), "an overrun worker does not read again");
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -163,6 +192,10 @@ int main(void)
         cmocka_unit_test(broken_idempotency_is_noticed),
         cmocka_unit_test(an_unearned_acknowledgement_is_noticed),
         cmocka_unit_test(a_node_that_leaves_without_handing_over_is_noticed),
+        cmocka_unit_test(an_origin_that_comes_back_is_noticed),
+        cmocka_unit_test(a_snapshot_that_is_not_followed_is_noticed),
+        cmocka_unit_test(a_double_after_a_relay_is_noticed),
+        cmocka_unit_test(an_overrun_that_is_ignored_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ struct node {
     char bus_address[24], ask_address[24];
     const char *seeds[NODES];
     uint64_t incarnation, tick_us, ticks;
+    int64_t skew_ms; /* of its wall clock */
     bool frozen;
     struct fm_item *in, **in_last, *out, **out_last; /* the hub's inbox; what it gave its worker */
 };
@@ -28,7 +29,7 @@ static struct scene {
     struct fm_sim_clock *clock;
     struct fm_sim_net *net;
     struct node nodes[NODES];
-    uint64_t incarnations;
+    uint64_t incarnations, age_ms, ttl_ms; /* age_ms: of histories; ttl_ms: of cursors */
 } scene;
 
 static const struct fm_sim_faults calm = {
@@ -37,10 +38,10 @@ static const struct fm_slice room = {(const uint8_t *)"room:1", 6};
 
 /* ---- nodes ---- */
 
-static struct fm_now now(void)
+static struct fm_now now(const struct node *n)
 {
     uint64_t ms = fm_sim_now_us(scene.clock) / FM_SIM_MS;
-    return (struct fm_now){1000 + ms, 1700000000000 + ms};
+    return (struct fm_now){1000 + ms, 1700000000000 + ms + (uint64_t)n->skew_ms};
 }
 
 static void append(struct fm_item ***last, struct fm_item *chain)
@@ -77,7 +78,7 @@ static void items_free(struct fm_item **first, struct fm_item ***last)
 static struct fm_retention retention(void *ctx, struct fm_slice topic)
 {
     (void)ctx, (void)topic;
-    return (struct fm_retention){1000, 1 << 24, 3600 * 1000};
+    return (struct fm_retention){1000, 1 << 24, scene.age_ms};
 }
 
 /* A new life of node `i`, which knows the addresses of all others. */
@@ -98,9 +99,10 @@ static struct node *start(unsigned i)
     c.seeds = n->seeds;
     c.seal = n->seal;
     c.retention = retention;
+    c.cursor_ttl_ms = scene.ttl_ms;
     const struct fm_hub_port port = {n, to_worker, &fm_bus_sim, n->bus};
-    assert_int_equal(fm_hub_new(&n->hub, &c, &port, now()), FM_OK);
-    fm_hub_start(n->hub, now());
+    assert_int_equal(fm_hub_new(&n->hub, &c, &port, now(n)), FM_OK);
+    fm_hub_start(n->hub, now(n));
     return n;
 }
 
@@ -123,13 +125,13 @@ static void step(struct node *n)
     uint64_t now_us = fm_sim_now_us(scene.clock);
     if (now_us >= n->tick_us) { /* a timer may well come before what arrived meanwhile */
         n->ticks++;
-        n->tick_us = now_us + fm_hub_tick(n->hub, now()) * FM_SIM_MS;
+        n->tick_us = now_us + fm_hub_tick(n->hub, now(n)) * FM_SIM_MS;
     }
     for (; it; it = next) {
         next = it->next;
-        fm_hub_handle(n->hub, now(), it);
+        fm_hub_handle(n->hub, now(n), it);
     }
-    uint64_t due_ms = fm_hub_flush(n->hub, now());
+    uint64_t due_ms = fm_hub_flush(n->hub, now(n));
     if (n->tick_us > now_us + due_ms * FM_SIM_MS)
         n->tick_us = now_us + due_ms * FM_SIM_MS;
 }
@@ -146,7 +148,7 @@ static void run(unsigned ms)
 static int set_up(void **state)
 {
     (void)state;
-    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100};
+    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100, .age_ms = 3600 * 1000, .ttl_ms = 24 * 3600 * 1000};
     scene.net = fm_sim_net_new(scene.clock, 1, &calm);
     fm_sim_net_use(scene.net);
     for (unsigned i = 0; i < NODES; i++) {
@@ -186,17 +188,34 @@ static void cut(const struct node *a, const struct node *b)
     fm_sim_net_cut(scene.net, a->bus_address, b->bus_address, false);
 }
 
+static void publish_on(struct node *n, struct fm_slice topic)
+{
+    struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
+    assert_non_null(p);
+    p->msgs[0] = fm_msg_new(topic, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
+    assert_non_null(p->msgs[0]);
+    fm_hub_handle(n->hub, now(n), &p->item);
+    (void)fm_hub_flush(n->hub, now(n));
+    fm_sim_run(scene.clock, FM_SIM_MS);
+}
+
 static void publish(struct node *n, unsigned count)
 {
-    while (count--) {
-        struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
-        assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
-        assert_non_null(p->msgs[0]);
-        fm_hub_handle(n->hub, now(), &p->item);
-        (void)fm_hub_flush(n->hub, now());
-        fm_sim_run(scene.clock, FM_SIM_MS);
-    }
+    while (count--)
+        publish_on(n, room);
+}
+
+static void publish_post(struct node *n, struct fm_slice key, enum fm_ack ack)
+{
+    struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
+    assert_non_null(p);
+    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), key, FM_LIT("1"), 0);
+    assert_non_null(p->msgs[0]);
+    p->ack = ack;
+    p->replicas = 1;
+    p->timeout_ms = 1000;
+    fm_hub_handle(n->hub, now(n), &p->item);
+    (void)fm_hub_flush(n->hub, now(n));
 }
 
 /* The next item of a kind that the worker of `n` got, or NULL. The caller frees it. */
@@ -223,8 +242,8 @@ static void join_post(struct node *n, const struct fm_vector *cursor)
         j->has_cursor = true;
         assert_int_equal(fm_vector_copy(&j->cursor, cursor), FM_OK);
     }
-    fm_hub_handle(n->hub, now(), &j->item);
-    (void)fm_hub_flush(n->hub, now());
+    fm_hub_handle(n->hub, now(n), &j->item);
+    (void)fm_hub_flush(n->hub, now(n));
 }
 
 static struct fm_join *join(struct node *n, uint64_t origin, uint64_t seq)
@@ -349,7 +368,7 @@ static void a_draining_node_that_is_cut_off_waits_and_then_hands_over(void **sta
     cut(a, b);
     run(3000);
     publish(a, 5);
-    fm_hub_drain(a->hub, now());
+    fm_hub_drain(a->hub, now(a));
     run(3000);
     assert_false(fm_hub_left(a->hub));
     fm_sim_net_heal_all(scene.net);
@@ -367,8 +386,8 @@ static void nodes_that_all_drain_do_not_wait_for_each_other(void **state)
     struct node *a = start(0), *b = start(1);
     run(4000);
     publish(a, 1);
-    fm_hub_drain(a->hub, now());
-    fm_hub_drain(b->hub, now());
+    fm_hub_drain(a->hub, now(a));
+    fm_hub_drain(b->hub, now(b));
     run(1500);
     assert_true(fm_hub_left(a->hub) && fm_hub_left(b->hub));
 }
@@ -442,6 +461,35 @@ static void the_holes_of_a_dead_node_are_given_up_together(void **state)
     assert_int_equal(fm_hub_stats(b->hub)->gaps, 5);
 }
 
+static void what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later(void **state)
+{
+    (void)state;
+    struct node *a = start(0);
+    (void)start(1);
+    uint64_t origin = a->incarnation;
+    run(4000);
+    publish(a, 1);
+    run(200);
+    struct fm_sim_faults lossy = calm;
+    lossy.loss_ppm = lossy.ask_loss_ppm = 1000000;
+    faults(lossy);
+    publish(a, 1); /* b never gets it ... */
+    run(20);
+    lossy.loss_ppm = 0;
+    faults(lossy);
+    publish_on(a, FM_LIT("room:2")); /* ... and notices by this one */
+    run(20);
+    stop(a);
+    faults(calm);
+    run(9000);
+    struct node *c = start(2);
+    run(6000);
+    struct fm_join *j = join(c, origin, 1);
+    assert_false(j->recovered);
+    assert_int_equal(fm_vector_get(&j->cursor, origin), 2);
+    fm_join_free(&j);
+}
+
 static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
 {
     (void)state;
@@ -467,26 +515,13 @@ static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
     assert_int_equal(messages(b), 2);
 }
 
-/* Always the same message: the second time it is a retry. */
-static void publish_replicated(struct node *n, uint32_t timeout_ms)
-{
-    struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
-    assert_non_null(p);
-    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), FM_LIT("key"), FM_LIT("1"), 0);
-    p->ack = FM_ACK_REPLICATED;
-    p->replicas = 1;
-    p->timeout_ms = timeout_ms;
-    fm_hub_handle(n->hub, now(), &p->item);
-    (void)fm_hub_flush(n->hub, now());
-}
-
 static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **state)
 {
     (void)state;
     struct node *a = start(0), *b = start(1);
     run(4000);
     for (unsigned round = 0; round < 2; round++) {
-        publish_replicated(a, 1000);
+        publish_post(a, FM_LIT("key"), FM_ACK_REPLICATED);
         run(1500);
         struct fm_publish *p = next(a, FM_HUB_PUBLISH);
         assert_non_null(p);
@@ -498,6 +533,101 @@ static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **
     }
 }
 
+static struct fm_publish_result publish_keyed(struct node *n)
+{
+    publish_post(n, FM_LIT("order-17"), FM_ACK_LOCAL);
+    struct fm_publish *p = next(n, FM_HUB_PUBLISH);
+    assert_true(p && p->err == FM_OK);
+    struct fm_publish_result result = p->results[0];
+    fm_publish_free(&p);
+    return result;
+}
+
+static void a_retry_is_recognised_by_any_node_that_has_the_message(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    struct fm_publish_result first = publish_keyed(a);
+    run(200);
+    struct fm_publish_result again = publish_keyed(b);
+    assert_true(!first.duplicate && again.duplicate);
+    assert_true(again.id.origin == a->incarnation && again.id.seq == first.id.seq);
+    struct node *c = start(2);
+    run(4000);
+    assert_true(publish_keyed(c).duplicate); /* also by one that took it over */
+}
+
+static void of_two_copies_from_a_split_each_node_gives_the_first_it_sees(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1), *both[] = {a, b};
+    run(4000);
+    subscribe(a);
+    subscribe(b);
+    cut(a, b);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fm_publish_result result = publish_keyed(both[i]);
+        assert_true(!result.duplicate && result.id.origin == both[i]->incarnation); /* nobody can know better */
+    }
+    fm_sim_net_heal_all(scene.net);
+    run(8000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fm_msg_item *it = next(both[i], FM_HUB_MSG);
+        assert_true(it && it->msg->id.origin == both[i]->incarnation);
+        fm_hub_item_free(&it->item);
+        assert_int_equal(messages(both[i]), 0);
+        assert_int_equal(fm_hub_stats(both[i]->hub)->suppressed_key, 1);
+        assert_true(publish_keyed(both[i]).duplicate);
+        struct fm_join *j = join(both[i], both[i]->incarnation, 0);
+        assert_int_equal(j->replayed, 1); /* nor is the second given to those who come later */
+        fm_join_free(&j);
+    }
+}
+
+static void a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly(void **state)
+{
+    (void)state;
+    scene.age_ms = 20000;
+    struct node *a = start(0);
+    run(4000);
+    publish(a, 3);
+    run(8000);
+    scene.nodes[1].skew_ms = 12 * 3600 * 1000;
+    scene.nodes[2].skew_ms = -12 * 3600 * 1000;
+    struct node *others[] = {start(1), start(2)};
+    run(4000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fm_join *j = join(others[i], a->incarnation, 0);
+        assert_true(j->recovered && j->replayed == 3);
+        fm_join_free(&j);
+    }
+    run(4000); /* the messages are older than 20 s now */
+    for (unsigned i = 0; i < 2; i++) {
+        struct fm_join *j = join(others[i], a->incarnation, 0);
+        assert_true(!j->recovered && j->replayed == 0);
+        fm_join_free(&j);
+    }
+}
+
+static void what_is_too_old_goes_though_messages_with_older_timestamps_stay(void **state)
+{
+    (void)state;
+    scene.age_ms = 20000;
+    scene.nodes[1].skew_ms = -12 * 3600 * 1000;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    publish(a, 1);
+    run(12000);
+    publish(b, 1);
+    run(9000);
+    struct fm_join *j = join(a, b->incarnation, 0);
+    assert_int_equal(j->replayed, 1);
+    assert_true(j->replay[0]->id.origin == b->incarnation);
+    assert_int_equal(fm_vector_get(&j->cursor, a->incarnation), 1);
+    fm_join_free(&j);
+}
+
 /* b confirmed the message once and is dead; a does not know it yet when the retry comes, and then stands still itself. */
 static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still(void **state)
 {
@@ -505,7 +635,7 @@ static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_
     struct node *a = start(0), *b = start(1);
     run(4000);
     for (unsigned round = 0; round < 2; round++) {
-        publish_replicated(a, 8000);
+        publish_post(a, FM_LIT("key"), FM_ACK_REPLICATED);
         if (round) {
             run(20);
             a->frozen = true;
@@ -562,6 +692,54 @@ static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(voi
     fm_join_free(&j);
 }
 
+static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1);
+    run(30000);
+    uint64_t origin = b->incarnation;
+    stop(b);
+    run(4000);
+    struct fm_join *j = join(a, origin, 0); /* as every client of b comes back */
+    assert_true(j->recovered);
+    fm_join_free(&j);
+    run(40000);
+    assert_false(fm_hub_stats(a->hub)->origins > 1); /* but not for ever */
+}
+
+static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1), *c = start(2);
+    run(6000);
+    subscribe(b);
+    publish(a, 1);
+    run(200);
+    cut(a, b);
+    cut(b, c);
+    publish(a, 3);
+    run(3000);
+    fm_hub_drain(a->hub, now(a));
+    run(1000);
+    assert_true(fm_hub_left(a->hub));
+    uint64_t origin = a->incarnation;
+    stop(a);
+    run(12000); /* nobody claims anything of a any more */
+    scene.nodes[1].seeds[0] = scene.nodes[2].bus_address;
+    fm_sim_net_heal_all(scene.net);
+    a = start(0);
+    run(6000);
+    struct fm_gap *gap = next(b, FM_HUB_GAP);
+    assert_true(gap && gap->origin == origin && gap->from == 2 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+    struct fm_join *j = join(b, origin, 1);
+    assert_false(j->recovered);
+    fm_join_free(&j);
+    assert_int_equal(fm_hub_stats(c->hub)->gaps, 0);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -577,8 +755,15 @@ int main(void)
         TEST(a_tail_that_died_with_its_node_keeps_nobody_busy),
         TEST(a_hole_is_given_up_when_pulls_bring_no_answer),
         TEST(the_holes_of_a_dead_node_are_given_up_together),
+        TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
+        TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
+        TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
+        TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
+        TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
+        TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
+        TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
         TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
         TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),
     };

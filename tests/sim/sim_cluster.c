@@ -1,4 +1,4 @@
-/* The plan of a run, the troubles in it, the healing, and the end. */
+/* A run: its beginning, the healing, and the end. */
 #include "sim_world.h"
 
 #include <stdio.h>
@@ -9,169 +9,11 @@ enum {
     LAST_WORDS_US = 2500 * FM_SIM_MS,  /* until they must be everywhere */
     MORE_US = 5000 * FM_SIM_MS,        /* what is granted again and again ... */
     SETTLE_US_MAX = 60000 * FM_SIM_MS, /* ... until here */
-    STEP_US = 250 * FM_SIM_MS,
 };
 
 uint64_t sim_around_us(struct fm_sim_rand *r, uint64_t mean_us)
 {
     return fm_sim_rand_between(r, mean_us / 10, mean_us * 19 / 10);
-}
-
-/* ---- the plan ---- */
-
-static unsigned troubles_draw(struct fm_sim_rand *r)
-{
-    static const unsigned kinds[] = {
-        FM_SIM_SPLIT | FM_SIM_ISOLATE,
-        FM_SIM_CUT_PAIR | FM_SIM_CUT_ONE_WAY | FM_SIM_CHAIN,
-        FM_SIM_KILL,
-        FM_SIM_KILL | FM_SIM_LEAVE | FM_SIM_SPLIT,
-        FM_SIM_FREEZE | FM_SIM_OVERRUN,
-        FM_SIM_LEAVE | FM_SIM_FREEZE | FM_SIM_CUT_PAIR,
-        FM_SIM_SPLIT | FM_SIM_CUT_PAIR | FM_SIM_CUT_ONE_WAY | FM_SIM_ISOLATE | FM_SIM_FREEZE | FM_SIM_KILL | FM_SIM_LEAVE | FM_SIM_OVERRUN |
-            FM_SIM_CHAIN,
-    };
-    return kinds[fm_sim_rand_below(r, sizeof kinds / sizeof kinds[0])];
-}
-
-void fm_sim_plan_draw(struct fm_sim_plan *plan, uint64_t seed)
-{
-    struct fm_sim_rand r = fm_sim_rand_of(seed, "plan");
-    *plan = (struct fm_sim_plan){
-        .nodes = 5,
-        .workers = (unsigned)fm_sim_rand_between(&r, 1, FM_SIM_WORKERS_MAX),
-        .topics = (unsigned)fm_sim_rand_between(&r, 2, 6),
-        .clients = 20,
-        .run_ms = fm_sim_rand_between(&r, 8000, 20000),
-        .publish_us = fm_sim_rand_between(&r, 15, 80) * FM_SIM_MS,
-        .burst_max = (uint32_t)fm_sim_rand_between(&r, 3, 60),
-        .move_us = fm_sim_rand_between(&r, 1500, 8000) * FM_SIM_MS,
-        .batch_bytes = fm_sim_rand_chance(&r, 300000) ? 1500 : 64 << 10,
-        .keyed_ppm = 300000,
-        .retry_ppm = 250000,
-        .replicated_ppm = 250000,
-        .faults = {.delay_us_min = 100,
-                   .delay_us_max = fm_sim_rand_between(&r, 300, 15000),
-                   .spike_us = fm_sim_rand_between(&r, 10, 400) * FM_SIM_MS,
-                   .spike_ppm = (uint32_t)fm_sim_rand_below(&r, 3000),
-                   .loss_ppm = (uint32_t)fm_sim_rand_below(&r, 50000),
-                   .dup_ppm = (uint32_t)fm_sim_rand_below(&r, 30000),
-                   .ask_loss_ppm = (uint32_t)fm_sim_rand_below(&r, 30000),
-                   .ask_dup_ppm = (uint32_t)fm_sim_rand_below(&r, 30000),
-                   .send_us = fm_sim_rand_below(&r, 200),
-                   .detect_us_min = 100 * FM_SIM_MS,
-                   .detect_us_max = fm_sim_rand_between(&r, 200, 9000) * FM_SIM_MS,
-                   .reorder_in_link = fm_sim_rand_chance(&r, 100000)},
-    };
-    if (fm_sim_rand_chance(&r, 250000))
-        return; /* calm */
-    plan->trouble_us = fm_sim_rand_between(&r, 700, 4000) * FM_SIM_MS;
-    plan->troubles = troubles_draw(&r);
-    plan->evicts = fm_sim_rand_chance(&r, 300000);
-    plan->short_lived = plan->evicts && fm_sim_rand_chance(&r, 400000);
-}
-
-/* ---- troubles ---- */
-
-static void heal(void *ctx, uint64_t arg)
-{
-    (void)arg;
-    struct world *w = ctx;
-    SIM_TRACE(w, 0, "the network heals");
-    fm_sim_net_heal_all(w->net);
-}
-
-/* Cuts every pair of which `one` holds the one and not the other. */
-static void split(struct world *w, unsigned one)
-{
-    for (unsigned a = 0; a < w->plan.nodes; a++)
-        for (unsigned b = 0; b < a; b++)
-            if ((one >> a & 1) != (one >> b & 1))
-                fm_sim_net_cut(w->net, w->nodes[a].bus_address, w->nodes[b].bus_address, false);
-}
-
-static void chain(struct world *w)
-{
-    for (unsigned a = 0; a < w->plan.nodes; a++)
-        for (unsigned b = 0; b + 1 < a; b++)
-            fm_sim_net_cut(w->net, w->nodes[a].bus_address, w->nodes[b].bus_address, false);
-}
-
-static void cut(struct world *w, enum fm_sim_trouble kind)
-{
-    unsigned a = (unsigned)fm_sim_rand_below(&w->chaos, w->plan.nodes);
-    unsigned b = (a + 1 + (unsigned)fm_sim_rand_below(&w->chaos, w->plan.nodes - 1)) % w->plan.nodes;
-    unsigned one = kind == FM_SIM_ISOLATE ? 1u << a : (unsigned)fm_sim_rand_between(&w->chaos, 1, (1u << w->plan.nodes) - 2);
-    uint64_t us = fm_sim_rand_between(&w->chaos, 100, fm_sim_rand_chance(&w->chaos, 500000) ? 2000 : 12000) * FM_SIM_MS;
-    SIM_TRACE(w, kind, "a cut of kind %u (n%u, n%u, %x) for %llu ms", kind, a, b, one, (unsigned long long)us / FM_SIM_MS);
-    w->report->cuts++;
-    if (kind == FM_SIM_SPLIT || kind == FM_SIM_ISOLATE)
-        split(w, one);
-    else if (kind == FM_SIM_CHAIN)
-        chain(w);
-    else
-        fm_sim_net_cut(w->net, w->nodes[a].bus_address, w->nodes[b].bus_address, kind == FM_SIM_CUT_ONE_WAY);
-    fm_sim_after(w->clock, us, heal, w, 0);
-}
-
-static unsigned staying_count(const struct world *w)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < w->plan.nodes; i++)
-        n += w->nodes[i].hub && !w->nodes[i].draining;
-    return n;
-}
-
-static void restart(void *ctx, uint64_t life)
-{
-    struct node *n = ctx;
-    if (n->life != life || (n->w->settling && n->slot != 0))
-        return;
-    if (n->hub && n->draining)
-        sim_node_stop(n, false); /* it could not hand everything over in time */
-    if (!n->hub)
-        sim_node_start(n);
-}
-
-static void node_trouble(struct world *w, enum fm_sim_trouble kind)
-{
-    struct node *n = sim_node_any(w, &w->chaos);
-    if (!n || (staying_count(w) < 3 && (kind == FM_SIM_KILL || kind == FM_SIM_LEAVE)))
-        return;
-    if (kind == FM_SIM_FREEZE) {
-        w->report->freezes++;
-        sim_node_freeze(n, fm_sim_rand_between(&w->chaos, 50, 7000) * FM_SIM_MS);
-    } else if (kind == FM_SIM_OVERRUN) {
-        w->report->overruns++;
-        sim_worker_overrun(&n->workers[fm_sim_rand_below(&w->chaos, w->plan.workers)]);
-    } else if (kind == FM_SIM_LEAVE) {
-        w->report->leaves++;
-        unsigned life = n->life;
-        sim_node_leave(n);
-        fm_sim_after(w->clock, 6000 * FM_SIM_MS, restart, n, life);
-    } else {
-        w->report->kills++;
-        sim_node_stop(n, false);
-        if (fm_sim_rand_chance(&w->chaos, 850000))
-            fm_sim_after(w->clock, fm_sim_rand_between(&w->chaos, 50, 6000) * FM_SIM_MS, restart, n, n->life);
-    }
-}
-
-static void trouble(void *ctx, uint64_t arg)
-{
-    (void)arg;
-    struct world *w = ctx;
-    if (w->settling)
-        return;
-    fm_sim_after(w->clock, sim_around_us(&w->chaos, w->plan.trouble_us), trouble, w, 0);
-    unsigned kinds = w->plan.troubles, pick = (unsigned)fm_sim_rand_below(&w->chaos, (unsigned)__builtin_popcount(kinds));
-    while (pick--)
-        kinds &= kinds - 1;
-    enum fm_sim_trouble kind = kinds & -kinds;
-    if (kind & (FM_SIM_SPLIT | FM_SIM_CUT_PAIR | FM_SIM_CUT_ONE_WAY | FM_SIM_ISOLATE | FM_SIM_CHAIN))
-        cut(w, kind);
-    else
-        node_trouble(w, kind);
 }
 
 /* ---- a run ---- */
@@ -194,7 +36,7 @@ static struct world *world_new(const struct fm_sim_plan *plan, uint64_t seed, bo
     w->clock = fm_sim_clock_new();
     w->net = fm_sim_net_new(w->clock, seed, &w->plan.faults);
     fm_sim_net_use(w->net);
-    bool calm = plan->troubles == 0 && !plan->evicts;
+    bool calm = (plan->troubles & ~(unsigned)FM_SIM_CLOCK) == 0 && !plan->evicts && !plan->apart;
     w->ledger =
         fm_ledger_new((calm ? FM_LEDGER_CALM : 0u) | (plan->evicts ? FM_LEDGER_EVICTS : 0u) | (plan->short_lived ? FM_LEDGER_FORGETS : 0u));
     for (unsigned i = 0; i < plan->topics; i++)
@@ -227,16 +69,28 @@ static void run(struct world *w, uint64_t us)
         ;
 }
 
+static void meet(void *ctx, uint64_t arg)
+{
+    (void)arg;
+    struct world *w = ctx;
+    SIM_TRACE(w, 0, "the clusters that were founded apart meet");
+    w->report->merges++;
+    fm_sim_net_heal_all(w->net);
+}
+
 static void start(struct world *w)
 {
+    if (w->plan.apart) {
+        sim_split(w, w->plan.apart);
+        fm_sim_after(w->clock, w->plan.apart_ms * FM_SIM_MS, meet, w, 0);
+    }
     for (unsigned i = 0; i < w->plan.nodes; i++) {
         sim_node_start(&w->nodes[i]);
         run(w, fm_sim_rand_below(&w->chaos, 4) ? 0 : 700 * FM_SIM_MS);
     }
     sim_clients_init(w);
     sim_load_start(w);
-    if (w->plan.troubles)
-        fm_sim_after(w->clock, 2000 * FM_SIM_MS, trouble, w, 0);
+    sim_trouble_start(w);
 }
 
 static void heal_everything(struct world *w)
@@ -249,9 +103,9 @@ static void heal_everything(struct world *w)
     fm_sim_net_heal_all(w->net);
     /* The first node always comes back: it is everyone's seed, and without any seed two parts may never hear of each other. */
     if (w->nodes[0].draining)
-        fm_sim_after(w->clock, 3000 * FM_SIM_MS, restart, &w->nodes[0], w->nodes[0].life);
+        fm_sim_after(w->clock, 3000 * FM_SIM_MS, sim_restart, &w->nodes[0], w->nodes[0].life);
     for (unsigned i = 0; i < w->plan.nodes; i++)
-        if (!w->nodes[i].hub && (i == 0 || staying_count(w) < 2 || fm_sim_rand_chance(&w->chaos, 800000)))
+        if (!w->nodes[i].hub && (i == 0 || sim_staying_count(w) < 2 || fm_sim_rand_chance(&w->chaos, 800000)))
             sim_node_start(&w->nodes[i]);
 }
 

@@ -10,29 +10,49 @@
 
 enum { FM_SIM_NODES_MAX = 8, FM_SIM_WORKERS_MAX = 2, FM_SIM_TOPICS_MAX = 16 };
 
+#define FM_SIM_TROUBLE_TABLE(X) \
+    X(SPLIT, "splits")              /* in two, of any sizes: 2/3 and 1/4 among them */ \
+    X(CUT_PAIR, "cut pairs")        /* A-B, B-C, not A-C */ \
+    X(CUT_ONE_WAY, "one-way cuts")  /* of a pair, or all that one node says, or hears */ \
+    X(ISOLATE, "isolations")        /* a node's link is down */ \
+    X(CHAIN, "chains")              /* every node sees only its neighbours */ \
+    X(RESET, "resets")              /* links die and may come back at once */ \
+    X(HALF_OPEN, "half-open links") /* one end or both believe in a link over which nothing passes */ \
+    X(DELAY, "delays")              /* everything takes long for a while */ \
+    X(FREEZE, "freezes")            /* a node makes no step for up to half a minute */ \
+    X(KILL, "kills")                /* its state is lost; most come back as a new incarnation */ \
+    X(LEAVE, "leaves")              /* drains, then goes */ \
+    X(ROLLING, "rolling restarts")  /* of all nodes, one after the other */ \
+    X(COLD_START, "cold starts")    /* all nodes die at once and come back */ \
+    X(CLOCK, "clock jumps")         /* a node's wall clock is off by hours from now on, or right again */ \
+    X(OVERRUN, "overruns")          /* a worker loses what is in its inbox and reads its topics again */
+
+enum fm_sim_trouble_index {
+#define X(name, text) FM_SIM_AT_##name,
+    FM_SIM_TROUBLE_TABLE(X)
+#undef X
+        FM_SIM_TROUBLES
+};
+
 enum fm_sim_trouble { /* bits */
-                      FM_SIM_SPLIT = 1,
-                      FM_SIM_CUT_PAIR = 2, /* A-B, B-C, not A-C */
-                      FM_SIM_CUT_ONE_WAY = 4,
-                      FM_SIM_ISOLATE = 8,
-                      FM_SIM_FREEZE = 16,   /* a node makes no step for a while */
-                      FM_SIM_KILL = 32,     /* its state is lost; most come back as a new incarnation */
-                      FM_SIM_LEAVE = 64,    /* drains, then goes */
-                      FM_SIM_OVERRUN = 128, /* a worker loses what is in its inbox and reads its topics again */
-                      FM_SIM_CHAIN = 256,   /* every node sees only its neighbours */
+#define X(name, text) FM_SIM_##name = 1 << FM_SIM_AT_##name,
+                      FM_SIM_TROUBLE_TABLE(X)
+#undef X
 };
 
 /* Deliberate breakage outside the hub: the test of the test. */
 enum fm_sim_mutation {
     FM_SIM_SOUND,
-    FM_SIM_DEAF_TO_PULLS,  /* the bus throws answers away: repair is broken */
-    FM_SIM_DROPS_MESSAGE,  /* a worker loses one message in a hundred */
-    FM_SIM_SWAPS_MESSAGES, /* a worker gives its clients two neighbours the wrong way round */
-    FM_SIM_CURSOR_HIGH,    /* joins carry a cursor one too high */
-    FM_SIM_CURSOR_LOW,     /* ... one too low */
-    FM_SIM_KEYS_STRIPPED,  /* publishes lose their idempotency key */
-    FM_SIM_GAPS_MUTED,     /* workers do not tell gaps */
-    FM_SIM_ACK_EARLY,      /* "replicated" is asked for, but only local is posted */
+    FM_SIM_DEAF_TO_PULLS,   /* the bus throws answers away: repair is broken */
+    FM_SIM_DROPS_MESSAGE,   /* a worker loses one message in a hundred */
+    FM_SIM_SWAPS_MESSAGES,  /* a worker gives its clients two neighbours the wrong way round */
+    FM_SIM_CURSOR_HIGH,     /* joins carry a cursor one too high */
+    FM_SIM_CURSOR_LOW,      /* ... one too low */
+    FM_SIM_KEYS_STRIPPED,   /* publishes lose their idempotency key */
+    FM_SIM_GAPS_MUTED,      /* workers do not tell gaps */
+    FM_SIM_ACK_EARLY,       /* "replicated" is asked for, but only local is posted */
+    FM_SIM_ORIGIN_REUSED,   /* a node that was restarted comes back as its old incarnation and counts from 1 again */
+    FM_SIM_OVERRUN_IGNORED, /* a worker that lost something does not read its topics again */
 };
 
 struct fm_sim_plan {
@@ -44,9 +64,14 @@ struct fm_sim_plan {
     uint64_t trouble_us; /* mean time between troubles; 0: none */
     unsigned troubles;   /* enum fm_sim_trouble */
     uint32_t keyed_ppm, retry_ppm, replicated_ppm;
-    uint32_t batch_bytes; /* of the hubs: small ones fill the window and cut ranges */
-    bool evicts;          /* small logs and histories */
-    bool short_lived;     /* and what is in them ages within seconds; a dead origin is forgotten soon */
+    uint32_t batch_bytes;                     /* of the hubs: small ones fill the window and cut ranges */
+    uint32_t gap_ms, repair_after_ms, window; /* of the hubs */
+    unsigned apart; /* these nodes (a bit each) begin cut off from the others: two clusters are founded, and merge */
+    uint64_t apart_ms;
+    unsigned capped; /* these nodes have only memory_bytes for all they keep */
+    uint64_t memory_bytes;
+    bool evicts;      /* small logs and histories */
+    bool short_lived; /* and what is in them ages within seconds; a dead origin is forgotten soon */
     struct fm_sim_faults faults;
     enum fm_sim_mutation mutation;
 };
@@ -56,10 +81,13 @@ struct fm_sim_report {
     struct fm_sim_net_stats net;
     uint64_t digest; /* of everything that happened */
     uint64_t published, joins, moves, gaps, unrecovered, duplicates, suppressed, repaired, not_replicated, rereads;
-    uint64_t cuts, freezes, kills, leaves, overruns; /* troubles made */
-    uint64_t virtual_ms, settled_ms;                 /* settled: from the healing until all was well */
+    uint64_t troubles[FM_SIM_TROUBLES]; /* made */
+    uint64_t merges;                    /* of clusters that were founded apart */
+    uint64_t virtual_ms, settled_ms;    /* settled: from the healing until all was well */
 };
 
+/* "splits" */
+const char *fm_sim_trouble_text(enum fm_sim_trouble_index i);
 /* A plan drawn from a seed: about a fourth of all plans are calm (loss, doubles and delays only), the others mix troubles. */
 void fm_sim_plan_draw(struct fm_sim_plan *plan, uint64_t seed);
 /* Runs it to the end: the troubles, the healing, the judgement. trace: the last events are kept and printed if there is a fault. */

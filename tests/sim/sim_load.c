@@ -24,6 +24,7 @@ static void post(struct world *w, struct sim_publish *p, struct node *n)
         fm_buf_fini(&payload);
         if (!request->msgs[i])
             abort();
+        fm_ledger_posted(w->ledger, p->what[i].no);
     }
     request->ack = p->replicas && w->plan.mutation != FM_SIM_ACK_EARLY ? FM_ACK_REPLICATED : FM_ACK_LOCAL;
     request->replicas = p->replicas;
@@ -31,6 +32,8 @@ static void post(struct world *w, struct sim_publish *p, struct node *n)
     p->token = w->tokens;
     p->posted = fm_ledger_clock(w->ledger);
     p->due_us = fm_sim_now_us(w->clock) + ANSWER_US_MAX;
+    if (n->frozen_until_us > fm_sim_now_us(w->clock))
+        p->due_us += n->frozen_until_us - fm_sim_now_us(w->clock);
     p->node = n;
     p->life = n->life;
     SIM_TRACE(w, p->what[0].no, "  publish %u..%u on n%u.%u%s replicas %u", p->what[0].no, p->what[p->n - 1].no, n->slot, n->life,
@@ -74,6 +77,13 @@ static void retry(struct world *w, struct sim_publish *p, uint32_t ppm)
     p->node = NULL;
     p->token = ++w->tokens;
     fm_sim_after(w->clock, fm_sim_rand_below(&w->load, 2000 * FM_SIM_MS), again, w, p->token);
+}
+
+void sim_load_node_frozen(struct world *w, struct node *n, uint64_t us)
+{
+    for (struct sim_publish *p = w->publishes; p; p = p->next)
+        if (p->node == n)
+            p->due_us += us;
 }
 
 void sim_load_node_gone(struct world *w, struct node *n)

@@ -16,6 +16,7 @@ struct packet {
 struct lane { /* one direction of a link */
     struct packet *first, **last;
     uint64_t free_us, due_us; /* when the sender is free again; when the newest packet arrives */
+    bool dead;                /* nothing arrives any more, and nobody says so */
 };
 
 struct wire { /* a link; end 0 dialled it */
@@ -26,6 +27,7 @@ struct wire { /* a link; end 0 dialled it */
     struct lane to[2]; /* towards that end */
     uint32_t pipe[2];
     struct dial *dial;
+    bool half_open; /* one end is gone, and the other won't hear of it */
 };
 
 struct place {

@@ -118,7 +118,7 @@ static struct fm_retention retention(void *ctx, struct fm_slice topic)
     const struct world *w = ctx;
     if (w->plan.evicts)
         return (struct fm_retention){topic.p[topic.n - 1] % 3 == 0 ? 3 : 25, 1 << 20, w->plan.short_lived ? 4000 : 3600 * 1000};
-    return (struct fm_retention){1 << 20, 1 << 30, 24 * 3600 * 1000};
+    return (struct fm_retention){1 << 20, 1 << 30, 3600 * 1000};
 }
 
 void sim_node_init(struct world *w, unsigned slot)
@@ -158,7 +158,12 @@ static struct fm_hub_config hub_config(struct node *n)
         c.log_age_ms = 4000;
         c.cursor_ttl_ms = 30000;
     }
+    if (n->w->plan.capped >> n->slot & 1)
+        c.memory_bytes = n->w->plan.memory_bytes;
     c.batch_bytes = n->w->plan.batch_bytes;
+    c.gap_ms = n->w->plan.gap_ms;
+    c.repair_after_ms = n->w->plan.repair_after_ms;
+    c.window = n->w->plan.window;
     return c;
 }
 
@@ -167,7 +172,8 @@ void sim_node_start(struct node *n)
     struct world *w = n->w;
     assert(!n->hub);
     n->life++;
-    n->incarnation = fm_sim_rand_next(&w->pace) | 1;
+    if (n->life == 1 || w->plan.mutation != FM_SIM_ORIGIN_REUSED)
+        n->incarnation = fm_sim_rand_next(&w->pace) | 1;
     n->frozen_until_us = 0;
     n->draining = n->due = false;
     fm_ledger_node_up(w->ledger, n->incarnation, n->slot, n->life);
@@ -241,10 +247,14 @@ static void thaw(void *ctx, uint64_t life)
 
 void sim_node_freeze(struct node *n, uint64_t us)
 {
+    uint64_t until_us = fm_sim_now_us(n->w->clock) + us;
+    if (until_us <= n->frozen_until_us)
+        return;
     SIM_TRACE(n->w, us, "n%u.%u freezes for %llu ms", n->slot, n->life, (unsigned long long)us / FM_SIM_MS);
-    n->frozen_until_us = fm_sim_now_us(n->w->clock) + us;
+    n->frozen_until_us = until_us;
     fm_sim_net_stall(n->w->net, n->bus_address, true);
     fm_sim_after(n->w->clock, us, thaw, n, n->life);
+    sim_load_node_frozen(n->w, n, us);
 }
 
 void sim_node_leave(struct node *n)

@@ -25,7 +25,7 @@ static void lane_clear(struct lane *lane)
 
 static bool stalled(const struct wire *w, unsigned to)
 {
-    return !sim_open(w->net, w->place[!to], w->place[to]) || w->place[to]->stalled;
+    return !sim_open(w->net, w->place[!to], w->place[to]) || w->place[to]->stalled || w->to[to].dead;
 }
 
 static void arrive(void *ctx, uint64_t to)
@@ -113,7 +113,7 @@ void sim_wire_send(struct wire *w, unsigned to, struct fm_slice bytes)
 static void other_end_learns(void *ctx, uint64_t end)
 {
     struct wire *w = ctx;
-    if (w->end[end] && !w->end[!end] && !stalled(w, (unsigned)end))
+    if (w->end[end] && !w->end[!end] && !w->half_open && !stalled(w, (unsigned)end))
         sim_wire_end(w, (unsigned)end, false);
 }
 
@@ -191,6 +191,32 @@ void sim_wires_cut(struct fm_sim_net *net)
                 uint64_t us = fm_sim_rand_between(&net->rand, net->faults.detect_us_min, net->faults.detect_us_max);
                 fm_sim_after(net->clock, us, patience_ends, w, (uint64_t)net->cut_epoch << 1 | end);
             }
+    }
+}
+
+static bool between(const struct wire *w, const struct place *a, const struct place *b)
+{
+    return (w->place[0] == a && w->place[1] == b) || (w->place[0] == b && w->place[1] == a);
+}
+
+void fm_sim_net_reset(struct fm_sim_net *net, const char *a, const char *b)
+{
+    for (struct wire *w = net->wires; w; w = w->next)
+        if (between(w, sim_place(net, a), sim_place(net, b)))
+            sim_wire_end(w, w->end[0] ? 0 : 1, false);
+}
+
+void fm_sim_net_half_open(struct fm_sim_net *net, const char *a, const char *b, bool forgotten)
+{
+    const struct place *from = sim_place(net, a), *to = sim_place(net, b);
+    for (struct wire *w = net->wires; w; w = w->next) {
+        if (!between(w, from, to) || !w->end[0] || !w->end[1])
+            continue;
+        w->half_open = forgotten;
+        if (forgotten)
+            sim_wire_end(w, w->place[0] == from ? 0 : 1, false);
+        else
+            w->to[w->place[0] == to ? 0 : 1].dead = true;
     }
 }
 

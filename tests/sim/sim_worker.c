@@ -20,16 +20,27 @@ static void reread(struct sim_worker *sw, unsigned topic)
     sim_node_post(sw->node, &j->item);
 }
 
+static bool anyone_at(const struct sim_worker *sw, unsigned topic)
+{
+    const struct world *w = sw->node->w;
+    for (unsigned i = 0; i < w->plan.clients; i++)
+        if (sim_client_at(&w->clients[i], sw, sim_topic(w, topic)))
+            return true;
+    return false;
+}
+
 static void lost_something(struct sim_worker *sw)
 {
-    struct world *w = sw->node->w;
-    for (unsigned topic = 0; topic < w->plan.topics; topic++) {
-        bool any = false;
-        for (unsigned i = 0; i < w->plan.clients && !any; i++)
-            any = sim_client_at(&w->clients[i], sw, sim_topic(w, topic));
-        if (any)
+    const struct world *w = sw->node->w;
+    for (unsigned topic = 0; topic < w->plan.topics && w->plan.mutation != FM_SIM_OVERRUN_IGNORED; topic++)
+        if (anyone_at(sw, topic))
             reread(sw, topic);
-    }
+}
+
+/* What was lost lies before, behind or between what is in the inbox: until the answer the stream is not to be believed. */
+static bool behind(const struct sim_worker *sw, unsigned topic)
+{
+    return (sw->overrun && sw->node->w->plan.mutation != FM_SIM_OVERRUN_IGNORED) || sw->views[topic].rereads;
 }
 
 static void give(struct sim_worker *sw, struct fm_slice topic, struct fm_msg *m, bool again)
@@ -107,7 +118,8 @@ static void on_join(struct sim_worker *sw, struct fm_join *j)
         fm_join_free(&j);
         return;
     }
-    for (uint32_t i = 0; i < j->at.n && !sw->views[topic].rereads; i++)
+    bool raised = !anyone_at(sw, topic) || !behind(sw, topic);
+    for (uint32_t i = 0; i < j->at.n && raised; i++)
         raise(&sw->views[topic].at, j->at.at[i].origin, j->at.at[i].seq);
     sim_client_join_answered(w, sw, j);
 }
@@ -135,10 +147,10 @@ static bool mutated(struct sim_worker *sw, struct fm_msg *m)
 
 static void on_msg(struct sim_worker *sw, struct fm_msg *m)
 {
-    struct sim_view *view = &sw->views[topic_index(sw->node->w, fm_msg_topic(m))];
-    if (view->rereads)
+    unsigned topic = topic_index(sw->node->w, fm_msg_topic(m));
+    if (behind(sw, topic))
         return; /* the answer holds it, or what follows it does */
-    raise(&view->at, m->id.origin, m->id.seq);
+    raise(&sw->views[topic].at, m->id.origin, m->id.seq);
     if (!mutated(sw, m))
         give(sw, fm_msg_topic(m), m, false);
 }
@@ -148,7 +160,7 @@ static void on_gap(struct sim_worker *sw, const struct fm_gap *g)
     struct world *w = sw->node->w;
     for (unsigned topic = 0; topic < w->plan.topics; topic++) {
         struct sim_view *view = &sw->views[topic];
-        if ((g->topic_n && !fm_slice_eq(sim_topic(w, topic), fm_slice_of(g->topic, g->topic_n))) || view->rereads)
+        if ((g->topic_n && !fm_slice_eq(sim_topic(w, topic), fm_slice_of(g->topic, g->topic_n))) || behind(sw, topic))
             continue;
         raise(&view->at, g->origin, g->to);
         give_gap(sw, sim_topic(w, topic), g);
@@ -182,9 +194,11 @@ static void drain(void *ctx, uint64_t life)
     struct node *n = sw->node;
     if (!node_up(n, (unsigned)life))
         return;
-    uint64_t now_us = fm_sim_now_us(n->w->clock);
-    if (now_us < n->frozen_until_us) {
-        fm_sim_after(n->w->clock, n->frozen_until_us - now_us, drain, sw, life);
+    uint64_t now_us = fm_sim_now_us(n->w->clock), until_us = n->frozen_until_us;
+    if (until_us < sw->busy_until_us)
+        until_us = sw->busy_until_us;
+    if (now_us < until_us) {
+        fm_sim_after(n->w->clock, until_us - now_us, drain, sw, life);
         return;
     }
     struct fm_item *it = sw->first, *next;
@@ -195,28 +209,15 @@ static void drain(void *ctx, uint64_t life)
         next = it->next;
         handle(sw, it);
     }
-}
-
-void sim_worker_take(struct sim_worker *sw, struct fm_item *chain, bool lost)
-{
-    struct world *w = sw->node->w;
-    *sw->last = chain;
-    while (*sw->last)
-        sw->last = &(*sw->last)->next;
-    if (lost)
+    if (sw->overrun)
         lost_something(sw);
-    if (sw->due)
-        return;
-    sw->due = true;
-    fm_sim_after(w->clock, fm_sim_rand_below(&w->pace, DRAIN_US_MAX), drain, sw, sw->node->life);
+    sw->overrun = false;
 }
 
-/* As if its inbox had been full: messages are gone, answers and gaps are not. */
-void sim_worker_overrun(struct sim_worker *sw)
+/* A full inbox takes answers and gaps, but no messages. */
+static struct fm_item *without_messages(struct fm_item *chain)
 {
-    SIM_TRACE(sw->node->w, sw->index, "n%u.%u worker %u is overrun", sw->node->slot, sw->node->life, sw->index);
-    struct fm_item **at = &sw->first;
-    while (*at) {
+    for (struct fm_item **at = &chain; *at;) {
         struct fm_item *it = *at;
         if (it->kind == FM_HUB_MSG) {
             *at = it->next;
@@ -225,8 +226,31 @@ void sim_worker_overrun(struct sim_worker *sw)
             at = &it->next;
         }
     }
-    sw->last = at;
-    lost_something(sw);
+    return chain;
+}
+
+void sim_worker_take(struct sim_worker *sw, struct fm_item *chain, bool lost)
+{
+    struct world *w = sw->node->w;
+    sw->overrun |= lost;
+    if (fm_sim_now_us(w->clock) < sw->busy_until_us) {
+        chain = without_messages(chain);
+        sw->overrun = true;
+    }
+    *sw->last = chain;
+    while (*sw->last)
+        sw->last = &(*sw->last)->next;
+    if (sw->due)
+        return;
+    sw->due = true;
+    fm_sim_after(w->clock, fm_sim_rand_below(&w->pace, DRAIN_US_MAX), drain, sw, sw->node->life);
+}
+
+void sim_worker_overrun(struct sim_worker *sw, uint64_t us)
+{
+    SIM_TRACE(sw->node->w, sw->index, "n%u.%u worker %u is overrun for %llu ms", sw->node->slot, sw->node->life, sw->index,
+              (unsigned long long)us / FM_SIM_MS);
+    sw->busy_until_us = fm_sim_now_us(sw->node->w->clock) + us;
 }
 
 void sim_worker_clear(struct sim_worker *sw)
@@ -237,7 +261,8 @@ void sim_worker_clear(struct sim_worker *sw)
     }
     sw->first = NULL;
     sw->last = &sw->first;
-    sw->due = false;
+    sw->due = sw->overrun = false;
+    sw->busy_until_us = 0;
     fm_msg_unref(&sw->swapped);
     for (unsigned i = 0; i < FM_SIM_TOPICS_MAX; i++) {
         fm_vector_fini(&sw->views[i].at);

@@ -1,6 +1,7 @@
 /* Inside the simulated cluster: what its files share.
  *
- *   sim_cluster.c  plan, run, troubles, the end      sim_node.c    nodes: life, inbox, steps
+ *   sim_cluster.c  a run and its end                  sim_plan.c    what is drawn for it
+ *   sim_trouble.c  what goes wrong                    sim_node.c    nodes: life, inbox, steps
  *   sim_worker.c   a node's workers                   sim_client.c  clients and their connections
  *   sim_load.c     publishers                         sim_trace.c   what happened, for people
  *
@@ -21,7 +22,8 @@ struct sim_worker {
     struct node *node;
     unsigned index;
     struct fm_item *first, **last; /* inbox */
-    bool due;
+    bool due, overrun;
+    uint64_t busy_until_us; /* it drains nothing until then, and its inbox is full */
     struct sim_view views[FM_SIM_TOPICS_MAX];
     struct fm_msg *swapped; /* a mutation holds it back */
 };
@@ -110,6 +112,16 @@ static inline bool node_up(const struct node *n, unsigned life)
 /* A time around `mean_us`, from a tenth of it to about twice. */
 uint64_t sim_around_us(struct fm_sim_rand *r, uint64_t mean_us);
 
+/* sim_trouble.c */
+/* From now and then on something goes wrong. */
+void sim_trouble_start(struct world *w);
+/* Nodes that are up and do not leave. */
+unsigned sim_staying_count(const struct world *w);
+/* Cuts every pair of which `one` holds the one and not the other. */
+void sim_split(struct world *w, unsigned one);
+/* An event on a node: it comes back, if it is still its life `life` that went. */
+void sim_restart(void *node, uint64_t life);
+
 /* sim_node.c */
 void sim_node_init(struct world *w, unsigned slot);
 void sim_node_start(struct node *n);
@@ -126,7 +138,8 @@ void sim_node_final(struct node *n);
 
 /* sim_worker.c */
 void sim_worker_take(struct sim_worker *sw, struct fm_item *chain, bool lost);
-void sim_worker_overrun(struct sim_worker *sw);
+/* It is busy for so long, and what comes meanwhile finds its inbox full. */
+void sim_worker_overrun(struct sim_worker *sw, uint64_t us);
 void sim_worker_clear(struct sim_worker *sw);
 
 /* sim_client.c */
@@ -146,6 +159,8 @@ bool sim_clients_in(const struct world *w);
 void sim_load_start(struct world *w);
 void sim_load_last_words(struct world *w);
 void sim_load_answered(struct world *w, struct node *n, struct fm_publish *p);
+/* The node stands still for so long: its answers may come later. */
+void sim_load_node_frozen(struct world *w, struct node *n, uint64_t us);
 /* What a node that went down will never answer. */
 void sim_load_node_gone(struct world *w, struct node *n);
 void sim_load_check(struct world *w);

@@ -24,11 +24,11 @@ static void write_range(struct fm_buf *b)
 {
     struct fm_env_range_writer w;
     struct fm_msg *first = message(12, 3, "room:1", "{\"x\":1}"), *second = message(20, 12, "room:1", "");
-    fm_env_range_begin(&w, b, 7, 10, 11, 5);
+    fm_env_range_begin(&w, b, &(struct fm_env_range){.origin = 7, .from = 10, .contig = 11, .forgotten = 5, .lost = 4});
     fm_env_range_tomb(&w, FM_LIT("room:old"), 10);
-    fm_env_range_msg(&w, first);
+    fm_env_range_msg(&w, first, 0);
     fm_env_range_tomb(&w, FM_LIT("room:gone"), 4);
-    fm_env_range_msg(&w, second);
+    fm_env_range_msg(&w, second, 3600000);
     fm_env_range_finish(&w, 15);
     fm_msg_unref(&first);
     fm_msg_unref(&second);
@@ -314,20 +314,20 @@ static void a_range_is_read_as_it_was_written(void **state)
     fm_buf_str(&b, "before"); /* a writer appends, wherever the buffer stands */
     write_range(&b);
     assert_int_equal(fm_env_range_read(fm_slice_of(b.p + 6, b.n - 6), &r), FM_OK);
-    assert_true(r.origin == 7 && r.from == 10 && r.upto == 15 && r.contig == 11 && r.forgotten == 5);
+    assert_true(r.origin == 7 && r.from == 10 && r.upto == 15 && r.contig == 11 && r.forgotten == 5 && r.lost == 4);
 
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
     assert_int_equal(rec.kind, FM_RECORD_TOMB);
     assert_true(fm_slice_eq(rec.topic, FM_LIT("room:old")) && rec.seq == 10);
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
     assert_int_equal(rec.kind, FM_RECORD_MSG);
-    assert_true(rec.seq == 12 && rec.prev == 3 && rec.ts_ms == 1700000000012u && rec.flags == FM_MSG_BINARY);
+    assert_true(rec.seq == 12 && rec.prev == 3 && rec.ts_ms == 1700000000012u && rec.age_ms == 0 && rec.flags == FM_MSG_BINARY);
     assert_true(fm_slice_eq(rec.topic, FM_LIT("room:1")) && fm_slice_eq(rec.event, FM_LIT("moved")));
     assert_true(fm_slice_eq(rec.key, FM_LIT("key")) && fm_slice_eq(rec.payload, FM_LIT("{\"x\":1}")));
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
     assert_true(rec.kind == FM_RECORD_TOMB && rec.seq == 4);
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
-    assert_true(rec.kind == FM_RECORD_MSG && rec.seq == 20 && rec.prev == 12 && rec.payload.n == 0);
+    assert_true(rec.kind == FM_RECORD_MSG && rec.seq == 20 && rec.prev == 12 && rec.age_ms == 3600000 && rec.payload.n == 0);
     for (unsigned again = 0; again < 2; again++) {
         assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
         assert_int_equal(rec.kind, FM_RECORD_END);
@@ -342,7 +342,7 @@ static void a_range_may_have_nothing_to_say(void **state)
     struct fm_env_range_writer w;
     struct fm_env_range r;
     struct fm_env_record_view rec;
-    fm_env_range_begin(&w, &b, 1, 1, 0, 0);
+    fm_env_range_begin(&w, &b, &(struct fm_env_range){.origin = 1, .from = 1});
     fm_env_range_finish(&w, 0);
     assert_int_equal(fm_env_range_read(fm_buf_view(&b), &r), FM_OK);
     assert_true(r.from == 1 && r.upto == 0);
@@ -358,6 +358,7 @@ static void range_head(struct fm_buf *b, uint64_t origin, uint64_t from, uint64_
     fm_buf_u64(b, origin);
     fm_buf_varint(b, from);
     fm_buf_u64(b, upto);
+    fm_buf_varint(b, 0);
     fm_buf_varint(b, 0);
     fm_buf_varint(b, 0);
 }
@@ -379,7 +380,7 @@ static void a_range_with_impossible_numbers_is_refused(void **state)
         fm_buf_u8(&b, FM_RECORD_MSG);
         fm_buf_varint(&b, steps[i][0]);
         fm_buf_varint(&b, steps[i][1]);
-        fm_buf_put(&b, (uint8_t[7]){0}, 7);
+        fm_buf_put(&b, (uint8_t[8]){0}, 8);
         assert_int_equal(read_range(fm_buf_view(&b)), FM_E_SYNTAX);
     }
     range_head(&b, 1, 5, 9);
@@ -401,7 +402,7 @@ static void a_record_longer_than_a_limit_is_refused(void **state)
     struct fm_buf b = {0};
     for (size_t over = 0; over <= 4; over++) { /* 4: none is over, all are at their limit */
         range_head(&b, 1, 5, 9);
-        fm_buf_put(&b, (uint8_t[5]){FM_RECORD_MSG, 1, 5, 1, 0}, 5);
+        fm_buf_put(&b, (uint8_t[6]){FM_RECORD_MSG, 1, 5, 1, 0, 0}, 6);
         for (size_t i = 0; i < 4; i++)
             fm_buf_sized(&b, fm_slice_of(text, i == over ? max[i] + 1 : max[i]));
         fm_buf_u8(&b, FM_RECORD_END);

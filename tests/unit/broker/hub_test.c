@@ -220,14 +220,32 @@ static void history_ends_by_age_and_bytes(void **state)
     struct rig r;
     rig_start(&r, NULL);
     publish(&r, "room:a", "1");
-    r.now.wall_ms += 59999;
+    r.now.mono_ms += 59999;
     expect_join(join(&r, "room:a", "1F-0", 0), true, 1, 0);
-    r.now.wall_ms += 1;
+    r.now.mono_ms += 1;
     expect_join(join(&r, "room:a", "1F-0", 0), false, 0, 1);
     r.retention.bytes = 150; /* one of them, not two */
     publish(&r, "room:b", "\"12345678901234567890\"");
     publish(&r, "room:b", "\"12345678901234567890\"");
     expect_join(join(&r, "room:b", "1F-1", 0), false, 1, 2);
+    rig_stop(&r);
+}
+
+static void a_wall_clock_that_jumps_evicts_nothing(void **state)
+{
+    (void)state;
+    const int64_t day_ms = 24 * 3600 * 1000, jumps[] = {day_ms, -2 * day_ms, day_ms};
+    struct rig r;
+    rig_start(&r, NULL);
+    publish_key(&r, "room:a", "1", "order-17", FM_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        r.now.wall_ms += (uint64_t)jumps[i];
+        r.now.mono_ms += 1000;
+        fm_hub_tick(r.hub, r.now);
+        publish(&r, "room:a", "2");
+        assert_true(publish_key(&r, "room:a", "1", "order-17", FM_OK).duplicate);
+    }
+    expect_join(join(&r, "room:a", "1F-0", 0), true, 4, 0);
     rig_stop(&r);
 }
 
@@ -260,13 +278,12 @@ static void beyond_topics_max_idle_topics_go_and_leave_their_floor(void **state)
     expect_join(join(&r, "room:1", NULL, 0), true, 0, 0);
     publish(&r, "room:2", "1");
     publish_key(&r, "room:3", "1", "", FM_E_TOO_MANY);
-    r.now.wall_ms += 600001;
     r.now.mono_ms += 600001;
     fm_hub_tick(r.hub, r.now); /* room:2's message leaves history and log */
     publish(&r, "room:3", "1");
     /* room:2 was forgotten whole; whoever asks from before is told. */
-    r.now.wall_ms += 600001;
-    fm_hub_tick(r.hub, (struct fm_now){r.now.mono_ms += 1000, r.now.wall_ms});
+    r.now.mono_ms += 600001;
+    fm_hub_tick(r.hub, r.now);
     expect_join(join(&r, "room:2", "1F-0", 0), false, 0, 2);
     rig_stop(&r);
 }
@@ -320,7 +337,7 @@ static void the_history_is_told_as_json(void **state)
     fm_buf_u8(&q->json, 0);
     assert_string_equal((char *)q->json.p,
                         "{\"recovered\":true,\"messages\":[{\"id\":\"1F-1\",\"event\":\"new\",\"payload\":{\"n\":12345678901234567890},"
-                        "\"ts_ms\":1700000000000}],\"cursor\":[\"1F-1\"]}");
+                        "\"ts_ms\":1700000000000}],\"cursor\":[\"1F-1\"],\"floor\":[]}");
     fm_query_free(&q);
     rig_stop(&r);
 }
@@ -335,6 +352,7 @@ int main(void)
         cmocka_unit_test(an_unknown_origin_is_not_recovered),
         cmocka_unit_test(a_position_that_nobody_claims_waits_and_is_then_refused),
         cmocka_unit_test(history_ends_by_age_and_bytes),
+        cmocka_unit_test(a_wall_clock_that_jumps_evicts_nothing),
         cmocka_unit_test(a_retry_with_the_same_key_gets_the_first_id),
         cmocka_unit_test(beyond_topics_max_idle_topics_go_and_leave_their_floor),
         cmocka_unit_test(beyond_memory_the_oldest_goes_first_and_is_told),

@@ -244,6 +244,7 @@ static void the_defaults_of_the_table_are_those_of_the_hub(void **state)
     assert_int_equal(s->window, c.window);
     assert_int_equal(s->window_live_ms, c.window_live_ms);
     assert_int_equal(s->batch_bytes, c.batch_bytes);
+    assert_int_equal(s->repair_rate, c.repair_bytes_per_s);
     settings_load_end(&l);
 }
 

@@ -1,0 +1,50 @@
+#include "series.h"
+
+#include <time.h>
+
+#define SECOND_NS 1000000000u
+
+enum fm_err fm_series_open(struct fm_series *s, const char *path)
+{
+    if (!path || !*path)
+        return FM_OK;
+    s->file = fopen(path, "we");
+    return s->file ? FM_OK : FM_E_IO;
+}
+
+void fm_series_close(struct fm_series *s)
+{
+    if (s->file)
+        fclose(s->file);
+    s->file = NULL;
+}
+
+enum fm_err fm_series_tick(struct fm_series *s, uint64_t now_ns, const struct fm_fleet_stats *fleet,
+                           const struct fm_publisher_stats *publisher, const struct fm_tally *tally)
+{
+    if (!s->file || now_ns < s->due_ns)
+        return FM_OK;
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    fprintf(s->file, "{\"t_ms\":%lld", (long long)wall.tv_sec * 1000 + wall.tv_nsec / 1000000);
+#define PUT(name, from) fprintf(s->file, ",\"" #name "\":%llu", (unsigned long long)(from)->name);
+    PUT(joined, fleet)
+    PUT(sent, publisher)
+    PUT(acked, publisher)
+    PUT(refused, publisher)
+    PUT(unanswered, publisher)
+    PUT(retried, publisher)
+    PUT(deliveries, tally)
+    PUT(replayed, fleet)
+    PUT(gaps, fleet)
+    PUT(unrecovered, fleet)
+    PUT(reconnects, fleet)
+#undef PUT
+    fprintf(s->file, ",\"latency_p99_ms\":%.3f}\n", (double)fm_hdr_percentile(&s->lately, 99) * 1e-6);
+    s->lately = (struct fm_hdr){0};
+    s->due_ns = (s->due_ns && now_ns - s->due_ns < SECOND_NS ? s->due_ns : now_ns) + SECOND_NS;
+    if (fflush(s->file) == 0)
+        return FM_OK;
+    fm_series_close(s);
+    return FM_E_IO;
+}

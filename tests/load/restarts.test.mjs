@@ -1,0 +1,45 @@
+// Every node of three is restarted in turn, twenty times, while backends publish on all of them and clients listen on all of them: nothing is
+// missing and nothing comes twice.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { startCluster } from '../lib/cluster.mjs';
+import { load, urlsOf, verdict } from '../lib/load.mjs';
+import { sleep } from '../lib/wait.mjs';
+
+const clients = 300;
+const topics = 20;
+const rounds = Number(process.env.RESTART_ROUNDS ?? 20);
+
+test(`in_${rounds}_rolling_restarts_of_all_three_nodes_nothing_is_missing_and_nothing_comes_twice`, async (t) => {
+  const cluster = await startCluster(t, 3);
+  const began = Date.now();
+  let over = false;
+  const running = load({
+    ...urlsOf(cluster.nodes),
+    connections: clients,
+    topics,
+    messages: 0,
+    duration_ms: '1h',
+    rate: 300,
+    ack: 'mixed',
+    keyed_percent: 100,
+    retries: 20,
+    settle_ms: '20s',
+  });
+  running.finally(() => (over = true)).catch(() => {});
+  await sleep(1500);
+  for (let i = 0; i < 3 * rounds && !over; i++) await cluster.restart(cluster.nodes[i % 3]);
+  running.stop();
+  const { code, result, errors } = await running;
+  const text = JSON.stringify(result, null, 1) + errors;
+  assert.equal(code, verdict.good, text);
+  assert.equal(result.tally.doubled_by_key, 0, text);
+  assert.equal(result.published.refused + result.published.unanswered, 0, text);
+  assert.equal(result.tally.deliveries, result.published.sent * (clients / topics), text);
+  assert.equal(result.clients.joined, clients, text);
+  assert.ok(result.clients.reconnects >= clients * rounds, text);
+  const { count, p50, p99, max } = result.recovery_ms;
+  t.diagnostic(`${3 * rounds} restarts in ${Math.round((Date.now() - began) / 1000)} s, ${result.published.acked} messages, ` +
+    `${result.published.retried} publishes tried again, ${result.tally.deliveries} deliveries`);
+  t.diagnostic(`${count} times a client moved: ${p50} ms (p50), ${p99} ms (p99), ${max} ms (max), ${result.clients.replayed} messages replayed`);
+});

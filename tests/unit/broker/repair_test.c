@@ -1,0 +1,276 @@
+/* One hub and a peer that is played by hand: what is counted as dropped, how repair keeps its pace, and that answers come behind live
+ * messages. Repair among real hubs is the simulator's (tests/sim). */
+#include "../../../broker/hub.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+enum { SELF = 77, PEER = 99, OTHER = 111, PIPE = 5, ASKS_MAX = 200 };
+
+static const struct fm_env_bind unbound;
+
+static struct rig {
+    struct fm_hub *hub;
+    struct fm_seal *seal, *peer; /* the hub's, and the played peer's */
+    struct fm_now now;
+    uint64_t ask_id[ASKS_MAX], ask_counter[ASKS_MAX], ask_origin[ASKS_MAX];
+    unsigned asks, answers;
+} rig;
+
+/* ---- the bus: records what the hub does ---- */
+
+static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
+{
+    (void)bus, (void)bytes;
+    return FM_OK;
+}
+
+static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms)
+{
+    (void)bus, (void)address, (void)timeout_ms;
+    struct fm_env env;
+    struct fm_env_pull pull;
+    uint8_t *copy = malloc(bytes.n);
+    memcpy(copy, bytes.p, bytes.n);
+    assert_int_equal(fm_seal_open(rig.peer, FM_PLANE_ASK, unbound, copy, bytes.n, &env), FM_OK);
+    assert_int_equal(fm_env_pull_read(env.body, &pull), FM_OK);
+    assert_true(rig.asks < ASKS_MAX);
+    rig.ask_id[rig.asks] = id;
+    rig.ask_counter[rig.asks] = env.counter;
+    rig.ask_origin[rig.asks++] = pull.origin;
+    free(copy);
+    return FM_OK;
+}
+
+static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_slice bytes)
+{
+    (void)bus, (void)handle, (void)bytes;
+    rig.answers++;
+    return FM_OK;
+}
+
+static enum fm_err bus_link(struct fm_bus *bus, const char *address)
+{
+    (void)bus, (void)address;
+    return FM_OK;
+}
+
+static void bus_unlink(struct fm_bus *bus, const char *address)
+{
+    (void)bus, (void)address;
+}
+
+static void bus_drop(struct fm_bus *bus, uint32_t pipe)
+{
+    (void)bus, (void)pipe;
+}
+
+static const struct fm_bus_ops bus_ops = {
+    .publish = bus_publish, .ask = bus_ask, .answer = bus_answer, .link = bus_link, .unlink = bus_unlink, .drop = bus_drop};
+
+/* ---- the peer ---- */
+
+static void give(enum fm_bus_event event, struct fm_slice bytes, uint64_t handle)
+{
+    struct fm_bus_item *it = calloc(1, sizeof *it + bytes.n);
+    it->item.kind = event;
+    it->pipe = PIPE;
+    it->handle = handle;
+    it->n = (uint32_t)bytes.n;
+    if (bytes.n)
+        memcpy(it->bytes, bytes.p, bytes.n);
+    fm_hub_handle(rig.hub, rig.now, &it->item);
+}
+
+static void send(enum fm_bus_event event, enum fm_plane plane, struct fm_env_bind bind, const struct fm_buf *body, uint64_t handle)
+{
+    struct fm_buf sealed = {0};
+    assert_int_equal(fm_seal_close(rig.peer, plane, bind, fm_buf_view(body), &sealed, NULL), FM_OK);
+    give(event, fm_buf_view(&sealed), handle);
+    fm_buf_fini(&sealed);
+}
+
+static void skip_one(void)
+{
+    struct fm_buf sealed = {0};
+    assert_int_equal(fm_seal_close(rig.peer, FM_PLANE_BUS, unbound, FM_LIT("x"), &sealed, NULL), FM_OK);
+    fm_buf_fini(&sealed);
+}
+
+static void peer_hello(void)
+{
+    struct fm_env_hello hello = {.self = {PEER, FM_LIT("peer"), FM_LIT("10.0.0.2:1"), FM_LIT("10.0.0.2:2")}};
+    struct fm_buf b = {0};
+    fm_env_hello_write(&b, &hello);
+    send(FM_BUS_ENVELOPE, FM_PLANE_BUS, unbound, &b, 0);
+    fm_buf_fini(&b);
+}
+
+/* It has everything of these origins up to there. */
+static void peer_has(uint64_t own, uint64_t other)
+{
+    struct fm_env_state s = {.flags = FM_STATE_READY | FM_STATE_FULL, .n = 2, .at = {{PEER, own, 0, 0}, {OTHER, other, 0, 0}}};
+    struct fm_buf b = {0};
+    fm_env_state_write(&b, &s);
+    send(FM_BUS_ENVELOPE, FM_PLANE_BUS, unbound, &b, 0);
+    fm_buf_fini(&b);
+}
+
+/* Messages from..to of an origin, with a payload that makes an answer of them large. */
+static void range_put(struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t to, unsigned pad)
+{
+    struct fm_env_range_writer w;
+    char *payload = malloc(pad + 3);
+    memset(payload, 'x', pad + 2);
+    payload[0] = payload[pad + 1] = '"';
+    payload[pad + 2] = 0;
+    fm_env_range_begin(&w, b, &(struct fm_env_range){.origin = origin, .from = from, .contig = to});
+    for (uint64_t seq = from; seq <= to; seq++) {
+        struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), FM_LIT(""), fm_slice_str(payload), 0);
+        fm_msg_accept(m, (struct fm_id){origin, seq}, seq - 1, 1700000000000);
+        fm_env_range_msg(&w, m, 0);
+        fm_msg_unref(&m);
+    }
+    fm_env_range_finish(&w, to);
+    free(payload);
+}
+
+static void peer_answers(unsigned ask, uint64_t from, uint64_t to, unsigned pad)
+{
+    struct fm_buf b = {0};
+    range_put(&b, rig.ask_origin[ask], from, to, pad);
+    send(FM_BUS_ANSWERED, FM_PLANE_ANSWER, (struct fm_env_bind){SELF, rig.ask_counter[ask]}, &b, rig.ask_id[ask]);
+    fm_buf_fini(&b);
+}
+
+static void peer_asks(uint64_t handle)
+{
+    struct fm_env_pull pull = {SELF, 1, 1};
+    struct fm_buf b = {0};
+    fm_env_pull_write(&b, &pull);
+    send(FM_BUS_ASKED, FM_PLANE_ASK, unbound, &b, handle);
+    fm_buf_fini(&b);
+}
+
+/* ---- the rig ---- */
+
+static void tick(unsigned ms)
+{
+    rig.now.mono_ms += ms;
+    rig.now.wall_ms += ms;
+    fm_hub_tick(rig.hub, rig.now);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    struct fm_hub_config c;
+    static const char *const seeds[] = {"10.0.0.2:1", NULL};
+    rig = (struct rig){.now = {1000, 1700000000000}};
+    assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
+    assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
+    fm_hub_config_default(&c);
+    c.incarnation = SELF;
+    c.bus_address = "10.0.0.1:1";
+    c.ask_address = "10.0.0.1:2";
+    c.seeds = seeds;
+    c.seal = rig.seal;
+    c.workers = 0;
+    c.found_ms = 0;
+    c.repair_bytes_per_s = 1 << 20;
+    const struct fm_hub_port port = {.ctx = &rig, .bus_ops = &bus_ops};
+    assert_int_equal(fm_hub_new(&rig.hub, &c, &port, rig.now), FM_OK);
+    fm_hub_start(rig.hub, rig.now);
+    tick(1); /* ready, since it founds its cluster at once */
+    give(FM_BUS_UP, (struct fm_slice){0}, 0);
+    peer_hello();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fm_hub_free(&rig.hub);
+    fm_seal_free(&rig.seal);
+    fm_seal_free(&rig.peer);
+    return 0;
+}
+
+static void envelopes_that_are_missing_on_a_link_are_counted_as_dropped(void **state)
+{
+    (void)state;
+    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    peer_has(0, 0);
+    assert_int_equal(stats->dropped, 0);
+    skip_one();
+    skip_one();
+    peer_has(0, 0);
+    assert_int_equal(stats->dropped, 2);
+    /* What was sent while there was no link is no drop. */
+    give(FM_BUS_DOWN, (struct fm_slice){0}, 0);
+    skip_one();
+    give(FM_BUS_UP, (struct fm_slice){0}, 0);
+    peer_has(0, 0);
+    peer_has(0, 0);
+    assert_int_equal(stats->dropped, 2);
+}
+
+static void a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin_go_first(void **state)
+{
+    (void)state;
+    peer_has(100000, 0);
+    tick(1);
+    tick(60);
+    assert_int_equal(rig.asks, 1);
+    /* 30 answers of about 16 KiB at 1 MiB a second take about half a second. */
+    unsigned ms = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        unsigned asked = rig.asks;
+        peer_answers(i, i * 16 + 1, i * 16 + 16, 1024);
+        for (; rig.asks == asked; ms += 10)
+            tick(10);
+        assert_true(ms < 2000);
+        assert_int_equal(rig.ask_origin[rig.asks - 1], PEER);
+    }
+    assert_in_range(ms, 350, 700);
+    /* While the large one waits for its time, another origin's first ask leaves at once. */
+    peer_answers(rig.asks - 1, 30 * 16 + 1, 30 * 16 + 64, 1024);
+    unsigned asked = rig.asks;
+    peer_has(100000, 1);
+    tick(1);
+    tick(50);
+    assert_int_equal(rig.asks, asked + 1);
+    assert_int_equal(rig.ask_origin[asked], OTHER);
+}
+
+static void answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 10; i++)
+        peer_asks(i + 1);
+    assert_int_equal(rig.answers, 0);
+    fm_hub_flush(rig.hub, rig.now);
+    assert_int_equal(rig.answers, 4);
+    struct fm_buf b = {0};
+    range_put(&b, PEER, 1, 1, 10);
+    send(FM_BUS_ENVELOPE, FM_PLANE_BUS, unbound, &b, 0);
+    fm_buf_fini(&b);
+    assert_int_equal(fm_hub_flush(rig.hub, rig.now), 1);
+    assert_int_equal(rig.answers, 5);
+    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_flush(rig.hub, rig.now);
+    assert_int_equal(rig.answers, 10);
+    assert_int_equal(fm_hub_stats(rig.hub)->pulls_served, 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(envelopes_that_are_missing_on_a_link_are_counted_as_dropped, start, stop),
+        cmocka_unit_test_setup_teardown(a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin_go_first, start, stop),
+        cmocka_unit_test_setup_teardown(answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
