@@ -106,7 +106,7 @@ enum fm_query_kind {
     FM_QUERY_TOPICS,  /* `topic` is a prefix, `after` the last name of the page before;
                          {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
     FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","messages":[{"id","event","payload" or
-                         "payload_base64","ts_ms","key"?}],"cursor","floor"} */
+                         "payload_base64","ts_ms","key"?,"conflation_key"?}],"cursor","floor"} */
     FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
 };
 
@@ -140,6 +140,7 @@ struct fm_gap { /* FM_HUB_GAP, for one topic */
     struct fm_item item;
     enum fm_gap_reason reason;
     uint64_t origin, from, to;
+    uint64_t skipped;        /* SLOW: how many messages of the subscriber were left out */
     struct fm_vector cursor; /* the position after the gap */
     uint32_t topic_n;
     uint8_t topic[];

@@ -140,7 +140,7 @@ static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_
         h->stats.dropped_double++;
         return;
     }
-    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->key, rec->payload, rec->flags);
+    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->keys, rec->payload, rec->flags);
     if (!m)
         return;
     fm_msg_accept(m, (struct fm_id){o->id, rec->seq}, rec->prev, rec->ts_ms);

@@ -106,7 +106,10 @@
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \
     X("", AGE, history_age, 1000, 2592000000, "1h", "How long they are kept.") \
     X("", BYTES, message_max, 0, 16777216, "0", "Largest payload. 0: the option message_max.") \
-    X("", SLOW, slow, 0, 0, "disconnect", "What happens to a socket that is too slow: it is closed with 1013 and may resume.")
+    X("", SLOW, slow, 0, 0, "disconnect", \
+      "What happens to a socket that can't take more: it is closed with 1013 and may resume; or this topic's messages are left out until " \
+      "it " \
+      "can, and a gap says which (drop), but for the newest of each conflation_key (conflate).")
 
 /* Options of the client commands; they too may come from FANMESH_*. */
 #define FM_OPTIONS_CALL(X) \
@@ -118,6 +121,8 @@
 #define FM_OPTIONS_PUBLISH(X) \
     FM_OPTIONS_CALL(X) \
     X("Message", TEXT, key, 0, 128, "", "Idempotency key: a second publish with the same key is recognised and not delivered again.") \
+    X("Message", TEXT, conflation_key, 0, 128, "", \
+      "Under slow = conflate a newer message with the same key replaces an older one for a client that is behind.") \
     X("Message", ACK, ack, 0, 0, "local", "When to answer: the node has the message, or other nodes have stored it as well.")
 
 #define FM_OPTIONS_SUBSCRIBE(X) \

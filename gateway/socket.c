@@ -52,7 +52,7 @@ static void sub_unlink(struct fm_sub *sub)
 
 static void sub_free(struct fm_sub *sub)
 {
-    assert(!sub->topic && !sub->skip);
+    assert(!sub->topic && !sub->skip && !sub->lag);
     free(sub->proto);
     free(sub);
 }
@@ -226,7 +226,7 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
                            struct fm_slice cookie)
 {
     struct fm_worker *w = s->worker;
-    struct fm_msg *m = fm_msg_new(fm_sub_topic(sub), event, fm_slice_of(NULL, 0), payload, binary ? FM_MSG_BINARY : 0);
+    struct fm_msg *m = fm_msg_new(fm_sub_topic(sub), event, (struct fm_msg_keys){0}, payload, binary ? FM_MSG_BINARY : 0);
     if (!m)
         return FM_E_NOMEM;
     if (sub->rule->push_to == FM_PUSH_OTHERS)

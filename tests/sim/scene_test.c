@@ -192,7 +192,7 @@ static void publish_on(struct node *n, struct fm_slice topic)
 {
     struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
     assert_non_null(p);
-    p->msgs[0] = fm_msg_new(topic, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
+    p->msgs[0] = fm_msg_new(topic, FM_LIT("said"), (struct fm_msg_keys){0}, FM_LIT("1"), 0);
     assert_non_null(p->msgs[0]);
     fm_hub_handle(n->hub, now(n), &p->item);
     (void)fm_hub_flush(n->hub, now(n));
@@ -209,7 +209,7 @@ static void publish_post(struct node *n, struct fm_slice key, enum fm_ack ack)
 {
     struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
     assert_non_null(p);
-    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), key, FM_LIT("1"), 0);
+    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_msg_keys){.idempotency = key}, FM_LIT("1"), 0);
     assert_non_null(p->msgs[0]);
     p->ack = ack;
     p->replicas = 1;

@@ -79,7 +79,8 @@ static void *next(struct rig *r, uint32_t kind)
 static struct fm_publish_result publish_key(struct rig *r, const char *topic, const char *payload, const char *key, enum fm_err want)
 {
     struct fm_publish *p = fm_publish_new(WORKER, 5, 1, FM_LIT("cookie"));
-    p->msgs[0] = fm_msg_new(fm_slice_str(topic), FM_LIT("new"), fm_slice_str(key), fm_slice_str(payload), 0);
+    p->msgs[0] =
+        fm_msg_new(fm_slice_str(topic), FM_LIT("new"), (struct fm_msg_keys){.idempotency = fm_slice_str(key)}, fm_slice_str(payload), 0);
     give(r, &p->item);
     while (r->got && r->got->kind == FM_HUB_MSG && r->got->next)
         fm_hub_item_free(next(r, FM_HUB_MSG)); /* tests that look at deliveries take them from publish_quiet */
@@ -127,8 +128,8 @@ static void subscribers_get_what_is_published_after_their_join(void **state)
     publish(&r, "room:1", "1");
     expect_join(join(&r, "room:1", NULL, 0), true, 0, 1);
     struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 2, (struct fm_slice){0});
-    p->msgs[0] = fm_msg_new(FM_LIT("room:1"), FM_LIT("new"), FM_LIT(""), FM_LIT("2"), 0);
-    p->msgs[1] = fm_msg_new(FM_LIT("room:2"), FM_LIT("new"), FM_LIT(""), FM_LIT("3"), 0);
+    p->msgs[0] = fm_msg_new(FM_LIT("room:1"), FM_LIT("new"), (struct fm_msg_keys){0}, FM_LIT("2"), 0);
+    p->msgs[1] = fm_msg_new(FM_LIT("room:2"), FM_LIT("new"), (struct fm_msg_keys){0}, FM_LIT("3"), 0);
     give(&r, &p->item);
     struct fm_msg_item *m = next(&r, FM_HUB_MSG);
     assert_int_equal(m->msg->id.seq, 2);

@@ -265,7 +265,8 @@ static void vector_read(struct fm_vector *v, const char *ids)
 
 static struct fm_msg *message(uint64_t origin, uint64_t seq, const char *payload, bool binary)
 {
-    struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("msg"), FM_LIT(""), fm_slice_str(payload), binary ? FM_MSG_BINARY : 0);
+    struct fm_msg *m =
+        fm_msg_new(FM_LIT("room:1"), FM_LIT("msg"), (struct fm_msg_keys){0}, fm_slice_str(payload), binary ? FM_MSG_BINARY : 0);
     assert_non_null(m);
     fm_msg_accept(m, (struct fm_id){origin, seq}, seq - 1, 1);
     return m;
