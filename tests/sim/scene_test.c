@@ -684,14 +684,7 @@ static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_
     struct node *a = start(0), *b = start(1);
     run(4000);
     for (unsigned round = 0; round < 2; round++) {
-        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
-        assert_non_null(p);
-        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_msg_keys){.idempotency = FM_LIT("key")}, FM_LIT("1"), 0);
-        p->ack = FM_ACK_REPLICATED;
-        p->replicas = 1;
-        p->timeout_ms = 8000;
-        fm_hub_handle(a->hub, now(a), &p->item);
-        (void)fm_hub_flush(a->hub, now(a));
+        publish_post(a, FM_LIT("key"), FM_ACK_REPLICATED);
         if (round) {
             run(20);
             a->frozen = true;
@@ -699,7 +692,7 @@ static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_
             a->frozen = false;
         }
         run(4000);
-        p = next(a, FM_HUB_PUBLISH);
+        struct fm_publish *p = next(a, FM_HUB_PUBLISH);
         assert_non_null(p);
         assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
         fm_publish_free(&p);
