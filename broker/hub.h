@@ -206,6 +206,8 @@ struct fm_hub_port { /* effects */
     X(joins, "fanmesh_joins_total", "counter", "joins answered") \
     X(joins_unrecovered, "fanmesh_joins_unrecovered_total", "counter", "joins with a cursor answered recovered: false") \
     X(gaps, "fanmesh_gaps_total", "counter", "gaps declared to subscribers") \
+    X(tail_unknown, "fanmesh_origin_tail_unknown_total", "counter", \
+      "messages that a node is known to have accepted before it died, and that nobody has") \
     X(batches_out, "fanmesh_mesh_batches_out_total", "counter", "batches sent to the mesh") \
     X(bytes_out, "fanmesh_mesh_bytes_out_total", "counter", \
       "bytes of what was sent to the mesh: batches, heartbeats, hellos; once, not a link") \

@@ -414,6 +414,36 @@ static void a_tail_that_died_with_its_node_keeps_nobody_busy(void **state)
     assert_true(b->ticks - ticks < 10000 / 200 + 100);
 }
 
+static void a_tail_that_was_heard_of_is_told_as_a_gap_once_its_node_is_surely_gone(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    subscribe(b);
+    struct fm_sim_faults lossy = calm;
+    lossy.loss_ppm = lossy.ask_loss_ppm = 1000000;
+    faults(lossy);
+    publish(a, 3);
+    lossy.loss_ppm = 0;
+    faults(lossy);
+    run(1000);
+    uint64_t origin = a->incarnation;
+    stop(a);
+    faults(calm);
+    run(10000);
+    assert_null(next(b, FM_HUB_GAP)); /* it may yet be back */
+    start(0);
+    run(10000);
+    struct fm_gap *gap = next(b, FM_HUB_GAP);
+    assert_true(gap && gap->origin == origin && gap->from == 1 && gap->to == 3 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+    assert_int_equal(fm_hub_stats(b->hub)->tail_unknown, 3);
+    assert_int_equal(fm_hub_stats(b->hub)->holes, 0);
+    run(10000);
+    assert_null(next(b, FM_HUB_GAP));
+    assert_int_equal(fm_hub_stats(b->hub)->tail_unknown, 3);
+}
+
 static void a_hole_is_given_up_when_pulls_bring_no_answer(void **state)
 {
     (void)state;
@@ -802,6 +832,7 @@ int main(void)
         TEST(a_draining_node_that_is_cut_off_waits_and_then_hands_over),
         TEST(nodes_that_all_drain_do_not_wait_for_each_other),
         TEST(a_tail_that_died_with_its_node_keeps_nobody_busy),
+        TEST(a_tail_that_was_heard_of_is_told_as_a_gap_once_its_node_is_surely_gone),
         TEST(a_hole_is_given_up_when_pulls_bring_no_answer),
         TEST(the_holes_of_a_dead_node_are_given_up_together),
         TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
