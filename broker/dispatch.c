@@ -224,6 +224,7 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
         return false;
     }
     o->heard_ms = h->now.mono_ms;
+    o->final = false;
     if (o->claimed < seq)
         o->claimed = seq;
     if (seq > pos->last && (m->prev <= pos->last || fm_mutation(ORDER_IGNORED)))

@@ -168,6 +168,7 @@ void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m, uin
     fm_buf_sized(w->b, fm_msg_topic(m));
     fm_buf_sized(w->b, fm_msg_event(m));
     fm_buf_sized(w->b, fm_msg_key(m));
+    fm_buf_sized(w->b, fm_msg_conflation_key(m));
     fm_buf_sized(w->b, fm_msg_payload(m));
     w->last_seq = m->id.seq;
 }
@@ -219,7 +220,8 @@ static void read_msg(struct fm_env_range *r, struct fm_env_record_view *rec)
     rec->flags = read_u32(&r->rest, UINT32_MAX);
     rec->topic = fm_rd_sized(&r->rest, FM_TOPIC_MAX);
     rec->event = fm_rd_sized(&r->rest, FM_EVENT_MAX);
-    rec->key = fm_rd_sized(&r->rest, FM_KEY_MAX);
+    rec->keys.idempotency = fm_rd_sized(&r->rest, FM_KEY_MAX);
+    rec->keys.conflation = fm_rd_sized(&r->rest, FM_KEY_MAX);
     rec->payload = fm_rd_sized(&r->rest, FM_PAYLOAD_MAX);
     r->last_seq = rec->seq;
 }

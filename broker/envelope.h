@@ -1,6 +1,6 @@
 /* The envelope: what crosses the mesh, on both planes. Encoded, sealed, opened, parsed; every parser is bounded and fuzzed.
  *
- *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (1) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
+ *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (2) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
  *     cluster tag u32 (a hash of the cluster's name, so that a wrong name is told apart from a wrong secret) | sender's incarnation u64 |
  *     counter u64
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
@@ -112,7 +112,7 @@ FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_p
 
 /*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | lost varint | records | a zero byte
  *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | age_ms | flags | topic | event | key |
- *            payload
+ *            conflation key | payload
  *   tomb:    2 | topic | seq
  * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
@@ -130,7 +130,8 @@ struct fm_env_record_view { /* points into the body */
     uint64_t seq, prev, ts_ms;
     uint64_t age_ms; /* since it was accepted, when this was sent; at most FM_AGE_MAX */
     uint32_t flags;
-    struct fm_slice topic, event, key, payload;
+    struct fm_slice topic, event, payload;
+    struct fm_msg_keys keys;
 };
 
 /* Writing: begin (with what r says, but for upto), messages with ascending seq and tombs in any order, then finish, which fills in upto. */

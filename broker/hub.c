@@ -74,7 +74,7 @@ enum fm_err fm_hub_new(struct fm_hub **out, const struct fm_hub_config *config, 
     for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
         h->out[w].last = &h->out[w].first;
     h->seed_peer = calloc(seeds_count(config) + 1, sizeof *h->seed_peer);
-    h->self = fm_origin_get(h, config->incarnation);
+    h->self = fm_origin_get(h, config->incarnation, now.mono_ms);
     if (!h->seed_peer || !h->self) {
         fm_hub_free(&h);
         return FM_E_NOMEM;
@@ -176,7 +176,7 @@ static bool caught_up(struct fm_hub *h)
 {
     for (uint32_t i = 0; i < h->target.n; i++) {
         const struct fm_origin *o = fm_origin_find(h, h->target.at[i].origin);
-        if (o != h->self && (!o || o->contig < h->target.at[i].seq))
+        if (o && o != h->self && o->contig < h->target.at[i].seq) /* no o: there is room for younger ones only */
             return false;
     }
     return true;

@@ -106,7 +106,7 @@ enum fm_query_kind {
     FM_QUERY_TOPICS,  /* `topic` is a prefix, `after` the last name of the page before;
                          {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
     FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","messages":[{"id","event","payload" or
-                         "payload_base64","ts_ms","key"?}],"cursor","floor"} */
+                         "payload_base64","ts_ms","key"?,"conflation_key"?}],"cursor","floor"} */
     FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
 };
 
@@ -140,6 +140,7 @@ struct fm_gap { /* FM_HUB_GAP, for one topic */
     struct fm_item item;
     enum fm_gap_reason reason;
     uint64_t origin, from, to;
+    uint64_t skipped;        /* SLOW: how many messages of the subscriber were left out */
     struct fm_vector cursor; /* the position after the gap */
     uint32_t topic_n;
     uint8_t topic[];
@@ -226,7 +227,9 @@ struct fm_hub_port { /* effects */
     X(log_messages, "fanmesh_log_messages", "gauge", "messages held in logs and histories") \
     X(topics, "fanmesh_topics", "gauge", "topics known") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
+    X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 256 are remembered") \
     X(peers, "fanmesh_peers", "gauge", "nodes linked and alive") \
+    X(isolated, "fanmesh_mesh_isolated", "gauge", "1 while the node knows of other nodes and none is in reach") \
     X(holes, "fanmesh_holes", "gauge", "origins of which something is missing at this moment") \
     X(ready, "fanmesh_ready", "gauge", "1 when the node has the cluster's state")
 

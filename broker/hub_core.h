@@ -5,6 +5,7 @@
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
  *   links.c    who is dialled, which link stays
+ *   probe.c    the node's messages to itself
  *
  * Invariants (checked by assertions and by the simulator):
  *   - A message is in exactly one log (its origin's); histories and the key table only refer to it, and let go before it leaves the log.
@@ -70,7 +71,8 @@ struct fm_origin {
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
-    uint64_t heard_ms;  /* mono; when a message or claim of it was last seen */
+    uint64_t heard_ms;  /* mono; when its node was last heard, or a message of it, here or by whoever told us */
+    bool final;         /* since its last message all nodes that we know of were in reach, and none has more of it */
     uint32_t positions; /* topics that have a position in it */
     struct fm_pull pull;
 };
@@ -92,7 +94,8 @@ struct fm_peer {
     bool ready, draining, left;
     bool met;                       /* its hello came over a link of ours */
     bool told;                      /* all of its origins, since it is linked */
-    uint64_t heard_ms;              /* mono: last envelope */
+    uint64_t heard_ms;              /* mono: last envelope, moved on by times in which this node itself stood still */
+    uint64_t spoke_ms;              /* mono: last envelope */
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
@@ -148,7 +151,8 @@ struct fm_hub {
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
     struct fm_key *keys;
-    uint64_t bytes; /* of all messages in all logs */
+    uint64_t bytes;        /* of all messages in all logs */
+    uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
 
     struct fm_peer peers[FM_PEERS_MAX];
     uint32_t peers_n;
@@ -166,6 +170,7 @@ struct fm_hub {
     uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
     bool repairing;                         /* a hole is being filled, or holds something up */
     bool hello_due, changed;                /* changed: a position moved, held joins may go on */
+    uint64_t isolated_ms;                   /* mono: since when no other node is in reach; good while stats.isolated */
     uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
 
     bool ready, draining, left;
@@ -191,8 +196,9 @@ static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg
     return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
 }
 struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
-/* Makes it if need be; NULL: too many origins, or no memory. */
-struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id);
+/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
+ * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
+struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
 /* limited: topics_max holds (publishes and joins of our own; what the mesh brings is taken always). */
 struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited);
@@ -248,6 +254,11 @@ struct fm_resume {
 FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max,
                                     struct fm_resume *r);
 
+/* ---- probe.c ---- */
+/* Joins and publishes of the node's own probe (see fm_topic_of_probe): answered here, true; others are left alone. */
+bool fm_probe_join(struct fm_hub *h, struct fm_join *j);
+bool fm_probe_publish(struct fm_hub *h, struct fm_publish *p);
+
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);
 
@@ -297,6 +308,8 @@ bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p);
 bool fm_everyone_linked(const struct fm_hub *h);
 /* And has been for a while: an origin that nobody names then is forgotten by the cluster, not merely out of reach. */
 bool fm_cluster_whole(const struct fm_hub *h);
+/* Are there other nodes, as far as we know, and none of them alive? Tells when that begins and ends. */
+void fm_isolation_check(struct fm_hub *h);
 
 /* ---- repair.c ---- */
 void fm_batches_send(struct fm_hub *h);

@@ -3,19 +3,24 @@
 #include <assert.h>
 #include <stdlib.h>
 
-struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct fm_slice key, struct fm_slice payload, uint32_t flags)
+struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct fm_msg_keys keys, struct fm_slice payload, uint32_t flags)
 {
-    assert(topic.n <= FM_TOPIC_MAX && event.n <= FM_EVENT_MAX && key.n <= FM_KEY_MAX && payload.n <= FM_PAYLOAD_MAX);
-    struct fm_msg *m = malloc(sizeof *m + topic.n + event.n + key.n + payload.n);
+    const struct fm_slice parts[] = {topic, event, keys.idempotency, keys.conflation, payload};
+    assert(topic.n <= FM_TOPIC_MAX && event.n <= FM_EVENT_MAX && payload.n <= FM_PAYLOAD_MAX);
+    assert(keys.idempotency.n <= FM_KEY_MAX && keys.conflation.n <= FM_KEY_MAX);
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        bytes += parts[i].n;
+    struct fm_msg *m = malloc(sizeof *m + bytes);
     if (!m)
         return NULL;
     *m = (struct fm_msg){.flags = flags,
                          .topic_n = (uint32_t)topic.n,
                          .event_n = (uint32_t)event.n,
-                         .key_n = (uint32_t)key.n,
+                         .key_n = (uint16_t)keys.idempotency.n,
+                         .conflation_key_n = (uint16_t)keys.conflation.n,
                          .payload_n = (uint32_t)payload.n};
     atomic_init(&m->refs, 1);
-    const struct fm_slice parts[] = {topic, event, key, payload};
     uint8_t *to = m->bytes;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (parts[i].n)

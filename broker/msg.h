@@ -14,7 +14,7 @@
 enum {
     FM_TOPIC_MAX = 255, /* bytes; the binary Phoenix frames have one byte for it */
     FM_EVENT_MAX = 255,
-    FM_KEY_MAX = 128,          /* bytes of an idempotency key */
+    FM_KEY_MAX = 128,          /* bytes of an idempotency key, and of a conflation key */
     FM_PAYLOAD_MAX = 16 << 20, /* the most that any setting allows */
 };
 
@@ -28,15 +28,21 @@ struct fm_msg {
     struct fm_id id;
     uint64_t prev;  /* the origin's previous seq on this topic, 0: none */
     uint64_t ts_ms; /* Unix time at the origin when it was accepted; never falls within an origin */
-    int64_t
-        born_ms;   /* this node only: its steady clock when the message was accepted, wherever that was; may lie before the clock's zero */
+    /* This node only: its steady clock when the message was accepted, wherever that was; may lie before the clock's zero. */
+    int64_t born_ms;
     uint64_t from; /* this node only: the subscription that does not get it (push = others), 0: everyone does */
-    uint32_t topic_n, event_n, key_n, payload_n;
-    uint8_t bytes[]; /* topic, event, key, payload, one after another */
+    uint32_t topic_n, event_n, payload_n;
+    uint16_t key_n, conflation_key_n;
+    uint8_t bytes[]; /* topic, event, key, conflation key, payload, one after another */
 };
 
-/* One reference, or NULL without memory. `key` may be empty. The lengths have been checked by the caller (asserted). */
-struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct fm_slice key, struct fm_slice payload, uint32_t flags);
+struct fm_msg_keys {             /* both may be empty */
+    struct fm_slice idempotency; /* a second message with it, on one topic, is a retry of the first */
+    struct fm_slice conflation;  /* a newer message with it, on one topic, replaces an older one for a client that is behind */
+};
+
+/* One reference, or NULL without memory. The lengths have been checked by the caller (asserted). */
+struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct fm_msg_keys keys, struct fm_slice payload, uint32_t flags);
 /* Gives an unshared message its place. */
 void fm_msg_accept(struct fm_msg *m, struct fm_id id, uint64_t prev, uint64_t ts_ms);
 struct fm_msg *fm_msg_ref(struct fm_msg *m);
@@ -57,15 +63,32 @@ static inline struct fm_slice fm_msg_key(const struct fm_msg *m)
     return fm_slice_of(m->bytes + m->topic_n + m->event_n, m->key_n);
 }
 
+static inline struct fm_slice fm_msg_conflation_key(const struct fm_msg *m)
+{
+    return fm_slice_of(m->bytes + m->topic_n + m->event_n + m->key_n, m->conflation_key_n);
+}
+
+static inline struct fm_msg_keys fm_msg_keys(const struct fm_msg *m)
+{
+    return (struct fm_msg_keys){fm_msg_key(m), fm_msg_conflation_key(m)};
+}
+
 static inline struct fm_slice fm_msg_payload(const struct fm_msg *m)
 {
-    return fm_slice_of(m->bytes + m->topic_n + m->event_n + m->key_n, m->payload_n);
+    return fm_slice_of(m->bytes + m->topic_n + m->event_n + m->key_n + m->conflation_key_n, m->payload_n);
 }
 
 /* Bytes it costs in memory: what retention and inbox limits count. */
 static inline size_t fm_msg_size(const struct fm_msg *m)
 {
-    return sizeof *m + m->topic_n + m->event_n + m->key_n + m->payload_n;
+    return sizeof *m + m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n;
+}
+
+/* A topic whose name begins with a zero byte belongs to the node's probe of itself (gateway/probe.h): no rule matches such a name, so
+ * nobody else can join it, publish to it or ask for it. */
+static inline bool fm_topic_of_probe(struct fm_slice topic)
+{
+    return topic.n && topic.p[0] == 0;
 }
 
 /* True for events that a client or backend may not send: phx_*, chan_reply_*, presence_*, fm_*, gap, system. */

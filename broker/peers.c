@@ -197,8 +197,8 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
             continue;
         }
         struct fm_origin *o = fm_origin_find(h, at->origin);
-        if (!o && (o = fm_origin_get(h, at->origin)))
-            o->heard_ms = h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0;
+        if (!o)
+            o = fm_origin_get(h, at->origin, h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0);
         if (o && o->claimed < at->contig)
             o->claimed = at->contig;
     }
@@ -212,7 +212,10 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 
 static void peer_heard(struct fm_hub *h, struct fm_peer *p)
 {
-    p->heard_ms = h->now.mono_ms;
+    p->heard_ms = p->spoke_ms = h->now.mono_ms;
+    struct fm_origin *o = fm_origin_find(h, p->incarnation);
+    if (o)
+        o->heard_ms = h->now.mono_ms; /* one that publishes nothing is not dead for that */
     if (p->alive || p->left || !p->met)
         return;
     p->alive = true;
@@ -313,6 +316,42 @@ static void peers_expire(struct fm_hub *h)
     h->stats.peers = alive;
 }
 
+/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it. */
+static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, bool *claimed)
+{
+    bool any = false;
+    *claimed = false;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        const struct fm_peer *p = &h->peers[i];
+        if (p->incarnation == o->id || p->left)
+            continue;
+        if (!p->alive || !p->told || !p->ready || !fm_peer_linked(h, p))
+            return false;
+        any = true;
+        *claimed |= fm_vector_has(&p->has, o->id);
+    }
+    return any;
+}
+
+/* A node that was cut off or stood still for so long that nobody claims anything of an origin any more does not know how that ended: it
+ * says so, once. */
+static void origins_settle(struct fm_hub *h)
+{
+    struct fm_origin *o, *tmp;
+    HASH_ITER (hh, h->origins, o, tmp) {
+        uint64_t idle_ms = h->now.mono_ms - o->heard_ms;
+        bool claimed;
+        if (o == h->self || o->final || idle_ms < h->config.down_ms || !others_in_reach(h, o, &claimed))
+            continue;
+        if (claimed) {
+            o->final = !fm_origin_hole(o);
+        } else if (idle_ms >= h->config.cursor_ttl_ms / 2) {
+            o->final = true;
+            fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
+        }
+    }
+}
+
 void fm_peers_tick(struct fm_hub *h)
 {
     if (!h->port.bus_ops)
@@ -326,6 +365,8 @@ void fm_peers_tick(struct fm_hub *h)
     if (h->now.mono_ms >= h->heartbeat_due_ms) {
         h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
         peers_expire(h);
+        origins_settle(h);
+        fm_isolation_check(h);
         fm_strangers_expire(h);
         /* A hello may be lost, and who never got it takes us for nobody: none of our messages could be pulled from us. */
         if (h->now.mono_ms < h->hello_often_ms || h->now.mono_ms >= h->hello_rare_ms)
@@ -342,8 +383,10 @@ void fm_peers_tick(struct fm_hub *h)
 
 void fm_peers_paused(struct fm_hub *h, uint64_t ms)
 {
-    for (uint32_t i = 0; i < h->peers_n; i++)
+    for (uint32_t i = 0; i < h->peers_n; i++) {
         h->peers[i].heard_ms += ms;
+        h->peers[i].told = false; /* what they have now is not what they said then */
+    }
 }
 
 void fm_peers_free(struct fm_hub *h)

@@ -96,7 +96,7 @@ static uint32_t confirmed(const struct fm_hub *h, const struct fm_waiter *w)
     uint32_t n = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         const struct fm_peer *peer = &h->peers[i];
-        bool all = peer->alive && !peer->left && peer->heard_ms >= w->from_ms;
+        bool all = peer->alive && !peer->left && peer->spoke_ms >= w->from_ms;
         for (uint32_t k = 0; k < w->need.n && all; k++)
             all = fm_vector_get(&peer->has, w->need.at[k].origin) >= w->need.at[k].seq;
         n += all;
@@ -161,6 +161,8 @@ static enum fm_err wait_for_replicas(struct fm_hub *h, struct fm_publish *p)
 
 void fm_publish_handle(struct fm_hub *h, struct fm_publish *p)
 {
+    if (fm_probe_publish(h, p))
+        return;
     p->err = h->draining ? FM_E_DRAINING : !h->ready ? FM_E_NOT_READY : topics_get(h, p);
     for (uint32_t i = 0; i < p->n && !p->err; i++)
         p->err = accept_one(h, &p->msgs[i], &p->results[i]);

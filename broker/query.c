@@ -135,6 +135,10 @@ static void message_json(struct fm_buf *b, const struct fm_msg *m)
         member(b, "key", false);
         fm_buf_json(b, fm_msg_key(m));
     }
+    if (m->conflation_key_n) {
+        member(b, "conflation_key", false);
+        fm_buf_json(b, fm_msg_conflation_key(m));
+    }
     fm_buf_u8(b, '}');
 }
 

@@ -140,7 +140,7 @@ static void take_msg(struct fm_hub *h, struct fm_origin *o, const struct fm_env_
         h->stats.dropped_double++;
         return;
     }
-    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->key, rec->payload, rec->flags);
+    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->keys, rec->payload, rec->flags);
     if (!m)
         return;
     fm_msg_accept(m, (struct fm_id){o->id, rec->seq}, rec->prev, rec->ts_ms);
@@ -202,8 +202,8 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         fm_refusal_tell(h, "envelope_refused", from->bus, FM_E_SYNTAX);
         return;
     }
-    struct fm_origin *o = r.origin == h->self->id ? NULL : fm_origin_get(h, r.origin);
-    if (!o)
+    struct fm_origin *o = answer ? fm_origin_find(h, r.origin) : fm_origin_get(h, r.origin, h->now.mono_ms);
+    if (!o || o == h->self)
         return;
     if (r.upto >= r.from || !answer)
         o->heard_ms = h->now.mono_ms;

@@ -17,6 +17,7 @@
     X(PAYLOAD, "payload", true) \
     X(PAYLOAD_BASE64, "payload_base64", true) \
     X(KEY, "key", true) \
+    X(CONFLATION_KEY, "conflation_key", true) \
     X(ACK, "ack", false) \
     X(REPLICAS, "replicas", false) \
     X(TIMEOUT_MS, "timeout_ms", false)
@@ -122,7 +123,8 @@ static enum fm_err read_text(struct parse *p, const struct fm_json *value, const
 /* ---- one message for one topic ---- */
 
 struct content { /* what all topics of a message share */
-    struct fm_slice event, key, payload;
+    struct fm_slice event, payload;
+    struct fm_msg_keys keys;
     uint32_t flags;
     const uint8_t *payload_at; /* in the body */
 };
@@ -158,7 +160,7 @@ static enum fm_err add(struct parse *p, const struct fm_json *topic_value, const
     if (o->n >= p->limits->batch_max)
         return refuse(p, FM_E_TOO_MANY, topic_value->raw.p, "a request publishes at most %u messages, counted over all topics",
                       p->limits->batch_max);
-    size_t bytes = sizeof(struct fm_msg) + topic.n + c->event.n + c->key.n + c->payload.n;
+    size_t bytes = sizeof(struct fm_msg) + topic.n + c->event.n + c->keys.idempotency.n + c->keys.conflation.n + c->payload.n;
     if (bytes > p->limits->bytes_max - o->bytes)
         return refuse(p, FM_E_TOO_LARGE, topic_value->raw.p,
                       "the messages of one request take at most %zu bytes, a payload counted for each of its topics; send it in parts",
@@ -166,7 +168,7 @@ static enum fm_err add(struct parse *p, const struct fm_json *topic_value, const
     err = grow(p);
     if (err)
         return err;
-    struct fm_msg *m = fm_msg_new(topic, c->event, c->key, c->payload, c->flags);
+    struct fm_msg *m = fm_msg_new(topic, c->event, c->keys, c->payload, c->flags);
     if (!m)
         return no_memory(p);
     o->msgs[o->n++] = m;
@@ -265,7 +267,7 @@ static enum fm_err read_message(struct parse *p, const struct fm_json *message)
 {
     struct content c = {0};
     struct fm_buf bytes = {0};
-    uint8_t event[FM_EVENT_MAX], key[FM_KEY_MAX];
+    uint8_t event[FM_EVENT_MAX], key[FM_KEY_MAX], conflation_key[FM_KEY_MAX];
     enum fm_err err = read_members(p, message);
     if (err)
         return err;
@@ -276,7 +278,9 @@ static enum fm_err read_message(struct parse *p, const struct fm_json *message)
         return err;
     if (fm_event_reserved(c.event))
         return refuse(p, FM_E_RESERVED_EVENT, p->at[M_EVENT].raw.p, "`%.*s`", (int)c.event.n, (const char *)c.event.p);
-    err = read_key(p, key, &c.key);
+    err = read_key(p, key, &c.keys.idempotency);
+    if (!err && p->has[M_CONFLATION_KEY])
+        err = read_text(p, &p->at[M_CONFLATION_KEY], "`conflation_key`", FM_KEY_MAX, conflation_key, &c.keys.conflation);
     if (err)
         return err;
     err = read_payload(p, message, &c, &bytes);

@@ -40,8 +40,8 @@ struct fm_api_bad { /* what was wrong */
     char detail[FM_API_DETAIL_MAX];
 };
 
-/* {"topic" or "topics","event","payload" or "payload_base64","key","ack","replicas","timeout_ms"}. The order is initialised by the callee
- * and empty on error. */
+/* {"topic" or "topics","event","payload" or "payload_base64","key","conflation_key","ack","replicas","timeout_ms"}. The order is
+ * initialised by the callee and empty on error. */
 FM_MUST_CHECK enum fm_err fm_api_parse_one(const struct fm_api_limits *limits, struct fm_slice body, struct fm_api_order *order,
                                            struct fm_api_bad *bad);
 /* A JSON array of such objects or one object a line (NDJSON; empty lines are skipped), without "ack", "replicas" and "timeout_ms", which

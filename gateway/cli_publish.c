@@ -55,6 +55,10 @@ static bool body_make(const struct fm_command *command, const struct fm_publish_
             fm_buf_str(body, ",\"key\":");
             fm_buf_json(body, fm_slice_str(o->key));
         }
+        if (*o->conflation_key) {
+            fm_buf_str(body, ",\"conflation_key\":");
+            fm_buf_json(body, fm_slice_str(o->conflation_key));
+        }
         fm_buf_str(body, o->ack == FM_ACK_REPLICATED ? ",\"ack\":\"replicated\"}" : "}");
         ok = !body->failed;
     }

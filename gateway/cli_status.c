@@ -130,6 +130,7 @@ static void print_counters(struct fm_buf *out, struct fm_slice metrics)
         {"fanmesh_repaired_messages_total", "messages repaired", 1},
         {"fanmesh_gaps_total", "gaps told to clients", 1},
         {"fanmesh_slow_disconnects_total", "slow clients disconnected", 1},
+        {"fanmesh_slow_skipped_total", "messages left out for slow clients", 1},
         {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
         {"process_resident_memory_bytes", "KiB of memory", 1024},
     };

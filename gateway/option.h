@@ -35,7 +35,7 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(ACKS, unsigned, "local|replicated|mixed", "local|replicated|mixed") \
     X(WHO, unsigned, "nobody|anyone", "nobody|anyone") \
     X(PUSH_TO, unsigned, "all|others", "all|others") \
-    X(SLOW, unsigned, "disconnect", "disconnect")
+    X(SLOW, unsigned, "disconnect|drop|conflate", "disconnect|drop|conflate")
 
 enum fm_option_type {
 #define X(name, ctype, form, words) FM_OPTION_##name,

@@ -15,6 +15,10 @@
     X("Node", TEXT, name, 0, 63, "", "Name of the node, for people. Empty: the machine's host name.") \
     X("Node", COUNT, workers, 0, 63, "0", "Threads that serve clients. 0: one for each processor core.") \
     X("Node", LEVEL, log_level, 0, 0, "info", "Log lines below this level are dropped.") \
+    X("Node", MS, probe_ms, 0, 600000, "1s", \
+      "How often the node sends a message to itself through each of its workers, and asks its own listener. 0: never.") \
+    X("Node", MS, probe_timeout_ms, 100, 600000, "5s", \
+      "A node whose messages to itself have not come back for so long is deaf, and /readyz is 503 until they do.") \
     X("Node", MS, drain_ms, 0, 600000, "10s", \
       "After TERM or INT: time over which the disconnects (1012) of the clients are spread, so that they don't come back all at once.") \
     X("Node", MS, leave_ms, 0, 60000, "3s", \
@@ -71,6 +75,8 @@
       "mesh_listen addresses of nodes to join; one that is up is enough, the rest is learned from it.") \
     X("Mesh", MS, heartbeat_ms, 50, 60000, "500ms", "Pace of heartbeats.") \
     X("Mesh", MS, down_ms, 100, 600000, "2s", "A node that was silent for so long is down.") \
+    X("Mesh", FLAG, isolated_unready, 0, 1, "false", \
+      "Whether /readyz is 503 while the node knows of other nodes and none is in reach. It serves its clients either way.") \
     X("Mesh", MS, found_ms, 0, 60000, "3s", "A node that met no ready node for so long founds a cluster, and merges when it meets one.") \
     X("Mesh", MS, ask_timeout_ms, 50, 60000, "2s", "How long one question to another node may take.") \
     X("Mesh", COUNT, window, 1, 15, "12", "Batches in flight. Below 16, since the mesh drops beyond that without a word.") \
@@ -106,7 +112,10 @@
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \
     X("", AGE, history_age, 1000, 2592000000, "1h", "How long they are kept.") \
     X("", BYTES, message_max, 0, 16777216, "0", "Largest payload. 0: the option message_max.") \
-    X("", SLOW, slow, 0, 0, "disconnect", "What happens to a socket that is too slow: it is closed with 1013 and may resume.")
+    X("", SLOW, slow, 0, 0, "disconnect", \
+      "What happens to a socket that can't take more: it is closed with 1013 and may resume; or this topic's messages are left out until " \
+      "it " \
+      "can, and a gap says which (drop), but for the newest of each conflation_key (conflate).")
 
 /* Options of the client commands; they too may come from FANMESH_*. */
 #define FM_OPTIONS_CALL(X) \
@@ -118,6 +127,8 @@
 #define FM_OPTIONS_PUBLISH(X) \
     FM_OPTIONS_CALL(X) \
     X("Message", TEXT, key, 0, 128, "", "Idempotency key: a second publish with the same key is recognised and not delivered again.") \
+    X("Message", TEXT, conflation_key, 0, 128, "", \
+      "Under slow = conflate a newer message with the same key replaces an older one for a client that is behind.") \
     X("Message", ACK, ack, 0, 0, "local", "When to answer: the node has the message, or other nodes have stored it as well.")
 
 #define FM_OPTIONS_SUBSCRIBE(X) \

@@ -159,7 +159,7 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
 void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
 {
     const struct fm_worker_config *config = fm_worker_config(fm_socket_worker(s));
-    const struct fm_rule *rule = fm_rules_match(config->rules, in->topic);
+    const struct fm_rule *rule = fm_socket_rule(s, in->topic);
     struct fm_phx_to to = fm_phx_answer_to(s, in);
     if (fm_phx_is_null(to.join_ref))
         to.join_ref = to.ref;
@@ -412,27 +412,25 @@ static void cursor_write(struct fm_buf *b, const struct fm_vector *at, const str
     fm_vector_fini(&v);
 }
 
-void fm_phx_gap(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor)
+void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor)
 {
     struct fm_phx_to to = fm_phx_channel_to(sub);
-    struct fm_frames *f = fm_frames_new();
-    if (f) {
-        size_t opened = fm_phx_event_open(f, &to, FM_LIT("gap"));
-        struct fm_buf *b = &f->bytes;
-        fm_buf_slice(b, FM_LIT("{\"reason\":"));
-        fm_buf_json(b, fm_slice_str(fm_gap_reason_text(gap->reason)));
-        if (gap->origin) {
-            char origin[FM_ORIGIN_TEXT_MAX + 1];
-            fm_origin_print(gap->origin, origin);
-            fm_buf_printf(b, ",\"origin\":\"%s\",\"from\":%llu,\"to\":%llu", origin, (unsigned long long)gap->from,
-                          (unsigned long long)gap->to);
-        } else {
-            fm_buf_slice(b, FM_LIT(",\"origin\":null,\"from\":null,\"to\":null"));
-        }
-        fm_buf_slice(b, FM_LIT(",\"cursor\":"));
-        cursor_write(b, cursor, sub->skip);
-        fm_buf_u8(b, '}');
-        fm_phx_event_close(f, &to, opened);
+    size_t opened = fm_phx_event_open(f, &to, FM_LIT("gap"));
+    struct fm_buf *b = &f->bytes;
+    fm_buf_slice(b, FM_LIT("{\"reason\":"));
+    fm_buf_json(b, fm_slice_str(fm_gap_reason_text(gap->reason)));
+    if (gap->origin) {
+        char origin[FM_ORIGIN_TEXT_MAX + 1];
+        fm_origin_print(gap->origin, origin);
+        fm_buf_printf(b, ",\"origin\":\"%s\",\"from\":%llu,\"to\":%llu", origin, (unsigned long long)gap->from,
+                      (unsigned long long)gap->to);
+    } else {
+        fm_buf_slice(b, FM_LIT(",\"origin\":null,\"from\":null,\"to\":null"));
     }
-    fm_phx_send(sub->socket, &f);
+    if (gap->reason == FM_GAP_SLOW)
+        fm_buf_printf(b, ",\"skipped\":%llu", (unsigned long long)gap->skipped);
+    fm_buf_slice(b, FM_LIT(",\"cursor\":"));
+    cursor_write(b, cursor, sub->skip);
+    fm_buf_u8(b, '}');
+    fm_phx_event_close(f, &to, opened);
 }

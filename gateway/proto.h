@@ -71,6 +71,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     uint64_t id;             /* unique on this node: also fm_msg.from of what it pushes to others */
     uint64_t tag;            /* fm_join_ask.tag */
     struct fm_vector *skip;  /* usually NULL: not to be given messages up to these */
+    struct fm_lag *lag;      /* usually NULL: it fell behind, and is given nothing until its socket has room again */
     const struct fm_rule *rule;
     void *proto; /* the protocol's own, freed with free() */
     uint16_t topic_n, join_ref_n;
@@ -112,8 +113,8 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
     /* The hub answered fm_socket_push. */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
-    /* Something can't be had on an open channel. cursor: the position after it. */
-    void (*gap)(struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
+    /* Encodes that something can't be had on an open channel. cursor: the position after it. */
+    void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
     void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
 };
@@ -122,6 +123,8 @@ extern const struct fm_proto fm_phoenix;
 
 /* ---- operations for protocols (socket.c) ---- */
 
+/* What is allowed on a topic to this client; NULL: there is no such topic. */
+const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);
 uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
 struct fm_worker *fm_socket_worker(const struct fm_socket *s);
 const char *fm_socket_peer(const struct fm_socket *s);

@@ -4,9 +4,9 @@
 
 #include "../broker/hub.h"
 
-enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE };    /* issue by issue this grows: tokens, hooks */
-enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS }; /* who gets what a client pushes */
-enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE };
+enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE };                        /* issue by issue this grows: tokens, hooks */
+enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS };                     /* who gets what a client pushes */
+enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE }; /* in the order of the option's words */
 
 struct fm_rule {
     char pattern[FM_TOPIC_MAX + 1];

@@ -43,10 +43,6 @@ void fm_section_set(struct fm_section *s, const char *key, const char *value, un
                         node ? "; it is an option of the node and belongs above the first section" : near);
         return;
     }
-    if (o->type == FM_OPTION_SLOW && (strcmp(value, "drop") == 0 || strcmp(value, "conflate") == 0)) {
-        fm_report_error(s->set.report, where, "slow = %s is not available yet; the one way so far is slow = disconnect", value);
-        return;
-    }
     fm_option_set(&s->set, o, (struct fm_from){FM_RANK_FILE, line}, where, value);
 }
 

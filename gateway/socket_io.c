@@ -42,7 +42,7 @@ void fm_socket_io_fini(struct fm_socket *s)
 
 static void write_now(struct fm_socket *s, struct fm_slice frames)
 {
-    struct fm_worker_stats *stats = &s->worker->stats;
+    struct fm_worker_stats *stats = fm_stats_of(s->worker, s->probe);
     switch (fm_edge_write(s->wsi, frames)) {
     case FM_EDGE_SENT:
         break;
@@ -71,6 +71,16 @@ void fm_socket_cork(struct fm_socket *s)
     assert(s->worker->draining_inbox);
     s->corked = true;
     touch(s);
+}
+
+size_t fm_socket_owes(const struct fm_socket *s)
+{
+    return (s->out ? s->out->bytes : 0) + (fm_edge_busy(s->wsi) ? s->edge_owes : 0);
+}
+
+size_t fm_socket_room(const struct fm_socket *s)
+{
+    return s->worker->config.outbox_bytes / 4 * 3;
 }
 
 static void slow(struct fm_socket *s)
@@ -193,6 +203,23 @@ static void pump(struct fm_socket *s)
         fm_socket_out_drop(s);
 }
 
+static void pump_all(struct fm_socket *s)
+{
+    while (s->out && !s->discard && !fm_edge_busy(s->wsi))
+        pump(s);
+}
+
+bool fm_socket_fits(struct fm_socket *s, size_t bytes, bool one)
+{
+    if (s->state != FM_SOCKET_OPEN)
+        return true; /* it is given nothing any more */
+    if (fm_socket_owes(s) + bytes <= fm_socket_room(s))
+        return true;
+    pump_all(s);
+    size_t owed = fm_socket_owes(s);
+    return owed + bytes <= fm_socket_room(s) || (owed == 0 && one) || s->state != FM_SOCKET_OPEN;
+}
+
 void fm_socket_flush(struct fm_socket *s)
 {
     s->touched = s->corked = false;
@@ -200,8 +227,7 @@ void fm_socket_flush(struct fm_socket *s)
         fm_socket_release(s);
         return;
     }
-    while (s->out && !s->discard && !fm_edge_busy(s->wsi))
-        pump(s);
+    pump_all(s);
     limit_check(s);
 }
 
@@ -238,7 +264,7 @@ void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
 
 static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
 {
-    fm_stat_add(&s->worker->stats.messages_in, 1);
+    fm_stat_add(&fm_stats_of(s->worker, s->probe)->messages_in, 1);
     s->proto->recv(s, binary, bytes, n);
 }
 
@@ -282,7 +308,9 @@ struct fm_close fm_socket_writable(struct fm_socket *s)
         owe(s, 0);
     if (s->out && !s->discard && !fm_edge_busy(s->wsi))
         pump(s);
-    if (s->out && !s->discard) {
+    if (s->lagging && fm_socket_owes(s) <= s->worker->config.outbox_bytes / 4)
+        fm_subs_catch_up(s);
+    if ((s->out && !s->discard) || (s->lagging && s->state == FM_SOCKET_OPEN)) {
         fm_edge_want_write(s->wsi);
         return (struct fm_close){0};
     }
@@ -314,7 +342,7 @@ void fm_socket_timeout(void *worker, struct fm_timer *t)
         fm_edge_kill(s->wsi);
         return;
     }
-    uint64_t silent = silent_ms(s);
+    uint64_t silent = s->probe ? 0 : silent_ms(s); /* the probe has a pace of its own */
     if (silent < w->config.idle_ms) {
         fm_wheel_set(&w->sockets_wheel, &s->timer, w->config.idle_ms - silent);
         return;

@@ -2,7 +2,7 @@
  * every subscriber as a reference to the same bytes.
  *
  * The tension: the plain subscriber must cost no more than one write, and yet some may not get everything (their own push to others, what
- * they were ahead of). So a slot says whether its sub is plain, and only the others are looked at closely. */
+ * they were ahead of, what they are too slow for). So a slot says whether its sub is plain, and only the others are looked at closely. */
 #include "worker_core.h"
 
 #include <assert.h>
@@ -94,6 +94,13 @@ static bool batch_reserve(struct fm_wtopic *t)
     return true;
 }
 
+/* A batch that a client can't take is left out whole, so where that may be it is a part of what fits. */
+static size_t batch_max(const struct fm_worker *w, const struct fm_wtopic *t)
+{
+    size_t share = w->config.outbox_bytes / 4;
+    return t->slow != FM_SLOW_DISCONNECT && share < FM_WRITE_MAX ? share : FM_WRITE_MAX;
+}
+
 void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
 {
     if (!batch_reserve(t)) {
@@ -107,7 +114,7 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
     t->batch_bytes += fm_msg_size(m);
     t->batch_from = t->batch_from || m->from != 0;
     fm_wtopic_mark(w, t);
-    if (t->batch_bytes >= FM_WRITE_MAX)
+    if (t->batch_bytes >= batch_max(w, t))
         fm_subs_flush(w, t);
 }
 
@@ -170,7 +177,7 @@ static void give_others(const struct fm_slot *slot, struct fm_frames *f)
 }
 
 /* A sub that is ahead of this node in some origins gets frames of its own: the position in them is its own, too. */
-static void give_filtered(struct fm_wtopic *t, struct fm_slot *slot)
+static void give_ahead(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot)
 {
     struct fm_sub *sub = slot->sub;
     struct fm_vector at = {0};
@@ -187,10 +194,12 @@ static void give_filtered(struct fm_wtopic *t, struct fm_slot *slot)
         t->protos[slot->format]->encode(f, slot->format, some, n, &at);
         ok = !f->bytes.failed;
     }
-    if (ok)
-        fm_socket_give(slot->socket, f, 0, f->n);
-    else
+    if (!ok)
         fm_socket_close(slot->socket, 1013, "out of memory");
+    else if (n && t->slow != FM_SLOW_DISCONNECT && !fm_socket_fits(slot->socket, f->bytes.n, n == 1))
+        fm_subs_lag_feed(w, t, slot);
+    else
+        fm_socket_give(slot->socket, f, 0, f->n);
     fm_frames_unref(&f);
     free(some);
     fm_vector_fini(&at);
@@ -212,19 +221,29 @@ static void skip_drop(struct fm_sub *sub)
     sub->skip = NULL;
 }
 
+static void give_filtered(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot)
+{
+    struct fm_sub *sub = slot->sub;
+    if (sub->lag)
+        fm_subs_lag_feed(w, t, slot);
+    else
+        give_ahead(w, t, slot);
+    if (sub->skip && passed(sub->skip, &t->at))
+        skip_drop(sub);
+    slot->filtered = sub->skip || sub->lag;
+}
+
 static void give_all(struct fm_worker *w, struct fm_wtopic *t, const bool encoded[FM_FORMATS])
 {
     for (uint32_t i = 0; i < t->n; i++) {
         struct fm_slot *slot = &t->slots[i];
         struct fm_frames *f = w->frames[slot->format];
         if (slot->filtered) {
-            give_filtered(t, slot);
-            if (passed(slot->sub->skip, &t->at)) {
-                skip_drop(slot->sub);
-                slot->filtered = false;
-            }
+            give_filtered(w, t, slot);
         } else if (!encoded[slot->format]) {
             fm_socket_close(slot->socket, 1013, "out of memory");
+        } else if (t->slow != FM_SLOW_DISCONNECT && !fm_socket_fits(slot->socket, f->bytes.n, t->batch_n == 1)) {
+            fm_subs_lag_feed(w, t, slot);
         } else if (t->batch_from) {
             give_others(slot, f);
         } else {
@@ -244,7 +263,8 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
     for (unsigned format = 0; format < FM_FORMATS; format++)
         encoded[format] = t->users[format] && encode(w, t, format);
     give_all(w, t, encoded);
-    fm_stat_add(&w->stats.deliveries, (uint64_t)t->n * t->batch_n);
+    bool probe = fm_topic_of_probe(fm_slice_of(t->name, t->name_n));
+    fm_stat_add(&fm_stats_of(w, probe)->deliveries, (uint64_t)(t->n - t->lagging) * t->batch_n);
     for (unsigned format = 0; format < FM_FORMATS; format++)
         if (t->users[format])
             frames_done(&w->frames[format]);
@@ -326,8 +346,9 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
     sub->slot = t->n++;
     sub->topic = t;
     t->users[sub->format]++;
+    t->slow = (uint8_t)sub->rule->slow;
     t->protos[sub->format] = sub->socket->proto;
-    fm_stat_add(&w->stats.subscriptions, 1);
+    fm_stat_add(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
     return FM_OK;
 }
 
@@ -356,16 +377,19 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
         t->slots[sub->slot].sub->slot = sub->slot;
     t->users[sub->format]--;
     t->leavers++;
+    fm_subs_lag_end(w, sub);
     sub->topic = NULL;
     skip_drop(sub);
     fm_wtopic_mark(w, t);
     fm_worker_settle_soon(w);
-    fm_stat_sub(&w->stats.subscriptions, 1);
+    fm_stat_sub(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
 }
 
 enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at)
 {
     at->n = 0;
+    if (sub->lag)
+        return fm_vector_copy(at, &sub->lag->sent);
     if (sub->topic && fm_vector_copy(at, &sub->topic->at))
         return FM_E_NOMEM;
     for (uint32_t i = 0; sub->skip && i < sub->skip->n; i++)

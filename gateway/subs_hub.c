@@ -96,20 +96,35 @@ void fm_subs_reread(struct fm_worker *w)
     w->rereads = false;
 }
 
-static void tell_gap(const struct fm_wtopic *t, const struct fm_gap *gap, const struct fm_vector *cursor)
+static void tell_gap(struct fm_slot *slot, const struct fm_gap *gap, const struct fm_vector *cursor)
 {
-    struct fm_vector own = {0};
-    for (uint32_t i = 0; i < t->n; i++) {
-        const struct fm_slot *slot = &t->slots[i];
-        if (!slot->filtered)
-            slot->socket->proto->gap(slot->sub, gap, cursor);
-        else if (fm_vector_copy(&own, slot->sub->skip) == FM_OK) {
-            for (uint32_t k = 0; k < cursor->n; k++)
-                fm_position_raise(&own, cursor->at[k]);
-            slot->socket->proto->gap(slot->sub, gap, &own);
-        }
+    struct fm_frames *f = fm_frames_new();
+    if (!f) {
+        fm_socket_close(slot->socket, 1013, "out of memory");
+        return;
     }
-    fm_vector_fini(&own);
+    slot->socket->proto->gap(f, slot->sub, gap, cursor);
+    fm_socket_send_frames(slot->socket, f);
+}
+
+static void tell_gap_all(struct fm_wtopic *t, const struct fm_gap *gap, const struct fm_vector *cursor)
+{
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct fm_slot *slot = &t->slots[i];
+        if (slot->sub->lag) {
+            fm_subs_lag_gap(slot, gap, cursor);
+            continue;
+        }
+        struct fm_vector own = {0};
+        bool ok = !slot->filtered || fm_vector_copy(&own, slot->sub->skip) == FM_OK;
+        for (uint32_t k = 0; slot->filtered && ok && k < cursor->n; k++)
+            fm_position_raise(&own, cursor->at[k]);
+        if (ok)
+            tell_gap(slot, gap, slot->filtered ? &own : cursor);
+        else
+            fm_socket_close(slot->socket, 1013, "out of memory");
+        fm_vector_fini(&own);
+    }
 }
 
 void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
@@ -124,7 +139,7 @@ void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
     fm_subs_flush(w, t);
     for (uint32_t i = 0; i < gap->cursor.n; i++)
         fm_position_raise(&t->at, gap->cursor.at[i]);
-    tell_gap(t, gap, &gap->cursor);
+    tell_gap_all(t, gap, &gap->cursor);
 }
 
 void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
@@ -141,18 +156,22 @@ void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
         return;
     }
     t->reread = FM_REREAD_NONE;
-    if (!join->recovered || t->gap_missed) {
-        const struct fm_gap gap = {.reason = FM_GAP_OVERRUN};
-        tell_gap(t, &gap, &join->cursor);
-    }
+    const struct fm_gap gap = {.reason = FM_GAP_OVERRUN};
+    bool lost = !join->recovered || t->gap_missed;
     t->gap_missed = false;
+    if (lost)
+        tell_gap_all(t, &gap, &join->cursor);
     for (uint32_t i = 0; i < join->cursor.n; i++)
         fm_position_raise(&t->at, join->cursor.at[i]);
     for (uint32_t i = 0; i < join->replayed; i++)
         if (t->reread == FM_REREAD_NONE)
             fm_subs_gather(w, t, fm_msg_ref(join->replay[i]));
     fm_subs_flush(w, t);
-    if (t->reread == FM_REREAD_NONE)
-        for (uint32_t i = 0; i < join->at.n; i++)
-            fm_position_raise(&t->at, join->at.at[i]);
+    if (t->reread != FM_REREAD_NONE)
+        return;
+    for (uint32_t i = 0; i < join->at.n; i++)
+        fm_position_raise(&t->at, join->at.at[i]);
+    for (uint32_t i = 0; lost && i < t->n; i++)
+        if (t->slots[i].sub->lag)
+            fm_subs_lag_gap(&t->slots[i], &gap, &join->at); /* what was lost may have been the newest */
 }

@@ -50,6 +50,10 @@ struct fm_worker_config {
     X(bytes_out, "fanmesh_bytes_out_total", "counter", "bytes written to client sockets") \
     X(outbox_bytes, "fanmesh_outbox_bytes", "gauge", "bytes that slow sockets still owe") \
     X(slow_disconnects, "fanmesh_slow_disconnects_total", "counter", "sockets closed because their outbox was past its limit") \
+    X(slow_lags, "fanmesh_slow_lags_total", "counter", "times a subscriber of a topic with slow = drop or conflate fell behind") \
+    X(slow_lagging, "fanmesh_slow_lagging", "gauge", "subscribers that are behind and are not given what comes") \
+    X(slow_skipped, "fanmesh_slow_skipped_total", "counter", "messages left out for subscribers that were behind") \
+    X(slow_conflated, "fanmesh_slow_conflated_total", "counter", "those of them that a newer one with the same conflation key replaced") \
     X(idle_disconnects, "fanmesh_idle_disconnects_total", "counter", "sockets closed because they sent nothing for the idle limit") \
     X(overruns, "fanmesh_inbox_overruns_total", "counter", "times this worker was overrun and re-read its topics") \
     X(http_requests, "fanmesh_http_requests_total", "counter", "HTTP requests answered")
@@ -77,8 +81,13 @@ void fm_worker_stop(struct fm_worker **w);
 
 /* The port that it listens on, for listen addresses with port 0. */
 uint16_t fm_worker_port(const struct fm_worker *w);
+/* Its listener, -1: none. */
+int fm_worker_listener(const struct fm_worker *w);
 
 /* -- any thread -- */
+/* A client connection of the node's own probe; takes fd. It counts in no limit and no counter, and no rule binds it. One that the worker
+ * has not taken yet is closed. */
+void fm_worker_probe(struct fm_worker *w, int fd);
 const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w);
 
 /* -- this worker's thread -- */

@@ -3,7 +3,7 @@
  *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
  *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
  *   subs.c    topics, batches, delivery     subs_hub.c   leaves, overruns, gaps
- *   expect.c  answers that are awaited
+ *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
@@ -11,6 +11,7 @@
 #pragma once
 
 #include "edge.h"
+#include "lag.h"
 #include "outbox.h"
 #include "wheel.h"
 #include "worker.h"
@@ -34,7 +35,7 @@ struct fm_slot { /* what delivery needs of a sub, side by side */
     struct fm_socket *socket;
     struct fm_sub *sub;
     uint8_t format;
-    bool filtered; /* sub->skip is there */
+    bool filtered; /* sub->skip or sub->lag is there */
 };
 
 enum fm_reread { FM_REREAD_NONE, FM_REREAD_WANTED, FM_REREAD_ASKED };
@@ -44,12 +45,14 @@ struct fm_wtopic {
     struct fm_wtopic *dirty_next; /* in the worker's list of topics with a batch or leavers */
     bool dirty;
     uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
+    uint8_t slow;   /* enum fm_slow of its rule */
     uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
     struct fm_slot *slots;
     uint32_t n, cap;
+    uint32_t lagging;           /* of the subs */
     uint32_t users[FM_FORMATS]; /* subs of each format */
     const struct fm_proto *protos[FM_FORMATS];
-    struct fm_vector at;   /* what the subs were given, those with a skip aside */
+    struct fm_vector at;   /* what the subs were given, the filtered ones aside */
     struct fm_msg **batch; /* references */
     uint32_t batch_n, batch_cap;
     size_t batch_bytes;
@@ -69,11 +72,12 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     struct fm_socket *next, **link; /* of the worker */
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
-    struct fm_outbox *out; /* NULL: nothing waits here */
-    struct fm_timer timer; /* idle, then close */
-    struct fm_buf in;      /* the beginning of a message that came in pieces */
-    char *close_reason;    /* may be NULL */
-    uint32_t edge_owes;    /* bytes that the edge may still hold of the last write, at most */
+    struct fm_sub *lagging; /* those that fell behind, by their turn to catch up */
+    struct fm_outbox *out;  /* NULL: nothing waits here */
+    struct fm_timer timer;  /* idle, then close */
+    struct fm_buf in;       /* the beginning of a message that came in pieces */
+    char *close_reason;     /* may be NULL */
+    uint32_t edge_owes;     /* bytes that the edge may still hold of the last write, at most */
     uint32_t subs_n;
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
@@ -83,6 +87,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     bool discard;         /* closing: what waits in `out` is not sent any more */
     bool corked;          /* an answer is put off to the end of the drain: what is given to it waits for that */
     bool touched, doomed; /* in the worker's list */
+    bool probe;           /* the node's own */
 };
 
 struct fm_worker {
@@ -122,13 +127,15 @@ struct fm_worker {
     struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
     bool draining_inbox, flushed; /* flushed: this turn gave messages out */
     bool overrun;                 /* something that belongs into the backlog was refused */
-    uint64_t overrun_warned_ms;
+    uint64_t overrun_warned_ms, lag_warned_ms;
     struct fm_item *deferred, **deferred_last;
     struct fm_socket *touched, *doomed;
     struct fm_outbox *spare;
     uint8_t *scratch; /* FM_READ_MAX bytes, for the moment of a read or write */
 
-    _Atomic uint64_t drain_ms; /* asked by main: the time + 1 */
+    _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
+    _Atomic int probe_fd;          /* handed over by the probe: the descriptor + 1 */
+    struct fm_worker_stats unseen; /* what the probe's connections do */
     atomic_bool stop;
     struct ev_timer drain;
     uint64_t drain_began_ms, drain_for_ms;
@@ -148,6 +155,12 @@ static inline void fm_stat_sub(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) - n, memory_order_relaxed);
 }
 
+/* Where a connection's doings are counted: /metrics tells of clients, not of the node's own probe. */
+static inline struct fm_worker_stats *fm_stats_of(struct fm_worker *w, bool probe)
+{
+    return probe ? &w->unseen : &w->stats;
+}
+
 /* ---- worker.c ---- */
 uint64_t fm_mono_ms(void);
 /* Makes settle run before the loop waits again. */
@@ -165,8 +178,8 @@ struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token);
 void fm_expect_free_all(struct fm_worker *w);
 
 /* ---- front.c ---- */
-/* A connection was accepted; takes fd. */
-void fm_front_open(struct fm_worker *w, int fd, const char *peer);
+/* A connection was accepted; takes fd. probe: fm_worker_probe. */
+void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe);
 void fm_front_timeout(void *worker, struct fm_timer *t); /* fires w->conns_wheel */
 /* Those that wait for a request are closed; the others when they have their answer. */
 void fm_front_drain(struct fm_worker *w);
@@ -175,7 +188,9 @@ void fm_front_close_all(struct fm_worker *w);
 
 /* ---- socket.c ---- */
 /* A socket for an accepted upgrade; NULL without memory. */
-struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant);
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
+/* The connections of the node's own probe end at once. */
+void fm_socket_kill_probes(struct fm_worker *w);
 /* Its subs leave, and it asks to be written to so that it can close. */
 void fm_socket_bury(struct fm_socket *s);
 /* No word to the client is possible any more. */
@@ -190,6 +205,13 @@ void fm_socket_pushed(void *ctx, struct fm_item *item);
 void fm_socket_give(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint32_t end);
 /* An answer for it follows in this drain: from now on what it is given waits, to leave together. */
 void fm_socket_cork(struct fm_socket *s);
+/* Bytes that it owes its client. */
+size_t fm_socket_owes(const struct fm_socket *s);
+/* The most that it may owe of topics that may leave out. The rest of outbox_bytes is for what may not: replies, gaps, other topics. */
+size_t fm_socket_room(const struct fm_socket *s);
+/* Is there room for so many bytes? What can be written now is written first. one: they are one message, which fits where nothing is owed.
+ */
+bool fm_socket_fits(struct fm_socket *s, size_t bytes, bool one);
 /* The end of the drain: what waits for it is written. */
 void fm_socket_flush(struct fm_socket *s);
 void fm_socket_out_drop(struct fm_socket *s);
@@ -210,7 +232,7 @@ FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, s
 void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join);
 /* It ends; the hub will be told. */
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
-/* Where a sub's client is: its topic's position, and what it was ahead. `at` is replaced. */
+/* Where a sub's client is: its topic's position, and what it was ahead; or where it fell behind. `at` is replaced. */
 FM_MUST_CHECK enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at);
 
 struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name);
@@ -226,6 +248,16 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
 /* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
  * again, which is better than to lose one. */
 void fm_position_raise(struct fm_vector *at, struct fm_id id);
+
+/* ---- subs_slow.c ---- */
+/* The topic's batch, for a sub that is behind or falls behind with it. */
+void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot);
+/* A gap of the topic, for a sub that is behind: it is declared when its turn comes. */
+void fm_subs_lag_gap(struct fm_slot *slot, const struct fm_gap *gap, const struct fm_vector *cursor);
+/* The socket has room again. */
+void fm_subs_catch_up(struct fm_socket *s);
+/* It has caught up, or leaves. No lag: a no-op. */
+void fm_subs_lag_end(struct fm_worker *w, struct fm_sub *sub);
 
 /* ---- subs_hub.c ---- */
 void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap);

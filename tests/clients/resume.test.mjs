@@ -3,31 +3,13 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { sharedCluster } from '../lib/cluster.mjs';
 import { clean, compare, Cursor } from '../lib/ledger.mjs';
-import { connect, disconnect, disconnectAll, join, listen, settled, versions } from '../lib/phoenix.mjs';
+import { connect, disconnect, disconnectAll, follow, idsOf, join, settled, versions } from '../lib/phoenix.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { until } from '../lib/wait.mjs';
 
 const cluster = await sharedCluster(3);
 const [a, b, c] = cluster.nodes;
 after(disconnectAll);
-
-// Joins with a cursor that follows everything that arrives.
-async function follow(socket, topic, cursor = new Cursor()) {
-  const channel = socket.channel(topic, cursor.params);
-  channel.replies = [];
-  channel.cursor = cursor;
-  listen(channel, ['msg', 'gap']);
-  channel.on('msg', (_, id) => cursor.advance(id));
-  const joining = channel.join();
-  joining.receive('ok', (response) => {
-    channel.replies.push(response);
-    cursor.replace(response.cursor);
-  });
-  assert.equal((await settled(joining)).status, 'ok');
-  return channel;
-}
-
-const ids = (channel) => channel.got.map(({ id }) => id);
 
 for (const [name, client] of Object.entries(versions)) {
   for (const vsn of [2, 1]) {
@@ -60,7 +42,7 @@ for (const [name, client] of Object.entries(versions)) {
         await until('it has joined again', () => channel.replies.length === 2);
         for (let n = 30; n < 40; n++) await publish(cluster.nodes[n % 3], n);
         await until('all are there', () => channel.got.length >= 40);
-        assert.deepEqual(compare(published, ids(channel)), clean);
+        assert.deepEqual(compare(published, idsOf(channel)), clean);
         assert.equal(channel.replies[1].recovered, true);
         assert.equal(channel.replies[1].replayed, 20);
         // Missed messages come before new ones.
@@ -95,7 +77,7 @@ test('a_new_client_object_resumes_with_a_kept_cursor_on_any_node', async () => {
   for (let n = 2; n < 12; n++) published.push(await cluster.nodes[n % 3].publish({ topic, event: 'msg', payload: n }));
   const second = await follow(await connect(c), topic, cursor);
   await until('the rest is there', () => second.got.length >= 10);
-  assert.deepEqual(compare(published, [...ids(first), ...ids(second)]), clean);
+  assert.deepEqual(compare(published, [...idsOf(first), ...idsOf(second)]), clean);
   assert.equal(second.replies[0].recovered, true);
 });
 
@@ -136,6 +118,32 @@ test('a_malformed_cursor_is_refused_with_a_reason', async () => {
   await join(socket, 'room:bad-cursor');
 });
 
+test('a_client_of_a_killed_node_resumes_all_its_topics_on_another', async (t) => {
+  let target = c;
+  const relay = await Relay.open(t, () => target.port);
+  const socket = await connect(`ws://127.0.0.1:${relay.port}/socket`);
+  const topics = ['room:kill-1', 'room:kill-2', 'others:kill-3'];
+  const channels = await Promise.all(topics.map((topic) => follow(socket, topic)));
+  const published = topics.map(() => []);
+  const publish = async (nodes, rounds) => {
+    for (let n = 0; n < rounds; n++) {
+      for (const [i, topic] of topics.entries()) {
+        published[i].push(await nodes[n % nodes.length].publish({ topic, event: 'msg', payload: n, ack: 'replicated' }));
+      }
+    }
+  };
+  await publish(cluster.nodes, 9);
+  target = a;
+  await c.kill();
+  await publish([a, b], 10);
+  for (const [i, channel] of channels.entries()) {
+    await until('all are there', () => channel.got.length >= published[i].length);
+    assert.deepEqual(compare(published[i], idsOf(channel)), clean, topics[i]);
+    assert.deepEqual(channel.replies.map(({ recovered }) => recovered), [true, true]);
+  }
+  await cluster.restart(c);
+});
+
 test('clients_of_a_killed_node_come_back_when_it_does_and_miss_nothing_that_was_replicated', async () => {
   const topic = 'room:killed';
   const channel = await follow(await connect(c), topic);
@@ -149,6 +157,6 @@ test('clients_of_a_killed_node_come_back_when_it_does_and_miss_nothing_that_was_
   await until('it has joined again', () => channel.replies.length === 2, 20_000);
   for (let n = 20; n < 30; n++) await publish(cluster.nodes[n % 3], n);
   await until('all are there', () => channel.got.length >= 30);
-  assert.deepEqual(compare(published, ids(channel)), clean);
+  assert.deepEqual(compare(published, idsOf(channel)), clean);
   assert.equal(channel.replies[1].recovered, true);
 });

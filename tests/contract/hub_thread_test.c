@@ -131,7 +131,7 @@ static struct fm_publish *publish_new(uint32_t worker, const char *topic, uint32
     for (uint32_t i = 0; i < count; i++) {
         char payload[32];
         int len = snprintf(payload, sizeof payload, "%u", i);
-        p->msgs[i] = fm_msg_new(fm_slice_str(topic), FM_LIT("new"), (struct fm_slice){0}, fm_slice_of(payload, (size_t)len), 0);
+        p->msgs[i] = fm_msg_new(fm_slice_str(topic), FM_LIT("new"), (struct fm_msg_keys){0}, fm_slice_of(payload, (size_t)len), 0);
     }
     return p;
 }

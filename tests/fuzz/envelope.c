@@ -53,7 +53,7 @@ static void rewrite_record(struct fm_env_range_writer *w, uint64_t origin, const
         fm_env_range_tomb(w, rec->topic, rec->seq);
         return;
     }
-    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->key, rec->payload, rec->flags);
+    struct fm_msg *m = fm_msg_new(rec->topic, rec->event, rec->keys, rec->payload, rec->flags);
     must(m != NULL);
     fm_msg_accept(m, (struct fm_id){origin, rec->seq}, rec->prev, rec->ts_ms);
     fm_env_range_msg(w, m, rec->age_ms);
@@ -74,7 +74,8 @@ static bool rewrite_range(struct fm_slice body, struct fm_buf *out)
             return false;
         if (rec.kind == FM_RECORD_END)
             break;
-        must(rec.topic.n <= FM_TOPIC_MAX && rec.event.n <= FM_EVENT_MAX && rec.key.n <= FM_KEY_MAX && rec.payload.n <= FM_PAYLOAD_MAX);
+        must(rec.topic.n <= FM_TOPIC_MAX && rec.event.n <= FM_EVENT_MAX && rec.payload.n <= FM_PAYLOAD_MAX);
+        must(rec.keys.idempotency.n <= FM_KEY_MAX && rec.keys.conflation.n <= FM_KEY_MAX);
         must(rec.kind == FM_RECORD_TOMB || (rec.seq > before && rec.seq >= r.from && rec.prev < rec.seq));
         rewrite_record(&w, r.origin, &rec);
     }

@@ -39,7 +39,7 @@ export class Cursor {
 
   advance(id) {
     const [origin, seq] = parse(id);
-    this.#newest.set(origin, seq);
+    this.#newest.set(origin, Math.max(seq, this.#newest.get(origin) ?? 0));
   }
 
   // For socket.channel(topic, cursor.params): phoenix.js evaluates it at every join.

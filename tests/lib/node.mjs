@@ -91,8 +91,9 @@ export class Node {
     return node;
   }
 
+  // Where others reach it.
   get meshAddress() {
-    return `127.0.0.1:${this.meshPort}`;
+    return this.options.mesh_advertise ?? `127.0.0.1:${this.meshPort}`;
   }
   get ws() {
     return `ws://127.0.0.1:${this.port}/socket`;
@@ -181,6 +182,14 @@ export class Node {
     await this.exited;
   }
 
+  // As when the machine stands still: connections stay, nothing is read or said.
+  freeze() {
+    this.child.kill('SIGSTOP');
+  }
+  thaw() {
+    this.child.kill('SIGCONT');
+  }
+
   async restart(limitMs) {
     await this.stop();
     return this.start(limitMs);
@@ -208,11 +217,45 @@ export class Node {
     return { status: response.status, headers: response.headers, body: parsed, text };
   }
 
-  // Publishes one message { topic, event, payload, ... }; returns its id. Throws unless it was accepted.
+  // Publishes one message { topic, event, payload, ... }, whatever the answer.
+  tryPublish(message) {
+    return this.request('POST', '/api/publish', { body: message, headers: { 'content-type': 'application/json' } });
+  }
+
+  // The same; returns its id. Throws unless it was accepted.
   async publish(message) {
-    const answer = await this.request('POST', '/api/publish', { body: message, headers: { 'content-type': 'application/json' } });
+    const answer = await this.tryPublish(message);
     if (answer.status !== 200) throw new Error(`publish on ${this.name}: ${answer.status} ${answer.text}`);
     return answer.body.id;
+  }
+
+  // Many at once, accepted together; returns their ids.
+  async publishAll(messages) {
+    const answer = await this.request('POST', '/api/publish/batch', { body: messages, headers: { 'content-type': 'application/json' } });
+    if (answer.status !== 200) throw new Error(`publish on ${this.name}: ${answer.status} ${answer.text}`);
+    return answer.body.results.map(({ id }) => id);
+  }
+
+  // What it knows of the others: { self, peers, origins }.
+  async clusterView() {
+    return (await this.request('GET', '/api/cluster')).body;
+  }
+
+  // What it says of one other node, undefined if nothing.
+  async viewOf(other) {
+    return (await this.clusterView()).peers.find(({ name }) => name === other.name);
+  }
+
+  // Ids of a topic's history, oldest first.
+  async history(topic) {
+    const { body } = await this.request('GET', `/api/topics/${encodeURIComponent(topic)}/history?limit=1000`);
+    return body.messages.map(({ id }) => id);
+  }
+
+  // How often the log has an event, as of another node if that is named.
+  logged(event, other) {
+    const lines = this.log.split('\n').filter((line) => line.includes(` event=${event} `));
+    return lines.filter((line) => !other || line.includes(` node="${other.name}" `)).length;
   }
 
   // A number of /metrics, summed over its labels.

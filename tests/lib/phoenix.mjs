@@ -1,5 +1,6 @@
 // The stock npm clients, as an application would use them under Node, with promises around their callbacks.
 import { createRequire } from 'node:module';
+import { Cursor } from './ledger.mjs';
 import { within } from './wait.mjs';
 
 const require = createRequire(new URL('../clients/package.json', import.meta.url));
@@ -56,6 +57,28 @@ export function listen(channel, events) {
   channel.got = [];
   for (const event of events) channel.on(event, (payload, id) => channel.got.push({ event, payload, id }));
 }
+
+// Joins with a cursor that follows everything that arrives, as an application would. channel.replies: what each join was answered.
+export async function follow(socket, topic, cursor = new Cursor(), events = ['msg']) {
+  const channel = socket.channel(topic, cursor.params);
+  channel.replies = [];
+  channel.cursor = cursor;
+  listen(channel, [...events, 'gap']);
+  for (const event of events) channel.on(event, (_, id) => cursor.advance(id));
+  channel.on('gap', (gap) => gap.cursor.forEach((id) => cursor.advance(id)));
+  const joining = channel.join();
+  joining.receive('ok', (response) => {
+    channel.replies.push(response);
+    cursor.replace(response.cursor);
+  });
+  const answer = await settled(joining);
+  if (answer.status !== 'ok') throw new Error(`join of ${topic}: ${JSON.stringify(answer)}`);
+  return channel;
+}
+
+// Of the messages that arrived, in their order.
+export const idsOf = (channel) => channel.got.filter(({ event }) => event !== 'gap').map(({ id }) => id);
+export const gapsOf = (channel) => channel.got.filter(({ event }) => event === 'gap').map(({ payload }) => payload);
 
 export const push = (channel, event, payload) => settled(channel.push(event, payload));
 export const leave = (channel) => settled(channel.leave());

@@ -21,7 +21,7 @@ static struct fm_msg *message(uint32_t no, struct fm_slice topic, struct fm_id i
 {
     struct fm_buf payload = {0};
     fm_ledger_payload(&payload, no, 3);
-    struct fm_msg *m = fm_msg_new(topic, FM_LIT("said"), (struct fm_slice){0}, fm_buf_view(&payload), 0);
+    struct fm_msg *m = fm_msg_new(topic, FM_LIT("said"), (struct fm_msg_keys){0}, fm_buf_view(&payload), 0);
     assert_non_null(m);
     fm_buf_fini(&payload);
     fm_msg_accept(m, id, id.seq - 1, 1);

@@ -29,7 +29,7 @@ static struct scene {
     struct fm_sim_clock *clock;
     struct fm_sim_net *net;
     struct node nodes[NODES];
-    uint64_t incarnations, age_ms; /* age_ms: of histories */
+    uint64_t incarnations, age_ms, ttl_ms; /* age_ms: of histories; ttl_ms: of cursors */
 } scene;
 
 static const struct fm_sim_faults calm = {
@@ -99,6 +99,7 @@ static struct node *start(unsigned i)
     c.seeds = n->seeds;
     c.seal = n->seal;
     c.retention = retention;
+    c.cursor_ttl_ms = scene.ttl_ms;
     const struct fm_hub_port port = {n, to_worker, &fm_bus_sim, n->bus};
     assert_int_equal(fm_hub_new(&n->hub, &c, &port, now(n)), FM_OK);
     fm_hub_start(n->hub, now(n));
@@ -147,7 +148,7 @@ static void run(unsigned ms)
 static int set_up(void **state)
 {
     (void)state;
-    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100, .age_ms = 3600 * 1000};
+    scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100, .age_ms = 3600 * 1000, .ttl_ms = 24 * 3600 * 1000};
     scene.net = fm_sim_net_new(scene.clock, 1, &calm);
     fm_sim_net_use(scene.net);
     for (unsigned i = 0; i < NODES; i++) {
@@ -191,7 +192,7 @@ static void publish_on(struct node *n, struct fm_slice topic)
 {
     struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
     assert_non_null(p);
-    p->msgs[0] = fm_msg_new(topic, FM_LIT("said"), (struct fm_slice){0}, FM_LIT("1"), 0);
+    p->msgs[0] = fm_msg_new(topic, FM_LIT("said"), (struct fm_msg_keys){0}, FM_LIT("1"), 0);
     assert_non_null(p->msgs[0]);
     fm_hub_handle(n->hub, now(n), &p->item);
     (void)fm_hub_flush(n->hub, now(n));
@@ -208,7 +209,7 @@ static void publish_post(struct node *n, struct fm_slice key, enum fm_ack ack)
 {
     struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
     assert_non_null(p);
-    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), key, FM_LIT("1"), 0);
+    p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_msg_keys){.idempotency = key}, FM_LIT("1"), 0);
     assert_non_null(p->msgs[0]);
     p->ack = ack;
     p->replicas = 1;
@@ -514,6 +515,55 @@ static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
     assert_int_equal(messages(b), 2);
 }
 
+static uint64_t isolated(const struct node *n)
+{
+    return fm_hub_stats(n->hub)->isolated;
+}
+
+static void a_node_is_isolated_while_it_knows_of_others_and_reaches_none(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++)
+        scene.nodes[i].seeds[1] = NULL; /* 0 and 1 know each other, and nobody 2 */
+    struct node *a = start(0);
+    run(2000);
+    assert_int_equal(isolated(a), 0); /* it still looks for its seed */
+    run(3000);
+    assert_int_equal(isolated(a), 1);
+    struct node *b = start(1);
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 0);
+    cut(a, b);
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 2);
+    fm_sim_net_heal_all(scene.net);
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 0);
+    a->frozen = true;
+    run(20000);
+    assert_int_equal(isolated(b), 1);
+    a->frozen = false;
+    run(100);
+    assert_int_equal(isolated(a), 0); /* it stood still itself */
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 0);
+    fm_hub_drain(b->hub, now(b));
+    run(2000);
+    assert_true(fm_hub_left(b->hub));
+    stop(b);
+    run(5000);
+    assert_int_equal(isolated(a), 0); /* the other left in good order */
+}
+
+static void a_node_that_knows_nobody_is_not_isolated(void **state)
+{
+    (void)state;
+    scene.nodes[0].seeds[0] = NULL;
+    struct node *a = start(0);
+    run(10000);
+    assert_int_equal(isolated(a), 0);
+}
+
 static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **state)
 {
     (void)state;
@@ -627,6 +677,125 @@ static void what_is_too_old_goes_though_messages_with_older_timestamps_stay(void
     fm_join_free(&j);
 }
 
+/* b confirmed the message once and is dead; a does not know it yet when the retry comes, and then stands still itself. */
+static void a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    for (unsigned round = 0; round < 2; round++) {
+        struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
+        assert_non_null(p);
+        p->msgs[0] = fm_msg_new(room, FM_LIT("said"), (struct fm_msg_keys){.idempotency = FM_LIT("key")}, FM_LIT("1"), 0);
+        p->ack = FM_ACK_REPLICATED;
+        p->replicas = 1;
+        p->timeout_ms = 8000;
+        fm_hub_handle(a->hub, now(a), &p->item);
+        (void)fm_hub_flush(a->hub, now(a));
+        if (round) {
+            run(20);
+            a->frozen = true;
+            fm_sim_run(scene.clock, 5000 * FM_SIM_MS);
+            a->frozen = false;
+        }
+        run(4000);
+        p = next(a, FM_HUB_PUBLISH);
+        assert_non_null(p);
+        assert_int_equal(p->err, round ? FM_E_NOT_REPLICATED : FM_OK);
+        fm_publish_free(&p);
+        if (round == 0)
+            stop(b);
+    }
+}
+
+static uint64_t stat_origins(const struct node *n)
+{
+    return fm_hub_stats(n->hub)->origins;
+}
+
+/* More lives of one node than a cursor can name. a and c stay; the messages of a must stay too. */
+static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    publish(a, 3);
+    run(200);
+    subscribe(a);
+    subscribe(c);
+    for (unsigned life = 0; life < 300; life++) {
+        struct node *b = start(1);
+        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2); ms += 100)
+            run(100);
+        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2);
+        publish(b, 2);
+        run(1000);
+        assert_true(messages(a) == 2 && messages(c) == 2);
+        stop(b);
+    }
+    assert_true(stat_origins(a) <= FM_CURSOR_MAX && stat_origins(c) <= FM_CURSOR_MAX);
+    assert_true(fm_hub_stats(a->hub)->origins_forgotten >= 300 + 2 - FM_CURSOR_MAX);
+    run(30000); /* what was forgotten does not come back from the others, as if it were new */
+    assert_true(messages(a) == 0 && messages(c) == 0);
+    assert_null(next(a, FM_HUB_GAP));
+    assert_int_equal(fm_hub_stats(a->hub)->holes, 0);
+    struct node *b = start(1);
+    run(8000);
+    struct fm_join *j = join(b, a->incarnation, 0);
+    assert_int_equal(j->replay[0]->id.origin, a->incarnation);
+    assert_int_equal(j->replay[0]->id.seq, 1);
+    assert_true(j->replayed > 500);
+    fm_join_free(&j);
+}
+
+static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1);
+    run(30000);
+    uint64_t origin = b->incarnation;
+    stop(b);
+    run(4000);
+    struct fm_join *j = join(a, origin, 0); /* as every client of b comes back */
+    assert_true(j->recovered);
+    fm_join_free(&j);
+    run(40000);
+    assert_false(fm_hub_stats(a->hub)->origins > 1); /* but not for ever */
+}
+
+static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1), *c = start(2);
+    run(6000);
+    subscribe(b);
+    publish(a, 1);
+    run(200);
+    cut(a, b);
+    cut(b, c);
+    publish(a, 3);
+    run(3000);
+    fm_hub_drain(a->hub, now(a));
+    run(1000);
+    assert_true(fm_hub_left(a->hub));
+    uint64_t origin = a->incarnation;
+    stop(a);
+    run(12000); /* nobody claims anything of a any more */
+    scene.nodes[1].seeds[0] = scene.nodes[2].bus_address;
+    fm_sim_net_heal_all(scene.net);
+    a = start(0);
+    run(6000);
+    struct fm_gap *gap = next(b, FM_HUB_GAP);
+    assert_true(gap && gap->origin == origin && gap->from == 2 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+    struct fm_join *j = join(b, origin, 1);
+    assert_false(j->recovered);
+    fm_join_free(&j);
+    assert_int_equal(fm_hub_stats(c->hub)->gaps, 0);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -644,11 +813,17 @@ int main(void)
         TEST(the_holes_of_a_dead_node_are_given_up_together),
         TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
+        TEST(a_node_is_isolated_while_it_knows_of_others_and_reaches_none),
+        TEST(a_node_that_knows_nobody_is_not_isolated),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
         TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
+        TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
+        TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
+        TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
+        TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

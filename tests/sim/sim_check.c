@@ -78,7 +78,7 @@ static void history_in(const struct fm_ledger *l, struct fm_verdict *v, const st
     for (uint32_t i = 0; i < a->n; i++) {
         struct fm_id id = a->ids[i];
         const struct ledger_copy *copy = ledger_copy_find(l, id);
-        if (!copy || l->messages[copy->no].copies > 1)
+        if (!copy || ledger_doubled(l, copy->no))
             continue;
         if (id.seq <= fm_vector_get(&a->floor, id.origin) || id.seq <= fm_vector_get(&b->floor, id.origin))
             continue;

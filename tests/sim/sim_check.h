@@ -77,6 +77,8 @@ uint32_t fm_ledger_message(struct fm_ledger *l, struct fm_slice topic, bool keye
 /* The payload that carries a number, with `pad` bytes more; and the number in a payload (0: none). */
 void fm_ledger_payload(struct fm_buf *b, uint32_t no, uint32_t pad);
 uint32_t fm_ledger_payload_no(struct fm_slice payload);
+/* A publisher sends it, perhaps again. */
+void fm_ledger_posted(struct fm_ledger *l, uint32_t no);
 /* The time on the ledger's own clock, which counts what is noted: taken when a publish is posted. */
 uint64_t fm_ledger_clock(const struct fm_ledger *l);
 /* The node `incarnation` answered a publish of `no` that was posted at `posted`. replicas: how many other nodes it confirmed, 0 for a local

@@ -245,6 +245,17 @@ struct ledger_copy *ledger_copy_note(struct fm_ledger *l, struct fm_id id, uint3
     return copy;
 }
 
+void fm_ledger_posted(struct fm_ledger *l, uint32_t no)
+{
+    l->messages[no].posts++;
+}
+
+/* A retry may have been taken for new by a node that has not answered yet. */
+bool ledger_doubled(const struct fm_ledger *l, uint32_t no)
+{
+    return l->messages[no].copies > 1 || l->messages[no].posts > 1;
+}
+
 /* When this incarnation first had the message for certain, 0: never. */
 static uint64_t first_had(const struct fm_ledger *l, uint64_t incarnation, uint32_t no)
 {
@@ -382,7 +393,7 @@ void fm_ledger_replied(struct fm_ledger *l, uint64_t incarnation, const struct f
         return; /* the newest n may reach over a gap that was told before */
     for (uint32_t i = 0; i < l->copies_n; i++) {
         const struct ledger_copy *c = l->copies[i];
-        if (l->messages[c->no].topic != topic || l->messages[c->no].copies > 1 || replay_has(reply, c->id))
+        if (l->messages[c->no].topic != topic || ledger_doubled(l, c->no) || replay_has(reply, c->id))
             continue;
         if (c->id.seq > fm_vector_get(&reply->cursor, c->id.origin) && c->id.seq <= fm_vector_get(&reply->at, c->id.origin))
             fm_ledger_fault(l, FM_FAULT_REPLAY, "a replay on %.*s lacks %s, between its cursor and its position", (int)name.n,
@@ -459,7 +470,10 @@ void fm_ledger_gap(struct fm_ledger *l, uint32_t client, const struct fm_gap *ga
 {
     l->clock++;
     struct ledger_client *c = &l->clients[client];
-    cover(c, gap->origin, gap->from, gap->to);
+    const struct ledger_node *origin = ledger_node(l, gap->origin);
+    /* Of a dead origin that is half forgotten nobody knows how much there was. */
+    bool open_end = l->flags & FM_LEDGER_FORGETS && gap->reason == FM_GAP_LOST && origin && origin->gone_at;
+    cover(c, gap->origin, gap->from, open_end ? UINT64_MAX : gap->to);
     if (gap->cursor.n)
         copied(fm_vector_copy(&c->cursor, &gap->cursor));
     else

@@ -15,7 +15,7 @@ struct ledger_node {
 struct ledger_message {
     uint32_t topic; /* index */
     bool keyed;
-    uint32_t copies;
+    uint32_t copies, posts; /* copies: that the ledger has seen */
 };
 
 struct ledger_copy {
@@ -88,4 +88,6 @@ struct ledger_copy *ledger_copy_find(const struct fm_ledger *l, struct fm_id id)
 /* The copy under this id, noted if it is new. NULL, and a fault, if the id stands for another message. */
 struct ledger_copy *ledger_copy_note(struct fm_ledger *l, struct fm_id id, uint32_t no);
 uint32_t ledger_topic(struct fm_ledger *l, struct fm_slice topic);
+/* May there be two of it, under two ids? */
+bool ledger_doubled(const struct fm_ledger *l, uint32_t no);
 bool ledger_covered(const struct ledger_client *c, struct fm_id id);

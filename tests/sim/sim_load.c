@@ -19,11 +19,12 @@ static void post(struct world *w, struct sim_publish *p, struct node *n)
         fm_ledger_payload(&payload, p->what[i].no, p->what[i].no % 17 == 0 ? 2500 : p->what[i].no % 120);
         char key[16] = "";
         int key_n = keyed ? snprintf(key, sizeof key, "k%u", p->what[i].no) : 0;
-        request->msgs[i] =
-            fm_msg_new(sim_topic(w, p->what[i].topic), FM_LIT("said"), fm_slice_of(key, (size_t)key_n), fm_buf_view(&payload), 0);
+        request->msgs[i] = fm_msg_new(sim_topic(w, p->what[i].topic), FM_LIT("said"),
+                                      (struct fm_msg_keys){.idempotency = fm_slice_of(key, (size_t)key_n)}, fm_buf_view(&payload), 0);
         fm_buf_fini(&payload);
         if (!request->msgs[i])
             abort();
+        fm_ledger_posted(w->ledger, p->what[i].no);
     }
     request->ack = p->replicas && w->plan.mutation != FM_SIM_ACK_EARLY ? FM_ACK_REPLICATED : FM_ACK_LOCAL;
     request->replicas = p->replicas;

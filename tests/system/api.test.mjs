@@ -66,14 +66,14 @@ test('bytes_come_back_as_they_were_sent', async () => {
 });
 
 test('a_retry_with_its_key_is_recognised_on_every_node', async () => {
-  const message = { topic: 'room:key', event: 'msg', payload: 1, key: 'order 7' };
+  const message = { topic: 'room:key', event: 'msg', payload: 1, key: 'order 7', conflation_key: 'order' };
   const first = await publish(a, message);
   assert.equal('duplicate' in first.body, false);
   await arrives(b, 'room:key', 1);
   for (const node of [a, b]) assert.deepEqual((await publish(node, { ...message, payload: 2 })).body, { id: first.body.id, duplicate: true });
   assert.equal((await publish(a, { ...message, topic: 'room:other key' })).body.duplicate, undefined);
-  const [{ key, payload }] = (await history(b, 'room:key')).body.messages;
-  assert.deepEqual({ key, payload }, { key: 'order 7', payload: 1 });
+  const [{ key, conflation_key, payload }] = (await history(b, 'room:key')).body.messages;
+  assert.deepEqual({ key, conflation_key, payload }, { key: 'order 7', conflation_key: 'order', payload: 1 });
 });
 
 test('the_header_idempotency_key_makes_a_repeated_request_harmless', async () => {

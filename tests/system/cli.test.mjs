@@ -217,13 +217,14 @@ test('publish_prints_the_id_and_the_payload_arrives_byte_for_byte', async (t) =>
   const payload = '{"big":123456789012345678901234567890, "b":1,"a":[true,null]}';
   const first = await run(['publish', ...key(node), 'room:1', 'msg', payload]);
   assert.equal(first.code, 0, first.err);
-  const again = await run(['publish', ...key(node), '--key', 'k1', 'room:1', 'msg', '-'], { stdin: ' {"from":"stdin"}\n' });
+  const again = await run(['publish', ...key(node), '--key', 'k1', '--conflation-key', 'c1', 'room:1', 'msg', '-'], { stdin: ' {"from":"stdin"}\n' });
   const double = await run(['publish', ...key(node), '--key', 'k1', 'room:1', 'msg', '-'], { stdin: '{"from":"stdin"}' });
   assert.match(again.out, /^\w+-2\n$/);
   assert.equal(double.out, again.out);
   const { text } = await node.request('GET', '/api/topics/room%3A1/history');
   assert.ok(text.includes(payload), text);
   assert.ok(text.includes('{"from":"stdin"}'));
+  assert.ok(text.includes('"key":"k1","conflation_key":"c1"'), text);
 });
 
 test('publish_says_in_one_line_why_it_did_not', async (t) => {

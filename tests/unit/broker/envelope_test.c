@@ -14,7 +14,8 @@ static struct fm_env_peer peer(uint64_t incarnation, const char *name, const cha
 
 static struct fm_msg *message(uint64_t seq, uint64_t prev, const char *topic, const char *payload)
 {
-    struct fm_msg *m = fm_msg_new(fm_slice_str(topic), FM_LIT("moved"), FM_LIT("key"), fm_slice_str(payload), FM_MSG_BINARY);
+    struct fm_msg *m = fm_msg_new(fm_slice_str(topic), FM_LIT("moved"), (struct fm_msg_keys){FM_LIT("key"), FM_LIT("place")},
+                                  fm_slice_str(payload), FM_MSG_BINARY);
     assert_non_null(m);
     fm_msg_accept(m, (struct fm_id){7, seq}, prev, 1700000000000u + seq);
     return m;
@@ -323,7 +324,8 @@ static void a_range_is_read_as_it_was_written(void **state)
     assert_int_equal(rec.kind, FM_RECORD_MSG);
     assert_true(rec.seq == 12 && rec.prev == 3 && rec.ts_ms == 1700000000012u && rec.age_ms == 0 && rec.flags == FM_MSG_BINARY);
     assert_true(fm_slice_eq(rec.topic, FM_LIT("room:1")) && fm_slice_eq(rec.event, FM_LIT("moved")));
-    assert_true(fm_slice_eq(rec.key, FM_LIT("key")) && fm_slice_eq(rec.payload, FM_LIT("{\"x\":1}")));
+    assert_true(fm_slice_eq(rec.keys.idempotency, FM_LIT("key")) && fm_slice_eq(rec.keys.conflation, FM_LIT("place")) &&
+                fm_slice_eq(rec.payload, FM_LIT("{\"x\":1}")));
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
     assert_true(rec.kind == FM_RECORD_TOMB && rec.seq == 4);
     assert_int_equal(fm_env_range_next(&r, &rec), FM_OK);
@@ -396,18 +398,19 @@ static void a_range_with_impossible_numbers_is_refused(void **state)
 static void a_record_longer_than_a_limit_is_refused(void **state)
 {
     (void)state;
-    const size_t max[] = {FM_TOPIC_MAX, FM_EVENT_MAX, FM_KEY_MAX, FM_PAYLOAD_MAX};
+    const size_t max[] = {FM_TOPIC_MAX, FM_EVENT_MAX, FM_KEY_MAX, FM_KEY_MAX, FM_PAYLOAD_MAX};
+    enum { TEXTS = sizeof max / sizeof max[0] };
     uint8_t *text = calloc(1, FM_PAYLOAD_MAX + 1);
     assert_non_null(text);
     struct fm_buf b = {0};
-    for (size_t over = 0; over <= 4; over++) { /* 4: none is over, all are at their limit */
+    for (size_t over = 0; over <= TEXTS; over++) { /* TEXTS: none is over, all are at their limit */
         range_head(&b, 1, 5, 9);
         fm_buf_put(&b, (uint8_t[6]){FM_RECORD_MSG, 1, 5, 1, 0, 0}, 6);
-        for (size_t i = 0; i < 4; i++)
+        for (size_t i = 0; i < TEXTS; i++)
             fm_buf_sized(&b, fm_slice_of(text, i == over ? max[i] + 1 : max[i]));
         fm_buf_u8(&b, FM_RECORD_END);
         assert_false(b.failed);
-        assert_int_equal(read_range(fm_buf_view(&b)), over == 4 ? FM_OK : FM_E_SYNTAX);
+        assert_int_equal(read_range(fm_buf_view(&b)), over == TEXTS ? FM_OK : FM_E_SYNTAX);
     }
     fm_buf_fini(&b);
     free(text);

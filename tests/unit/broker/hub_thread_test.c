@@ -31,7 +31,7 @@ static void join_and_publish(struct fm_hub_thread *hub, unsigned i)
     struct fm_publish *p = fm_publish_new(0, i + 1, 1, fm_slice_of(NULL, 0));
     assert_non_null(j);
     assert_non_null(p);
-    p->msgs[0] = fm_msg_new(topic, FM_LIT("e"), FM_LIT(""), FM_LIT("{}"), 0);
+    p->msgs[0] = fm_msg_new(topic, FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
     assert_non_null(p->msgs[0]);
     assert_int_equal(fm_hub_post(hub, &j->item), FM_OK);
     assert_int_equal(fm_hub_post(hub, &p->item), FM_OK);

@@ -128,7 +128,7 @@ static void range_put(struct fm_buf *b, uint64_t origin, uint64_t from, uint64_t
     payload[pad + 2] = 0;
     fm_env_range_begin(&w, b, &(struct fm_env_range){.origin = origin, .from = from, .contig = to});
     for (uint64_t seq = from; seq <= to; seq++) {
-        struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), FM_LIT(""), fm_slice_str(payload), 0);
+        struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, fm_slice_str(payload), 0);
         fm_msg_accept(m, (struct fm_id){origin, seq}, seq - 1, 1700000000000);
         fm_env_range_msg(&w, m, 0);
         fm_msg_unref(&m);

@@ -126,6 +126,27 @@ static void base64_becomes_a_binary_payload(void **state)
     assert_refused("one", "{\"topic\":\"room:1\",\"event\":\"e\",\"payload_base64\":12}", FM_E_INVALID, "must be a string");
 }
 
+static void a_conflation_key_travels_beside_the_idempotency_key(void **state)
+{
+    (void)state;
+    const char *line = "{\"topic\":\"room:1\",\"event\":\"e\",\"payload\":1,\"key\":\"k\",\"conflation_key\":\"EUR\\/USD\"}";
+    char body[512], key[FM_KEY_MAX + 2];
+    for (int kind = 0; kind < 3; kind++) {
+        snprintf(body, sizeof body, kind == 1 ? "[%s]" : "%s", line);
+        assert_int_equal(parse(kind == 0 ? "one" : kind == 1 ? "array" : "lines", body), FM_OK);
+        assert_message(0, "room:1", "e", "1", "k");
+        assert_true(fm_slice_eq(fm_msg_conflation_key(order.msgs[0]), FM_LIT("EUR/USD")));
+    }
+    memset(key, 'c', sizeof key);
+    for (int n = FM_KEY_MAX; n <= FM_KEY_MAX + 1; n++) {
+        snprintf(body, sizeof body, "{\"topic\":\"room:1\",\"event\":\"e\",\"conflation_key\":\"%.*s\"}", n, key);
+        assert_int_equal(parse("one", body), n > FM_KEY_MAX ? FM_E_INVALID : FM_OK);
+    }
+    assert_non_null(strstr(bad.detail, "`conflation_key` must be a string of 1 to 128 bytes"));
+    assert_refused("one", "{\"topic\":\"room:1\",\"event\":\"e\",\"conflation_key\":\"\"}", FM_E_INVALID, "1 to 128 bytes");
+    assert_refused("one", "{\"topic\":\"room:1\",\"event\":\"e\",\"conflation_key\":\"a\\u0000\"}", FM_E_INVALID, "zero byte");
+}
+
 static void several_topics_get_the_same_message(void **state)
 {
     (void)state;
@@ -346,6 +367,7 @@ int main(void)
         TEST(what_is_left_out_has_its_default),
         TEST(a_payload_keeps_its_bytes),
         TEST(base64_becomes_a_binary_payload),
+        TEST(a_conflation_key_travels_beside_the_idempotency_key),
         TEST(several_topics_get_the_same_message),
         TEST(a_wrong_message_is_refused_by_name),
         TEST(an_error_points_at_the_byte),

@@ -70,7 +70,7 @@ static void a_payload_written_in_pieces_is_one_frame(void **state)
 static void frames_keep_the_messages_they_carry(void **state)
 {
     (void)state;
-    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), FM_LIT(""), FM_LIT("1"), 0);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("1"), 0);
     struct fm_frames *f = fm_frames_new();
     assert_non_null(m);
     assert_non_null(f);

@@ -471,6 +471,14 @@ static void a_plain_rejoin_leaves_nothing_out(void **state)
 
 /* ---- gaps ---- */
 
+static void gap_send(struct fm_socket *s, const struct fm_gap *gap, const struct fm_vector *cursor)
+{
+    struct fm_frames *f = fm_frames_new();
+    assert_non_null(f);
+    fm_phoenix.gap(f, s->subs, gap, cursor);
+    fm_socket_send_frames(s, f);
+}
+
 static void a_gap_is_told_with_the_position_behind_it(void **state)
 {
     struct fm_socket *s = *state;
@@ -481,13 +489,17 @@ static void a_gap_is_told_with_the_position_behind_it(void **state)
     vector_read(&cursor, "a-9 b-1");
     vector_read(&skip, "b-4");
     struct fm_gap gap = {.reason = FM_GAP_LOST, .origin = 36, .from = 6, .to = 9};
-    fm_phoenix.gap(s->subs, &gap, &cursor);
+    gap_send(s, &gap, &cursor);
     out(s, "[\"1\",null,\"room:1\",\"gap\",{\"reason\":\"lost\",\"origin\":\"a\",\"from\":6,\"to\":9,\"cursor\":[\"a-9\",\"b-1\"]}]\n");
     s->subs->skip = &skip; /* the client has seen more of b elsewhere: its position may not go back */
     gap = (struct fm_gap){.reason = FM_GAP_OVERRUN};
-    fm_phoenix.gap(s->subs, &gap, &cursor);
+    gap_send(s, &gap, &cursor);
     out(s, "[\"1\",null,\"room:1\",\"gap\",{\"reason\":\"overrun\",\"origin\":null,\"from\":null,\"to\":null,\"cursor\":[\"a-9\",\"b-4\"]}]"
            "\n");
+    gap = (struct fm_gap){.reason = FM_GAP_SLOW, .origin = 36, .from = 6, .to = 9, .skipped = 2};
+    gap_send(s, &gap, &cursor);
+    out(s, "[\"1\",null,\"room:1\",\"gap\",{\"reason\":\"slow\",\"origin\":\"a\",\"from\":6,\"to\":9,\"skipped\":2,"
+           "\"cursor\":[\"a-9\",\"b-4\"]}]\n");
     fm_vector_fini(&cursor);
     fm_vector_fini(&skip);
 }

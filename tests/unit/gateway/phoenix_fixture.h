@@ -36,6 +36,11 @@ static enum fm_err join_err, push_err;
 static struct fm_vector sent; /* what fm_socket_leave says */
 static uint64_t next_id;
 
+const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
+{
+    return fm_rules_match(fm_worker_config(fm_socket_worker(s))->rules, topic);
+}
+
 uint32_t fm_socket_variant(const struct fm_socket *s)
 {
     return s->variant;
@@ -265,7 +270,8 @@ static void vector_read(struct fm_vector *v, const char *ids)
 
 static struct fm_msg *message(uint64_t origin, uint64_t seq, const char *payload, bool binary)
 {
-    struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("msg"), FM_LIT(""), fm_slice_str(payload), binary ? FM_MSG_BINARY : 0);
+    struct fm_msg *m =
+        fm_msg_new(FM_LIT("room:1"), FM_LIT("msg"), (struct fm_msg_keys){0}, fm_slice_str(payload), binary ? FM_MSG_BINARY : 0);
     assert_non_null(m);
     fm_msg_accept(m, (struct fm_id){origin, seq}, seq - 1, 1);
     return m;

@@ -280,7 +280,7 @@ static void replies_and_events_have_the_shape_of_their_version(void **state)
 
 static struct fm_msg *message(struct fm_slice payload, uint32_t flags)
 {
-    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e\""), FM_LIT(""), payload, flags);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e\""), (struct fm_msg_keys){0}, payload, flags);
     assert_non_null(m);
     fm_msg_accept(m, (struct fm_id){62, 5}, 0, 1);
     return m;

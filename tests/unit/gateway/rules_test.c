@@ -103,6 +103,18 @@ static void a_count_alone_is_a_history_with_the_default_bytes_and_age(void **sta
     load_end(&l);
 }
 
+static void each_way_with_slow_clients_has_its_word(void **state)
+{
+    (void)state;
+    struct load l;
+    load(&l, "[topic \"a\"]\nslow = drop\n[topic \"b\"]\nslow = conflate\n[topic \"c\"]\n");
+    assert_string_equal(l.errors, "");
+    assert_int_equal(fm_rules_match(l.s.rules, FM_LIT("a"))->slow, FM_SLOW_DROP);
+    assert_int_equal(fm_rules_match(l.s.rules, FM_LIT("b"))->slow, FM_SLOW_CONFLATE);
+    assert_int_equal(fm_rules_match(l.s.rules, FM_LIT("c"))->slow, FM_SLOW_DISCONNECT);
+    load_end(&l);
+}
+
 static void keys_of_one_section_do_not_leak_into_the_next(void **state)
 {
     (void)state;
@@ -141,9 +153,7 @@ static void a_mistake_in_a_section_is_told_with_its_line_and_the_nearest_key(voi
          "f.ini:2: unknown key \"listen\" in a [topic] section; it is an option of the node and belongs above the first section\n"},
         {"join = everyone", "f.ini:2: join takes nobody|anyone, not \"everyone\"\n"},
         {"push_to = none", "f.ini:2: push_to takes all|others, not \"none\"\n"},
-        {"slow = drop", "f.ini:2: slow = drop is not available yet; the one way so far is slow = disconnect\n"},
-        {"slow = conflate", "f.ini:2: slow = conflate is not available yet; the one way so far is slow = disconnect\n"},
-        {"slow = explode", "f.ini:2: slow takes disconnect, not \"explode\"\n"},
+        {"slow = explode", "f.ini:2: slow takes disconnect|drop|conflate, not \"explode\"\n"},
         {"history_count = 1\nhistory_age = 60", "f.ini:3: history_age takes a number with ms, s, m, h or d, such as 10m, not \"60\"\n"},
         {"history_bytes = 1GB", "f.ini:2: history_bytes takes bytes, or a number with KiB, MiB or GiB, not \"1GB\"\n"},
         {"message_max = 17MiB", "f.ini:2: message_max is \"17MiB\"; it must lie between 0 and 16MiB\n"},
@@ -231,6 +241,7 @@ int main(void)
         cmocka_unit_test(every_key_of_a_section_reaches_the_rule),
         cmocka_unit_test(a_section_without_keys_allows_nothing_and_keeps_nothing),
         cmocka_unit_test(a_count_alone_is_a_history_with_the_default_bytes_and_age),
+        cmocka_unit_test(each_way_with_slow_clients_has_its_word),
         cmocka_unit_test(keys_of_one_section_do_not_leak_into_the_next),
         cmocka_unit_test(a_pattern_may_be_as_long_as_a_topic),
         cmocka_unit_test(a_mistake_in_a_section_is_told_with_its_line_and_the_nearest_key),

@@ -28,9 +28,9 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
     given.other = fm_vector_get(at, OTHER);
 }
 
-static void gap(struct fm_sub *sub, const struct fm_gap *g, const struct fm_vector *cursor)
+static void gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *g, const struct fm_vector *cursor)
 {
-    (void)sub, (void)g, (void)cursor;
+    (void)f, (void)sub, (void)g, (void)cursor;
 }
 
 static const struct fm_proto proto = {.name = "test", .encode = encode, .gap = gap};
@@ -84,7 +84,7 @@ static int tear_down(void **state)
 
 static struct fm_msg *message(uint64_t seq)
 {
-    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), FM_LIT(""), FM_LIT("{}"), 0);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
     assert_non_null(m);
     fm_msg_accept(m, (struct fm_id){ORIGIN, seq}, seq - 1, 1);
     return m;
@@ -110,7 +110,8 @@ static struct fm_sub *sub_join(uint64_t id, uint64_t at)
 {
     struct fm_sub *sub = calloc(1, sizeof *sub + 1);
     assert_non_null(sub);
-    *sub = (struct fm_sub){.socket = sock, .id = id, .topic_n = 1, .joined = true};
+    static const struct fm_rule rule;
+    *sub = (struct fm_sub){.socket = sock, .id = id, .rule = &rule, .topic_n = 1, .joined = true};
     sub->text[0] = 't';
     struct fm_join *j = answer(id, false, at + 1, at);
     assert_int_equal(fm_subs_add(worker, sub, j), FM_OK);

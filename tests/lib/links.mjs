@@ -1,0 +1,148 @@
+// The links of a mesh, one by one. Every node is reached through relays of its own, and a relay knows who dials by the process that holds the
+// other end of the connection (/proc). So the link between two nodes can be cut, delayed, or made deaf in one direction, on both planes of
+// the mesh and whichever of the two dials, while all other links stay as they are.
+import fs from 'node:fs';
+import net from 'node:net';
+import { Cluster } from './cluster.mjs';
+import { Node, workFolder } from './node.mjs';
+import { freePort } from './ports.mjs';
+
+// Which of the nodes holds the socket that is bound to this port of loopback.
+function holder(port, nodes) {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const lines = fs.readFileSync('/proc/net/tcp', 'utf8').split('\n').map((line) => line.trim().split(/\s+/));
+  const inodes = lines.filter((fields) => fields[1] === local).map((fields) => `socket:[${fields[9]}]`);
+  return nodes.find(({ pid, running }) => {
+    try {
+      return running && fs.readdirSync(`/proc/${pid}/fd`).some((fd) => {
+        try {
+          return inodes.includes(fs.readlinkSync(`/proc/${pid}/fd/${fd}`));
+        } catch {
+          return false; // closed meanwhile
+        }
+      });
+    } catch {
+      return false; // ended meanwhile
+    }
+  });
+}
+
+// What is between two nodes.
+class Link {
+  #open = new Set();
+  #isCut = false;
+  #deaf = new Set();
+  delayMs = 0;
+
+  // Ends what is open; until heal() nothing new is let through.
+  cut() {
+    this.#isCut = true;
+    for (const end of this.#open) end();
+  }
+
+  // From now on nothing that `sender` says arrives, though the connections stay; it arrives after heal() where they are still there.
+  mute(sender) {
+    this.#deaf.add(sender);
+  }
+
+  heal() {
+    this.#isCut = false;
+    this.#deaf.clear();
+    this.delayMs = 0;
+  }
+
+  carry(from, to, dialler, dialled) {
+    const end = () => {
+      this.#open.delete(end);
+      from.destroy();
+      to.destroy();
+    };
+    this.#open.add(end);
+    for (const socket of [from, to]) socket.on('error', () => {}).on('close', end);
+    if (this.#isCut) return end();
+    this.#flow(from, to, dialler);
+    this.#flow(to, from, dialled);
+  }
+
+  // In order, each chunk delayMs after it came; while its sender is muted nothing is read.
+  #flow(source, sink, sender) {
+    const queue = [];
+    const move = () => {
+      const now = Date.now();
+      const deaf = this.#deaf.has(sender);
+      while (!deaf && queue.length && queue[0].due <= now) sink.write(queue.shift().chunk);
+      const wait = queue.length ? Math.max(1, deaf ? 20 : queue[0].due - now) : 0;
+      if (wait && !sink.destroyed) setTimeout(move, wait);
+      if (deaf || queue.length > 1000 || sink.writableLength > 1 << 20) source.pause();
+      else source.resume();
+      if (source.isPaused() && !wait) sink.once('drain', move);
+    };
+    source.on('data', (chunk) => {
+      queue.push({ due: Date.now() + this.delayMs, chunk });
+      if (queue.length === 1) move();
+    });
+    source.resume();
+  }
+}
+
+export class Links {
+  #links = new Map();
+
+  // Gives each node, before it is started, the addresses of relays to advertise.
+  static async open(t, nodes) {
+    const links = new Links();
+    links.nodes = nodes;
+    for (const node of nodes) {
+      node.options.mesh_advertise = await links.#relay(t, node, () => node.meshPort);
+      node.options.mesh_ask_advertise = await links.#relay(t, node, () => node.askPort);
+    }
+    return links;
+  }
+
+  async #relay(t, node, target) {
+    const port = await freePort();
+    const server = net.createServer({ pauseOnConnect: true }, (from) => {
+      from.on('error', () => {});
+      const dialler = holder(from.remotePort, this.nodes);
+      if (!dialler) return from.destroy();
+      this.between(dialler, node).carry(from, net.connect(target(), '127.0.0.1'), dialler, node);
+    });
+    await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
+    t.after(() => {
+      for (const link of this.#links.values()) link.cut();
+      server.close();
+    });
+    return `127.0.0.1:${port}`;
+  }
+
+  between(a, b) {
+    const key = [a.name, b.name].sort().join(' ');
+    if (!this.#links.has(key)) this.#links.set(key, new Link());
+    return this.#links.get(key);
+  }
+
+  // All links of one node.
+  of(node) {
+    return this.nodes.filter((other) => other !== node).map((other) => this.between(node, other));
+  }
+
+  // Every link between the one group and the other.
+  across(some, others) {
+    return some.flatMap((a) => others.map((b) => this.between(a, b)));
+  }
+}
+
+// n nodes that are one cluster, over links that can be broken one by one. Ended when the test `t` ends.
+export async function startMesh(t, n, config = {}) {
+  const folder = workFolder();
+  const cluster = new Cluster([]);
+  t.after(() => cluster.stop());
+  for (let i = 0; i < n; i++) cluster.nodes.push(await Node.create({ name: `node${i + 1}`, folder, ...config }));
+  const [first, ...others] = cluster.nodes;
+  const links = await Links.open(t, cluster.nodes);
+  await first.start();
+  for (const node of others) node.options.join = first.meshAddress;
+  await Promise.all(others.map((node) => node.start()));
+  await cluster.linked();
+  return { cluster, nodes: cluster.nodes, links };
+}
