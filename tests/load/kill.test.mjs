@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { startCluster } from '../lib/cluster.mjs';
 import { load, urlsOf, verdict } from '../lib/load.mjs';
-import { sleep } from '../lib/wait.mjs';
+import { sleep, until } from '../lib/wait.mjs';
 
 const clients = 9000;
 
@@ -15,7 +15,6 @@ test('3000_clients_of_a_killed_node_are_all_back_on_the_others_and_miss_nothing_
   const victim = cluster.nodes[1];
   const gone_file = path.join(victim.folder, 'gone');
   const { self } = (await victim.request('GET', '/api/cluster')).body;
-  let joined = false;
   const running = load({
     ...urlsOf(cluster.nodes),
     connections: clients,
@@ -29,8 +28,8 @@ test('3000_clients_of_a_killed_node_are_all_back_on_the_others_and_miss_nothing_
     keyed_percent: 100,
     settle_ms: '20s',
     gone_file,
-  }).finally(() => (joined = true));
-  while (!joined && (await victim.metric('fanmesh_connections')) < clients / 3) await sleep(100);
+  });
+  await until('its clients are there', async () => (await victim.metric('fanmesh_connections')) >= clients / 3, 60_000);
   await sleep(5000);
   await victim.kill();
   fs.writeFileSync(gone_file, `${self.incarnation}\n`);

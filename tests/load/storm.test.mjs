@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { startCluster } from '../lib/cluster.mjs';
 import { load, urlsOf, verdict } from '../lib/load.mjs';
-import { sleep } from '../lib/wait.mjs';
+import { sleep, until } from '../lib/wait.mjs';
 
 const clients = 9000;
 const read = (file) => fs.readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
@@ -28,7 +28,7 @@ test('clients_that_stayed_are_not_starved_while_4500_others_storm_their_nodes', 
     settle_ms: '20s',
     series: file('storm'),
   });
-  while ((await victim.metric('fanmesh_connections')) < clients / 2) await sleep(100);
+  await until('its clients are there', async () => (await victim.metric('fanmesh_connections')) >= clients / 2, 60_000);
   const stayers = load({
     ...urlsOf([a, b]),
     connections: 200,
@@ -55,5 +55,6 @@ test('clients_that_stayed_are_not_starved_while_4500_others_storm_their_nodes', 
   const { p50, p99, max } = stormed.result.recovery_ms;
   t.diagnostic(`stayers' worst second, p99: ${worst(before)} ms before, ${worst(during)} ms during the storm`);
   t.diagnostic(`the storm's clients had everything again after ${p50} ms (p50), ${p99} ms (p99), ${max} ms (max)`);
-  assert.ok(worst(during) < 1000, `${worst(during)} ms; ${text}`);
+  // On a machine that is busy with other things, the time before says how much of it is not the storm.
+  assert.ok(worst(during) < Math.max(1000, 3 * worst(before)), `${worst(before)} ms before, ${worst(during)} ms during; ${text}`);
 });
