@@ -229,6 +229,7 @@ struct fm_hub_port { /* effects */
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
     X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 256 are remembered") \
     X(peers, "fanmesh_peers", "gauge", "nodes linked and alive") \
+    X(isolated, "fanmesh_mesh_isolated", "gauge", "1 while the node knows of other nodes and none is in reach") \
     X(holes, "fanmesh_holes", "gauge", "origins of which something is missing at this moment") \
     X(ready, "fanmesh_ready", "gauge", "1 when the node has the cluster's state")
 

@@ -5,6 +5,7 @@
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
  *   links.c    who is dialled, which link stays
+ *   probe.c    the node's messages to itself
  *
  * Invariants (checked by assertions and by the simulator):
  *   - A message is in exactly one log (its origin's); histories and the key table only refer to it, and let go before it leaves the log.
@@ -169,6 +170,7 @@ struct fm_hub {
     uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
     bool repairing;                         /* a hole is being filled, or holds something up */
     bool hello_due, changed;                /* changed: a position moved, held joins may go on */
+    uint64_t isolated_ms;                   /* mono: since when no other node is in reach; good while stats.isolated */
     uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
 
     bool ready, draining, left;
@@ -252,6 +254,11 @@ struct fm_resume {
 FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max,
                                     struct fm_resume *r);
 
+/* ---- probe.c ---- */
+/* Joins and publishes of the node's own probe (see fm_topic_of_probe): answered here, true; others are left alone. */
+bool fm_probe_join(struct fm_hub *h, struct fm_join *j);
+bool fm_probe_publish(struct fm_hub *h, struct fm_publish *p);
+
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);
 
@@ -301,6 +308,8 @@ bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p);
 bool fm_everyone_linked(const struct fm_hub *h);
 /* And has been for a while: an origin that nobody names then is forgotten by the cluster, not merely out of reach. */
 bool fm_cluster_whole(const struct fm_hub *h);
+/* Are there other nodes, as far as we know, and none of them alive? Tells when that begins and ends. */
+void fm_isolation_check(struct fm_hub *h);
 
 /* ---- repair.c ---- */
 void fm_batches_send(struct fm_hub *h);

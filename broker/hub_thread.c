@@ -1,6 +1,7 @@
 /* The hub's thread. Its loop has three watchers: the inbox's wake-up, the hub's own next time, and the end. */
 #include "hub_thread.h"
 #include "diag.h"
+#include "mutation.h"
 
 #include <assert.h>
 #include <ev.h>
@@ -116,9 +117,18 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *w, int events)
     }
 }
 
+/* Only where it is broken on purpose. */
+static bool deaf(void)
+{
+    static unsigned emptied;
+    return fm_mutation(HUB_DEAF) && ++emptied > 100;
+}
+
 static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
 {
     struct fm_hub_thread *t = w->data;
+    if (deaf())
+        return;
     struct fm_item *next;
     struct fm_now now = now_read();
     fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
@@ -146,6 +156,7 @@ static void on_stop(struct ev_loop *loop, struct ev_async *w, int events)
 static void *run(void *ctx)
 {
     struct fm_hub_thread *t = ctx;
+    pthread_setname_np(pthread_self(), "hub");
     fm_hub_start(t->hub, now_read());
     timer_set(t, fm_hub_tick(t->hub, now_read()));
     ev_run(t->loop, 0);

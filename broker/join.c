@@ -127,6 +127,8 @@ static enum fm_err resume_join(struct fm_hub *h, struct fm_topic *t, struct fm_j
 
 static void join_answer(struct fm_hub *h, struct fm_join *j)
 {
+    if (fm_probe_join(h, j))
+        return;
     struct fm_slice name = fm_slice_of(j->topic, j->topic_n);
     struct fm_topic *t = h->draining ? NULL : fm_topic_get(h, name, true);
     j->err = h->draining ? FM_E_DRAINING : t ? FM_OK : FM_E_TOO_MANY;

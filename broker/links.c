@@ -155,6 +155,38 @@ bool fm_cluster_whole(const struct fm_hub *h)
     return !h->port.bus_ops || (fm_everyone_linked(h) && h->now.mono_ms - h->doubted_ms >= DOUBT_MS);
 }
 
+/* Does a seed stand for another node that may be there? Not if that is this one, or left in good order. */
+static bool seed_counts(const struct fm_hub *h, uint32_t seed)
+{
+    const struct fm_peer *p = h->seed_peer[seed] ? fm_peer_find(h, h->seed_peer[seed]) : NULL;
+    return !is_self_address(h, h->config.seeds[seed]) && h->seed_peer[seed] != h->self->id && !(p && p->left);
+}
+
+void fm_isolation_check(struct fm_hub *h)
+{
+    if (!h->ready || h->draining)
+        return;
+    uint32_t known = 0, alive = 0;
+    for (uint32_t i = 0; i < h->peers_n; i++) {
+        known += h->peers[i].met && !h->peers[i].left;
+        alive += h->peers[i].alive;
+    }
+    for (uint32_t i = 0; !known && h->config.seeds && h->config.seeds[i]; i++)
+        known += seed_counts(h, i);
+    bool isolated = known && !alive;
+    if (isolated == h->stats.isolated)
+        return;
+    h->stats.isolated = isolated;
+    if (isolated) {
+        h->isolated_ms = h->now.mono_ms;
+        fm_diag(FM_WARN, "mesh_isolated",
+                "why=\"no other node is in reach; this one goes on alone, and what it accepts reaches the others after they are back\"");
+    } else {
+        fm_diag(FM_INFO, "mesh_isolation_over", "ms=%llu why=\"%s\"", (unsigned long long)(h->now.mono_ms - h->isolated_ms),
+                alive ? "another node is in reach again" : "the other nodes have left in good order");
+    }
+}
+
 void fm_seeds_link(struct fm_hub *h)
 {
     for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)

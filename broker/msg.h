@@ -84,5 +84,12 @@ static inline size_t fm_msg_size(const struct fm_msg *m)
     return sizeof *m + m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n;
 }
 
+/* A topic whose name begins with a zero byte belongs to the node's probe of itself (gateway/probe.h): no rule matches such a name, so
+ * nobody else can join it, publish to it or ask for it. */
+static inline bool fm_topic_of_probe(struct fm_slice topic)
+{
+    return topic.n && topic.p[0] == 0;
+}
+
 /* True for events that a client or backend may not send: phx_*, chan_reply_*, presence_*, fm_*, gap, system. */
 bool fm_event_reserved(struct fm_slice event);

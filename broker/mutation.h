@@ -16,7 +16,9 @@
     X(LEAVES_AT_ONCE, "a draining node hands nothing over") \
     X(SNAPSHOT_NOT_FOLLOWED, "a node that takes over does not take what comes live meanwhile, and calls itself up to date") \
     X(DOUBLE_AFTER_RELAY, "what came live and comes again by a pull is dispatched twice") \
-    X(FLOOR_NOT_RAISED, "what is evicted leaves no floor")
+    X(FLOOR_NOT_RAISED, "what is evicted leaves no floor") \
+    X(WORKER_DEAF, "worker 0 empties its inbox fifty times and never again") \
+    X(HUB_DEAF, "the hub empties its inbox a hundred times and never again")
 
 #ifdef FM_MUTATIONS
 enum fm_mutation_name {

@@ -366,6 +366,7 @@ void fm_peers_tick(struct fm_hub *h)
         h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
         peers_expire(h);
         origins_settle(h);
+        fm_isolation_check(h);
         fm_strangers_expire(h);
         /* A hello may be lost, and who never got it takes us for nobody: none of our messages could be pulled from us. */
         if (h->now.mono_ms < h->hello_often_ms || h->now.mono_ms >= h->hello_rare_ms)

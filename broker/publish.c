@@ -161,6 +161,8 @@ static enum fm_err wait_for_replicas(struct fm_hub *h, struct fm_publish *p)
 
 void fm_publish_handle(struct fm_hub *h, struct fm_publish *p)
 {
+    if (fm_probe_publish(h, p))
+        return;
     p->err = h->draining ? FM_E_DRAINING : !h->ready ? FM_E_NOT_READY : topics_get(h, p);
     for (uint32_t i = 0; i < p->n && !p->err; i++)
         p->err = accept_one(h, &p->msgs[i], &p->results[i]);

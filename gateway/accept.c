@@ -85,7 +85,7 @@ static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
             continue;
         }
         fm_stat_add(&w->stats.accepted, 1);
-        fm_front_open(w, fd, peer);
+        fm_front_open(w, fd, peer, false);
     }
 }
 
@@ -123,6 +123,11 @@ void fm_worker_listen_stop(struct fm_worker *w)
     ev_io_stop(w->loop, &w->listener);
     ev_timer_stop(w->loop, &w->accept_again);
     close(w->listener.fd);
+}
+
+int fm_worker_listener(const struct fm_worker *w)
+{
+    return w->listening ? w->listener.fd : -1;
 }
 
 uint16_t fm_worker_port(const struct fm_worker *w)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "http.h"
+#include "probe.h"
 #include "worker.h"
 
 struct fm_api_config {
@@ -12,7 +13,9 @@ struct fm_api_config {
     uint32_t ack_timeout_ms; /* default of a replicated ack */
     uint32_t replicas;
     const struct fm_rules *rules;
-    const char *web_root; /* folder served under / on the public listener; NULL: none */
+    const struct fm_probe_board *probe; /* borrowed; NULL: none */
+    bool isolated_unready;              /* a node that sees no other is not ready */
+    const char *web_root;               /* folder served under / on the public listener; NULL: none */
 };
 
 FM_MUST_CHECK enum fm_err fm_api_new(struct fm_api **api, const struct fm_api_config *config);

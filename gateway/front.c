@@ -18,7 +18,7 @@ enum { LINGER_MS = 2000 };
 
 /* ---- life ---- */
 
-void fm_front_open(struct fm_worker *w, int fd, const char *peer)
+void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe)
 {
     struct fm_conn *c = calloc(1, sizeof *c);
     if (!c) {
@@ -27,13 +27,14 @@ void fm_front_open(struct fm_worker *w, int fd, const char *peer)
     }
     c->worker = w;
     c->fd = fd;
+    c->probe = probe;
     memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
     c->next = w->conns;
     c->link = &w->conns;
     if (c->next)
         c->next->link = &c->next;
     w->conns = c;
-    fm_stat_add(&w->stats.connections, 1);
+    fm_stat_add(&fm_stats_of(w, probe)->connections, 1);
     ev_io_init(&c->io, fm_conn_ready, fd, EV_READ);
     c->io.data = c;
     ev_io_start(w->loop, &c->io);
@@ -51,7 +52,7 @@ void fm_conn_detach(struct fm_conn *c)
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
-    fm_stat_sub(&w->stats.connections, 1);
+    fm_stat_sub(&fm_stats_of(w, c->probe)->connections, 1);
     fm_buf_fini(&c->in);
     fm_buf_fini(&c->out);
     fm_buf_fini(&c->path);

@@ -25,6 +25,7 @@ struct fm_conn {
     bool last;    /* the connection ends with this answer */
     bool eof;     /* the client sends no more */
     bool served;  /* it has had an answer */
+    bool probe;   /* the node's own */
     struct fm_buf in, out, path;
     size_t out_at, scanned, body_n;
     struct fm_http1_head head;

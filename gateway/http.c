@@ -43,6 +43,8 @@ unsigned fm_http_status_of(enum fm_err err)
     case FM_E_BUSY:
     case FM_E_NOT_READY:
     case FM_E_DRAINING:
+    case FM_E_DEAF:
+    case FM_E_ISOLATED:
     case FM_E_CLOSED:
         return 503;
     case FM_E_NOT_REPLICATED:

@@ -99,6 +99,21 @@ uint16_t fm_listen_port(int fd)
     return ntohs(a.sa.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 }
 
+enum fm_err fm_listen_reach(int fd, struct sockaddr_storage *to, unsigned *to_n)
+{
+    union any_address a;
+    socklen_t n = sizeof a;
+    if (getsockname(fd, &a.sa, &n) || (a.sa.sa_family != AF_INET && a.sa.sa_family != AF_INET6))
+        return FM_E_ADDRESS;
+    if (a.sa.sa_family == AF_INET && a.v4.sin_addr.s_addr == htonl(INADDR_ANY))
+        a.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a.v6.sin6_addr))
+        a.v6.sin6_addr = in6addr_loopback;
+    memcpy(to, &a, n);
+    *to_n = n;
+    return FM_OK;
+}
+
 static void print_address(const union any_address *a, char peer[FM_PEER_TEXT_MAX])
 {
     char host[INET6_ADDRSTRLEN] = "", text[2 * FM_PEER_TEXT_MAX] = "";

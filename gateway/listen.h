@@ -14,6 +14,10 @@ enum { FM_PEER_TEXT_MAX = 48 };
 FM_MUST_CHECK enum fm_err fm_listen(const char *address, bool alone, int *fd);
 /* The port that a listener got; 0 if it has none. */
 uint16_t fm_listen_port(int fd);
+/* Where this process itself reaches a listener: its own address, or the loopback one where it listens on all. FM_E_ADDRESS: not a listener.
+ */
+struct sockaddr_storage;
+FM_MUST_CHECK enum fm_err fm_listen_reach(int fd, struct sockaddr_storage *to, unsigned *to_n);
 /* The next connection, non-blocking, with its client's address as text. FM_E_SHORT: none waits. FM_E_IO: no descriptor or memory is left
  * for it at this moment. Connections that died while they waited are passed over. */
 FM_MUST_CHECK enum fm_err fm_accept(int listener, int *fd, char peer[FM_PEER_TEXT_MAX]);

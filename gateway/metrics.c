@@ -40,6 +40,16 @@ static void write_workers(struct fm_buf *b, const struct fm_metrics_worker *w, u
 #undef X
 }
 
+static void write_probe(struct fm_buf *b, const struct fm_probe_board *probe)
+{
+#define X(name, metric, type, unit, help) \
+    head(b, metric, type, help); \
+    for (unsigned i = 0; i < probe->n; i++) \
+        fm_buf_printf(b, "%s{worker=\"%s\"} %.9g\n", metric, fm_probe_label(&probe->at[i]), (double)load(&probe->at[i].name) / unit);
+    FM_PROBE_STATS(X)
+#undef X
+}
+
 static void write_process(struct fm_buf *b, const struct fm_process_stats *p)
 {
 #define X(name, metric, type, help) \
@@ -56,6 +66,8 @@ void fm_metrics_write(struct fm_buf *b, const struct fm_metrics *m)
     if (m->hub)
         write_hub(b, m->hub);
     write_workers(b, m->workers, m->n);
+    if (m->probe)
+        write_probe(b, m->probe);
     if (m->process)
         write_process(b, m->process);
 }

@@ -4,7 +4,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "worker.h"
+#include "probe.h"
 
 #define FM_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,6 +37,7 @@ struct fm_metrics {
     const struct fm_hub_stats *hub; /* NULL: none yet */
     const struct fm_metrics_worker *workers;
     unsigned n;
+    const struct fm_probe_board *probe; /* NULL: none */
     const struct fm_process_stats *process;
 };
 

@@ -29,6 +29,8 @@ struct fm_node {
     struct fm_hub_thread *hub;
     struct fm_api *api;
     struct fm_worker *workers[FM_WORKERS_MAX];
+    struct fm_probe_board board;
+    struct fm_probe *probe;
 };
 
 static bool given(const char *listener)
@@ -156,6 +158,8 @@ static enum fm_err api_make(struct fm_node *node)
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
         .rules = s->rules,
+        .probe = node->board.n ? &node->board : NULL,
+        .isolated_unready = s->isolated_unready,
         .web_root = *s->web_root ? s->web_root : NULL,
     };
     return fm_api_new(&node->api, &c);
@@ -210,6 +214,22 @@ static enum fm_err workers_start(struct fm_node *node, struct fm_buf *why)
     return err;
 }
 
+static enum fm_err probe_start(struct fm_node *node)
+{
+    if (!node->board.n)
+        return FM_OK;
+    struct fm_probe_config c = {
+        .workers = node->workers,
+        .n = node->publics,
+        .hub = node->hub,
+        .mount = node->s->mount,
+        .every_ms = (uint32_t)node->s->probe_ms,
+        .timeout_ms = (uint32_t)node->s->probe_timeout_ms,
+        .board = &node->board,
+    };
+    return fm_probe_start(&node->probe, &c);
+}
+
 enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_buf *why)
 {
     *out = NULL;
@@ -219,6 +239,8 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     node->s = s;
     node->publics = given(s->listen) ? (unsigned)s->workers : 0;
     node->n = node->publics + (given(s->api_listen) ? 1 : 0);
+    if (s->probe_ms && node->publics)
+        fm_probe_board_init(&node->board, node->publics);
     enum fm_err err = mailboxes_make(node);
     if (!err)
         err = hub_start(node, why);
@@ -226,6 +248,8 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
         err = api_make(node);
     if (!err)
         err = workers_start(node, why);
+    if (!err)
+        err = probe_start(node);
     if (err && why->n == 0)
         fm_buf_str(why, fm_err_text(err));
     *out = node;
@@ -239,6 +263,7 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
 void fm_node_drain(struct fm_node *node)
 {
     fm_api_draining(node->api);
+    fm_probe_stop(&node->probe);
     for (unsigned i = 0; i < node->publics; i++)
         fm_worker_drain(node->workers[i], (uint32_t)node->s->drain_ms);
 }
@@ -267,6 +292,7 @@ void fm_node_stop(struct fm_node **np)
     *np = NULL;
     if (!node)
         return;
+    fm_probe_stop(&node->probe);
     for (unsigned i = node->n; i > 0; i--)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);

@@ -15,6 +15,10 @@
     X("Node", TEXT, name, 0, 63, "", "Name of the node, for people. Empty: the machine's host name.") \
     X("Node", COUNT, workers, 0, 63, "0", "Threads that serve clients. 0: one for each processor core.") \
     X("Node", LEVEL, log_level, 0, 0, "info", "Log lines below this level are dropped.") \
+    X("Node", MS, probe_ms, 0, 600000, "1s", \
+      "How often the node sends a message to itself through each of its workers, and asks its own listener. 0: never.") \
+    X("Node", MS, probe_timeout_ms, 100, 600000, "5s", \
+      "A node whose messages to itself have not come back for so long is deaf, and /readyz is 503 until they do.") \
     X("Node", MS, drain_ms, 0, 600000, "10s", \
       "After TERM or INT: time over which the disconnects (1012) of the clients are spread, so that they don't come back all at once.") \
     X("Node", MS, leave_ms, 0, 60000, "3s", \
@@ -71,6 +75,8 @@
       "mesh_listen addresses of nodes to join; one that is up is enough, the rest is learned from it.") \
     X("Mesh", MS, heartbeat_ms, 50, 60000, "500ms", "Pace of heartbeats.") \
     X("Mesh", MS, down_ms, 100, 600000, "2s", "A node that was silent for so long is down.") \
+    X("Mesh", FLAG, isolated_unready, 0, 1, "false", \
+      "Whether /readyz is 503 while the node knows of other nodes and none is in reach. It serves its clients either way.") \
     X("Mesh", MS, found_ms, 0, 60000, "3s", "A node that met no ready node for so long founds a cluster, and merges when it meets one.") \
     X("Mesh", MS, ask_timeout_ms, 50, 60000, "2s", "How long one question to another node may take.") \
     X("Mesh", COUNT, window, 1, 15, "12", "Batches in flight. Below 16, since the mesh drops beyond that without a word.") \

@@ -159,7 +159,7 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
 void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
 {
     const struct fm_worker_config *config = fm_worker_config(fm_socket_worker(s));
-    const struct fm_rule *rule = fm_rules_match(config->rules, in->topic);
+    const struct fm_rule *rule = fm_socket_rule(s, in->topic);
     struct fm_phx_to to = fm_phx_answer_to(s, in);
     if (fm_phx_is_null(to.join_ref))
         to.join_ref = to.ref;

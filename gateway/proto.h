@@ -123,6 +123,8 @@ extern const struct fm_proto fm_phoenix;
 
 /* ---- operations for protocols (socket.c) ---- */
 
+/* What is allowed on a topic to this client; NULL: there is no such topic. */
+const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);
 uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
 struct fm_worker *fm_socket_worker(const struct fm_socket *s);
 const char *fm_socket_peer(const struct fm_socket *s);

@@ -13,7 +13,7 @@ enum { CLOSE_REASON_MAX = 123 };
 
 /* ---- life ---- */
 
-struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant)
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe)
 {
     struct fm_socket *s = calloc(1, sizeof *s);
     if (!s)
@@ -21,13 +21,14 @@ struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *prot
     s->worker = w;
     s->proto = proto;
     s->variant = variant;
+    s->probe = probe;
     s->next = w->sockets;
     s->link = &w->sockets;
     if (s->next)
         s->next->link = &s->next;
     w->sockets = s;
     w->sockets_n++;
-    fm_stat_add(&w->stats.connections, 1);
+    fm_stat_add(&fm_stats_of(w, probe)->connections, 1);
     return s;
 }
 
@@ -123,7 +124,25 @@ void fm_socket_abandon(struct fm_socket *s)
     doom(s);
 }
 
+void fm_socket_kill_probes(struct fm_worker *w)
+{
+    struct fm_socket *next;
+    for (struct fm_socket *s = w->sockets; s; s = next) {
+        next = s->next;
+        if (s->probe && s->wsi)
+            fm_edge_kill(s->wsi);
+    }
+}
+
 /* ---- for protocols ---- */
+
+const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
+{
+    static const struct fm_rule own = {.join = FM_WHO_ANYONE, .push = FM_WHO_ANYONE, .push_to = FM_PUSH_ALL, .message_max = 1024};
+    if (s->probe)
+        return fm_topic_of_probe(topic) ? &own : NULL;
+    return fm_rules_match(s->worker->config.rules, topic);
+}
 
 uint32_t fm_socket_variant(const struct fm_socket *s)
 {
@@ -344,7 +363,7 @@ void fm_socket_gone(struct fm_socket *s)
     if (s->next)
         s->next->link = s->link;
     w->sockets_n--;
-    fm_stat_sub(&w->stats.connections, 1);
+    fm_stat_sub(&fm_stats_of(w, s->probe)->connections, 1);
     s->wsi = NULL;
     s->state = FM_SOCKET_GONE;
     fm_socket_release(s);

@@ -42,7 +42,7 @@ void fm_socket_io_fini(struct fm_socket *s)
 
 static void write_now(struct fm_socket *s, struct fm_slice frames)
 {
-    struct fm_worker_stats *stats = &s->worker->stats;
+    struct fm_worker_stats *stats = fm_stats_of(s->worker, s->probe);
     switch (fm_edge_write(s->wsi, frames)) {
     case FM_EDGE_SENT:
         break;
@@ -264,7 +264,7 @@ void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
 
 static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
 {
-    fm_stat_add(&s->worker->stats.messages_in, 1);
+    fm_stat_add(&fm_stats_of(s->worker, s->probe)->messages_in, 1);
     s->proto->recv(s, binary, bytes, n);
 }
 
@@ -342,7 +342,7 @@ void fm_socket_timeout(void *worker, struct fm_timer *t)
         fm_edge_kill(s->wsi);
         return;
     }
-    uint64_t silent = silent_ms(s);
+    uint64_t silent = s->probe ? 0 : silent_ms(s); /* the probe has a pace of its own */
     if (silent < w->config.idle_ms) {
         fm_wheel_set(&w->sockets_wheel, &s->timer, w->config.idle_ms - silent);
         return;

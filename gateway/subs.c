@@ -263,7 +263,8 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
     for (unsigned format = 0; format < FM_FORMATS; format++)
         encoded[format] = t->users[format] && encode(w, t, format);
     give_all(w, t, encoded);
-    fm_stat_add(&w->stats.deliveries, (uint64_t)(t->n - t->lagging) * t->batch_n);
+    bool probe = fm_topic_of_probe(fm_slice_of(t->name, t->name_n));
+    fm_stat_add(&fm_stats_of(w, probe)->deliveries, (uint64_t)(t->n - t->lagging) * t->batch_n);
     for (unsigned format = 0; format < FM_FORMATS; format++)
         if (t->users[format])
             frames_done(&w->frames[format]);
@@ -347,7 +348,7 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
     t->users[sub->format]++;
     t->slow = (uint8_t)sub->rule->slow;
     t->protos[sub->format] = sub->socket->proto;
-    fm_stat_add(&w->stats.subscriptions, 1);
+    fm_stat_add(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
     return FM_OK;
 }
 
@@ -381,7 +382,7 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
     skip_drop(sub);
     fm_wtopic_mark(w, t);
     fm_worker_settle_soon(w);
-    fm_stat_sub(&w->stats.subscriptions, 1);
+    fm_stat_sub(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
 }
 
 enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at)

@@ -112,7 +112,7 @@ static void upgrade(struct fm_conn *c)
         refuse(c, &up);
         return;
     }
-    c->socket = fm_socket_new(w, up.proto, up.variant);
+    c->socket = fm_socket_new(w, up.proto, up.variant, c->probe);
     if (!c->socket) {
         fm_conn_fail(c, 0, FM_E_NOMEM, NULL, fm_slice_of(NULL, 0));
         return;

@@ -2,10 +2,12 @@
 #include "worker_core.h"
 
 #include "../broker/diag.h"
+#include "../broker/mutation.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -265,6 +267,22 @@ static void drain_begin(struct fm_worker *w, uint64_t ms)
     ev_timer_start(w->loop, &w->drain);
 }
 
+/* Only where it is broken on purpose. */
+static bool deaf(const struct fm_worker *w)
+{
+    static unsigned emptied;
+    return fm_mutation(WORKER_DEAF) && w->config.index == 0 && ++emptied > 50;
+}
+
+static void probe_take(struct fm_worker *w)
+{
+    int fd = atomic_exchange_explicit(&w->probe_fd, 0, memory_order_acq_rel) - 1;
+    if (fd >= 0 && w->draining)
+        close(fd);
+    else if (fd >= 0)
+        fm_front_open(w, fd, "the node itself", true);
+}
+
 static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)events;
@@ -272,7 +290,9 @@ static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
     uint64_t rings;
     ssize_t n = read(io->fd, &rings, sizeof rings);
     (void)n;
-    inbox_drain(w);
+    if (!deaf(w))
+        inbox_drain(w);
+    probe_take(w);
     uint64_t drain = atomic_exchange_explicit(&w->drain_ms, 0, memory_order_relaxed);
     if (drain && !w->draining)
         drain_begin(w, drain - 1);
@@ -332,6 +352,9 @@ fail_after_worker:
 static void *thread_main(void *ctx)
 {
     struct fm_worker *w = ctx;
+    char name[16];
+    snprintf(name, sizeof name, w->config.internal ? "worker-api" : "worker-%u", w->config.index);
+    pthread_setname_np(pthread_self(), name);
     ev_run(w->loop, 0);
     return NULL;
 }
@@ -352,6 +375,14 @@ enum fm_err fm_worker_run(struct fm_worker *w)
 void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms)
 {
     atomic_store_explicit(&w->drain_ms, (uint64_t)drain_ms + 1, memory_order_relaxed);
+    ring(w->config.mailbox);
+}
+
+void fm_worker_probe(struct fm_worker *w, int fd)
+{
+    int untaken = atomic_exchange_explicit(&w->probe_fd, fd + 1, memory_order_acq_rel) - 1;
+    if (untaken >= 0)
+        close(untaken);
     ring(w->config.mailbox);
 }
 
@@ -376,7 +407,10 @@ void fm_worker_stop(struct fm_worker **wp)
         pthread_join(w->thread, NULL);
     }
     fm_worker_listen_stop(w);
+    w->draining = true;
+    probe_take(w);
     fm_front_close_all(w);
+    fm_socket_kill_probes(w);
     if (w->sockets_n)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);

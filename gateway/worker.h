@@ -81,8 +81,13 @@ void fm_worker_stop(struct fm_worker **w);
 
 /* The port that it listens on, for listen addresses with port 0. */
 uint16_t fm_worker_port(const struct fm_worker *w);
+/* Its listener, -1: none. */
+int fm_worker_listener(const struct fm_worker *w);
 
 /* -- any thread -- */
+/* A client connection of the node's own probe; takes fd. It counts in no limit and no counter, and no rule binds it. One that the worker
+ * has not taken yet is closed. */
+void fm_worker_probe(struct fm_worker *w, int fd);
 const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w);
 
 /* -- this worker's thread -- */

@@ -87,6 +87,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     bool discard;         /* closing: what waits in `out` is not sent any more */
     bool corked;          /* an answer is put off to the end of the drain: what is given to it waits for that */
     bool touched, doomed; /* in the worker's list */
+    bool probe;           /* the node's own */
 };
 
 struct fm_worker {
@@ -132,7 +133,9 @@ struct fm_worker {
     struct fm_outbox *spare;
     uint8_t *scratch; /* FM_READ_MAX bytes, for the moment of a read or write */
 
-    _Atomic uint64_t drain_ms; /* asked by main: the time + 1 */
+    _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
+    _Atomic int probe_fd;          /* handed over by the probe: the descriptor + 1 */
+    struct fm_worker_stats unseen; /* what the probe's connections do */
     atomic_bool stop;
     struct ev_timer drain;
     uint64_t drain_began_ms, drain_for_ms;
@@ -152,6 +155,12 @@ static inline void fm_stat_sub(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) - n, memory_order_relaxed);
 }
 
+/* Where a connection's doings are counted: /metrics tells of clients, not of the node's own probe. */
+static inline struct fm_worker_stats *fm_stats_of(struct fm_worker *w, bool probe)
+{
+    return probe ? &w->unseen : &w->stats;
+}
+
 /* ---- worker.c ---- */
 uint64_t fm_mono_ms(void);
 /* Makes settle run before the loop waits again. */
@@ -169,8 +178,8 @@ struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token);
 void fm_expect_free_all(struct fm_worker *w);
 
 /* ---- front.c ---- */
-/* A connection was accepted; takes fd. */
-void fm_front_open(struct fm_worker *w, int fd, const char *peer);
+/* A connection was accepted; takes fd. probe: fm_worker_probe. */
+void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe);
 void fm_front_timeout(void *worker, struct fm_timer *t); /* fires w->conns_wheel */
 /* Those that wait for a request are closed; the others when they have their answer. */
 void fm_front_drain(struct fm_worker *w);
@@ -179,7 +188,9 @@ void fm_front_close_all(struct fm_worker *w);
 
 /* ---- socket.c ---- */
 /* A socket for an accepted upgrade; NULL without memory. */
-struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant);
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
+/* The connections of the node's own probe end at once. */
+void fm_socket_kill_probes(struct fm_worker *w);
 /* Its subs leave, and it asks to be written to so that it can close. */
 void fm_socket_bury(struct fm_socket *s);
 /* No word to the client is possible any more. */

@@ -32,6 +32,8 @@
     X(FM_E_BUSY, "overloaded", "the node's inbox is full; try again in a moment") \
     X(FM_E_NOT_READY, "not_ready", "the node is still taking over the cluster's state; try again in a moment") \
     X(FM_E_DRAINING, "draining", "the node is shutting down; use another one") \
+    X(FM_E_DEAF, "deaf", "the node's messages to itself do not come back; use another node") \
+    X(FM_E_ISOLATED, "isolated", "no other node of the cluster is in reach; use another one") \
     X(FM_E_NOT_REPLICATED, "not_replicated", \
       "the message is accepted on this node but not enough other nodes confirmed it within the time limit") \
     X(FM_E_TIMEOUT, "timeout", "no answer within the time limit") \

@@ -515,6 +515,55 @@ static void a_node_that_stood_still_gives_nothing_up_and_nobody(void **state)
     assert_int_equal(messages(b), 2);
 }
 
+static uint64_t isolated(const struct node *n)
+{
+    return fm_hub_stats(n->hub)->isolated;
+}
+
+static void a_node_is_isolated_while_it_knows_of_others_and_reaches_none(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++)
+        scene.nodes[i].seeds[1] = NULL; /* 0 and 1 know each other, and nobody 2 */
+    struct node *a = start(0);
+    run(2000);
+    assert_int_equal(isolated(a), 0); /* it still looks for its seed */
+    run(3000);
+    assert_int_equal(isolated(a), 1);
+    struct node *b = start(1);
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 0);
+    cut(a, b);
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 2);
+    fm_sim_net_heal_all(scene.net);
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 0);
+    a->frozen = true;
+    run(20000);
+    assert_int_equal(isolated(b), 1);
+    a->frozen = false;
+    run(100);
+    assert_int_equal(isolated(a), 0); /* it stood still itself */
+    run(5000);
+    assert_int_equal(isolated(a) + isolated(b), 0);
+    fm_hub_drain(b->hub, now(b));
+    run(2000);
+    assert_true(fm_hub_left(b->hub));
+    stop(b);
+    run(5000);
+    assert_int_equal(isolated(a), 0); /* the other left in good order */
+}
+
+static void a_node_that_knows_nobody_is_not_isolated(void **state)
+{
+    (void)state;
+    scene.nodes[0].seeds[0] = NULL;
+    struct node *a = start(0);
+    run(10000);
+    assert_int_equal(isolated(a), 0);
+}
+
 static void a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since(void **state)
 {
     (void)state;
@@ -757,6 +806,8 @@ int main(void)
         TEST(the_holes_of_a_dead_node_are_given_up_together),
         TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
+        TEST(a_node_is_isolated_while_it_knows_of_others_and_reaches_none),
+        TEST(a_node_that_knows_nobody_is_not_isolated),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
         TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),

@@ -120,6 +120,52 @@ static void expect_join(struct fm_join *j, bool recovered, uint32_t replayed, ui
     fm_join_free(&j);
 }
 
+static uint64_t counters(const struct rig *r)
+{
+    uint64_t sum = 0;
+#define X(name, ...) sum += fm_hub_stats(r->hub)->name;
+    FM_HUB_STATS(X)
+#undef X
+    return sum;
+}
+
+static void a_message_of_the_node_to_itself_comes_back_and_leaves_no_trace(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, NULL);
+    const struct fm_slice own = FM_LIT("\0probe");
+    publish(&r, "room:1", "1");
+    uint64_t before = counters(&r);
+    struct fm_join *j = fm_join_new(WORKER, 9, own);
+    give(&r, &j->item);
+    expect_join(next(&r, FM_HUB_JOIN), true, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        struct fm_publish *p = fm_publish_new(WORKER, 5, 1, FM_LIT("cookie"));
+        p->msgs[0] = fm_msg_new(own, FM_LIT("probe"), (struct fm_msg_keys){0}, FM_LIT("1"), 0);
+        give(&r, &p->item);
+        struct fm_msg_item *m = next(&r, FM_HUB_MSG);
+        assert_true(fm_slice_eq(fm_msg_topic(m->msg), own));
+        assert_int_equal(m->msg->id.seq, 0);
+        fm_hub_item_free(&m->item);
+        p = next(&r, FM_HUB_PUBLISH);
+        assert_int_equal(p->err, FM_OK);
+        fm_publish_free(&p);
+    }
+    struct fm_leave *l = fm_leave_new(WORKER, 1, own);
+    give(&r, &l->item);
+    assert_int_equal(counters(&r), before);
+    assert_int_equal(publish(&r, "room:1", "2").seq, 2);
+    fm_hub_drain(r.hub, r.now);
+    struct fm_publish *p = fm_publish_new(WORKER, 5, 1, FM_LIT("cookie"));
+    p->msgs[0] = fm_msg_new(own, FM_LIT("probe"), (struct fm_msg_keys){0}, FM_LIT("1"), 0);
+    give(&r, &p->item);
+    p = next(&r, FM_HUB_PUBLISH);
+    assert_int_equal(p->err, FM_E_DRAINING);
+    fm_publish_free(&p);
+    rig_stop(&r);
+}
+
 static void subscribers_get_what_is_published_after_their_join(void **state)
 {
     (void)state;
@@ -359,6 +405,7 @@ int main(void)
         cmocka_unit_test(beyond_memory_the_oldest_goes_first_and_is_told),
         cmocka_unit_test(a_draining_hub_takes_nothing_new),
         cmocka_unit_test(the_history_is_told_as_json),
+        cmocka_unit_test(a_message_of_the_node_to_itself_comes_back_and_leaves_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

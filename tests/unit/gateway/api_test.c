@@ -349,6 +349,48 @@ static void a_node_is_ready_when_its_hub_is_and_until_it_drains(void **state)
     assert_answer(200, "\"version\":\"9.9\"");
 }
 
+static void a_deaf_node_is_not_ready_and_says_what_is_deaf(void **state)
+{
+    (void)state;
+    static struct fm_probe_board board;
+    fm_probe_board_init(&board, 1);
+    node.api->config.probe = &board;
+    atomic_store(&node.hub.stats.ready, 1);
+    ask(FM_HTTP_GET, false, "/readyz", "");
+    assert_answer(503, "\"code\":\"not_ready\"");
+    assert_answer(503, "has not come back yet");
+    uint64_t now_ms = fm_probe_now_us() / 1000;
+    for (unsigned i = 0; i < board.n; i++)
+        fm_probe_came(&board.at[i], now_ms, 1);
+    ask(FM_HTTP_GET, false, "/readyz", "");
+    assert_answer(200, "\"status\":\"ready\"");
+    fm_probe_sent(&board.at[0], now_ms - 9000);
+    assert_true(fm_probe_late(&board.at[0], FM_PROBE_JOIN, now_ms, 5000));
+    ask(FM_HTTP_GET, false, "/readyz", "");
+    assert_answer(503, "\"code\":\"deaf\"");
+    assert_answer(503, "worker 0, for 9.");
+    assert_answer(503, "joins are not answered");
+    ask(FM_HTTP_GET, true, "/metrics", "");
+    assert_answer(200, "fanmesh_probe_ok{worker=\"0\"} 0\nfanmesh_probe_ok{worker=\"listener\"} 1\n");
+    ask(FM_HTTP_GET, true, "/healthz", "");
+    assert_answer(200, "\"status\":\"ok\"");
+}
+
+static void an_isolated_node_is_ready_unless_the_option_says_otherwise(void **state)
+{
+    (void)state;
+    atomic_store(&node.hub.stats.ready, 1);
+    atomic_store(&node.hub.stats.isolated, 1);
+    ask(FM_HTTP_GET, false, "/readyz", "");
+    assert_answer(200, "\"status\":\"ready\"");
+    node.api->config.isolated_unready = true;
+    ask(FM_HTTP_GET, false, "/readyz", "");
+    assert_answer(503, "\"code\":\"isolated\"");
+    atomic_store(&node.hub.stats.isolated, 0);
+    ask(FM_HTTP_GET, false, "/readyz", "");
+    assert_answer(200, "\"status\":\"ready\"");
+}
+
 static void metrics_name_every_worker(void **state)
 {
     (void)state;
@@ -383,6 +425,8 @@ int main(void)
         TEST(a_history_is_asked_for_from_a_cursor),
         TEST(a_history_that_can_not_be_had_is_refused),
         TEST(a_node_is_ready_when_its_hub_is_and_until_it_drains),
+        TEST(a_deaf_node_is_not_ready_and_says_what_is_deaf),
+        TEST(an_isolated_node_is_ready_unless_the_option_says_otherwise),
         TEST(metrics_name_every_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
