@@ -1,30 +1,40 @@
 // The links of a mesh, one by one. Every node is reached through relays of its own, and a relay knows who dials by the process that holds the
 // other end of the connection (/proc). So the link between two nodes can be cut, delayed, or made deaf in one direction, on both planes of
 // the mesh and whichever of the two dials, while all other links stay as they are.
-import fs from 'node:fs';
+import fs from 'node:fs/promises';
 import net from 'node:net';
 import { Cluster } from './cluster.mjs';
 import { Node, workFolder } from './node.mjs';
 import { freePort } from './ports.mjs';
 
-// Which of the nodes holds the socket that is bound to this port of loopback.
-function holder(port, nodes) {
-  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  const lines = fs.readFileSync('/proc/net/tcp', 'utf8').split('\n').map((line) => line.trim().split(/\s+/));
-  const inodes = lines.filter((fields) => fields[1] === local).map((fields) => `socket:[${fields[9]}]`);
-  return nodes.find(({ pid, running }) => {
-    try {
-      return running && fs.readdirSync(`/proc/${pid}/fd`).some((fd) => {
-        try {
-          return inodes.includes(fs.readlinkSync(`/proc/${pid}/fd/${fd}`));
-        } catch {
-          return false; // closed meanwhile
-        }
-      });
-    } catch {
-      return false; // ended meanwhile
-    }
+// The kernel's table of connections, which may be long and slow to read: never on this thread, and once for all who ask in one turn.
+let reading;
+function connections() {
+  reading ??= new Promise(setImmediate).then(() => {
+    reading = undefined;
+    return fs.readFile('/proc/net/tcp', 'latin1');
   });
+  return reading;
+}
+
+async function socketsOf({ pid, running }) {
+  const folder = `/proc/${pid}/fd`;
+  const fds = running ? await fs.readdir(folder).catch(() => []) : []; // ended, or closed meanwhile
+  return Promise.all(fds.map((fd) => fs.readlink(`${folder}/${fd}`).catch(() => '')));
+}
+
+// Which of the nodes holds the socket that is bound to this port of loopback.
+async function holder(port, nodes) {
+  const local = `: 0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+  const table = await connections();
+  const inodes = [];
+  for (let at = table.indexOf(local); at >= 0; at = table.indexOf(local, at + 1)) {
+    inodes.push(`socket:[${table.slice(at, table.indexOf('\n', at)).trim().split(/\s+/)[9]}]`);
+  }
+  for (const node of nodes) {
+    if ((await socketsOf(node)).some((socket) => inodes.includes(socket))) return node;
+  }
+  return undefined;
 }
 
 // What is between two nodes.
@@ -101,10 +111,10 @@ export class Links {
 
   async #relay(t, node, target) {
     const port = await freePort();
-    const server = net.createServer({ pauseOnConnect: true }, (from) => {
+    const server = net.createServer({ pauseOnConnect: true }, async (from) => {
       from.on('error', () => {});
-      const dialler = holder(from.remotePort, this.nodes);
-      if (!dialler) return from.destroy();
+      const dialler = await holder(from.remotePort, this.nodes);
+      if (!dialler || from.destroyed) return from.destroy();
       this.between(dialler, node).carry(from, net.connect(target(), '127.0.0.1'), dialler, node);
     });
     await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
