@@ -166,7 +166,8 @@ struct fm_hub {
     uint32_t in_flight_head, in_flight_n;
     uint64_t next_ask;
     uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
-    uint64_t doubted_ms;                                               /* mono: when a node that we know of was last out of reach */
+    uint64_t paused_ms;                     /* mono: when this node went on after it had stood still; 0: it never did */
+    uint64_t doubted_ms;                    /* mono: when a node that we know of was last out of reach */
     uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
     bool repairing;                         /* a hole is being filled, or holds something up */
     bool hello_due, changed;                /* changed: a position moved, held joins may go on */

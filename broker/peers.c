@@ -360,6 +360,8 @@ static void tail_lost(struct fm_hub *h, struct fm_origin *o)
 static void origins_settle(struct fm_hub *h)
 {
     struct fm_origin *o, *tmp;
+    if (h->paused_ms && h->now.mono_ms - h->paused_ms < h->config.down_ms)
+        return; /* what is heard at first was said before */
     HASH_ITER (hh, h->origins, o, tmp) {
         uint64_t idle_ms = h->now.mono_ms - o->heard_ms, most;
         bool claimed;
@@ -407,6 +409,7 @@ void fm_peers_tick(struct fm_hub *h)
 
 void fm_peers_paused(struct fm_hub *h, uint64_t ms)
 {
+    h->paused_ms = h->now.mono_ms;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         h->peers[i].heard_ms += ms;
         h->peers[i].told = false; /* what they have now is not what they said then */

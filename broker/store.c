@@ -476,8 +476,12 @@ static void origin_retire(struct fm_hub *h, struct fm_origin *o)
     uint64_t idle_ms = h->now.mono_ms - o->heard_ms;
     if (o == h->self || idle_ms < h->config.cursor_ttl_ms || (p && p->alive))
         return;
-    if (!o->final && h->peers_n && idle_ms < 2 * h->config.cursor_ttl_ms)
-        return; /* how it ended may be told when all are in reach again, see origins_settle */
+    if (!o->final && h->peers_n) {
+        if (idle_ms < 2 * h->config.cursor_ttl_ms)
+            return; /* how it ended may be told when all are in reach again, see origins_settle */
+        o->final = true;
+        fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
+    }
     struct fm_log_iter it = fm_log_from(&o->log, 0);
     for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))
         if (e->msg)
