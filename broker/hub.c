@@ -259,6 +259,9 @@ static bool heir_awaited(const struct fm_hub *h)
             return false;
         known |= !p->left && !(p->alive && p->draining);
     }
+    /* Somebody who has not said yet who they are; strangers are sent away soon. */
+    for (uint32_t i = 0; i < h->links_n; i++)
+        known |= h->links[i].peer == 0;
     return known;
 }
 

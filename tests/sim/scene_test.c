@@ -444,6 +444,31 @@ static void a_tail_that_was_heard_of_is_told_as_a_gap_once_its_node_is_surely_go
     assert_int_equal(fm_hub_stats(b->hub)->tail_unknown, 3);
 }
 
+static void a_node_that_drains_while_it_meets_its_first_other_node_hands_over_all_the_same(void **state)
+{
+    (void)state;
+    struct fm_sim_faults slow = calm;
+    slow.delay_us_min = slow.delay_us_max = 200 * FM_SIM_MS;
+    faults(slow);
+    cut(&scene.nodes[0], &scene.nodes[1]);
+    struct node *a = start(0), *b = start(1);
+    run(6000);
+    publish(a, 3);
+    uint64_t origin = a->incarnation;
+    fm_sim_net_heal_all(scene.net);
+    /* It says hello as soon as there is a link, and knows only later who is there. */
+    for (unsigned ms = 0; ms < 10000 && fm_hub_stats(a->hub)->bytes_out == 0; ms += 10)
+        run(10);
+    assert_int_equal(stat_peers(a), 0);
+    fm_hub_drain(a->hub, now(a));
+    run(3000);
+    assert_true(fm_hub_left(a->hub));
+    stop(a);
+    struct fm_join *j = join(b, origin, 0);
+    assert_true(j->recovered && j->replayed == 3);
+    fm_join_free(&j);
+}
+
 static void a_hole_is_given_up_when_pulls_bring_no_answer(void **state)
 {
     (void)state;
@@ -833,6 +858,7 @@ int main(void)
         TEST(nodes_that_all_drain_do_not_wait_for_each_other),
         TEST(a_tail_that_died_with_its_node_keeps_nobody_busy),
         TEST(a_tail_that_was_heard_of_is_told_as_a_gap_once_its_node_is_surely_gone),
+        TEST(a_node_that_drains_while_it_meets_its_first_other_node_hands_over_all_the_same),
         TEST(a_hole_is_given_up_when_pulls_bring_no_answer),
         TEST(the_holes_of_a_dead_node_are_given_up_together),
         TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
