@@ -68,7 +68,7 @@ static uint32_t draw(struct fm_fleet *f)
     return f->mask;
 }
 
-/* The connection is over; the client goes to the next node after a short, spread-out rest. */
+/* The connection is over; the client goes to another node after a short, spread-out rest. */
 static void client_drop(struct fm_client *c)
 {
     struct fm_fleet *f = c->fleet;
@@ -89,7 +89,9 @@ static void client_drop(struct fm_client *c)
         f->stats.connect_failures++;
         f->connecting--;
     }
-    c->node = (uint8_t)((c->node + 1) % f->config.nodes_n);
+    /* Drawn, as by a balancer: going to the next one in turn, all would stand on the node that was restarted last but one. */
+    if (f->config.nodes_n > 1)
+        c->node = (uint8_t)((c->node + 1 + (draw(f) >> 16) % (f->config.nodes_n - 1)) % f->config.nodes_n);
     away_put(c, fm_loop_now_ns() + AWAY_NS + draw(f) % AWAY_NS);
 }
 
@@ -349,8 +351,9 @@ enum fm_err fm_fleet_new(struct fm_fleet **fleet, const struct fm_fleet_config *
         c->handler.ready = client_ready;
         c->fleet = f;
         c->fd = -1;
-        c->node = (uint8_t)(i % config->nodes_n);
-        c->topic = i / config->nodes_n % config->topics;
+        bool few = config->clients < config->topics * config->nodes_n; /* a topic's clients are on different nodes all the same */
+        c->node = (uint8_t)((few ? i + i / config->topics : i) % config->nodes_n);
+        c->topic = (few ? i : i / config->nodes_n) % config->topics;
         fm_view_init(&c->view, &ledgers[c->topic]);
         away_put(c, 0);
     }

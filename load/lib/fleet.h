@@ -1,4 +1,4 @@
-/* Many WebSocket clients in one thread: they connect at a bounded rate, join one topic each, receive, and when cut off connect to the next
+/* Many WebSocket clients in one thread: they connect at a bounded rate, join one topic each, receive, and when cut off connect to another
  * node and join again with their cursor. Every broadcast is judged by the ledger of its topic; the fleet's owner learns of deliveries and
  * of answers to pushes. A client costs about 350 bytes besides the kernel's.
  *
@@ -32,7 +32,8 @@ struct fm_fleet_config {
     struct fm_loop *loop;
     const struct fm_node *nodes;
     uint32_t nodes_n;
-    uint32_t clients; /* client i begins on node i mod nodes and joins topic (i / nodes) mod topics */
+    uint32_t clients; /* client i begins on node i mod nodes and joins topic (i / nodes) mod topics; fewer than topics x nodes: for API
+                         publishes */
     uint32_t topics;
     const char *topic_prefix; /* topic t is this and t in decimal */
     bool plain;               /* no cursors: no ids in broadcasts, nothing resumed */

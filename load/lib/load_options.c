@@ -30,9 +30,10 @@ static void help_print(void)
 /* What one row can't say. */
 static void check(const struct fm_load_options *o, struct fm_report *report)
 {
-    if (o->connections < o->topics * o->nodes.n)
-        fm_report_error(report, "--connections", "%llu clients don't reach every topic on every node: give at least topics x nodes, %llu",
-                        (unsigned long long)o->connections, (unsigned long long)(o->topics * o->nodes.n));
+    uint64_t least = o->api.n ? o->topics : o->topics * o->nodes.n; /* pushes need a client of each topic on each node */
+    if (o->connections < least)
+        fm_report_error(report, "--connections", "%llu clients don't reach every topic%s: give at least %llu",
+                        (unsigned long long)o->connections, o->api.n ? "" : " on every node", (unsigned long long)least);
     if (o->ack && !o->api.n)
         fm_report_error(report, "--ack", "pushes have no replicated ack; give --api");
     if (o->keyed_percent && !o->api.n)

@@ -7,7 +7,7 @@
 #define FM_LOAD_OPTIONS(X) \
     X("Clients", LIST, nodes, 1, 64, "ws://127.0.0.1:4000", \
       "Nodes to connect to, ws://host:port[/path]. Without a path: /socket/websocket?vsn=2.0.0. Client i begins on node i modulo their " \
-      "number; cut off, it goes on to the next.") \
+      "number; cut off, it goes on to another.") \
     X("Clients", COUNT, connections, 1, 1000000, "1000", "WebSocket clients, each with one topic.") \
     X("Clients", COUNT, topics, 1, 100000, "1", "Topics, over which the clients are spread evenly.") \
     X("Clients", TEXT, topic_prefix, 1, 64, "room:load-", "Topics are called this, a random word for the run, and a number.") \
@@ -18,10 +18,10 @@
     X("Clients", MS, connect_ms, 1, 86400000, "60s", \
       "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
     X("Clients", MS, join_timeout_ms, 1, 86400000, "10s", \
-      "How long connecting, the upgrade and the join may take, each; then the client goes on to the next node.") \
+      "How long connecting, the upgrade and the join may take, each; then the client goes on to another.") \
     X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
     X("Clients", MS, heartbeat_timeout_ms, 0, 86400000, "0", \
-      "A client whose heartbeat isn't answered for so long goes on to the next node, as when it is cut off; 0: heartbeat_ms.") \
+      "A client whose heartbeat isn't answered for so long goes on to another node, as when it is cut off; 0: heartbeat_ms.") \
     X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
     X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
     X("Messages", MS, duration_ms, 0, 86400000, "0", "Stop publishing after this time; 0: after the messages.") \
