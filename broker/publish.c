@@ -22,7 +22,7 @@ bool fm_key_add(struct fm_hub *h, const struct fm_msg *m)
 {
     struct fm_key *k = key_find(h, m);
     if (k)
-        return k->id.origin == m->id.origin && k->id.seq == m->id.seq;
+        return (k->id.origin == m->id.origin && k->id.seq == m->id.seq) || fm_mutation(KEYS_IGNORED);
     struct fm_slice topic = fm_msg_topic(m), key = fm_msg_key(m);
     k = calloc(1, sizeof *k + topic.n + 1 + key.n);
     if (!k)
