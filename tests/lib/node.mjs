@@ -60,10 +60,14 @@ function settingsText(options, rules) {
 }
 
 export class Node {
+  under = []; // the command that a node is run by, such as [ip, netns, exec, ...]
+  env = {}; // more of its environment
+  host = '127.0.0.1'; // of its clients and its API
+
   // options: settings that differ from the defaults below (null removes one); rules: as in testRules; join: another Node; mutation: what is
   // broken in it on purpose.
   static async create({ name = 'node', folder = workFolder(), options = {}, rules = testRules, join, secret = meshSecret, args = [], mutation } = {}) {
-    const node = new Node();
+    const node = new this();
     node.mutation = mutation;
     node.name = name;
     node.folder = folder;
@@ -96,10 +100,10 @@ export class Node {
     return this.options.mesh_advertise ?? `127.0.0.1:${this.meshPort}`;
   }
   get ws() {
-    return `ws://127.0.0.1:${this.port}/socket`;
+    return `ws://${this.host}:${this.port}/socket`;
   }
   get api() {
-    return `http://127.0.0.1:${this.apiPort}`;
+    return `http://${this.host}:${this.apiPort}`;
   }
   get logFile() {
     return path.join(this.folder, `${this.name}.log`);
@@ -124,7 +128,8 @@ export class Node {
     // A node warns of FANMESH_* variables that are no options; those of the tests are none.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FANMESH_')));
     if (this.mutation) env.FANMESH_MUTATION = this.mutation;
-    const child = spawn(this.mutation ? mutated : binary, ['serve', '--config', file, ...this.args], { cwd: this.folder, env, stdio: ['ignore', out, out] });
+    const [program, ...args] = [...this.under, this.mutation ? mutated : binary, 'serve', '--config', file, ...this.args];
+    const child = spawn(program, args, { cwd: this.folder, env: { ...env, ...this.env }, stdio: ['ignore', out, out] });
     fs.closeSync(out);
     this.child = child;
     alive.add(child);
@@ -201,9 +206,10 @@ export class Node {
   }
 
   // The internal listener. Returns { status, headers, body (parsed if JSON), text }.
-  async request(method, target, { body, headers = {}, key = apiKey } = {}) {
+  async request(method, target, { body, headers = {}, key = apiKey, limitMs } = {}) {
     const response = await fetch(this.api + target, {
       method,
+      signal: limitMs ? AbortSignal.timeout(limitMs) : undefined,
       headers: { ...(key ? { authorization: `Bearer ${key}` } : {}), ...headers },
       body: body === undefined || typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
     });

@@ -1,0 +1,97 @@
+// What must be true at the end of a run, each with what was seen.
+const AGREE_MS = 10_000;
+const FLAT = 0.05;
+const MEMORY_FROM_MINUTE = 10;
+const MEMORY_MINUTES = 15; // a shorter run says nothing about memory
+
+export const exits = { good: 0, broken: 1, unusable: 2 };
+
+const wrongLine = /^.*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed|BUG:).*$/m;
+const seconds = (ms) => (ms === null || ms === undefined ? 'never' : `${(ms / 1000).toFixed(1)} s`);
+const silent = ['missing', 'doubled', 'disordered', 'strange', 'wrong_id', 'undead', 'malformed'];
+
+// Broken promises that fanmesh-load counted.
+export function broken(tally) {
+  return Object.entries(tally ?? {}).filter(([name, count]) => silent.includes(name) && count > 0);
+}
+
+function delivery(seen) {
+  const { code, result, errors } = seen.load ?? {};
+  if (seen.early) return { ok: false, text: seen.early };
+  const found = broken(result?.tally).map(([name, count]) => `${count} ${name}`);
+  const text = result
+    ? `${result.published.acked} acknowledged messages, ${result.tally.deliveries} deliveries: ${found.join(', ') || 'none lost in silence, doubled or out of order'}` +
+      (result.tally.declared ? `; ${result.tally.declared} lost and told` : '') +
+      (result.tally.tail_unknown + result.tally.tail_local ? `; ${result.tally.tail_unknown + result.tally.tail_local} acknowledged local by killed nodes and gone with them` : '')
+    : `fanmesh-load gave no result: ${errors}`;
+  return { ok: [0, 3].includes(code) && found.length === 0, text };
+}
+
+function back(seen) {
+  const { joined } = seen.load?.result?.clients ?? {};
+  return { ok: joined === seen.options.clients, text: `${joined} of ${seen.options.clients} clients are joined at the end` };
+}
+
+function agreement(seen) {
+  const { vectors_equal_ms: vectors, histories_equal_ms: histories, histories: compared } = seen;
+  const within = (ms) => ms !== null && ms !== undefined && ms <= AGREE_MS;
+  const origins = seen.disagreements?.map(({ origin, has, lacks }) => `; of ${origin} the nodes have ${has.join(' ')} and lack ${lacks.join(' ')}`).join('');
+  const differ = compared?.different.length ? `; ${compared.different.length} histories differ` : '';
+  const held = compared ? ` (${compared.topics} topics, ${compared.messages} messages)` : '';
+  return {
+    ok: within(vectors) && within(histories),
+    text: `positions equal ${seconds(vectors)} after the last heal, histories${held} ${seconds(histories)}${differ}${origins}`,
+  };
+}
+
+// Idle, before and after: repairs that never end would show here.
+function baseline(seen) {
+  const { samples, idle_ms: idle, quiet_ms: quiet, ended_ms: ended } = seen;
+  const rates = (name) => [samples.rate(name, -idle + 1000, -2000), samples.rate(name, quiet, ended)];
+  const [before, after] = rates('fanmesh_mesh_bytes_out_total');
+  const [, pulls] = rates('fanmesh_repair_pulls_total');
+  const kb = (rate) => (rate === undefined ? '?' : (rate / 1000).toFixed(1));
+  return {
+    ok: after <= before * 1.5 + 2000 && pulls === 0,
+    text: `mesh traffic while nothing is published: ${kb(before)} kB/s before, ${kb(after)} kB/s after; ${pulls?.toFixed(1)} pulls/s`,
+  };
+}
+
+function memory(seen) {
+  const minutes = seen.samples.memoryByMinute().slice(0, Math.floor(seen.heal_ms / 60_000));
+  const [from, to] = [minutes[MEMORY_FROM_MINUTE], minutes.findLast((bytes) => bytes)];
+  const mib = (bytes) => `${((bytes ?? 0) / 2 ** 20).toFixed(0)} MiB`;
+  if (seen.options.minutes < MEMORY_MINUTES || !from) return { ok: undefined, text: `memory of all nodes ${mib(to)}; a run of ${MEMORY_MINUTES} minutes says whether it is flat` };
+  const change = to / from - 1;
+  return { ok: Math.abs(change) <= FLAT, text: `memory of all nodes ${mib(from)} in the tenth minute, ${mib(to)} in the last: ${(change * 100).toFixed(1)} %` };
+}
+
+function repair(seen) {
+  const sums = seen.samples.sums();
+  const [dropped, repaired] = [sums.fanmesh_mesh_dropped_total ?? 0, sums.fanmesh_repaired_messages_total ?? 0];
+  return { ok: dropped > 0 && repaired > 0, text: `${dropped} envelopes dropped by full queues of the mesh, ${repaired} messages repaired` };
+}
+
+function health(seen) {
+  const wrong = seen.nodes.flatMap(({ name, complaints, log }) => [...complaints, ...(log.match(wrongLine)?.slice(0, 1) ?? [])].map((text) => `${name}: ${text}`));
+  return { ok: wrong.length === 0, text: wrong.join('; ') || `${seen.nodes.reduce((sum, { lives }) => sum + lives.length, 0)} lives of ${seen.nodes.length} nodes: none ended by itself` };
+}
+
+// A control is a run with something broken on purpose: it is good if exactly that was found.
+function control(seen) {
+  const { tally = {} } = seen.load?.result ?? {};
+  const names = seen.options.expect === 'loss' ? ['missing', 'declared'] : ['doubled'];
+  const found = names.map((name) => `${tally[name] ?? 0} ${name}`).join(', ');
+  return [{ name: `finds ${seen.options.expect}`, ok: names.some((name) => tally[name] > 0), text: found }];
+}
+
+export function judge(seen) {
+  const table = { delivery, clients: back, agreement, baseline, memory, repair, health };
+  const faultless = seen.options.faults.length === 0;
+  const checks = seen.options.expect
+    ? control(seen)
+    : Object.entries(table)
+        .filter(([name]) => !(faultless && name === 'repair'))
+        .map(([name, check]) => ({ name, ...check(seen) }));
+  return { checks, code: checks.some(({ ok }) => ok === false) ? exits.broken : exits.good };
+}
