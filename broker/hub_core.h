@@ -71,6 +71,7 @@ struct fm_origin {
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
+    uint64_t bare;      /* up to here no message is held at all, by log or history */
     uint64_t heard_ms;  /* mono; when its node was last heard, or a message of it, here or by whoever told us */
     bool final;         /* since its last message all nodes that we know of were in reach, and none has more of it */
     uint32_t positions; /* topics that have a position in it */
