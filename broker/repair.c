@@ -205,7 +205,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
     struct fm_origin *o = answer ? fm_origin_find(h, r.origin) : fm_origin_get(h, r.origin, h->now.mono_ms);
     if (!o || o == h->self)
         return;
-    if (r.upto >= r.from || !answer)
+    if (!answer)
         o->heard_ms = h->now.mono_ms;
     if (o->claimed < r.contig)
         o->claimed = r.contig;

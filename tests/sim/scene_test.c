@@ -761,6 +761,21 @@ static uint64_t stat_origins(const struct node *n)
     return fm_hub_stats(n->hub)->origins;
 }
 
+/* b starts again and again, and is heard by a, and by c where it is there, in each life. */
+static void lives(struct node *a, struct node *c, unsigned count)
+{
+    for (unsigned life = 0; life < count; life++) {
+        struct node *b = start(1);
+        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 1 + (c != NULL)); ms += 100)
+            run(100);
+        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 1 + (c != NULL));
+        publish(b, 2);
+        run(1000);
+        assert_true(messages(a) == 2 && (!c || messages(c) == 2));
+        stop(b);
+    }
+}
+
 /* More lives of one node than a cursor can name. a and c stay; the messages of a must stay too. */
 static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(void **state)
 {
@@ -771,16 +786,7 @@ static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(voi
     run(200);
     subscribe(a);
     subscribe(c);
-    for (unsigned life = 0; life < 300; life++) {
-        struct node *b = start(1);
-        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2); ms += 100)
-            run(100);
-        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2);
-        publish(b, 2);
-        run(1000);
-        assert_true(messages(a) == 2 && messages(c) == 2);
-        stop(b);
-    }
+    lives(a, c, 300);
     assert_true(stat_origins(a) <= FM_CURSOR_MAX && stat_origins(c) <= FM_CURSOR_MAX);
     assert_true(fm_hub_stats(a->hub)->origins_forgotten >= 300 + 2 - FM_CURSOR_MAX);
     run(30000); /* what was forgotten does not come back from the others, as if it were new */
@@ -794,6 +800,26 @@ static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(voi
     assert_int_equal(j->replay[0]->id.seq, 1);
     assert_true(j->replayed > 500);
     fm_join_free(&j);
+}
+
+/* c takes over 250 origins at once, so it could take all of them for young; a forgets them one by one. */
+static void what_a_node_took_over_looks_no_younger_to_the_others(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    subscribe(a);
+    subscribe(c);
+    lives(a, c, 250);
+    stop(c);
+    run(20000);
+    c = start(2);
+    run(8000);
+    subscribe(c);
+    lives(a, c, 10);
+    run(5000);
+    assert_true(messages(a) == 0 && messages(c) == 0);
+    assert_in_range(fm_hub_stats(a->hub)->origins_forgotten, 1, 20);
 }
 
 static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
@@ -869,6 +895,7 @@ int main(void)
         TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
+        TEST(what_a_node_took_over_looks_no_younger_to_the_others),
         TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
         TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
