@@ -822,6 +822,34 @@ static void what_a_node_took_over_looks_no_younger_to_the_others(void **state)
     assert_in_range(fm_hub_stats(a->hub)->origins_forgotten, 1, 20);
 }
 
+/* c alone has what b said, and is out of reach until a has no room for that life of b any more. */
+static void what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1), *c = start(2);
+    run(4000);
+    subscribe(a);
+    struct fm_sim_faults no_asks = calm;
+    no_asks.ask_loss_ppm = 1000000;
+    faults(no_asks);
+    cut(a, b);
+    publish(b, 3);
+    run(1000);
+    assert_int_equal(fm_hub_stats(a->hub)->holes, 1);
+    uint64_t origin = b->incarnation;
+    stop(b);
+    fm_sim_net_heal_all(scene.net);
+    cut(a, c);
+    cut(b, c);
+    faults(calm);
+    lives(a, NULL, 250);
+    assert_null(next(a, FM_HUB_GAP));
+    lives(a, NULL, 10);
+    struct fm_gap *gap = next(a, FM_HUB_GAP);
+    assert_true(gap && gap->origin == origin && gap->from == 1 && gap->to >= 3 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+}
+
 static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
 {
     (void)state;
@@ -896,6 +924,7 @@ int main(void)
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
         TEST(what_a_node_took_over_looks_no_younger_to_the_others),
+        TEST(what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten),
         TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
         TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
