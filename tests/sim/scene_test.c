@@ -898,6 +898,27 @@ static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_tol
     assert_int_equal(fm_hub_stats(c->hub)->gaps, 0);
 }
 
+/* Nobody but a could know more of b. */
+static void the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    subscribe(a);
+    publish(b, 3);
+    uint64_t origin = b->incarnation;
+    run(500);
+    stop(b);
+    run(15000);
+    (void)start(1);
+    run(5000);
+    assert_null(next(a, FM_HUB_GAP));
+    struct fm_join *j = join(a, origin, 0);
+    assert_true(j->recovered && j->replayed == 3);
+    fm_join_free(&j);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -927,6 +948,7 @@ int main(void)
         TEST(what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten),
         TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
         TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
+        TEST(the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
         TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
         TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),
