@@ -316,8 +316,8 @@ static void peers_expire(struct fm_hub *h)
     h->stats.peers = alive;
 }
 
-/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it; most: how
- * much. */
+/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it, or there is
+ * none but us; most: how much. */
 static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, bool *claimed, uint64_t *most)
 {
     bool any = false;
@@ -334,7 +334,8 @@ static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, b
         uint64_t has = fm_vector_get(&p->has, o->id);
         *most = *most > has ? *most : has;
     }
-    return any;
+    *claimed |= !any;
+    return any || fm_peer_find(h, o->id); /* a node that has forgotten the others, having been alone for long, knows nothing */
 }
 
 /* Its node said that it goes, or its address has another incarnation now. */
