@@ -442,14 +442,21 @@ static void origin_forget(struct fm_hub *h, struct fm_origin *o)
     origin_drop(h, o);
 }
 
-/* What of the origin was heard so long ago that a younger one takes its place, if there is such a one. */
+/* The origin that was heard of longest ago and may make room. One whose node is only out of reach comes last: when it is back, all that it
+ * has would be given again. */
 static struct fm_origin *origin_oldest(struct fm_hub *h)
 {
     struct fm_origin *o, *tmp, *oldest = NULL;
+    bool oldest_returns = false;
     HASH_ITER (hh, h->origins, o, tmp) {
         const struct fm_peer *p = fm_peer_find(h, o->id);
-        if (o != h->self && !(p && p->alive) && (!oldest || o->heard_ms < oldest->heard_ms))
-            oldest = o;
+        bool returns = p && !p->left;
+        if (o == h->self || (p && p->alive))
+            continue;
+        if (oldest && (returns != oldest_returns ? returns : o->heard_ms >= oldest->heard_ms))
+            continue;
+        oldest = o;
+        oldest_returns = returns;
     }
     return oldest;
 }
