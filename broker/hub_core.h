@@ -149,7 +149,7 @@ struct fm_hub {
     struct fm_hub_stats stats;
     struct fm_now now; /* of the present step */
     struct fm_origin *origins, *self;
-    struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
+    struct fm_topic *topics, *sweep, *relieve; /* sweep: where the incremental eviction by age goes on; relieve: that for want of memory */
     struct fm_key *keys;
     uint64_t bytes;        /* of all messages in all logs */
     uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */

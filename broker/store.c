@@ -49,6 +49,8 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
     }
     if (h->sweep == t)
         h->sweep = t->hh.next;
+    if (h->relieve == t)
+        h->relieve = t->hh.next;
     HASH_DELETE(hh, h->topics, t);
     h->stats.topics = HASH_COUNT(h->topics);
     free(t->pos);
@@ -344,11 +346,14 @@ void fm_store_relieve(struct fm_hub *h)
                 ;
             continue;
         }
-        struct fm_topic *t = h->topics;
+        struct fm_topic *t = h->relieve ? h->relieve : h->topics;
         while (t && t->history_n == 0)
             t = t->hh.next;
+        if (!t && !h->relieve)
+            return;     /* all that is left waits behind holes */
+        h->relieve = t; /* where the next call goes on, not over all that are empty again */
         if (!t)
-            return; /* all that is left waits behind holes */
+            continue;
         for (unsigned i = 0; i < 64 && t->history_n && h->bytes > h->config.memory_bytes; i++)
             history_pop(h, t);
     }
