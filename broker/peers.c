@@ -32,19 +32,25 @@ void fm_peer_remove(struct fm_hub *h, uint32_t i)
     h->peers[h->peers_n] = (struct fm_peer){0};
 }
 
+/* Who makes room: who does not come back, and of those the longest dead. */
+static bool goes_before(const struct fm_peer *a, const struct fm_peer *b)
+{
+    return a->left != b->left ? a->left : a->heard_ms < b->heard_ms;
+}
+
 static struct fm_peer *peer_get(struct fm_hub *h, uint64_t incarnation)
 {
     struct fm_peer *p = fm_peer_find(h, incarnation);
     if (p)
         return p;
-    if (h->peers_n == FM_PEERS_MAX) { /* the longest dead makes room */
-        uint32_t oldest = FM_PEERS_MAX;
+    if (h->peers_n == FM_PEERS_MAX) {
+        uint32_t first = FM_PEERS_MAX;
         for (uint32_t i = 0; i < h->peers_n; i++)
-            if (!h->peers[i].alive && (oldest == FM_PEERS_MAX || h->peers[i].heard_ms < h->peers[oldest].heard_ms))
-                oldest = i;
-        if (oldest == FM_PEERS_MAX)
+            if (!h->peers[i].alive && (first == FM_PEERS_MAX || goes_before(&h->peers[i], &h->peers[first])))
+                first = i;
+        if (first == FM_PEERS_MAX)
             return NULL;
-        fm_peer_remove(h, oldest);
+        fm_peer_remove(h, first);
     }
     p = &h->peers[h->peers_n++];
     *p = (struct fm_peer){.incarnation = incarnation, .heard_ms = h->now.mono_ms, .alone_ms = h->now.mono_ms};

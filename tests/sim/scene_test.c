@@ -850,6 +850,24 @@ static void what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten
     fm_gap_free(&gap);
 }
 
+static void a_node_that_is_cut_off_is_not_forgotten_for_one_that_is_started_300_times(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    subscribe(a);
+    publish(c, 3);
+    run(500);
+    assert_int_equal(messages(a), 3);
+    cut(a, c);
+    cut(&scene.nodes[1], c);
+    lives(a, NULL, 300);
+    publish(c, 1);
+    fm_sim_net_heal_all(scene.net);
+    run(10000);
+    assert_int_equal(messages(a), 1); /* none twice */
+}
+
 static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
 {
     (void)state;
@@ -946,6 +964,7 @@ int main(void)
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
         TEST(what_a_node_took_over_looks_no_younger_to_the_others),
         TEST(what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten),
+        TEST(a_node_that_is_cut_off_is_not_forgotten_for_one_that_is_started_300_times),
         TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
         TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
         TEST(the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone),
