@@ -223,7 +223,9 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
         fm_msg_unref(&m);
         return false;
     }
-    o->heard_ms = h->now.mono_ms;
+    /* What is repaired was said long ago: an origin must not look younger here than to the others, see fm_origin_get. */
+    if ((int64_t)o->heard_ms < m->born_ms)
+        o->heard_ms = (uint64_t)m->born_ms;
     o->final = false;
     if (o->claimed < seq)
         o->claimed = seq;

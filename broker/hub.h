@@ -19,7 +19,8 @@
 #include "vector.h"
 
 struct fm_now {
-    uint64_t mono_ms; /* never goes back: all time limits and ages */
+    /* Never goes back: all time limits and ages. Its zero lies before all that is remembered, whenever the machine was started. */
+    uint64_t mono_ms;
     uint64_t wall_ms; /* Unix time: only the timestamp of own messages */
 };
 

@@ -1,10 +1,10 @@
 /* Inside the hub: what its files share. Nobody else includes this.
  *
- *   hub.c      life, the step function, time        store.c    origins, topics, histories, eviction
+ *   hub.c      life, the step function, time        store.c    logs, topics, histories, eviction
  *   dispatch.c what a message does on arrival       publish.c  own messages: ids, keys, acknowledgements
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
- *   links.c    who is dialled, which link stays
+ *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
  *   probe.c    the node's messages to itself
  *
  * Invariants (checked by assertions and by the simulator):
@@ -190,6 +190,16 @@ struct fm_hub {
     struct fm_buf scratch, sealed;
 };
 
+/* ---- origins.c ---- */
+struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
+/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
+ * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
+struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
+/* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. */
+void fm_origin_retire(struct fm_hub *h, struct fm_origin *o);
+/* No position in it is left. */
+void fm_origin_free(struct fm_hub *h, struct fm_origin *o);
+
 /* ---- store.c ---- */
 /* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
 static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg *m)
@@ -197,15 +207,12 @@ static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg
     int64_t ms = (int64_t)h->now.mono_ms - m->born_ms;
     return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
 }
-struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
-/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
- * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
-struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
 /* limited: topics_max holds (publishes and joins of our own; what the mesh brings is taken always). */
 struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited);
 struct fm_pos *fm_pos_find(const struct fm_topic *t, const struct fm_origin *o);
 struct fm_pos *fm_pos_get(struct fm_topic *t, struct fm_origin *o);
+void fm_pos_free(struct fm_pos *pos); /* its topic forgets it */
 /* The newest seq that is not recoverable for a cursor, whether or not the topic has a position there. */
 uint64_t fm_topic_floor(const struct fm_topic *t, const struct fm_origin *o);
 uint64_t fm_topic_last(const struct fm_topic *t, const struct fm_origin *o);

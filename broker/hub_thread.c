@@ -34,7 +34,7 @@ static struct fm_now now_read(void)
     struct timespec mono, wall;
     clock_gettime(CLOCK_MONOTONIC, &mono);
     clock_gettime(CLOCK_REALTIME, &wall);
-    return (struct fm_now){(uint64_t)mono.tv_sec * 1000 + (uint64_t)mono.tv_nsec / 1000000,
+    return (struct fm_now){FM_AGE_MAX + (uint64_t)mono.tv_sec * 1000 + (uint64_t)mono.tv_nsec / 1000000,
                            (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000};
 }
 

@@ -99,7 +99,7 @@ void fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64
     struct fm_link *l = fm_link_find(h, pipe);
     if (!l || l->peer != incarnation || counter <= l->counter)
         return;
-    /* A link loses nothing by itself, so what is missing between two of its envelopes never left: the sender's queue was full. */
+    /* A link loses nothing by itself, so what is missing between two of its envelopes found a queue full: at the sender, or our inbox. */
     if (l->counter)
         h->stats.dropped += counter - l->counter - 1;
     l->counter = counter;

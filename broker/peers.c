@@ -32,19 +32,25 @@ void fm_peer_remove(struct fm_hub *h, uint32_t i)
     h->peers[h->peers_n] = (struct fm_peer){0};
 }
 
+/* Who makes room: who does not come back, and of those the longest dead. */
+static bool goes_before(const struct fm_peer *a, const struct fm_peer *b)
+{
+    return a->left != b->left ? a->left : a->heard_ms < b->heard_ms;
+}
+
 static struct fm_peer *peer_get(struct fm_hub *h, uint64_t incarnation)
 {
     struct fm_peer *p = fm_peer_find(h, incarnation);
     if (p)
         return p;
-    if (h->peers_n == FM_PEERS_MAX) { /* the longest dead makes room */
-        uint32_t oldest = FM_PEERS_MAX;
+    if (h->peers_n == FM_PEERS_MAX) {
+        uint32_t first = FM_PEERS_MAX;
         for (uint32_t i = 0; i < h->peers_n; i++)
-            if (!h->peers[i].alive && (oldest == FM_PEERS_MAX || h->peers[i].heard_ms < h->peers[oldest].heard_ms))
-                oldest = i;
-        if (oldest == FM_PEERS_MAX)
+            if (!h->peers[i].alive && (first == FM_PEERS_MAX || goes_before(&h->peers[i], &h->peers[first])))
+                first = i;
+        if (first == FM_PEERS_MAX)
             return NULL;
-        fm_peer_remove(h, oldest);
+        fm_peer_remove(h, first);
     }
     p = &h->peers[h->peers_n++];
     *p = (struct fm_peer){.incarnation = incarnation, .heard_ms = h->now.mono_ms, .alone_ms = h->now.mono_ms};
@@ -316,8 +322,8 @@ static void peers_expire(struct fm_hub *h)
     h->stats.peers = alive;
 }
 
-/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it; most: how
- * much. */
+/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it, or there is
+ * none but us; most: how much. */
 static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, bool *claimed, uint64_t *most)
 {
     bool any = false;
@@ -334,7 +340,8 @@ static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, b
         uint64_t has = fm_vector_get(&p->has, o->id);
         *most = *most > has ? *most : has;
     }
-    return any;
+    *claimed |= !any;
+    return any || fm_peer_find(h, o->id); /* a node that has forgotten the others, having been alone for long, knows nothing */
 }
 
 /* Its node said that it goes, or its address has another incarnation now. */

@@ -205,7 +205,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
     struct fm_origin *o = answer ? fm_origin_find(h, r.origin) : fm_origin_get(h, r.origin, h->now.mono_ms);
     if (!o || o == h->self)
         return;
-    if (r.upto >= r.from || !answer)
+    if (!answer)
         o->heard_ms = h->now.mono_ms;
     if (o->claimed < r.contig)
         o->claimed = r.contig;
@@ -400,13 +400,8 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
 
 static void serve(struct fm_hub *h, const struct fm_asked *a)
 {
-    struct fm_origin *o = fm_origin_find(h, a->pull.origin);
-    uint64_t to = a->pull.to;
-    if (!o) {
-        o = &(struct fm_origin){.id = a->pull.origin};
-        to = a->pull.from;
-    }
-    range_write(h, &h->scratch, o, a->pull.from, to, h->config.batch_bytes);
+    struct fm_origin unknown = {.id = a->pull.origin}, *o = fm_origin_find(h, a->pull.origin);
+    range_write(h, &h->scratch, o ? o : &unknown, a->pull.from, o ? a->pull.to : a->pull.from, h->config.batch_bytes);
     if (fm_seal_close(h->config.seal, FM_PLANE_ANSWER, a->bind, fm_buf_view(&h->scratch), &h->sealed, NULL) != FM_OK ||
         h->port.bus_ops->answer(h->port.bus, a->handle, fm_buf_view(&h->sealed)) != FM_OK)
         return;

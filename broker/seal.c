@@ -19,7 +19,7 @@ enum {
     KEY_SIZE = 32,
     NONCE_SIZE = 12,
     WAYS = 4,
-    SETS = 128, /* 512 keys, 24 KiB: more than FM_PEERS_MAX peers on two planes */
+    SETS = 128, /* 512 keys, 24 KiB: more than FM_PEERS_MAX peers on three planes */
 };
 
 struct cached_key {

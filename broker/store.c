@@ -1,23 +1,11 @@
-/* Origins, topics, histories: what is kept, and in which order it goes. Memory against memory of what was lost: whatever is evicted leaves
+/* Logs, topics, histories: what is kept, and in which order it goes. Memory against memory of what was lost: whatever is evicted leaves
  * a floor behind, so that nobody is ever told "recovered" about something that is gone. */
 #include "hub_core.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum {
-    SKEW_MS = 10 * 1000,       /* clocks that differ by less are right */
-    FORGOTTEN_SLACK_MS = 2000, /* by so much the claim of another node may make an origin look younger than it is */
-};
-
-/* ---- origins ---- */
-
-struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id)
-{
-    struct fm_origin *o;
-    HASH_FIND(hh, h->origins, &id, sizeof id, o);
-    return o;
-}
+enum { SKEW_MS = 10 * 1000 }; /* clocks that differ by less are right */
 
 /* ---- topics and positions ---- */
 
@@ -33,7 +21,7 @@ static bool topic_idle(const struct fm_topic *t)
     return t->interest == 0 && t->history_n == 0;
 }
 
-static void pos_free(struct fm_pos *pos)
+void fm_pos_free(struct fm_pos *pos)
 {
     pos->origin->positions--;
     free(pos->waiting);
@@ -57,7 +45,7 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
             pos->origin->forgotten = pos->last;
         if (pos->tomb)
             fm_log_remove(&pos->origin->log, pos->tomb);
-        pos_free(pos);
+        fm_pos_free(pos);
     }
     if (h->sweep == t)
         h->sweep = t->hh.next;
@@ -393,135 +381,12 @@ void fm_store_relieve(struct fm_hub *h)
     }
 }
 
-static void origin_free(struct fm_hub *h, struct fm_origin *o)
-{
-    HASH_DELETE(hh, h->origins, o);
-    h->stats.origins = HASH_COUNT(h->origins);
-    fm_log_fini(&o->log);
-    free(o);
-}
-
-/* The origin goes, with every position in it. A cursor that names it is answered recovered: false. */
-static void origin_drop(struct fm_hub *h, struct fm_origin *o)
-{
-    struct fm_topic *t, *tmp;
-    HASH_ITER (hh, h->topics, t, tmp) {
-        for (uint32_t i = 0; i < t->pos_n; i++) {
-            if (t->pos[i]->origin != o)
-                continue;
-            pos_free(t->pos[i]);
-            t->pos[i] = t->pos[--t->pos_n];
-            break;
-        }
-    }
-    assert(o->positions == 0);
-    origin_free(h, o);
-}
-
-static void history_without(struct fm_topic *t, uint64_t origin)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < t->history_n; i++) {
-        struct fm_msg *m = t->history[t->head + i];
-        if (m->id.origin == origin)
-            t->history_bytes -= fm_msg_size(m);
-        else
-            t->history[t->head + kept++] = m;
-    }
-    t->history_n = kept;
-}
-
-/* Before its time, for want of room: nodes were started more often than a cursor can name. Its messages go with it. */
-static void origin_forget(struct fm_hub *h, struct fm_origin *o)
-{
-    struct fm_topic *t, *tmp;
-    HASH_ITER (hh, h->topics, t, tmp)
-        history_without(t, o->id);
-    uint64_t messages = 0;
-    struct fm_log_iter it = fm_log_from(&o->log, 0);
-    for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it)) {
-        if (!e->msg)
-            continue;
-        messages++;
-        h->bytes -= fm_msg_size(e->msg);
-        if (e->msg->key_n)
-            fm_key_drop(h, e->msg);
-    }
-    h->stats.log_bytes = h->bytes;
-    h->stats.log_messages -= messages;
-    h->stats.origins_forgotten++;
-    if (h->forgotten_ms < o->heard_ms)
-        h->forgotten_ms = o->heard_ms;
-    char origin[FM_ORIGIN_TEXT_MAX + 1];
-    fm_origin_print(o->id, origin);
-    fm_diag(FM_WARN, "origin_forgotten",
-            "origin=%s messages=%llu why=\"nodes were started %d times within cursor_ttl: is one in a crash loop?\"", origin,
-            (unsigned long long)messages, FM_CURSOR_MAX);
-    origin_drop(h, o);
-}
-
-/* What of the origin was heard so long ago that a younger one takes its place, if there is such a one. */
-static struct fm_origin *origin_oldest(struct fm_hub *h)
-{
-    struct fm_origin *o, *tmp, *oldest = NULL;
-    HASH_ITER (hh, h->origins, o, tmp) {
-        const struct fm_peer *p = fm_peer_find(h, o->id);
-        if (o != h->self && !(p && p->alive) && (!oldest || o->heard_ms < oldest->heard_ms))
-            oldest = o;
-    }
-    return oldest;
-}
-
-struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms)
-{
-    struct fm_origin *o = fm_origin_find(h, id);
-    if (o)
-        return o;
-    bool lives = heard_ms >= h->now.mono_ms;
-    if (!lives && h->forgotten_ms && heard_ms <= h->forgotten_ms + FORGOTTEN_SLACK_MS)
-        return NULL; /* else what was forgotten for want of room would come back from a node that still has it, and be given again */
-    if (HASH_COUNT(h->origins) >= FM_CURSOR_MAX) {
-        struct fm_origin *oldest = origin_oldest(h);
-        if (!oldest || (!lives && heard_ms <= oldest->heard_ms + FORGOTTEN_SLACK_MS))
-            return NULL;
-        origin_forget(h, oldest);
-    }
-    o = calloc(1, sizeof *o);
-    if (!o)
-        return NULL;
-    o->id = id;
-    o->heard_ms = heard_ms;
-    HASH_ADD(hh, h->origins, id, sizeof o->id, o);
-    h->stats.origins = HASH_COUNT(h->origins);
-    return o;
-}
-
-/* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. */
-static void origin_retire(struct fm_hub *h, struct fm_origin *o)
-{
-    const struct fm_peer *p = fm_peer_find(h, o->id);
-    uint64_t idle_ms = h->now.mono_ms - o->heard_ms;
-    if (o == h->self || idle_ms < h->config.cursor_ttl_ms || (p && p->alive))
-        return;
-    if (!o->final && h->peers_n) {
-        if (idle_ms < 2 * h->config.cursor_ttl_ms)
-            return; /* how it ended may be told when all are in reach again, see origins_settle */
-        o->final = true;
-        fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
-    }
-    struct fm_log_iter it = fm_log_from(&o->log, 0);
-    for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))
-        if (e->msg)
-            return;
-    origin_drop(h, o);
-}
-
 void fm_store_sweep(struct fm_hub *h, uint32_t topics)
 {
     struct fm_origin *o, *tmp;
     HASH_ITER (hh, h->origins, o, tmp) {
         fm_log_expire(h, o);
-        origin_retire(h, o);
+        fm_origin_retire(h, o);
     }
     for (; topics; topics--) {
         struct fm_topic *t = h->sweep ? h->sweep : h->topics;
@@ -544,7 +409,7 @@ void fm_store_free(struct fm_hub *h)
     HASH_ITER (hh, h->topics, t, t_tmp) {
         HASH_DELETE(hh, h->topics, t);
         for (uint32_t i = 0; i < t->pos_n; i++)
-            pos_free(t->pos[i]);
+            fm_pos_free(t->pos[i]);
         free(t->pos);
         free(t->history);
         free(t->subs);
@@ -557,6 +422,6 @@ void fm_store_free(struct fm_hub *h)
     }
     struct fm_origin *o, *o_tmp;
     HASH_ITER (hh, h->origins, o, o_tmp) {
-        origin_free(h, o);
+        fm_origin_free(h, o);
     }
 }

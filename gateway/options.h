@@ -93,7 +93,8 @@
     X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
       "What may wait for the hub. Beyond it publishers get an error that says so.") \
     X("Retention and repair", AGE, cursor_ttl, 1000, 31536000000, "24h", \
-      "How long the positions of a node that is gone are remembered; older cursors get `recovered: false`.") \
+      "How long the positions of a node that is gone are remembered; older cursors that name it get `recovered: false`. Let it be " \
+      "twice the longest `history_age`, and longer than clients are away.") \
     X("Retention and repair", MS, join_wait_ms, 0, 60000, "2s", \
       "A client whose cursor is ahead of this node waits so long for the node to catch up before it is told what was found.") \
     X("Retention and repair", MS, repair_after_ms, 1, 60000, "50ms", "Age at which a hole is pulled from another node.") \

@@ -761,6 +761,21 @@ static uint64_t stat_origins(const struct node *n)
     return fm_hub_stats(n->hub)->origins;
 }
 
+/* b starts again and again, and is heard by a, and by c where it is there, in each life. */
+static void lives(struct node *a, struct node *c, unsigned count)
+{
+    for (unsigned life = 0; life < count; life++) {
+        struct node *b = start(1);
+        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 1 + (c != NULL)); ms += 100)
+            run(100);
+        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 1 + (c != NULL));
+        publish(b, 2);
+        run(1000);
+        assert_true(messages(a) == 2 && (!c || messages(c) == 2));
+        stop(b);
+    }
+}
+
 /* More lives of one node than a cursor can name. a and c stay; the messages of a must stay too. */
 static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(void **state)
 {
@@ -771,16 +786,7 @@ static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(voi
     run(200);
     subscribe(a);
     subscribe(c);
-    for (unsigned life = 0; life < 300; life++) {
-        struct node *b = start(1);
-        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2); ms += 100)
-            run(100);
-        assert_true(fm_hub_stats(b->hub)->ready && stat_peers(b) == 2);
-        publish(b, 2);
-        run(1000);
-        assert_true(messages(a) == 2 && messages(c) == 2);
-        stop(b);
-    }
+    lives(a, c, 300);
     assert_true(stat_origins(a) <= FM_CURSOR_MAX && stat_origins(c) <= FM_CURSOR_MAX);
     assert_true(fm_hub_stats(a->hub)->origins_forgotten >= 300 + 2 - FM_CURSOR_MAX);
     run(30000); /* what was forgotten does not come back from the others, as if it were new */
@@ -794,6 +800,72 @@ static void a_node_that_is_started_300_times_is_taken_in_and_heard_each_time(voi
     assert_int_equal(j->replay[0]->id.seq, 1);
     assert_true(j->replayed > 500);
     fm_join_free(&j);
+}
+
+/* c takes over 250 origins at once, so it could take all of them for young; a forgets them one by one. */
+static void what_a_node_took_over_looks_no_younger_to_the_others(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    subscribe(a);
+    subscribe(c);
+    lives(a, c, 250);
+    stop(c);
+    run(20000);
+    c = start(2);
+    run(8000);
+    subscribe(c);
+    lives(a, c, 10);
+    run(5000);
+    assert_true(messages(a) == 0 && messages(c) == 0);
+    assert_in_range(fm_hub_stats(a->hub)->origins_forgotten, 1, 20);
+}
+
+/* c alone has what b said, and is out of reach until a has no room for that life of b any more. */
+static void what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *b = start(1), *c = start(2);
+    run(4000);
+    subscribe(a);
+    struct fm_sim_faults no_asks = calm;
+    no_asks.ask_loss_ppm = 1000000;
+    faults(no_asks);
+    cut(a, b);
+    publish(b, 3);
+    run(1000);
+    assert_int_equal(fm_hub_stats(a->hub)->holes, 1);
+    uint64_t origin = b->incarnation;
+    stop(b);
+    fm_sim_net_heal_all(scene.net);
+    cut(a, c);
+    cut(b, c);
+    faults(calm);
+    lives(a, NULL, 250);
+    assert_null(next(a, FM_HUB_GAP));
+    lives(a, NULL, 10);
+    struct fm_gap *gap = next(a, FM_HUB_GAP);
+    assert_true(gap && gap->origin == origin && gap->from == 1 && gap->to >= 3 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+}
+
+static void a_node_that_is_cut_off_is_not_forgotten_for_one_that_is_started_300_times(void **state)
+{
+    (void)state;
+    struct node *a = start(0), *c = start(2);
+    run(4000);
+    subscribe(a);
+    publish(c, 3);
+    run(500);
+    assert_int_equal(messages(a), 3);
+    cut(a, c);
+    cut(&scene.nodes[1], c);
+    lives(a, NULL, 300);
+    publish(c, 1);
+    fm_sim_net_heal_all(scene.net);
+    run(10000);
+    assert_int_equal(messages(a), 1); /* none twice */
 }
 
 static void a_node_that_never_publishes_is_remembered_from_its_death_on(void **state)
@@ -844,6 +916,27 @@ static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_tol
     assert_int_equal(fm_hub_stats(c->hub)->gaps, 0);
 }
 
+/* Nobody but a could know more of b. */
+static void the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct node *a = start(0), *b = start(1);
+    run(4000);
+    subscribe(a);
+    publish(b, 3);
+    uint64_t origin = b->incarnation;
+    run(500);
+    stop(b);
+    run(15000);
+    (void)start(1);
+    run(5000);
+    assert_null(next(a, FM_HUB_GAP));
+    struct fm_join *j = join(a, origin, 0);
+    assert_true(j->recovered && j->replayed == 3);
+    fm_join_free(&j);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -869,8 +962,12 @@ int main(void)
         TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
         TEST(of_two_copies_from_a_split_each_node_gives_the_first_it_sees),
         TEST(a_node_whose_clock_is_wrong_takes_over_histories_and_ages_them_rightly),
+        TEST(what_a_node_took_over_looks_no_younger_to_the_others),
+        TEST(what_is_missing_of_an_origin_is_told_as_a_gap_before_it_is_forgotten),
+        TEST(a_node_that_is_cut_off_is_not_forgotten_for_one_that_is_started_300_times),
         TEST(a_node_that_never_publishes_is_remembered_from_its_death_on),
         TEST(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
+        TEST(the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone),
         TEST(what_is_too_old_goes_though_messages_with_older_timestamps_stay),
         TEST(a_replicated_retry_is_not_confirmed_by_the_time_that_its_node_stood_still),
         TEST(a_node_that_is_started_300_times_is_taken_in_and_heard_each_time),
