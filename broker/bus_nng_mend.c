@@ -1,6 +1,10 @@
-/* Mends two flaws of NNG 1.x at link time: CMakeLists.txt has the linker send these calls between files of NNG through here.
+/* Mends three flaws of NNG 1.x at link time: CMakeLists.txt has the linker send these calls between files of NNG through here.
  *
- * Both have one root: an operation that is started just after its pipe was closed is refused, and nobody is told.
+ * NNG may be built to measure time on the wall clock (Debian's is). When that is set back by an hour, every limit that is running becomes
+ * an hour longer: a node whose question was lost at that moment would repair nothing of that origin until then, and dial no link again. So
+ * it is given the steady clock, for reading and for waiting.
+ *
+ * The other two have one root: an operation that is started just after its pipe was closed is refused, and nobody is told.
  *
  * A message crosses a stream in several transfers: its length, its body, and what is left when the socket took only a part. Each but the
  * first is started by the end of the one before. If it is refused, the message stays under way for ever, and NNG's only thread that takes
@@ -12,6 +16,9 @@
  * A message that is handed to a closed pipe, or from it to the socket's queue, leaks: anybody who can connect could fill our memory with
  * what we refuse. So it is freed. (Mended for sending by later versions.) */
 #include "bus_nng.h"
+
+#include <pthread.h>
+#include <time.h>
 
 /* NNG's own, not in its headers; the same in all of 1.x. */
 struct nni_pipe;
@@ -29,6 +36,22 @@ void __wrap_nng_stream_send(nng_stream *stream, nng_aio *aio);
 void __wrap_nng_stream_recv(nng_stream *stream, nng_aio *aio);
 void __wrap_nni_pipe_send(struct nni_pipe *pipe, nng_aio *aio);
 void __wrap_nni_msgq_aio_put(struct nni_msgq *queue, nng_aio *aio);
+uint64_t __wrap_nni_clock(void);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
+
+/* Milliseconds. */
+uint64_t __wrap_nni_clock(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* NNG waits until a time of its clock. */
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{
+    return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
+}
 
 static _Thread_local const nng_aio *refused; /* by the last start on this thread; only compared */
 

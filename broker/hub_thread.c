@@ -245,7 +245,7 @@ fail_after_alloc:
 bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / 1000;
     until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
@@ -255,7 +255,7 @@ bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms)
     atomic_store(&t->drain, true);
     ev_async_send(t->loop, &t->stop);
     pthread_mutex_lock(&t->lock);
-    while (!t->left && pthread_cond_timedwait(&t->left_cond, &t->lock, &until) == 0)
+    while (!t->left && pthread_cond_clockwait(&t->left_cond, &t->lock, CLOCK_MONOTONIC, &until) == 0)
         ;
     bool left = t->left;
     pthread_mutex_unlock(&t->lock);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <nng/supplemental/util/platform.h>
 #include <cmocka.h>
 
@@ -108,9 +109,29 @@ static void a_receive_that_is_closed_under_way_ends_once(void **state)
     assert_int_equal(ended, 1);
 }
 
+/* A wall clock can't be set back here; one that NNG does not read can't harm it. */
+static void nng_measures_and_waits_on_the_steady_clock(void **state)
+{
+    (void)state;
+    struct timespec steady, cpu;
+    clock_gettime(CLOCK_MONOTONIC, &steady);
+    uint64_t now = (uint64_t)steady.tv_sec * 1000 + (uint64_t)steady.tv_nsec / 1000000;
+    assert_in_range(nng_clock(), now, now + SOON_MS);
+    nng_aio *aio;
+    assert_int_equal(nng_aio_alloc(&aio, NULL, NULL), 0);
+    nng_time begin = nng_clock();
+    nng_sleep_aio(200, aio);
+    nng_aio_wait(aio);
+    assert_in_range(nng_clock() - begin, 200, 200 + SOON_MS);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    assert_true(cpu.tv_sec == 0 && cpu.tv_nsec < 150000000); /* it slept: no thread ran all the time */
+    nng_aio_free(aio);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nng_measures_and_waits_on_the_steady_clock),
         cmocka_unit_test_setup_teardown(a_receive_that_nng_refuses_still_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_send_that_nng_refuses_still_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_receive_that_is_closed_under_way_ends_once, set_up, tear_down),
