@@ -424,6 +424,17 @@ static bool all_gone(const struct fm_ledger *l, const struct fm_record *r, const
     return all;
 }
 
+/* Its position is behind the message: so a node knew of it, and had to give it or to tell of it. */
+static bool led_past(const struct fm_view *v, const struct fm_record *r)
+{
+    bool any = fm_vector_get(&v->at, r->id.origin) >= r->id.seq;
+    for (uint32_t at = r->copies; at && !any; at = v->ledger->copies[at - 1].next) {
+        struct fm_id id = v->ledger->copies[at - 1].id;
+        any = fm_vector_get(&v->at, id.origin) >= id.seq;
+    }
+    return any;
+}
+
 void fm_view_finish(const struct fm_view *v, const struct fm_gone *gone, struct fm_tally *t)
 {
     const struct fm_ledger *l = v->ledger;
@@ -433,7 +444,7 @@ void fm_view_finish(const struct fm_view *v, const struct fm_gone *gone, struct 
             continue;
         if (told(v, k, r))
             t->declared++;
-        else if (r->fate == FM_FATE_ACKED && (r->replicated || r->spread || !all_gone(l, r, gone)))
+        else if (r->fate == FM_FATE_ACKED && (r->replicated || r->spread || led_past(v, r) || !all_gone(l, r, gone)))
             t->missing++;
         else if (r->fate == FM_FATE_ACKED)
             *(r->left < l->views ? &t->tail_local : &t->tail_unknown) += 1;

@@ -12,7 +12,8 @@
  *   partial     never acknowledged, given to some subscribers and not to others; allowed, since its publisher knows to try again
  *   tail_unknown, tail_local
  *               acknowledged `local` by a node that was killed, and given to nobody, or to nobody but clients of that node: the one
- *               exception to the promise. Never for what was acknowledged `replicated`, and never for an origin that is not `gone`
+ *               exception to the promise. Never for what was acknowledged `replicated`, never for an origin that is not `gone`, and never
+ *               for a subscriber whose position is behind it
  *   doubled_by_key
  *               published again with its idempotency key, which made a second copy with an id of its own, and given once by each of two
  *               nodes to a client that moved between them; allowed. From one connection each message comes once, whatever its key

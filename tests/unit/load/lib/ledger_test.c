@@ -347,12 +347,31 @@ static void what_only_clients_of_the_killed_node_got_is_its_tail_and_what_others
     kill_origin();
     publish_here(false);
     publish_here(false);
-    give(&a, 0);
-    give(&b, 1);
+    give(&b, 0);
+    give(&a, 1);
     judge();
     assert_int_equal(tally.tail_local, 1);
     assert_int_equal(tally.missing, 1);
     assert_int_equal(tally.tail_unknown, 0);
+}
+
+/* Whoever was given a later one, or a position behind it, is on a node that knew of it: it had to be told. */
+static void what_a_subscriber_was_led_past_is_no_tail(void **state)
+{
+    (void)state;
+    kill_origin();
+    for (int i = 0; i < 4; i++)
+        publish_here(false);
+    give(&b, 0);
+    give(&b, 2);
+    judge();
+    assert_int_equal(tally.missing, 3);      /* b: 1, a: 0 and 2 */
+    assert_int_equal(tally.tail_unknown, 3); /* a: 1 and 3, b: 3 */
+    assert_int_equal(fm_view_gap(&b, ORIGIN, 4, 4), FM_OK);
+    tally = (struct fm_tally){0};
+    fm_view_finish(&b, &gone, &tally);
+    assert_int_equal(tally.missing, 1);
+    assert_int_equal(tally.declared, 1);
 }
 
 static void where_nobody_knows_which_node_took_it_any_client_counts_as_anothers(void **state)
@@ -662,6 +681,7 @@ int main(void)
         T(what_nobody_got_of_a_killed_node_is_a_tail_and_of_a_living_one_missing),
         T(what_was_acknowledged_as_replicated_is_missing_whoever_was_killed),
         T(what_only_clients_of_the_killed_node_got_is_its_tail_and_what_others_got_is_owed_to_all),
+        T(what_a_subscriber_was_led_past_is_no_tail),
         T(where_nobody_knows_which_node_took_it_any_client_counts_as_anothers),
         T(a_file_of_killed_origins_is_read_or_its_bad_line_named),
         T(two_copies_from_two_nodes_are_allowed_to_a_client_that_moved),
