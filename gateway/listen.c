@@ -99,8 +99,18 @@ uint16_t fm_listen_port(int fd)
     return ntohs(a.sa.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 }
 
+/* Does a listener on an address of IPv6 also take clients over IPv4? */
+static bool takes_ipv4(int fd)
+{
+    int only = 1;
+    socklen_t n = sizeof only;
+    return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &n) == 0 && !only;
+}
+
 enum fm_err fm_listen_reach(int fd, struct sockaddr_storage *to, unsigned *to_n)
 {
+    /* ::ffff:127.0.0.1. Unlike ::1 it is there where the kernel has IPv6 and no interface has an address of it, as in many containers. */
+    static const struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
     union any_address a;
     socklen_t n = sizeof a;
     if (getsockname(fd, &a.sa, &n) || (a.sa.sa_family != AF_INET && a.sa.sa_family != AF_INET6))
@@ -108,7 +118,7 @@ enum fm_err fm_listen_reach(int fd, struct sockaddr_storage *to, unsigned *to_n)
     if (a.sa.sa_family == AF_INET && a.v4.sin_addr.s_addr == htonl(INADDR_ANY))
         a.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a.v6.sin6_addr))
-        a.v6.sin6_addr = in6addr_loopback;
+        a.v6.sin6_addr = takes_ipv4(fd) ? mapped : in6addr_loopback;
     memcpy(to, &a, n);
     *to_n = n;
     return FM_OK;

@@ -79,6 +79,34 @@ static void an_ipv6_address_is_written_in_brackets(void **state)
     close(listener);
 }
 
+/* Where a kernel has IPv6 and no interface has an address of it (a container without it), [::] takes clients all the same, over IPv4. */
+static void a_listener_on_all_addresses_is_reached_over_ipv4_where_it_takes_that(void **state)
+{
+    (void)state;
+    for (int only = 0; only < 2; only++) {
+        struct sockaddr_in6 all = {.sin6_family = AF_INET6}, at;
+        struct sockaddr_storage to;
+        unsigned n;
+        int fd, listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        char peer[FM_PEER_TEXT_MAX];
+        if (setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) || bind(listener, (struct sockaddr *)&all, sizeof all))
+            skip(); /* this machine has no IPv6 */
+        assert_int_equal(listen(listener, 1), 0);
+        assert_int_equal(fm_listen_reach(listener, &to, &n), FM_OK);
+        memcpy(&at, &to, sizeof at);
+        assert_int_equal(!!IN6_IS_ADDR_V4MAPPED(&at.sin6_addr), !only);
+        int client = socket(AF_INET6, SOCK_STREAM, 0);
+        if (connect(client, (struct sockaddr *)&to, n) == 0) {
+            assert_int_equal(fm_accept(listener, &fd, peer), FM_OK);
+            close(fd);
+        } else {
+            assert_true(only); /* it has no address of IPv6 */
+        }
+        close(client);
+        close(listener);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +114,7 @@ int main(void)
         cmocka_unit_test(what_is_no_address_of_this_machine_is_refused),
         cmocka_unit_test(a_client_is_accepted_with_its_address),
         cmocka_unit_test(an_ipv6_address_is_written_in_brackets),
+        cmocka_unit_test(a_listener_on_all_addresses_is_reached_over_ipv4_where_it_takes_that),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
