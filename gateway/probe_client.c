@@ -229,6 +229,8 @@ void fm_probe_client_tick(struct fm_probe_client *c, uint64_t now_ms)
         else if ((c->why == FM_PROBE_LOST || c->why == FM_PROBE_REFUSED) && !push(c))
             fm_probe_client_drop(c);
     }
-    if (fm_probe_late(c->line, c->why, now_ms, c->probe->config.timeout_ms))
-        fm_probe_client_drop(c); /* it may be only this connection */
+    if (!fm_probe_late(c->line, c->why, now_ms, c->probe->config.timeout_ms))
+        return;
+    fm_probe_client_drop(c); /* it may be only this connection */
+    c->again_ms = now_ms;    /* however long probe_ms is */
 }

@@ -95,5 +95,6 @@ void fm_probe_door_tick(struct fm_probe_door *d, uint64_t now_ms)
         knock(d, now_ms);
     if (fm_probe_is_due(d->line, now_ms, timeout_ms) && all_accept(d))
         fm_probe_paused(d->line, timeout_ms);
-    (void)fm_probe_late(d->line, d->fd < 0 ? FM_PROBE_SYSTEM : FM_PROBE_HEALTH, now_ms, timeout_ms);
+    if (fm_probe_late(d->line, d->fd < 0 ? FM_PROBE_SYSTEM : FM_PROBE_HEALTH, now_ms, timeout_ms))
+        d->again_ms = now_ms; /* where there is no connection: however long probe_ms is */
 }
