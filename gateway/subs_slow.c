@@ -118,20 +118,18 @@ void fm_subs_lag_gap(struct fm_slot *slot, const struct fm_gap *gap, const struc
 
 /* ---- catching up ---- */
 
-/* Frames of what comes next, about `room` bytes; alone: nothing is owed, so that one message may be larger than that. *given: messages in
- * f. true: that was all. */
+/* Frames of what comes next, at most `room` bytes and about one write; alone: nothing is owed, so that one message may be larger than
+ * `room`. *given: messages in f. true: that was all. */
 static bool next_frames(struct fm_sub *sub, struct fm_frames *f, size_t room, bool alone, uint32_t *given)
 {
     const struct fm_proto *proto = sub->socket->proto;
     enum fm_lag_step step;
     struct fm_gap gap;
     struct fm_msg *m;
-    if (room > FM_WRITE_MAX)
-        room = FM_WRITE_MAX;
     *given = 0;
     while ((step = fm_lag_peek(sub->lag, &gap, &m)) != FM_LAG_DONE && !f->bytes.failed) {
-        size_t bytes = step == FM_LAG_MSG ? fm_msg_size(m) : 0;
-        if (f->bytes.n + bytes > room && !(alone && f->n == 0))
+        size_t bytes = step == FM_LAG_MSG ? fm_msg_size(m) : 0, most = f->n > 0 && room > FM_WRITE_MAX ? FM_WRITE_MAX : room;
+        if (f->bytes.n + bytes > most && !(alone && f->n == 0))
             return false;
         if (fm_lag_take(sub->lag, &m)) {
             f->bytes.failed = true;

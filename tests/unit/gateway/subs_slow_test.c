@@ -194,6 +194,25 @@ static void a_round_ends_when_the_room_does_and_the_next_goes_on(void **state)
     assert_got(0, "[1:5..5 x1] 6 ");
 }
 
+/* Otherwise it would wait until nothing at all is owed, which a socket with other busy topics may never reach. */
+static void a_message_larger_than_one_write_needs_no_more_room_than_its_own(void **state)
+{
+    (void)state;
+    static uint8_t payload[FM_WRITE_MAX + 1024];
+    begin(FM_SLOW_CONFLATE);
+    stick(0, ROOM);
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, fm_slice_of(payload, sizeof payload), FM_MSG_BINARY);
+    fm_msg_accept(m, (struct fm_id){1, 1}, 0, 0);
+    fm_subs_message(&worker, m);
+    fm_subs_flush_all(&worker);
+    clients[0].owes = ROOM - sizeof payload;
+    fm_subs_catch_up(&clients[0].socket);
+    assert_got(0, "");
+    clients[0].owes = 1024;
+    fm_subs_catch_up(&clients[0].socket);
+    assert_got(0, "1 ");
+}
+
 static void who_leaves_while_behind_is_forgotten(void **state)
 {
     (void)state;
@@ -222,6 +241,7 @@ int main(void)
         CASE(what_an_overrun_lost_is_declared_to_a_sub_that_is_behind),
         CASE(a_gap_missed_in_an_overrun_is_declared_though_nothing_follows),
         CASE(a_round_ends_when_the_room_does_and_the_next_goes_on),
+        CASE(a_message_larger_than_one_write_needs_no_more_room_than_its_own),
         CASE(who_leaves_while_behind_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
