@@ -178,6 +178,12 @@ static void check_limits(const struct check *c)
         if (rule->message_max > c->s->message_max)
             fm_report_error(c->report, where, "message_max = %u exceeds the node's message_max = %llu, which would refuse such a message",
                             rule->message_max, (unsigned long long)c->s->message_max);
+        if (rule->slow != FM_SLOW_DISCONNECT && rule->message_max > c->s->outbox_bytes / 2)
+            fm_report_error(
+                c->report, where,
+                "message_max = %u exceeds 1/2 of outbox_bytes = %llu: under slow = drop or conflate two such messages would not "
+                "fit, and clients that keep up would be taken for slow",
+                rule->message_max, (unsigned long long)c->s->outbox_bytes);
         if (rule->history.bytes > c->s->memory_bytes)
             fm_report_error(c->report, where, "history_bytes exceeds memory_bytes, which holds all histories of the node");
     }

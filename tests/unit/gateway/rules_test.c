@@ -233,9 +233,26 @@ static void a_rule_can_not_allow_more_than_the_node(void **state)
     load_end(&l);
 }
 
+static void what_is_left_out_for_slow_clients_is_small_beside_the_outbox(void **state)
+{
+    (void)state;
+    struct load l;
+    load(&l, "dev = true\noutbox_bytes = 127KiB\n[topic \"a\"]\n[topic \"b\"]\nslow = drop\n[topic \"c\"]\nslow = conflate\n"
+             "message_max = 63KiB\n");
+    fm_settings_derive(&l.set, &l.s);
+    fm_settings_check(&l.set, &l.s);
+    assert_int_equal(l.report.n_errors, 1);
+    fm_buf_u8(&l.report.errors, 0);
+    assert_string_equal((const char *)l.report.errors.p,
+                        "[topic \"b\"]: message_max = 65536 exceeds 1/2 of outbox_bytes = 130048: under slow = drop or conflate two such "
+                        "messages would not fit, and clients that keep up would be taken for slow\n");
+    load_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_left_out_for_slow_clients_is_small_beside_the_outbox),
         cmocka_unit_test(the_exact_name_wins_then_the_longest_beginning),
         cmocka_unit_test(a_topic_that_no_pattern_matches_has_no_rule),
         cmocka_unit_test(every_key_of_a_section_reaches_the_rule),
