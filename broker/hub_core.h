@@ -72,6 +72,7 @@ struct fm_origin {
     struct fm_log log;
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
+    uint64_t bare;      /* up to here no message is held at all, by log or history */
     uint64_t heard_ms;  /* mono; when its node was last heard, or a message of it, here or by whoever told us */
     bool final;         /* since its last message all nodes that we know of were in reach, and none has more of it */
     uint32_t positions; /* topics that have a position in it */
@@ -150,7 +151,7 @@ struct fm_hub {
     struct fm_hub_stats stats;
     struct fm_now now; /* of the present step */
     struct fm_origin *origins, *self;
-    struct fm_topic *topics, *sweep, *relieve; /* sweep: where the incremental eviction by age goes on; relieve: that for want of memory */
+    struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
     struct fm_key *keys;
     uint64_t bytes;        /* of all messages in all logs */
     uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */

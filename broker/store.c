@@ -49,8 +49,6 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
     }
     if (h->sweep == t)
         h->sweep = t->hh.next;
-    if (h->relieve == t)
-        h->relieve = t->hh.next;
     HASH_DELETE(hh, h->topics, t);
     h->stats.topics = HASH_COUNT(h->topics);
     free(t->pos);
@@ -196,8 +194,8 @@ enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
     return FM_OK;
 }
 
-/* Moves the log's own retention past its oldest message. false: there is none that may go. */
-static bool log_cut(struct fm_hub *h, struct fm_origin *o, bool only_expired)
+/* Moves the log's own retention past its oldest message. false: there is none that should go. */
+static bool log_cut(struct fm_hub *h, struct fm_origin *o)
 {
     struct fm_log_iter it = fm_log_from(&o->log, o->cut + 1);
     struct fm_log_entry *e = fm_log_next(&it);
@@ -205,7 +203,7 @@ static bool log_cut(struct fm_hub *h, struct fm_origin *o, bool only_expired)
         e = fm_log_next(&it);
     if (!e || e->seq > o->contig) /* behind a hole nothing is given up: it has not been dispatched yet */
         return false;
-    if (only_expired && o->log_bytes <= h->config.log_bytes && fm_msg_age_ms(h, e->msg) < h->config.log_age_ms)
+    if (o->log_bytes <= h->config.log_bytes && fm_msg_age_ms(h, e->msg) < h->config.log_age_ms)
         return false;
     o->cut = e->seq;
     o->log_bytes -= fm_msg_size(e->msg);
@@ -216,7 +214,7 @@ static bool log_cut(struct fm_hub *h, struct fm_origin *o, bool only_expired)
 
 void fm_log_expire(struct fm_hub *h, struct fm_origin *o)
 {
-    while (log_cut(h, o, true))
+    while (log_cut(h, o))
         ;
 }
 
@@ -325,37 +323,61 @@ void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 
 /* ---- keeping within memory ---- */
 
-/* Beyond memory_bytes the oldest goes first: from the logs, and when they are empty from the histories. */
+/* The first message of the origin that the log or a history still holds; NULL: there is none that may go. */
+static struct fm_log_entry *first_held(struct fm_origin *o)
+{
+    struct fm_log_iter it = fm_log_from(&o->log, o->bare + 1);
+    struct fm_log_entry *e = fm_log_next(&it);
+    for (; e && !e->msg; e = fm_log_next(&it))
+        if (e->seq <= o->contig) /* behind a hole what comes may still be older */
+            o->bare = e->seq;
+    return e && e->seq <= o->contig ? e : NULL;
+}
+
+static uint32_t history_index(const struct fm_topic *t, const struct fm_msg *m)
+{
+    uint32_t low = t->head, high = t->head + t->history_n;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (before(t->history[middle], m))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    assert(low < t->head + t->history_n && t->history[low] == m);
+    return low;
+}
+
+/* Out of the log and out of its history. */
+static void evict(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e)
+{
+    if (e->seq > o->cut) {
+        o->cut = e->seq;
+        o->log_bytes -= fm_msg_size(e->msg);
+    }
+    if (e->in_history)
+        history_remove(h, e->pos->topic, history_index(e->pos->topic, e->msg));
+    else
+        bury(h, e);
+}
+
+/* Beyond memory_bytes the oldest goes first, whether a log or a history holds it. */
 void fm_store_relieve(struct fm_hub *h)
 {
     while (h->bytes > h->config.memory_bytes) {
         struct fm_origin *o, *tmp, *oldest = NULL;
+        struct fm_log_entry *e;
         int64_t oldest_ms = INT64_MAX;
         HASH_ITER (hh, h->origins, o, tmp) {
-            struct fm_log_iter it = fm_log_from(&o->log, o->cut + 1);
-            struct fm_log_entry *e = fm_log_next(&it);
-            while (e && !e->msg)
-                e = fm_log_next(&it);
-            if (e && e->seq <= o->contig && e->msg->born_ms < oldest_ms) {
+            if ((e = first_held(o)) && e->msg->born_ms < oldest_ms) {
                 oldest = o;
                 oldest_ms = e->msg->born_ms;
             }
         }
-        if (oldest) {
-            for (unsigned i = 0; i < 32 && h->bytes > h->config.memory_bytes && log_cut(h, oldest, false); i++)
-                ;
-            continue;
-        }
-        struct fm_topic *t = h->relieve ? h->relieve : h->topics;
-        while (t && t->history_n == 0)
-            t = t->hh.next;
-        if (!t && !h->relieve)
-            return;     /* all that is left waits behind holes */
-        h->relieve = t; /* where the next call goes on, not over all that are empty again */
-        if (!t)
-            continue;
-        for (unsigned i = 0; i < 64 && t->history_n && h->bytes > h->config.memory_bytes; i++)
-            history_pop(h, t);
+        if (!oldest)
+            return; /* all that is left waits behind holes */
+        for (unsigned i = 0; i < 32 && h->bytes > h->config.memory_bytes && (e = first_held(oldest)); i++)
+            evict(h, oldest, e);
     }
 }
 

@@ -75,16 +75,17 @@ async function carryOut(fault) {
   await Promise.resolve(end(run, fault.args)).catch((error) => note(`${fault.text}: ${error.message}`));
 }
 
-// How long after `from` all nodes have what any of them had then; undefined: not within the limit.
+// How long after `from` all nodes have what any of them had then: caught_up_ms, null if not within the limit, and then in what they differ.
 async function caughtUp(from, limitMs) {
   let target;
+  let all;
   for (const end = from + limitMs; now() < end; await sleep(100)) {
-    const all = await positions(run.list);
+    all = (await positions(run.list)) ?? all;
     if (!all) continue;
     target ??= most(all.vectors);
-    if (reached(all, target)) return now() - from;
+    if (reached(all, target)) return { caught_up_ms: now() - from };
   }
-  return undefined;
+  return { caught_up_ms: null, target: target && [...target], behind: all && disagreements(all) };
 }
 
 async function faults(schedule) {
@@ -94,7 +95,7 @@ async function faults(schedule) {
     await sleep(at - now());
     await Promise.all(begun.filter((fault) => fault.until <= at).map(({ done }) => done));
     const from = now();
-    seen.calms.push({ at, caught_up_ms: (await caughtUp(from, end - at + 5000)) ?? null });
+    seen.calms.push({ at, ...(await caughtUp(from, end - at + 5000)) });
   });
   for (const fault of schedule.faults) {
     await sleep(fault.at - now());
@@ -121,7 +122,7 @@ async function afterwards() {
   run.load.stopPublishing();
   seen.stopped_ms = now();
   note('publishing stops');
-  seen.caught_up_ms = (await caught) ?? null;
+  seen.caught_up_ms = (await caught).caught_up_ms;
   seen.vectors_equal_ms = seen.histories_equal_ms = null;
   for (const end = seen.heal_ms + AGREE_MS; now() < end; await sleep(100)) {
     const all = await positions(run.list);

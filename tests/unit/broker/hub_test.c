@@ -356,6 +356,36 @@ static void beyond_memory_the_oldest_goes_first_and_is_told(void **state)
     rig_stop(&r);
 }
 
+static void room_for_a_few(struct fm_hub_config *c)
+{
+    c->memory_bytes = 8000;
+}
+
+/* All of it is held by histories, so it does not help to cut the log. */
+static void beyond_memory_every_topic_keeps_its_newest(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, room_for_a_few);
+    const char *const topics[] = {"room:a", "room:b", "room:c", "room:d"};
+    for (int i = 0; i < 200; i++) {
+        r.now.mono_ms++;
+        publish(&r, topics[i % 4], "\"some payload that takes a little room\"");
+    }
+    uint32_t least = UINT32_MAX, most = 0;
+    for (int i = 0; i < 4; i++) {
+        struct fm_join *j = join(&r, topics[i], "1F-0", 0);
+        assert_false(j->recovered);
+        least = j->replayed < least ? j->replayed : least;
+        most = j->replayed > most ? j->replayed : most;
+        assert_true(j->replayed > 0);
+        assert_int_equal(j->replay[j->replayed - 1]->id.seq, 197 + i);
+        fm_join_free(&j);
+    }
+    assert_true(least >= 5 && most <= least + 1);
+    rig_stop(&r);
+}
+
 static void a_draining_hub_takes_nothing_new(void **state)
 {
     (void)state;
@@ -403,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_retry_with_the_same_key_gets_the_first_id),
         cmocka_unit_test(beyond_topics_max_idle_topics_go_and_leave_their_floor),
         cmocka_unit_test(beyond_memory_the_oldest_goes_first_and_is_told),
+        cmocka_unit_test(beyond_memory_every_topic_keeps_its_newest),
         cmocka_unit_test(a_draining_hub_takes_nothing_new),
         cmocka_unit_test(the_history_is_told_as_json),
         cmocka_unit_test(a_message_of_the_node_to_itself_comes_back_and_leaves_no_trace),
