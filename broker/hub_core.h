@@ -65,6 +65,7 @@ struct fm_origin {
     UT_hash_handle hh;
     uint64_t id;
     uint64_t contig;
+    uint64_t said;      /* contig, when this node last told the others of all its origins */
     uint64_t claimed;   /* highest seq that any node was seen to have */
     uint64_t forgotten; /* topics dropped whole had messages up to here: the floor of every topic without a position */
     uint64_t lost;      /* a hole up to here was given up: every topic may have lost something below it */
@@ -176,7 +177,9 @@ struct fm_hub {
     uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
 
     bool ready, draining, left;
-    bool target_known; /* a ready peer told what there is to take over */
+    bool said_ready;      /* `ready`, when this node last told the others of all its origins, */
+    uint64_t said_all_ms; /* ... and when that was; mono */
+    bool target_known;    /* a ready peer told what there is to take over */
     struct fm_vector target;
 
     struct fm_waiter *waiters, **waiters_last;

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 enum {
-    HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often */
+    HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often, */
+    STATE_RARE_MS = 5 * 1000,  /* ... and a state that names all origins */
     ACK_EVERY = 4,             /* batches of one node */
     ACK_AFTER_MS = 2,
     SUSPECT_AFTER = 3, /* heartbeats that did not come */
@@ -124,12 +125,41 @@ void fm_state_send(struct fm_hub *h, bool full)
         if ((full && idle_ms < h->config.cursor_ttl_ms / 2) || (p && p->alive) || o == h->self)
             s.at[s.n++] = (struct fm_env_position){o->id, o->contig, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
     }
+    for (o = full ? h->origins : NULL; o; o = o->hh.next)
+        o->said = o->contig;
+    if (full) {
+        h->said_ready = h->ready;
+        h->said_all_ms = h->now.mono_ms;
+    }
     h->scratch.n = 0;
     fm_env_state_write(&h->scratch, &s);
     bus_send(h);
     h->ack_due_ms = 0;
     for (uint32_t i = 0; i < h->peers_n; i++)
         h->peers[i].unacked = 0;
+}
+
+/* Is there anything to say that a heartbeat about the live nodes alone would not? */
+static bool has_news(const struct fm_hub *h)
+{
+    if (h->ready != h->said_ready)
+        return true;
+    for (const struct fm_origin *o = h->origins; o; o = o->hh.next) {
+        if (o->said == o->contig || o == h->self)
+            continue;
+        const struct fm_peer *p = fm_peer_find(h, o->id);
+        if (!p || !p->alive)
+            return true;
+    }
+    return false;
+}
+
+/* Every start of a node is an origin that is remembered for a day, and nearly all of those are dead and complete: they are named only while
+ * links are new, when there is news of them, and now and then, since any envelope may be lost. */
+static void heartbeat_send(struct fm_hub *h)
+{
+    bool links_new = h->now.mono_ms < h->hello_often_ms, rare = h->now.mono_ms >= h->said_all_ms + STATE_RARE_MS;
+    fm_state_send(h, links_new || rare || has_news(h));
 }
 
 void fm_bye_send(struct fm_hub *h)
@@ -404,7 +434,7 @@ void fm_peers_tick(struct fm_hub *h)
         /* A hello may be lost, and who never got it takes us for nobody: none of our messages could be pulled from us. */
         if (h->now.mono_ms < h->hello_often_ms || h->now.mono_ms >= h->hello_rare_ms)
             hello_send(h);
-        fm_state_send(h, true);
+        heartbeat_send(h);
     }
     if (h->ack_due_ms && h->now.mono_ms >= h->ack_due_ms)
         fm_state_send(h, false);

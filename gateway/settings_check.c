@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+enum { REPAIR_RATE_MIN = 64 << 10 };
+
 struct check {
     struct fm_report *report;
     const struct fm_settings *s;
@@ -159,6 +161,9 @@ static void check_order(const struct check *c, const char *low, unsigned times, 
     fm_buf_fini(&text);
 }
 
+static const char forgotten_too_soon[] =
+    "a dead node would be named to nobody any more while its messages are still kept; a node that starts then would lack them unknowingly";
+
 static void check_limits(const struct check *c)
 {
     check_order(c, "message_max", 1, false, "api_body_max", "a call could not carry the largest message");
@@ -171,6 +176,13 @@ static void check_limits(const struct check *c)
     check_order(c, "heartbeat_ms", 2, false, "down_ms", "a node would be down after one late heartbeat");
     check_order(c, "repair_after_ms", 1, true, "gap_ms", "a hole would be declared before anyone was asked to fill it");
     check_order(c, "gap_ms", 1, true, "log_age", "messages would be gone before a hole in them could be filled");
+    check_order(c, "log_age", 2, false, "cursor_ttl", forgotten_too_soon);
+    if (c->s->repair_rate && c->s->repair_rate < REPAIR_RATE_MIN)
+        fm_report_error(
+            c->report, "repair_rate",
+            "repair_rate = %llu is less than one answer of another node holds, so that a hole would wait for longer than gap_ms; "
+            "give at least 64KiB, or 0 for no limit",
+            (unsigned long long)c->s->repair_rate);
     struct fm_rule *rule;
     for (size_t i = 0; (rule = fm_rules_at(c->s->rules, i)); i++) {
         char where[FM_TOPIC_MAX + 32];
@@ -186,6 +198,8 @@ static void check_limits(const struct check *c)
                 rule->message_max, (unsigned long long)c->s->outbox_bytes);
         if (rule->history.bytes > c->s->memory_bytes)
             fm_report_error(c->report, where, "history_bytes exceeds memory_bytes, which holds all histories of the node");
+        if (rule->history.count && rule->history.age_ms > c->s->cursor_ttl / 2)
+            fm_report_error(c->report, where, "history_age exceeds 1/2 of cursor_ttl: %s", forgotten_too_soon);
     }
 }
 
