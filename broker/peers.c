@@ -421,9 +421,10 @@ void fm_peers_tick(struct fm_hub *h)
         return;
     if (h->hello_due) {
         h->hello_due = false;
+        /* The heartbeat stays due when it was: a stranger that dials and is refused again and again must not keep us from noticing who is
+         * silent. */
         hello_send(h);
         fm_state_send(h, true);
-        h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;
     }
     if (h->now.mono_ms >= h->heartbeat_due_ms) {
         h->heartbeat_due_ms = h->now.mono_ms + h->config.heartbeat_ms;

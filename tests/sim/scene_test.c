@@ -29,6 +29,7 @@ static struct scene {
     struct fm_sim_clock *clock;
     struct fm_sim_net *net;
     struct node nodes[NODES];
+    struct fm_slice cluster;
     uint64_t incarnations, age_ms, ttl_ms; /* age_ms: of histories; ttl_ms: of cursors */
 } scene;
 
@@ -89,7 +90,7 @@ static struct node *start(unsigned i)
     const char *what;
     n->incarnation = ++scene.incarnations;
     n->tick_us = 0;
-    assert_int_equal(fm_seal_new(&n->seal, FM_LIT("scene"), (struct fm_slice){0}, n->incarnation), FM_OK);
+    assert_int_equal(fm_seal_new(&n->seal, scene.cluster, (struct fm_slice){0}, n->incarnation), FM_OK);
     assert_int_equal(fm_bus_sim.start(&n->bus, &bus_config, &what), FM_OK);
     struct fm_hub_config c;
     fm_hub_config_default(&c);
@@ -149,6 +150,7 @@ static int set_up(void **state)
 {
     (void)state;
     scene = (struct scene){.clock = fm_sim_clock_new(), .incarnations = 100, .age_ms = 3600 * 1000, .ttl_ms = 24 * 3600 * 1000};
+    scene.cluster = FM_LIT("scene");
     scene.net = fm_sim_net_new(scene.clock, 1, &calm);
     fm_sim_net_use(scene.net);
     for (unsigned i = 0; i < NODES; i++) {
@@ -610,6 +612,31 @@ static void a_node_is_isolated_while_it_knows_of_others_and_reaches_none(void **
     assert_int_equal(isolated(a), 0); /* the other left in good order */
 }
 
+/* A new life of node `i`, of a cluster that the others refuse. */
+static struct node *start_stranger(unsigned i)
+{
+    scene.cluster = FM_LIT("another");
+    struct node *n = start(i);
+    scene.cluster = FM_LIT("scene");
+    return n;
+}
+
+static void a_stranger_that_dials_again_and_again_does_not_keep_a_node_from_noticing_who_is_gone(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++)
+        scene.nodes[i].seeds[1] = NULL; /* 0 and 1 know each other; 2 dials 0 */
+    struct node *a = start(0), *b = start(1), *stranger = start_stranger(2);
+    run(5000);
+    assert_int_equal(isolated(a), 0);
+    assert_int_equal(isolated(stranger), 1);
+    uint64_t refused = fm_hub_stats(a->hub)->envelopes_bad;
+    stop(b);
+    run(5000);
+    assert_true(fm_hub_stats(a->hub)->envelopes_bad > refused + 10);
+    assert_int_equal(isolated(a), 1);
+}
+
 static void a_node_that_knows_nobody_is_not_isolated(void **state)
 {
     (void)state;
@@ -957,6 +984,7 @@ int main(void)
         TEST(what_was_given_up_is_not_recovered_by_a_node_that_takes_over_later),
         TEST(a_node_that_stood_still_gives_nothing_up_and_nobody),
         TEST(a_node_is_isolated_while_it_knows_of_others_and_reaches_none),
+        TEST(a_stranger_that_dials_again_and_again_does_not_keep_a_node_from_noticing_who_is_gone),
         TEST(a_node_that_knows_nobody_is_not_isolated),
         TEST(a_replicated_retry_is_confirmed_only_by_nodes_heard_of_since),
         TEST(a_retry_is_recognised_by_any_node_that_has_the_message),
