@@ -20,9 +20,10 @@ Runs a cluster, each node in its own network namespace, publishes, makes faults 
 ${Object.entries(table)
   .map(([name, { value, help: text }]) => `  --${`${name} N`.padEnd(14)} ${text}${value === undefined ? '' : ` (${value})`}`)
   .join('\n')}
-  --faults A,B   kinds of faults; all by default: ${Object.keys(kinds).join(', ')}; or none
-  --expect WHAT  a control: WHAT must come out, else the run fails. loss: something is missing and nobody was told; doubles
-  --keep         keep the logs also of a good run
+  --faults A,B     kinds of faults, or none. Default: all, which are
+                   ${Object.keys(kinds).join(', ').replace(/(.{60,90}?,) /g, '$1\n                   ')}
+  --expect WHAT    a control: WHAT must come out, else the run fails. loss: something is missing and nobody was told; doubles
+  --keep           keep the logs also of a good run
 
 Environment: FANMESH_BIN is the nodes' binary. FANMESH_MUTATION breaks one thing in it (then it is build/release/tests/fanmesh_mutated).
 Report, picture and logs: build/chaos/SEED/. Exit codes: 0 good; 1 a promise was broken; 2 the run could not be made; 3 network namespaces
