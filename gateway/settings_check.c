@@ -199,7 +199,9 @@ static void check_limits(const struct check *c)
         if (rule->history.bytes > c->s->memory_bytes)
             fm_report_error(c->report, where, "history_bytes exceeds memory_bytes, which holds all histories of the node");
         if (rule->history.count && rule->history.age_ms > c->s->cursor_ttl / 2)
-            fm_report_error(c->report, where, "history_age exceeds 1/2 of cursor_ttl: %s", forgotten_too_soon);
+            fm_report_error(c->report, where, "history_age = %llus exceeds 1/2 of cursor_ttl = %llus: %s; raise cursor_ttl, or keep less",
+                            (unsigned long long)rule->history.age_ms / 1000, (unsigned long long)c->s->cursor_ttl / 1000,
+                            forgotten_too_soon);
     }
 }
 

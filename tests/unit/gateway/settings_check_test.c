@@ -101,7 +101,7 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
         {{"--dev", "--heartbeat_ms=2s", NULL}, "heartbeat_ms: heartbeat_ms = 2s must not exceed 1/2 of down_ms = 2s"},
         {{"--dev", "--repair_after_ms=5s", NULL}, "repair_after_ms: repair_after_ms = 5s must be below gap_ms = 5s"},
         {{"--dev", "--log_age=13h", NULL}, "log_age: log_age = 13h must not exceed 1/2 of cursor_ttl = 1d"},
-        {{"--dev", "--cursor_ttl=1h", NULL}, "[topic \"room:*\"]: history_age exceeds 1/2 of cursor_ttl"},
+        {{"--dev", "--cursor_ttl=1h", NULL}, "[topic \"room:*\"]: history_age = 3600s exceeds 1/2 of cursor_ttl = 3600s"},
         {{"--dev", "--repair_rate=1000", NULL}, "repair_rate: repair_rate = 1000 is less than one answer"},
         {{"--dev", "--window=16", NULL}, "--window: window is \"16\"; it must lie between 1 and 15"},
     };
