@@ -37,7 +37,7 @@
     X(FM_E_NOT_REPLICATED, "not_replicated", \
       "the message is accepted on this node but not enough other nodes confirmed it within the time limit") \
     X(FM_E_TIMEOUT, "timeout", "no answer within the time limit") \
-    X(FM_E_AUTH, "bad_seal", "the envelope does not open with this cluster's secret") \
+    X(FM_E_AUTH, "bad_seal", "the envelope does not open with this cluster's secret; give all nodes the same secret") \
     X(FM_E_CLUSTER, "wrong_cluster", "the peer belongs to a cluster of another name") \
     X(FM_E_VERSION, "wrong_version", "the protocol version is not one this node speaks") \
     X(FM_E_REPLAY, "replayed", "the envelope's counter does not grow: a replay or a duplicate link") \
