@@ -104,9 +104,12 @@ static void log_rules(const struct fm_settings *s)
     char quote[QUOTE_MAX];
     struct fm_rule *r;
     for (size_t i = 0; (r = fm_rules_at(s->rules, i)); i++)
-        fm_diag(s->dev ? FM_WARN : FM_INFO, "topic_rule", "pattern=%s join=%s push=%s push_to=%s history=%u",
+        fm_diag(s->dev ? FM_WARN : FM_INFO, "topic_rule", "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
                 fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
-                r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count);
+                r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
+                r->slow == FM_SLOW_DROP       ? "drop"
+                : r->slow == FM_SLOW_CONFLATE ? "conflate"
+                                              : "disconnect");
 }
 
 static void log_start(const struct fm_settings *s, const struct fm_node *node)
