@@ -63,8 +63,9 @@ static void complain_of_answer(const struct fm_command *command, const char *url
     }
     if (fm_json_get(&root, FM_LIT("id"), &id) && fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
         id_text = (struct fm_slice){0};
-    fm_cli_complain(command, "%.*s: %.*s%s%.*s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n,
-                    (const char *)message_text.p, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p);
+    fm_cli_complain(command, "%.*s: %.*s%s%.*s%s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n,
+                    (const char *)message_text.p, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p,
+                    call->status == 401 ? "; give it with --api-key-file or FANMESH_API_KEY" : "");
 }
 
 static void complain_of_curl(const struct fm_command *command, const char *url, CURLcode rc)
