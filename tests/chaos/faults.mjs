@@ -128,12 +128,12 @@ export const kinds = {
     row: 'network',
     draw(random, n) {
       const [away, node, ...others] = random.shuffle(range(n));
-      return { ms: random.between(7000, 12_000), groups: [[away], [node, ...others].sort()], on: node, messages: random.between(900, 1200), bytes: 30_000 };
+      return { ms: random.between(5000, 10_000), groups: [[away], [node, ...others].sort()], on: node, messages: random.between(900, 1200), bytes: 30_000 };
     },
     text: ({ groups, on, messages, bytes }) => `${groups[0]} cut off, burst ${Math.round((messages * bytes) / 2 ** 20)} MiB on ${on}`,
     async begin(run, args) {
       kinds.split_1_4.begin(run, args);
-      await sleep(3000); // what is published meanwhile is what will be lacking
+      await sleep(1500); // what is published meanwhile is what will be lacking
       await run.burst(args.on, args.messages, args.bytes);
     },
     end: (run, args) => kinds.split_1_4.end(run, args),
