@@ -2,7 +2,7 @@
 const AGREE_MS = 10_000;
 const FLAT = 0.05;
 const REPAIR_MINUTES = 2; // the shortest run that must have filled queues of the mesh
-const TOLD_MAX = 0.02; // bursts that exceed the nodes' memory while others are cut off, and kills, may cost so much
+const TOLD_MAX = 0.05; // bursts that exceed the memory of nodes while others are cut off, and kills, cost about 1 %; without repair it is a third
 const MEMORY_FROM_MINUTE = 10;
 const MEMORY_MINUTES = 15; // a shorter run says nothing about memory
 
