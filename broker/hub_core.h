@@ -198,6 +198,8 @@ struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
 /* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
  * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
 struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
+/* Nobody can say how it ended: there may be more of it, and nobody will ask for that any more. Tells it, once. */
+void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o);
 /* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. */
 void fm_origin_retire(struct fm_hub *h, struct fm_origin *o);
 /* No position in it is left. */

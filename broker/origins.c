@@ -53,8 +53,7 @@ static void history_without(struct fm_topic *t, uint64_t origin)
     t->history_n = kept;
 }
 
-/* Nobody could say how it ended, see origins_settle: there may be more of it, and nobody will ask for that any more. */
-static void end_unknown(struct fm_hub *h, struct fm_origin *o)
+void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o)
 {
     o->final = true;
     fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
@@ -64,7 +63,7 @@ static void end_unknown(struct fm_hub *h, struct fm_origin *o)
 static void origin_forget(struct fm_hub *h, struct fm_origin *o)
 {
     if (!o->final && h->peers_n)
-        end_unknown(h, o);
+        fm_origin_end_unknown(h, o);
     struct fm_topic *t, *tmp;
     HASH_ITER (hh, h->topics, t, tmp)
         history_without(t, o->id);
@@ -143,7 +142,7 @@ void fm_origin_retire(struct fm_hub *h, struct fm_origin *o)
     if (!o->final && h->peers_n) {
         if (idle_ms < 2 * h->config.cursor_ttl_ms)
             return; /* how it ended may be told when all are in reach again */
-        end_unknown(h, o);
+        fm_origin_end_unknown(h, o);
     }
     struct fm_log_iter it = fm_log_from(&o->log, 0);
     for (struct fm_log_entry *e = fm_log_next(&it); e; e = fm_log_next(&it))

@@ -409,8 +409,7 @@ static void origins_settle(struct fm_hub *h)
         if (claimed) {
             o->final = !fm_origin_hole(o);
         } else if (idle_ms >= h->config.cursor_ttl_ms / 2) {
-            o->final = true;
-            fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
+            fm_origin_end_unknown(h, o);
         }
     }
 }
