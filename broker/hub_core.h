@@ -5,7 +5,7 @@
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
  *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
- *   probe.c    the node's messages to itself
+ *   probe.c    the node's messages to itself   settle.c   how those end whose node is gone
  *
  * Invariants (checked by assertions and by the simulator):
  *   - A message is in exactly one log (its origin's); histories and the key table only refer to it, and let go before it leaves the log.
@@ -198,12 +198,16 @@ struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
 /* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
  * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
 struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
-/* Nobody can say how it ended: there may be more of it, and nobody will ask for that any more. Tells it, once. */
-void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o);
 /* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. */
 void fm_origin_retire(struct fm_hub *h, struct fm_origin *o);
 /* No position in it is left. */
 void fm_origin_free(struct fm_hub *h, struct fm_origin *o);
+
+/* ---- settle.c ---- */
+/* Origins whose node is gone: their ends, as far as they can be known now. */
+void fm_origins_settle(struct fm_hub *h);
+/* Nobody can say how it ended: there may be more of it, and nobody will ask for that any more. Tells it, once. */
+void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o);
 
 /* ---- store.c ---- */
 /* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */

@@ -53,12 +53,6 @@ static void history_without(struct fm_topic *t, uint64_t origin)
     t->history_n = kept;
 }
 
-void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o)
-{
-    o->final = true;
-    fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
-}
-
 /* Before its time, for want of room: nodes were started more often than a cursor can name. Its messages go with it. */
 static void origin_forget(struct fm_hub *h, struct fm_origin *o)
 {
