@@ -35,7 +35,8 @@ static void costs_text(struct fm_buf *out, const struct fm_result *r)
                   ULL(r->options->connections), ((double)r->rss_joined - (double)r->rss_before) / n);
     fm_buf_printf(out, "CPU         %.1f us a connection to connect and join\n", per(r->cpu_connect_s * 1e6, n));
     if (r->idle_s > 0)
-        fm_buf_printf(out, "CPU         idle: %.2f %% of a core over %.1f s\n", per(r->cpu_idle_s, r->idle_s) * 100, r->idle_s);
+        fm_buf_printf(out, "CPU         idle: %.2f %% of a core, %.0f wake-ups a second over %.1f s\n", per(r->cpu_idle_s, r->idle_s) * 100,
+                      per((double)r->wakes_idle, r->idle_s), r->idle_s);
     if (r->measured)
         fm_buf_printf(out, "CPU         %.3f us a delivery (%.2f s of a core in %.2f s)\n", per(r->cpu_s * 1e6, (double)r->measured),
                       r->cpu_s, r->seconds);
@@ -127,6 +128,7 @@ void fm_result_json(struct fm_buf *out, const struct fm_result *r)
     }
     fm_buf_printf(out, "{\"rss_before\":%llu,\"rss_joined\":%llu,\"bytes_per_connection\":%.1f,\"cpu_connect_us\":%.2f", ULL(r->rss_before),
                   ULL(r->rss_joined), ((double)r->rss_joined - (double)r->rss_before) / n, per(r->cpu_connect_s * 1e6, n));
-    fm_buf_printf(out, ",\"idle_s\":%.3f,\"idle_cpu_percent\":%.4f,\"cpu_s\":%.6f,\"cpu_us_per_delivery\":%.4f}}\n", r->idle_s,
-                  per(r->cpu_idle_s, r->idle_s) * 100, r->cpu_s, per(r->cpu_s * 1e6, (double)r->measured));
+    fm_buf_printf(out, ",\"idle_s\":%.3f,\"idle_cpu_percent\":%.4f,\"idle_wakes_per_s\":%.2f", r->idle_s,
+                  per(r->cpu_idle_s, r->idle_s) * 100, per((double)r->wakes_idle, r->idle_s));
+    fm_buf_printf(out, ",\"cpu_s\":%.6f,\"cpu_us_per_delivery\":%.4f}}\n", r->cpu_s, per(r->cpu_s * 1e6, (double)r->measured));
 }

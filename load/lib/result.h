@@ -21,6 +21,7 @@ struct fm_result {
     uint64_t rss_before, rss_joined; /* bytes */
     double cpu_connect_s;
     double idle_s, cpu_idle_s; /* idle_s is 0 if that was not measured */
+    uint64_t wakes_idle;       /* in idle_s */
     double cpu_s;              /* in `seconds` */
 };
 

@@ -39,6 +39,7 @@ test('live_messages_do_not_wait_while_a_new_node_takes_over_the_logs', async (t)
   assert.ok(taken > (2 * bytes) / (1 << 20), `${taken} MiB taken over`);
   t.diagnostic(`${taken.toFixed(0)} MiB taken over in ${seconds.toFixed(1)} s`);
   for (const [name, { result }] of [['quiet', quiet], ['meanwhile', busy]])
-    t.diagnostic(`latency ${name}: p50 ${ms(result, 'p50')}, p99 ${ms(result, 'p99')}, max ${ms(result, 'max')} ms`);
-  assert.ok(busy.result.latency_us.p99 < 1e6, 'live messages were held up for a second');
+    t.diagnostic(`latency ${name}: p50 ${ms(result, 'p50')}, p90 ${ms(result, 'p90')}, p99 ${ms(result, 'p99')}, max ${ms(result, 'max')} ms`);
+  // If live messages came after it, those published meanwhile, a quarter of all, would each have waited for the rest of it.
+  assert.ok(busy.result.latency_us.p90 < (seconds * 1e6) / 4, `live messages were held up: p90 ${ms(busy.result, 'p90')} ms`);
 });

@@ -89,11 +89,8 @@ test('who_stops_reading_a_drop_topic_is_told_by_gaps_exactly_what_it_was_not_giv
   const ids = await flood(nodes, 'drop:1', 20);
   await hasAll('the first ones', given, ids, 10_000);
   slow.pause();
-  const began = Date.now();
   ids.push(...(await flood(nodes, 'drop:1', 800)));
   await hasAll('all of it, for the one that reads', all, ids, 10_000);
-  const took = Date.now() - began;
-  assert.ok(took < 20_000 * patience, `the fast one waited ${took} ms`);
   assert.deepEqual([all.ids.length, all.gaps.length], [ids.length, 0]);
   assert.ok((await nodes[0].metric('fanmesh_slow_lagging')) === 1);
   slow.resume();
