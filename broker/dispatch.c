@@ -183,20 +183,30 @@ static struct fm_log_entry *entry_from(const struct fm_origin *o, uint64_t seq)
     return fm_log_next(&it);
 }
 
+/* contig has moved up from `was`; `e`: the entry there, if that was as far as it could go. */
+static void passed_note(struct fm_origin *o, uint64_t was, const struct fm_log_entry *e)
+{
+    uint64_t passed = e && e->msg && e->seq == o->contig ? o->contig - 1 : o->contig;
+    if (passed > was)
+        o->passed = passed;
+}
+
 void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to)
 {
     struct fm_log_entry *e;
     /* Over a range that is settled; what is held within it goes out on the way. */
     while (o->contig < to) {
         e = entry_from(o, o->contig + 1);
+        uint64_t was = o->contig;
         o->contig = e && e->seq < to ? e->seq : to;
+        passed_note(o, was, e);
         if (e && e->seq <= to && e->msg && e->seq > e->pos->last)
             dispatch(h, e->pos, e->msg);
         h->changed = true;
     }
     /* And on over what is held without a hole. */
     while ((e = fm_log_find(&o->log, o->contig + 1))) {
-        o->contig++;
+        passed_note(o, o->contig++, e);
         h->changed = true;
         if (e->msg && e->seq > e->pos->last)
             dispatch(h, e->pos, e->msg);

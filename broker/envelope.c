@@ -97,9 +97,10 @@ void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s)
     fm_buf_varint(b, s->flags);
     fm_buf_varint(b, s->n);
     for (uint32_t i = 0; i < s->n; i++) {
-        assert(s->at[i].origin != 0);
+        assert(s->at[i].origin != 0 && s->at[i].passed <= s->at[i].contig);
         fm_buf_u64(b, s->at[i].origin);
         fm_buf_varint(b, s->at[i].contig);
+        fm_buf_varint(b, s->at[i].passed);
         fm_buf_varint(b, s->at[i].counter);
         fm_buf_varint(b, s->at[i].idle_s);
     }
@@ -113,6 +114,9 @@ enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s)
     for (uint32_t i = 0; i < s->n && !r.bad; i++) {
         s->at[i].origin = read_incarnation(&r);
         s->at[i].contig = fm_rd_varint(&r);
+        s->at[i].passed = fm_rd_varint(&r);
+        if (s->at[i].passed > s->at[i].contig)
+            r.bad = true;
         s->at[i].counter = fm_rd_varint(&r);
         s->at[i].idle_s = fm_rd_varint(&r);
     }

@@ -89,7 +89,8 @@ enum fm_env_state_flag { FM_STATE_READY = 1, FM_STATE_DRAINING = 2, FM_STATE_FUL
 
 struct fm_env_position {
     uint64_t origin;
-    uint64_t contig;  /* the sender has everything of the origin up to here */
+    uint64_t contig;  /* the sender has everything of the origin up to here, */
+    uint64_t passed;  /* ... and stored what lies above this one of it; below, some was gone before it could have it. At most contig */
     uint64_t counter; /* highest bus-plane counter that the sender saw from this incarnation; 0: none */
     uint64_t idle_s;  /* seconds since the sender last heard anything of it; 0 for a live node */
 };

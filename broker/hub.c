@@ -32,6 +32,7 @@ void fm_hub_config_default(struct fm_hub_config *c)
         .log_bytes = 64ull << 20,
         .log_age_ms = 600 * 1000,
         .memory_bytes = 1024ull << 20,
+        .keys_bytes = 64ull << 20,
         .topics_max = 100000,
         .replicas = 1,
         .heartbeat_ms = 500,

@@ -170,7 +170,8 @@ struct fm_hub_config {
     unsigned workers;
     uint64_t log_bytes; /* per origin */
     uint64_t log_age_ms;
-    uint64_t memory_bytes; /* of all logs and histories of the node: beyond it the oldest goes first */
+    uint64_t memory_bytes; /* of all logs and histories of the node, and the keys in them: beyond it the oldest goes first */
+    uint64_t keys_bytes;   /* of idempotency keys whose messages are gone before log_age: beyond it what went first is forgotten */
     uint32_t topics_max;
     uint32_t replicas; /* default of ack: replicated */
     uint32_t heartbeat_ms, repair_after_ms, gap_ms, found_ms, join_wait_ms, down_ms, ask_timeout_ms;
@@ -228,6 +229,9 @@ struct fm_hub_port { /* effects */
     X(not_replicated, "fanmesh_not_replicated_total", "counter", "replicated publishes that missed their time limit") \
     X(log_bytes, "fanmesh_log_bytes", "gauge", "bytes held in logs and histories") \
     X(log_messages, "fanmesh_log_messages", "gauge", "messages held in logs and histories") \
+    X(keys, "fanmesh_keys", "gauge", "idempotency keys that are known though their messages are gone") \
+    X(keys_bytes, "fanmesh_keys_bytes", "gauge", "bytes of them") \
+    X(keys_forgotten, "fanmesh_keys_forgotten_total", "counter", "of them, forgotten before log_age was over, for want of keys_bytes") \
     X(topics, "fanmesh_topics", "gauge", "topics known") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
     X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 256 are remembered") \

@@ -8,13 +8,14 @@
  *   probe.c    the node's messages to itself   settle.c   how those end whose node is gone
  *
  * Invariants (checked by assertions and by the simulator):
- *   - A message is in exactly one log (its origin's); histories and the key table only refer to it, and let go before it leaves the log.
+ *   - A message is in exactly one log (its origin's); histories only refer to it, and let go before it leaves the log.
  *   - Everything of an origin up to `contig` was dispatched here, or told as a gap, or was gone before this node joined.
  *   - pos->last only grows; what is dispatched on a topic has a seq above it. */
 #pragma once
 
 #include "diag.h"
 #include "hub.h"
+#include "keys.h"
 #include "log.h"
 #include "mutation.h"
 #include "table.h"
@@ -65,6 +66,7 @@ struct fm_origin {
     UT_hash_handle hh;
     uint64_t id;
     uint64_t contig;
+    uint64_t passed;    /* newest seq up to contig that this node never stored: it was gone, or lost, before it came here */
     uint64_t said;      /* contig, when this node last told the others of all its origins */
     uint64_t claimed;   /* highest seq that any node was seen to have */
     uint64_t forgotten; /* topics dropped whole had messages up to here: the floor of every topic without a position */
@@ -101,24 +103,17 @@ struct fm_peer {
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
-    struct fm_vector has;           /* its contig of every origin, as it last said */
+    struct fm_vector has, passed;   /* its contig of every origin, as it last said, and what it passed over up to there */
     uint32_t unacked;               /* batches received since our last acknowledgement */
     uint64_t acked_counter;         /* what it acknowledged of our batches */
     uint64_t lag_ms;                /* mono: since when the oldest batch in flight is unacknowledged; 0: none is */
 };
 
-struct fm_key { /* an idempotency key that is known, as long as its message is in the log */
-    UT_hash_handle hh;
-    struct fm_id id;
-    uint32_t n;
-    char bytes[]; /* topic, 0, key */
-};
-
 struct fm_waiter { /* a replicated publish that waits for acknowledgements */
     struct fm_waiter *next;
     struct fm_publish *publish;
-    struct fm_vector need; /* what a node must have to be counted */
-    uint64_t from_ms;      /* mono: only nodes heard of since are counted */
+    struct fm_vector first, last; /* of what a node must have stored to be counted, by origin */
+    uint64_t from_ms;             /* mono: only nodes heard of since are counted */
     uint64_t due_ms;
 };
 
@@ -140,9 +135,8 @@ struct fm_asked { /* another node's ask that waits to be answered */
 
 enum { FM_ASKED_MAX = 64 }; /* as many as the bus holds for us */
 
-struct fm_refusal { /* of envelopes, for one reason */
-    uint64_t quiet_until_ms;
-    uint32_t untold;
+struct fm_told { /* something that is told in the log now and then, with the number of times since */
+    uint64_t quiet_until_ms, untold;
 };
 
 struct fm_hub {
@@ -152,9 +146,10 @@ struct fm_hub {
     struct fm_now now; /* of the present step */
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
-    struct fm_key *keys;
-    uint64_t bytes;        /* of all messages in all logs */
-    uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
+    struct fm_keys keys;
+    struct fm_told keys_told; /* those that were forgotten early */
+    uint64_t bytes;           /* of all messages in all logs */
+    uint64_t forgotten_ms;    /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
 
     struct fm_peer peers[FM_PEERS_MAX];
     uint32_t peers_n;
@@ -188,7 +183,7 @@ struct fm_hub {
     uint32_t asked_head, asked_n;
     bool live; /* since the last flush something was published, here or elsewhere */
     struct fm_chain out[FM_WORKERS_MAX];
-    struct fm_refusal refusals[FM_ERR_COUNT];
+    struct fm_told refusals[FM_ERR_COUNT];
     uint64_t lost; /* bit i: something for worker i could not be made */
     struct fm_buf scratch, sealed;
 };
@@ -253,7 +248,10 @@ void fm_waiters_free(struct fm_hub *h);
 bool fm_everyone_has_all(const struct fm_hub *h);
 /* false: another message had this key on this topic before. */
 bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);
-void fm_key_drop(struct fm_hub *h, const struct fm_msg *m);
+/* The message goes. A key that is younger than log_age stays known. */
+void fm_key_leave(struct fm_hub *h, const struct fm_msg *m);
+/* Forgets keys that are old enough, or too many. */
+void fm_keys_tend(struct fm_hub *h);
 
 /* ---- join.c ---- */
 void fm_join_handle(struct fm_hub *h, struct fm_join *j);

@@ -12,6 +12,7 @@
     X(FLOOR_IGNORED, "recovered, whatever was evicted") \
     X(SKIP_FORGOTTEN, "a client that is ahead of its node is given again what it has") \
     X(KEYS_IGNORED, "a retry is a new message, and is given to everyone") \
+    X(KEYS_FORGOTTEN, "an idempotency key is forgotten with its message, however young it is") \
     X(ACK_UNEARNED, "`replicated` is answered without asking who has it") \
     X(LEAVES_AT_ONCE, "a draining node hands nothing over") \
     X(SNAPSHOT_NOT_FOLLOWED, "a node that takes over does not take what comes live meanwhile, and calls itself up to date") \

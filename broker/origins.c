@@ -69,7 +69,7 @@ static void origin_forget(struct fm_hub *h, struct fm_origin *o)
         messages++;
         h->bytes -= fm_msg_size(e->msg);
         if (e->msg->key_n)
-            fm_key_drop(h, e->msg);
+            fm_key_leave(h, e->msg);
     }
     h->stats.log_bytes = h->bytes;
     h->stats.log_messages -= messages;

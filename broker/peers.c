@@ -29,6 +29,7 @@ void fm_peer_remove(struct fm_hub *h, uint32_t i)
     if (p->bus[0])
         h->port.bus_ops->unlink(h->port.bus, p->bus);
     fm_vector_fini(&p->has);
+    fm_vector_fini(&p->passed);
     h->peers[i] = h->peers[--h->peers_n];
     h->peers[h->peers_n] = (struct fm_peer){0};
 }
@@ -123,7 +124,8 @@ void fm_state_send(struct fm_hub *h, bool full)
         uint64_t idle_ms = o == h->self ? 0 : h->now.mono_ms - o->heard_ms;
         /* Of the long dead nothing is claimed any more, else they would be handed on for ever. */
         if ((full && idle_ms < h->config.cursor_ttl_ms / 2) || (p && p->alive) || o == h->self)
-            s.at[s.n++] = (struct fm_env_position){o->id, o->contig, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
+            s.at[s.n++] =
+                (struct fm_env_position){o->id, o->contig, o->passed, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
     }
     for (o = full ? h->origins : NULL; o; o = o->hh.next)
         o->said = o->contig;
@@ -220,9 +222,11 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     p->ready = s.flags & FM_STATE_READY;
     p->draining = s.flags & FM_STATE_DRAINING;
     if (s.flags & FM_STATE_FULL)
-        p->has.n = 0; /* what it does not claim any more it can't give */
+        p->has.n = p->passed.n = 0; /* what it does not claim any more it can't give */
     for (uint32_t i = 0; i < s.n; i++) {
         const struct fm_env_position *at = &s.at[i];
+        if (at->passed && fm_vector_set(&p->passed, at->origin, at->passed) != FM_OK)
+            continue;
         if (fm_vector_set(&p->has, at->origin, at->contig) != FM_OK)
             continue;
         if (at->origin == h->self->id) {
@@ -393,7 +397,9 @@ void fm_peers_paused(struct fm_hub *h, uint64_t ms)
 
 void fm_peers_free(struct fm_hub *h)
 {
-    for (uint32_t i = 0; i < h->peers_n; i++)
+    for (uint32_t i = 0; i < h->peers_n; i++) {
         fm_vector_fini(&h->peers[i].has);
+        fm_vector_fini(&h->peers[i].passed);
+    }
     free(h->links);
 }

@@ -2,46 +2,41 @@
 #include "hub_core.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
-/* ---- idempotency keys: known as long as their message is in the log ---- */
+enum { TELL_EVERY_MS = 10 * 1000 };
 
-static struct fm_key *key_find(struct fm_hub *h, const struct fm_msg *m)
-{
-    uint8_t name[FM_TOPIC_MAX + 1 + FM_KEY_MAX];
-    struct fm_slice topic = fm_msg_topic(m), key = fm_msg_key(m);
-    memcpy(name, topic.p, topic.n);
-    name[topic.n] = 0;
-    memcpy(name + topic.n + 1, key.p, key.n);
-    struct fm_key *k;
-    HASH_FIND(hh, h->keys, name, topic.n + 1 + key.n, k);
-    return k;
-}
+/* ---- idempotency keys ---- */
 
 bool fm_key_add(struct fm_hub *h, const struct fm_msg *m)
 {
-    struct fm_key *k = key_find(h, m);
-    if (k)
-        return (k->id.origin == m->id.origin && k->id.seq == m->id.seq) || fm_mutation(KEYS_IGNORED);
-    struct fm_slice topic = fm_msg_topic(m), key = fm_msg_key(m);
-    k = calloc(1, sizeof *k + topic.n + 1 + key.n);
-    if (!k)
-        return true; /* without memory a later double is not recognised; the client helper still drops it by key */
-    k->id = m->id;
-    k->n = (uint32_t)(topic.n + 1 + key.n);
-    memcpy(k->bytes, topic.p, topic.n);
-    memcpy(k->bytes + topic.n + 1, key.p, key.n);
-    HASH_ADD_KEYPTR(hh, h->keys, k->bytes, k->n, k);
-    return true;
+    return fm_keys_add(&h->keys, m) || fm_mutation(KEYS_IGNORED);
 }
 
-void fm_key_drop(struct fm_hub *h, const struct fm_msg *m)
+void fm_key_leave(struct fm_hub *h, const struct fm_msg *m)
 {
-    struct fm_key *k = key_find(h, m);
-    if (!k || k->id.origin != m->id.origin || k->id.seq != m->id.seq)
+    bool keep = h->config.keys_bytes && fm_msg_age_ms(h, m) < h->config.log_age_ms && !fm_mutation(KEYS_FORGOTTEN);
+    fm_keys_leave(&h->keys, m, keep);
+    fm_keys_tend(h);
+}
+
+void fm_keys_tend(struct fm_hub *h)
+{
+    uint64_t early = fm_keys_expire(&h->keys, (int64_t)h->now.mono_ms, h->config.log_age_ms, h->config.keys_bytes);
+    h->stats.keys = HASH_COUNT(h->keys.gone);
+    h->stats.keys_bytes = h->keys.gone_bytes;
+    if (!early)
         return;
-    HASH_DELETE(hh, h->keys, k);
-    free(k);
+    struct fm_told *t = &h->keys_told;
+    h->stats.keys_forgotten += early;
+    t->untold += early;
+    if (h->now.mono_ms < t->quiet_until_ms)
+        return;
+    fm_diag(FM_WARN, "keys_forgotten",
+            "keys=%" PRIu64 " known=%u why=\"keys_bytes is full before log_age is over: a retry with one of them is published again\"",
+            t->untold, HASH_COUNT(h->keys.gone));
+    *t = (struct fm_told){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
 }
 
 /* ---- accepting ---- */
@@ -50,9 +45,9 @@ static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_pu
 {
     struct fm_msg *m = *mp;
     if (m->key_n && !fm_mutation(KEYS_IGNORED)) {
-        const struct fm_key *k = key_find(h, m);
-        if (k) {
-            *result = (struct fm_publish_result){k->id, true};
+        const struct fm_id *first = fm_keys_find(&h->keys, fm_msg_topic(m), fm_msg_key(m));
+        if (first) {
+            *result = (struct fm_publish_result){*first, true};
             h->stats.duplicates++;
             fm_msg_unref(mp);
             return FM_OK;
@@ -89,17 +84,26 @@ static void answer(struct fm_hub *h, struct fm_publish *p)
     fm_hub_out(h, p->worker, &p->item);
 }
 
-/* How many live nodes have everything that is waited for. A node that died is not counted, its copy died with it; nor is one that was not
- * heard of since, for it may just have died: a retry of a message that was confirmed before is confirmed anew. */
+/* Has the node stored all of them? What it passed over, because it was gone before the node could get it, is not told apart from what lies
+ * before that: then nothing is confirmed, which is at worst too little. */
+static bool has_stored(const struct fm_peer *p, const struct fm_waiter *w)
+{
+    for (uint32_t i = 0; i < w->last.n; i++) {
+        struct fm_id first = w->first.at[i], last = w->last.at[i];
+        if (fm_vector_get(&p->has, last.origin) < last.seq || fm_vector_get(&p->passed, first.origin) >= first.seq)
+            return false;
+    }
+    return true;
+}
+
+/* How many live nodes have stored everything that is waited for. A node that died is not counted, its copy died with it; nor is one that
+ * was not heard of since, for it may just have died: a retry of a message that was confirmed before is confirmed anew. */
 static uint32_t confirmed(const struct fm_hub *h, const struct fm_waiter *w)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         const struct fm_peer *peer = &h->peers[i];
-        bool all = peer->alive && !peer->left && peer->spoke_ms >= w->from_ms;
-        for (uint32_t k = 0; k < w->need.n && all; k++)
-            all = fm_vector_get(&peer->has, w->need.at[k].origin) >= w->need.at[k].seq;
-        n += all;
+        n += peer->alive && !peer->left && peer->spoke_ms >= w->from_ms && has_stored(peer, w);
     }
     return n;
 }
@@ -139,16 +143,33 @@ static enum fm_err topics_get(struct fm_hub *h, const struct fm_publish *p)
     return FM_OK;
 }
 
+static void waiter_free(struct fm_waiter *w)
+{
+    fm_vector_fini(&w->first);
+    fm_vector_fini(&w->last);
+    free(w);
+}
+
+/* Retries stand beside new messages, so a request may reach far back. */
+static enum fm_err wait_for(struct fm_waiter *w, struct fm_id id)
+{
+    uint64_t first = fm_vector_get(&w->first, id.origin);
+    enum fm_err err = FM_OK;
+    if (first == 0 || id.seq < first)
+        err = fm_vector_set(&w->first, id.origin, id.seq);
+    return err ? err : fm_vector_raise(&w->last, id.origin, id.seq);
+}
+
 static enum fm_err wait_for_replicas(struct fm_hub *h, struct fm_publish *p)
 {
     struct fm_waiter *w = calloc(1, sizeof *w);
     if (!w)
         return FM_E_NOMEM;
     for (uint32_t i = 0; i < p->n; i++) {
-        if (fm_vector_raise(&w->need, p->results[i].id.origin, p->results[i].id.seq) != FM_OK) {
-            fm_vector_fini(&w->need);
-            free(w);
-            return FM_E_NOMEM;
+        enum fm_err err = wait_for(w, p->results[i].id);
+        if (err) {
+            waiter_free(w);
+            return err;
         }
     }
     w->publish = p;
@@ -191,8 +212,7 @@ void fm_waiters_check(struct fm_hub *h)
             h->stats.not_replicated++;
         }
         *at = w->next;
-        fm_vector_fini(&w->need);
-        free(w);
+        waiter_free(w);
         answer(h, p);
     }
     h->waiters_last = at;
@@ -204,8 +224,7 @@ void fm_waiters_free(struct fm_hub *h)
         struct fm_waiter *w = h->waiters;
         h->waiters = w->next;
         fm_publish_free(&w->publish);
-        fm_vector_fini(&w->need);
-        free(w);
+        waiter_free(w);
     }
     h->waiters_last = &h->waiters;
 }

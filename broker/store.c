@@ -168,12 +168,18 @@ static void bury(struct fm_hub *h, struct fm_log_entry *e)
     h->stats.log_bytes = h->bytes;
     h->stats.log_messages--;
     if (m->key_n)
-        fm_key_drop(h, m);
+        fm_key_leave(h, m);
     fm_msg_unref(&m);
     if (seq < pos->tomb)
         fm_log_remove(&pos->origin->log, seq);
     else
         fm_tomb_set(h, pos, seq);
+}
+
+/* Of what memory_bytes limits. */
+static uint64_t memory_used(const struct fm_hub *h)
+{
+    return h->bytes + h->keys.held_bytes;
 }
 
 enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
@@ -189,7 +195,7 @@ enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
     h->stats.log_messages++;
     if (m->id.seq > o->cut)
         o->log_bytes += size;
-    if (h->bytes > h->config.memory_bytes)
+    if (memory_used(h) > h->config.memory_bytes)
         fm_store_relieve(h);
     return FM_OK;
 }
@@ -364,7 +370,7 @@ static void evict(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e)
 /* Beyond memory_bytes the oldest goes first, whether a log or a history holds it. */
 void fm_store_relieve(struct fm_hub *h)
 {
-    while (h->bytes > h->config.memory_bytes) {
+    while (memory_used(h) > h->config.memory_bytes) {
         struct fm_origin *o, *tmp, *oldest = NULL;
         struct fm_log_entry *e;
         int64_t oldest_ms = INT64_MAX;
@@ -376,7 +382,7 @@ void fm_store_relieve(struct fm_hub *h)
         }
         if (!oldest)
             return; /* all that is left waits behind holes */
-        for (unsigned i = 0; i < 32 && h->bytes > h->config.memory_bytes && (e = first_held(oldest)); i++)
+        for (unsigned i = 0; i < 32 && memory_used(h) > h->config.memory_bytes && (e = first_held(oldest)); i++)
             evict(h, oldest, e);
     }
 }
@@ -384,6 +390,7 @@ void fm_store_relieve(struct fm_hub *h)
 void fm_store_sweep(struct fm_hub *h, uint32_t topics)
 {
     struct fm_origin *o, *tmp;
+    fm_keys_tend(h);
     HASH_ITER (hh, h->origins, o, tmp) {
         fm_log_expire(h, o);
         fm_origin_retire(h, o);
@@ -415,11 +422,7 @@ void fm_store_free(struct fm_hub *h)
         free(t->subs);
         free(t);
     }
-    struct fm_key *k, *k_tmp;
-    HASH_ITER (hh, h->keys, k, k_tmp) {
-        HASH_DELETE(hh, h->keys, k);
-        free(k);
-    }
+    fm_keys_fini(&h->keys);
     struct fm_origin *o, *o_tmp;
     HASH_ITER (hh, h->origins, o, o_tmp) {
         fm_origin_free(h, o);

@@ -96,6 +96,7 @@ static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned wor
     c.log_bytes = s->log_bytes;
     c.log_age_ms = s->log_age;
     c.memory_bytes = s->memory_bytes;
+    c.keys_bytes = s->keys_bytes;
     c.topics_max = (uint32_t)s->topics_max;
     c.replicas = (uint32_t)s->replicas;
     c.heartbeat_ms = (uint32_t)s->heartbeat_ms;

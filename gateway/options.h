@@ -88,7 +88,11 @@
       "What is kept of one node's messages, to repair others from.") \
     X("Retention and repair", AGE, log_age, 1000, 2592000000, "10m", "How long it is kept.") \
     X("Retention and repair", BYTES, memory_bytes, 1048576, 17592186044416, "1GiB", \
-      "All logs and histories of this node together; beyond it the oldest messages go first.") \
+      "All logs and histories of this node together, and the idempotency keys in them; beyond it the oldest messages go first.") \
+    X("Retention and repair", BYTES, keys_bytes, 0, 1099511627776, "64MiB", \
+      "Idempotency keys, beside memory_bytes, of messages that had to go before log_age was over: 110 bytes, topic and key for each. " \
+      "Beyond it the keys that went first are forgotten, and a retry with one of them is published again. 0: a key goes with its " \
+      "message.") \
     X("Retention and repair", COUNT, topics_max, 1, 100000000, "100000", "Topics that the node remembers.") \
     X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
       "What may wait for the hub. Beyond it publishers get an error that says so.") \

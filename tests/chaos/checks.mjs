@@ -48,7 +48,8 @@ function agreement(seen) {
   const within = (ms) => ms !== null && ms !== undefined && ms <= AGREE_MS;
   const origins = seen.disagreements?.map(({ origin, has, lacks }) => `; of ${origin} the nodes have ${has.join(' ')} and lack ${lacks.join(' ')}`).join('');
   const differ = compared?.different.length ? `; ${compared.different.length} histories differ` : '';
-  const held = compared ? ` (${compared.topics} topics, ${compared.messages} messages)` : '';
+  const copies = compared?.second_copies ? `, ${compared.second_copies} lacked where another copy was first and had to go` : '';
+  const held = compared ? ` (${compared.topics} topics, ${compared.messages} messages${copies})` : '';
   return {
     ok: within(vectors) && within(histories),
     text: `positions equal ${seconds(vectors)} after the last heal, histories${held} ${seconds(histories)}${differ}${origins}`,

@@ -7,15 +7,14 @@ import { sleep } from '../lib/wait.mjs';
 
 const program = path.join(root, 'build/release/load/fanmesh-load');
 
-// Where memory runs out a node forgets keys with their messages, and a second copy is given again: with such faults nothing is retried by key.
-const keyed = (expect, faults) => (expect === 'doubles' ? 100 : faults.includes('burst') || faults.includes('exhaust') ? 0 : 25);
+const keyed = (expect) => (expect === 'doubles' ? 100 : 25);
 
 export class Load {
   killed = new Set(); // origins
   #out = '';
   #errors = '';
 
-  constructor(nodes, folder, { clients, topics, rate, payload, idleMs, minutes, expect, faults }) {
+  constructor(nodes, folder, { clients, topics, rate, payload, idleMs, minutes, expect }) {
     this.goneFile = path.join(folder, 'gone');
     this.seriesFile = path.join(folder, 'series.jsonl');
     fs.writeFileSync(this.goneFile, '');
@@ -36,7 +35,7 @@ export class Load {
       series: this.seriesFile,
       ack: 'mixed',
       'replicated-percent': 25,
-      'keyed-percent': keyed(expect, faults),
+      'keyed-percent': keyed(expect),
       'heartbeat-timeout-ms': 12_000,
       'api-timeout-ms': 3000,
     };

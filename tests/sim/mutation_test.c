@@ -132,6 +132,8 @@ static void broken_idempotency_is_noticed(void **state)
     (void)state;
     outside(FM_SIM_KEYS_STRIPPED, BIT(KEY), "keys do not reach the hub");
     inside(FM_MUTATION_KEYS_IGNORED, BIT(KEY), "keys are not looked up");
+    const struct weather floods = {.troubles = FM_SIM_SPLIT, .evicts = true};
+    noticed(FM_SIM_SOUND, FM_MUTATION_KEYS_FORGOTTEN, floods, BIT(KEY), "a key is forgotten with its message");
 }
 
 static void an_unearned_acknowledgement_is_noticed(void **state)

@@ -17,6 +17,7 @@
 #pragma once
 
 #include "../../broker/hub.h"
+#include "sim_clock.h"
 
 #define FM_FAULT_TABLE(X) \
     X(LOST, "a message was neither given nor told as a gap") \
@@ -46,12 +47,14 @@ struct fm_verdict {
 
 enum fm_ledger_flag {
     FM_LEDGER_CALM = 1,    /* nothing is cut, killed, frozen or evicted: nothing may be told as lost */
-    FM_LEDGER_EVICTS = 2,  /* logs may evict: keys may be forgotten with their messages */
+    FM_LEDGER_EVICTS = 2,  /* logs may evict: what was acknowledged need not be there in the end */
     FM_LEDGER_FORGETS = 4, /* a dead origin may be forgotten by one node and not yet by another */
 };
 
 struct fm_ledger;
 struct fm_ledger *fm_ledger_new(unsigned flags);
+/* So long after a message was first published its key may be forgotten. Without this call: never. */
+void fm_ledger_keys_age(struct fm_ledger *ledger, const struct fm_sim_clock *clock, uint64_t us);
 void fm_ledger_free(struct fm_ledger **ledger);
 
 const char *fm_fault_name(enum fm_fault fault);

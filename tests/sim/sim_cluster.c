@@ -39,6 +39,8 @@ static struct world *world_new(const struct fm_sim_plan *plan, uint64_t seed, bo
     bool calm = (plan->troubles & ~(unsigned)FM_SIM_CLOCK) == 0 && !plan->evicts && !plan->apart;
     w->ledger =
         fm_ledger_new((calm ? FM_LEDGER_CALM : 0u) | (plan->evicts ? FM_LEDGER_EVICTS : 0u) | (plan->short_lived ? FM_LEDGER_FORGETS : 0u));
+    if (plan->short_lived)
+        fm_ledger_keys_age(w->ledger, w->clock, (SIM_SHORT_LIFE_MS - 1) * FM_SIM_MS); /* hubs count milliseconds */
     for (unsigned i = 0; i < plan->topics; i++)
         (void)snprintf(w->topics[i], sizeof w->topics[i], "room:%u", i);
     for (unsigned i = 0; i < plan->nodes; i++)

@@ -112,6 +112,12 @@ void fm_ledger_free(struct fm_ledger **lp)
     free(l);
 }
 
+void fm_ledger_keys_age(struct fm_ledger *l, const struct fm_sim_clock *clock, uint64_t us)
+{
+    l->time = clock;
+    l->key_age_us = us;
+}
+
 uint64_t fm_ledger_clock(const struct fm_ledger *l)
 {
     return l->clock;
@@ -189,7 +195,8 @@ uint32_t ledger_topic(struct fm_ledger *l, struct fm_slice topic)
 uint32_t fm_ledger_message(struct fm_ledger *l, struct fm_slice topic, bool keyed)
 {
     LEDGER_GROW(l->messages, l->messages_cap, l->messages_n);
-    l->messages[l->messages_n] = (struct ledger_message){.topic = ledger_topic(l, topic), .keyed = keyed};
+    uint64_t made_us = l->time ? fm_sim_now_us(l->time) : 0;
+    l->messages[l->messages_n] = (struct ledger_message){.topic = ledger_topic(l, topic), .keyed = keyed, .made_us = made_us};
     return l->messages_n++;
 }
 
@@ -256,6 +263,12 @@ bool ledger_doubled(const struct fm_ledger *l, uint32_t no)
     return l->messages[no].copies > 1 || l->messages[no].posts > 1;
 }
 
+/* Must a node that has had the message know its key, whether it still has the message or not? */
+static bool key_is_known(const struct fm_ledger *l, uint32_t no)
+{
+    return !l->time || fm_sim_now_us(l->time) - l->messages[no].made_us < l->key_age_us;
+}
+
 /* When this incarnation first had the message for certain, 0: never. */
 static uint64_t first_had(const struct fm_ledger *l, uint64_t incarnation, uint32_t no)
 {
@@ -292,7 +305,7 @@ void fm_ledger_accepted(struct fm_ledger *l, uint64_t incarnation, uint64_t post
     if (!result->duplicate && known && known->accepted_by)
         fm_ledger_fault(l, FM_FAULT_FOREIGN, "the id %s was given away twice", text);
     uint64_t had = first_had(l, incarnation, no);
-    if (!result->duplicate && l->messages[no].keyed && had && had < posted && !(l->flags & FM_LEDGER_EVICTS))
+    if (!result->duplicate && l->messages[no].keyed && had && had < posted && key_is_known(l, no))
         fm_ledger_fault(l, FM_FAULT_KEY, "message %u was accepted again as %s by a node that had it", no, text);
     struct ledger_copy *copy = ledger_copy_note(l, result->id, no);
     if (!copy)
@@ -455,7 +468,7 @@ void fm_ledger_given(struct fm_ledger *l, uint32_t client, uint64_t incarnation,
     else if (m->id.seq <= fm_vector_get(&c->last, m->id.origin))
         fm_ledger_fault(l, FM_FAULT_DISORDER, "client %u was given %s after %s", client, text,
                         fm_ledger_id_text(l, (struct fm_id){m->id.origin, fm_vector_get(&c->last, m->id.origin)}));
-    else if (c->given_by[copy->no] == incarnation && !(l->flags & FM_LEDGER_EVICTS))
+    else if (c->given_by[copy->no] == incarnation && key_is_known(l, copy->no))
         fm_ledger_fault(l, FM_FAULT_KEY, "client %u was given message %u again, as %s, by the same node", client, copy->no, text);
     l->online.doubles_by_key += !c->given[copy->index] && c->given_by[copy->no];
     l->online.given++;

@@ -16,6 +16,7 @@ struct ledger_message {
     uint32_t topic; /* index */
     bool keyed;
     uint32_t copies, posts; /* copies: that the ledger has seen */
+    uint64_t made_us;
 };
 
 struct ledger_copy {
@@ -60,6 +61,8 @@ struct ledger_first { /* when an incarnation first gave a message to anyone */
 struct fm_ledger {
     unsigned flags;
     uint64_t clock;
+    const struct fm_sim_clock *time; /* NULL: keys are never forgotten */
+    uint64_t key_age_us;
     struct ledger_node *nodes;
     uint32_t nodes_n, nodes_cap;
     struct fm_slice *topics;

@@ -117,7 +117,8 @@ static struct fm_retention retention(void *ctx, struct fm_slice topic)
 {
     const struct world *w = ctx;
     if (w->plan.evicts)
-        return (struct fm_retention){topic.p[topic.n - 1] % 3 == 0 ? 3 : 25, 1 << 20, w->plan.short_lived ? 4000 : 3600 * 1000};
+        return (struct fm_retention){topic.p[topic.n - 1] % 3 == 0 ? 3 : 25, 1 << 20,
+                                     w->plan.short_lived ? SIM_SHORT_LIFE_MS : 3600 * 1000};
     return (struct fm_retention){1 << 20, 1 << 30, 3600 * 1000};
 }
 
@@ -155,7 +156,7 @@ static struct fm_hub_config hub_config(struct node *n)
     if (n->w->plan.evicts)
         c.log_bytes = 5 << 10;
     if (n->w->plan.short_lived) {
-        c.log_age_ms = 4000;
+        c.log_age_ms = SIM_SHORT_LIFE_MS;
         c.cursor_ttl_ms = 30000;
     }
     if (n->w->plan.capped >> n->slot & 1)

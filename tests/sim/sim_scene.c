@@ -77,6 +77,8 @@ struct scene_node *scene_start(unsigned i)
     c.seal = n->seal;
     c.retention = retention;
     c.cursor_ttl_ms = scene.ttl_ms;
+    if (scene.tune)
+        scene.tune(&c);
     const struct fm_hub_port port = {n, to_worker, &fm_bus_sim, n->bus};
     assert_int_equal(fm_hub_new(&n->hub, &c, &port, scene_now(n)), FM_OK);
     fm_hub_start(n->hub, scene_now(n));

@@ -27,7 +27,8 @@ struct scene {
     struct fm_sim_net *net;
     struct scene_node nodes[SCENE_NODES];
     struct fm_slice cluster;
-    uint64_t incarnations, age_ms, ttl_ms; /* age_ms: of histories; ttl_ms: of cursors */
+    uint64_t incarnations, age_ms, ttl_ms;      /* age_ms: of histories; ttl_ms: of cursors */
+    void (*tune)(struct fm_hub_config *config); /* what else a node that starts has different; NULL: nothing */
 };
 
 extern struct scene scene;

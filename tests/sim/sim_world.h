@@ -11,6 +11,8 @@
 
 #include "sim_cluster.h"
 
+enum { SIM_SHORT_LIFE_MS = 4000 }; /* what logs and histories keep in a short-lived plan */
+
 struct world;
 
 struct sim_view { /* a worker's place in a topic's stream */

@@ -163,3 +163,38 @@ test('of_two_messages_with_one_key_from_both_sides_of_a_split_each_node_gives_on
   assert.deepEqual({ missing, doubled }, { missing: [], doubled: [] });
   assert.ok(strange.every((id) => id === onB) && strange.length <= 1, JSON.stringify(strange));
 });
+
+const tiny = {
+  options: { memory_bytes: '1MiB', log_bytes: '1MiB' },
+  rules: { 'room:*': { join: 'anyone', push: 'anyone', history_count: 100, history_bytes: '512KiB', history_age: '10m' } },
+};
+
+test('a_retry_is_known_where_the_message_was_though_memory_had_no_room_for_it', async (t) => {
+  const { cluster, nodes } = await startMesh(t, 3, tiny);
+  const [a, b, c] = nodes;
+  const topic = 'room:retries';
+  const channel = await follow(await connect(b), topic);
+  const first = await a.publish({ ...once('early'), ack: 'replicated', replicas: 2, timeout_ms: 20_000 });
+  await until('it is given', () => channel.got.length === 1);
+  const payload = 'x'.repeat(30_000);
+  const flood = [];
+  for (let i = 0; i < 10; i++) flood.push(...(await a.publishAll(Array.from({ length: 10 }, () => ({ topic, event: 'msg', payload })))));
+  for (const node of nodes) await until(`${node.name} has nothing left of it`, async () => (await node.metric('fanmesh_keys')) === 1);
+  for (const node of nodes) {
+    assert.ok(!(await node.history(topic)).includes(first));
+    await isDuplicateOf(node, first, once('early'));
+  }
+  const { status, body, text } = await a.tryPublish(replicated(topic, { ...once('early'), ack: 'replicated', replicas: 2, timeout_ms: 20_000 }));
+  assert.equal(status, 200, text);
+  assert.deepEqual(body, { id: first, duplicate: true, confirmed: 2 });
+
+  // A node that is new took over what was left: it can't know the key, and vouches for nothing that it never had.
+  await cluster.restart(c);
+  assert.equal(await notReplicated(a, topic, 1, { ...once('early'), ack: 'replicated', replicas: 2 }), first);
+  const second = await c.publish(once('early'));
+  assert.notEqual(second, first);
+  const last = await c.publish({ topic, event: 'msg' });
+  await until('what came after', () => idsOf(channel).at(-1) === last);
+  assert.deepEqual(compare([first, ...flood, last], idsOf(channel)), clean, 'no second copy on this connection');
+  for (const node of [a, b]) assert.equal(await node.metric('fanmesh_key_suppressed_total'), 1, node.name);
+});

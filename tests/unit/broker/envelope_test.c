@@ -46,8 +46,9 @@ static void write_hello(struct fm_buf *b)
 
 static void write_state(struct fm_buf *b)
 {
-    static const struct fm_env_state s = {
-        .flags = FM_STATE_READY | FM_STATE_FULL, .n = 3, .at = {{9, 0, 0, 0}, {7, 1, UINT64_MAX, 60}, {8, UINT64_MAX, 300, UINT64_MAX}}};
+    static const struct fm_env_state s = {.flags = FM_STATE_READY | FM_STATE_FULL,
+                                          .n = 3,
+                                          .at = {{9, 0, 0, 0, 0}, {7, 1, 1, UINT64_MAX, 60}, {8, UINT64_MAX, 200, 300, UINT64_MAX}}};
     fm_env_state_write(b, &s);
 }
 
@@ -252,6 +253,19 @@ static void a_state_is_read_as_it_was_written(void **state)
     assert_true(s.at[0].origin == 9 && s.at[0].contig == 0 && s.at[0].counter == 0);
     assert_true(s.at[1].counter == UINT64_MAX && s.at[2].contig == UINT64_MAX && s.at[2].counter == 300);
     assert_true(s.at[0].idle_s == 0 && s.at[1].idle_s == 60 && s.at[2].idle_s == UINT64_MAX);
+    assert_true(s.at[0].passed == 0 && s.at[1].passed == 1 && s.at[2].passed == 200);
+    fm_buf_fini(&b);
+}
+
+static void a_state_that_passed_over_more_than_it_has_is_refused(void **state)
+{
+    (void)state;
+    struct fm_buf b = {0};
+    struct fm_env_state s;
+    fm_env_state_write(&b, &(struct fm_env_state){.n = 1, .at = {{9, 5, 5, 0, 0}}});
+    assert_int_equal(fm_env_state_read(fm_buf_view(&b), &s), FM_OK);
+    b.p[b.n - 3]++;
+    assert_int_equal(fm_env_state_read(fm_buf_view(&b), &s), FM_E_SYNTAX);
     fm_buf_fini(&b);
 }
 
@@ -427,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_hello_holds_as_many_peers_as_the_limit_and_no_more),
         cmocka_unit_test(control_characters_in_a_name_or_address_are_refused),
         cmocka_unit_test(a_state_is_read_as_it_was_written),
+        cmocka_unit_test(a_state_that_passed_over_more_than_it_has_is_refused),
         cmocka_unit_test(a_state_of_257_origins_is_refused),
         cmocka_unit_test(a_pull_of_nothing_or_backwards_is_refused),
         cmocka_unit_test(a_bye_tells_the_final_seq),

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -356,6 +357,51 @@ static void beyond_memory_the_oldest_goes_first_and_is_told(void **state)
     rig_stop(&r);
 }
 
+static void few_keys(struct fm_hub_config *c)
+{
+    c->memory_bytes = 4000;
+    c->keys_bytes = 10 * 160;
+}
+
+static void publish_keys(struct rig *r, unsigned from, unsigned to)
+{
+    for (; from < to; from++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "key-%04u", from);
+        assert_false(publish_key(r, "room:a", "1", key, FM_OK).duplicate);
+    }
+}
+
+static void keys_of_what_is_kept_count_as_memory(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, few_keys);
+    publish_keys(&r, 0, 100);
+    uint64_t n = fm_hub_stats(r.hub)->log_messages, bytes = fm_hub_stats(r.hub)->log_bytes;
+    assert_true(n > 5 && bytes + (n - 1) * (109 + strlen("room:akey-0000")) <= 4000); /* the newest key came after the room was made */
+    rig_stop(&r);
+}
+
+static void beyond_keys_bytes_the_keys_that_went_first_are_forgotten_and_counted(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, few_keys);
+    publish_keys(&r, 0, 100);
+    uint64_t kept = fm_hub_stats(r.hub)->log_messages, known = fm_hub_stats(r.hub)->keys;
+    assert_true(known > 8 && fm_hub_stats(r.hub)->keys_bytes <= 10 * 160);
+    assert_int_equal(fm_hub_stats(r.hub)->keys_forgotten, 100 - kept - known);
+    char key[16];
+    for (uint64_t i = 100 - kept - known; i < 100; i++) {
+        (void)snprintf(key, sizeof key, "key-%04u", (unsigned)i);
+        assert_true(publish_key(&r, "room:a", "1", key, FM_OK).duplicate);
+    }
+    (void)snprintf(key, sizeof key, "key-%04u", (unsigned)(100 - kept - known - 1));
+    assert_false(publish_key(&r, "room:a", "1", key, FM_OK).duplicate);
+    rig_stop(&r);
+}
+
 static void room_for_a_few(struct fm_hub_config *c)
 {
     c->memory_bytes = 8000;
@@ -434,6 +480,8 @@ int main(void)
         cmocka_unit_test(beyond_topics_max_idle_topics_go_and_leave_their_floor),
         cmocka_unit_test(beyond_memory_the_oldest_goes_first_and_is_told),
         cmocka_unit_test(beyond_memory_every_topic_keeps_its_newest),
+        cmocka_unit_test(keys_of_what_is_kept_count_as_memory),
+        cmocka_unit_test(beyond_keys_bytes_the_keys_that_went_first_are_forgotten_and_counted),
         cmocka_unit_test(a_draining_hub_takes_nothing_new),
         cmocka_unit_test(the_history_is_told_as_json),
         cmocka_unit_test(a_message_of_the_node_to_itself_comes_back_and_leaves_no_trace),

@@ -234,6 +234,7 @@ static void the_defaults_of_the_table_are_those_of_the_hub(void **state)
     assert_int_equal(s->log_bytes, c.log_bytes);
     assert_int_equal(s->log_age, c.log_age_ms);
     assert_int_equal(s->memory_bytes, c.memory_bytes);
+    assert_int_equal(s->keys_bytes, c.keys_bytes);
     assert_int_equal(s->topics_max, c.topics_max);
     assert_int_equal(s->replicas, c.replicas);
     assert_int_equal(s->heartbeat_ms, c.heartbeat_ms);
