@@ -228,6 +228,9 @@ struct fm_hub_port { /* effects */
     X(window_waits, "fanmesh_mesh_window_waits_total", "counter", "times a batch waited for acknowledgements") \
     X(not_replicated, "fanmesh_not_replicated_total", "counter", "replicated publishes that missed their time limit") \
     X(log_bytes, "fanmesh_log_bytes", "gauge", "bytes held in logs and histories") \
+    X(index_bytes, "fanmesh_index_bytes", "gauge", \
+      "bytes, about, of what is kept beside the messages themselves: topics, positions, places in logs and histories, origins, their " \
+      "keys") \
     X(log_messages, "fanmesh_log_messages", "gauge", "messages held in logs and histories") \
     X(keys, "fanmesh_keys", "gauge", "idempotency keys that are known though their messages are gone") \
     X(keys_bytes, "fanmesh_keys_bytes", "gauge", "bytes of them") \

@@ -6,6 +6,7 @@
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
  *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
  *   probe.c    the node's messages to itself   settle.c   how those end whose node is gone
+ *   weigh.c    what all of that takes
  *
  * Invariants (checked by assertions and by the simulator):
  *   - A message is in exactly one log (its origin's); histories only refer to it, and let go before it leaves the log.
@@ -149,6 +150,7 @@ struct fm_hub {
     struct fm_keys keys;
     struct fm_told keys_told; /* those that were forgotten early */
     uint64_t bytes;           /* of all messages in all logs */
+    uint64_t weighing;        /* of the topics that the sweep has passed in this round */
     uint64_t forgotten_ms;    /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
 
     struct fm_peer peers[FM_PEERS_MAX];
@@ -252,6 +254,11 @@ bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);
 void fm_key_leave(struct fm_hub *h, const struct fm_msg *m);
 /* Forgets keys that are old enough, or too many. */
 void fm_keys_tend(struct fm_hub *h);
+
+/* ---- weigh.c ---- */
+void fm_weigh_topic(struct fm_hub *h, const struct fm_topic *t);
+/* All topics were weighed: the sum, with everything else, becomes stats.index_bytes. */
+void fm_weigh_done(struct fm_hub *h);
 
 /* ---- join.c ---- */
 void fm_join_handle(struct fm_hub *h, struct fm_join *j);

@@ -121,6 +121,29 @@ struct fm_log_entry *fm_log_find(const struct fm_log *log, uint64_t seq)
     return slot < c->first + c->n && c->at[slot].seq == seq ? &c->at[slot] : NULL;
 }
 
+static void chunk_drop(struct fm_log *log, uint32_t at)
+{
+    free(log->chunks[at]);
+    memmove(log->chunks + at, log->chunks + at + 1, (log->n - at - 1) * sizeof(struct fm_log_chunk *));
+    log->n--;
+}
+
+/* Joins a chunk to the one before it if both together are at most half full. Tombs stay for as long as their topics, and one in each chunk
+ * would keep them all. */
+static void chunk_join(struct fm_log *log, uint32_t at)
+{
+    if (at == 0 || at >= log->n || log->chunks[at - 1]->n + log->chunks[at]->n > CHUNK / 2)
+        return;
+    struct fm_log_chunk *to = log->chunks[at - 1], *from = log->chunks[at];
+    if (to->first + to->n + from->n > CHUNK) {
+        memmove(to->at, to->at + to->first, to->n * sizeof *to->at);
+        to->first = 0;
+    }
+    memcpy(to->at + to->first + to->n, from->at + from->first, from->n * sizeof *from->at);
+    to->n += from->n;
+    chunk_drop(log, at);
+}
+
 void fm_log_remove(struct fm_log *log, uint64_t seq)
 {
     if (log->n == 0)
@@ -136,10 +159,16 @@ void fm_log_remove(struct fm_log *log, uint64_t seq)
     else
         memmove(c->at + slot, c->at + slot + 1, (c->first + c->n - slot - 1) * sizeof *c->at);
     if (--c->n == 0) {
-        free(c);
-        memmove(log->chunks + at, log->chunks + at + 1, (log->n - at - 1) * sizeof(struct fm_log_chunk *));
-        log->n--;
+        chunk_drop(log, at);
+    } else if (c->n <= CHUNK / 4) {
+        chunk_join(log, at + 1);
+        chunk_join(log, at);
     }
+}
+
+size_t fm_log_bytes(const struct fm_log *log)
+{
+    return log->n * sizeof(struct fm_log_chunk) + log->cap * sizeof(struct fm_log_chunk *);
 }
 
 uint64_t fm_log_last(const struct fm_log *log)

@@ -1,6 +1,6 @@
 /* What a node remembers of one origin: seq -> entry, ascending. An entry is a message, or a tomb: "of this topic everything up to this seq
  * is evicted". Appending and taking from the front are O(1), anything else is O(log n): chunks of up to 256 sorted entries in a sorted
- * directory, so holes that fill late never move more than one chunk.
+ * directory, so holes that fill late never move more than one chunk. Neighbours of which little is left are joined.
  *
  * Pointers to entries are valid until the next insert or remove.
  *
@@ -38,6 +38,8 @@ FM_MUST_CHECK enum fm_err fm_log_insert(struct fm_log *log, struct fm_log_entry 
 struct fm_log_entry *fm_log_find(const struct fm_log *log, uint64_t seq);
 /* Removes the entry, dropping its message. Not there: a no-op. */
 void fm_log_remove(struct fm_log *log, uint64_t seq);
+/* Of the log itself, without the messages. */
+size_t fm_log_bytes(const struct fm_log *log);
 /* 0: empty. */
 uint64_t fm_log_last(const struct fm_log *log);
 /* From the first entry whose seq is at least `seq`. fm_log_next returns NULL at the end. */

@@ -304,6 +304,24 @@ static bool history_room(struct fm_topic *t)
     return true;
 }
 
+/* A topic is remembered for long after its messages are gone; so must not be the room that it took at its best. */
+static void history_shrink(struct fm_topic *t)
+{
+    if (t->history_n == 0) {
+        free(t->history);
+        t->history = NULL;
+        t->head = t->history_cap = 0;
+    } else if (t->history_cap > 8 && t->history_n < t->history_cap / 4) {
+        memmove(t->history, t->history + t->head, t->history_n * sizeof(struct fm_msg *));
+        t->head = 0;
+        struct fm_msg **less = realloc(t->history, t->history_cap / 2 * sizeof(struct fm_msg *));
+        if (less) {
+            t->history = less;
+            t->history_cap /= 2;
+        }
+    }
+}
+
 void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 {
     struct fm_topic *t = pos->topic;
@@ -395,19 +413,24 @@ void fm_store_sweep(struct fm_hub *h, uint32_t topics)
         fm_log_expire(h, o);
         fm_origin_retire(h, o);
     }
+    if (!h->sweep)
+        h->weighing = 0; /* what was weighed last went as the last of all */
     for (; topics; topics--) {
         struct fm_topic *t = h->sweep ? h->sweep : h->topics;
         if (!t)
-            return;
+            break;
         h->sweep = t->hh.next;
         fm_history_expire(h, t);
         if (t->skewed)
             history_expire_skewed(h, t);
-        if (h->now.mono_ms - t->used_ms >= h->config.cursor_ttl_ms)
-            topic_forget(h, t);
+        history_shrink(t);
+        if (h->now.mono_ms - t->used_ms < h->config.cursor_ttl_ms || !topic_forget(h, t))
+            fm_weigh_topic(h, t);
         if (!h->sweep)
-            return; /* once round is enough for one call */
+            break; /* once round is enough for one call */
     }
+    if (!h->sweep)
+        fm_weigh_done(h);
 }
 
 void fm_store_free(struct fm_hub *h)

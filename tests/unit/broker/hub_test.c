@@ -432,6 +432,40 @@ static void beyond_memory_every_topic_keeps_its_newest(void **state)
     rig_stop(&r);
 }
 
+static uint64_t index_after(struct rig *r, uint64_t ms)
+{
+    for (int i = 0; i < 2; i++) {
+        r->now.mono_ms += ms / 2;
+        fm_hub_tick(r->hub, r->now);
+    }
+    return fm_hub_stats(r->hub)->index_bytes;
+}
+
+static void what_is_kept_beside_messages_is_told_and_shrinks_when_they_go(void **state)
+{
+    (void)state;
+    enum { TOPICS = 50, EACH = 100 };
+    struct rig r;
+    rig_start(&r, NULL);
+    uint64_t empty = index_after(&r, 1000);
+    for (int i = 0; i < TOPICS * EACH; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "room:%d", i % TOPICS);
+        publish(&r, topic, "1");
+    }
+    uint64_t full = index_after(&r, 1000);
+    assert_in_range(full, empty + TOPICS * EACH * (sizeof(void *) + 32), empty + 4 * TOPICS * EACH * (sizeof(void *) + 32));
+    /* The messages are too old; the topics are remembered. */
+    uint64_t remembered = index_after(&r, 1200000);
+    assert_int_equal(fm_hub_stats(r.hub)->log_messages, 0);
+    assert_int_equal(fm_hub_stats(r.hub)->topics, TOPICS);
+    assert_in_range(remembered, empty + TOPICS * 100, full / 4);
+    uint64_t forgotten = index_after(&r, 2 * 24 * 3600 * 1000ull);
+    assert_int_equal(fm_hub_stats(r.hub)->topics, 0);
+    assert_in_range(forgotten, empty, empty + 1000);
+    rig_stop(&r);
+}
+
 static void a_draining_hub_takes_nothing_new(void **state)
 {
     (void)state;
@@ -482,6 +516,7 @@ int main(void)
         cmocka_unit_test(beyond_memory_every_topic_keeps_its_newest),
         cmocka_unit_test(keys_of_what_is_kept_count_as_memory),
         cmocka_unit_test(beyond_keys_bytes_the_keys_that_went_first_are_forgotten_and_counted),
+        cmocka_unit_test(what_is_kept_beside_messages_is_told_and_shrinks_when_they_go),
         cmocka_unit_test(a_draining_hub_takes_nothing_new),
         cmocka_unit_test(the_history_is_told_as_json),
         cmocka_unit_test(a_message_of_the_node_to_itself_comes_back_and_leaves_no_trace),

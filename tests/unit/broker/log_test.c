@@ -63,11 +63,35 @@ static void taking_from_the_front_while_appending_keeps_the_log_small(void **sta
     assert_int_equal(fm_log_last(&log), 0);
 }
 
+static void of_a_log_that_was_large_only_what_is_left_takes_room(void **state)
+{
+    (void)state;
+    struct fm_log log = {0};
+    enum { N = 256 * 1000, EVERY = 256 };
+    for (uint64_t seq = 1; seq <= N; seq++)
+        assert_int_equal(put(&log, seq), FM_OK);
+    size_t full = fm_log_bytes(&log);
+    for (uint64_t seq = 1; seq <= N; seq++)
+        if (seq % EVERY)
+            fm_log_remove(&log, seq);
+    assert_true(fm_log_bytes(&log) < full / 50);
+    struct fm_log_iter it = fm_log_from(&log, 1);
+    for (uint64_t seq = EVERY; seq <= N; seq += EVERY) {
+        struct fm_log_entry *e = fm_log_next(&it);
+        assert_non_null(e);
+        assert_int_equal(e->seq, seq);
+        assert_ptr_equal(fm_log_find(&log, seq), e);
+    }
+    assert_null(fm_log_next(&it));
+    fm_log_fini(&log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_come_out_ascending_whatever_the_order_they_went_in),
         cmocka_unit_test(taking_from_the_front_while_appending_keeps_the_log_small),
+        cmocka_unit_test(of_a_log_that_was_large_only_what_is_left_takes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
