@@ -1,4 +1,5 @@
 #include "metrics.h"
+#include "trim.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -123,7 +124,7 @@ static double start_time(unsigned long long ticks_after_boot, double ticks_per_s
 
 void fm_process_stats_read(struct fm_process_stats *p)
 {
-    *p = (struct fm_process_stats){.open_fds = count_fds()};
+    *p = (struct fm_process_stats){.open_fds = count_fds(), .trims = (double)fm_trim_count()};
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         p->max_fds = (double)limit.rlim_cur;

@@ -14,6 +14,7 @@
     X(virtual_bytes, "process_virtual_memory_bytes", "gauge", "virtual memory in bytes") \
     X(open_fds, "process_open_fds", "gauge", "open file descriptors") \
     X(max_fds, "process_max_fds", "gauge", "most file descriptors that the process may open") \
+    X(trims, "fanmesh_memory_trims_total", "counter", "times memory that the allocator kept and nothing needed was given back") \
     X(threads, "process_threads", "gauge", "threads of the process") \
     X(cpu_seconds, "process_cpu_seconds_total", "counter", "user and system CPU time spent in seconds") \
     X(start_seconds, "process_start_time_seconds", "gauge", "start time of the process since the Unix epoch in seconds")

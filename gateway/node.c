@@ -277,6 +277,17 @@ uint64_t fm_node_connections(const struct fm_node *node)
     return n;
 }
 
+uint64_t fm_node_held(const struct fm_node *node)
+{
+    const struct fm_hub_stats *hub = fm_hub_thread_stats(node->hub);
+    uint64_t bytes = atomic_load_explicit(&hub->log_bytes, memory_order_relaxed);
+    bytes += atomic_load_explicit(&hub->index_bytes, memory_order_relaxed);
+    bytes += atomic_load_explicit(&hub->keys_bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < node->n; i++)
+        bytes += atomic_load_explicit(&fm_worker_stats(node->workers[i])->outbox_bytes, memory_order_relaxed);
+    return bytes;
+}
+
 uint64_t fm_node_incarnation(const struct fm_node *node)
 {
     return fm_hub_incarnation(node->hub);

@@ -18,6 +18,8 @@ void fm_node_drain(struct fm_node *node);
 uint64_t fm_node_incarnation(const struct fm_node *node);
 /* Client sockets that are open. */
 uint64_t fm_node_connections(const struct fm_node *node);
+/* Bytes that the node knows to be in use: messages, what goes with them, what is owed to clients. */
+uint64_t fm_node_held(const struct fm_node *node);
 /* Takes no more publishes; waits at most settings.leave_ms until the other nodes have everything of this one. False: they may not. */
 bool fm_node_leave(struct fm_node *node);
 void fm_node_stop(struct fm_node **node);

@@ -19,6 +19,8 @@
       "How often the node sends a message to itself through each of its workers, and asks its own listener. 0: never.") \
     X("Node", MS, probe_timeout_ms, 100, 600000, "5s", \
       "A node whose messages to itself have not come back for so long is deaf, and /readyz is 503 until they do.") \
+    X("Node", MS, trim_ms, 0, 3600000, "10s", \
+      "How often the node looks whether the allocator keeps much memory that nothing needs, and gives it back. 0: never.") \
     X("Node", MS, drain_ms, 0, 600000, "10s", \
       "After TERM or INT: time over which the disconnects (1012) of the clients are spread, so that they don't come back all at once.") \
     X("Node", MS, leave_ms, 0, 60000, "3s", \

@@ -4,6 +4,7 @@
  * process at once: so the second signal works whatever main is waiting for. */
 #include "cli_tables.h"
 #include "node.h"
+#include "trim.h"
 
 #include "../broker/diag.h"
 #include "fanmesh/cursor.h"
@@ -73,13 +74,19 @@ static void signals_end_at_once(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static int signal_wait(void)
+/* Until the node is to end; meanwhile it looks after its memory. */
+static int signal_wait(const struct fm_node *node, uint64_t trim_ms)
 {
     sigset_t set = ending();
-    int sig = 0;
-    while (sigwait(&set, &sig) != 0)
-        ;
-    return sig;
+    struct fm_trim trim = {0};
+    struct timespec every = {(time_t)(trim_ms / 1000), (long)(trim_ms % 1000) * 1000000};
+    for (;;) {
+        int sig = sigtimedwait(&set, NULL, trim_ms ? &every : NULL);
+        if (sig > 0)
+            return sig;
+        if (errno == EAGAIN)
+            fm_trim(&trim, fm_node_held(node));
+    }
 }
 
 static uint64_t mono_ms(void)
@@ -166,7 +173,7 @@ static enum fm_exit serve(const struct fm_command *command, struct fm_settings *
     }
     fm_buf_fini(&why);
     log_start(s, node);
-    int sig = signal_wait();
+    int sig = signal_wait(node, s->trim_ms);
     signals_end_at_once();
     drain(node, s, sig);
     patience_set(STOP_SECONDS);
