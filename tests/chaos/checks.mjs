@@ -1,10 +1,9 @@
 // What must be true at the end of a run, each with what was seen.
+import { judgeMemory } from './memory.mjs';
+
 const AGREE_MS = 10_000;
-const FLAT = 0.05;
 const REPAIR_MINUTES = 2; // the shortest run that must have filled queues of the mesh
 const TOLD_MAX = 0.05; // bursts that exceed the memory of nodes while others are cut off, and kills, cost about 1 %; without repair it is a third
-const MEMORY_FROM_MINUTE = 10;
-const MEMORY_MINUTES = 15; // a shorter run says nothing about memory
 
 export const exits = { good: 0, broken: 1, unusable: 2 };
 
@@ -69,14 +68,7 @@ function baseline(seen) {
   };
 }
 
-function memory(seen) {
-  const minutes = seen.samples.memoryByMinute().slice(0, Math.floor(seen.heal_ms / 60_000));
-  const [from, to] = [minutes[MEMORY_FROM_MINUTE], minutes.findLast((bytes) => bytes)];
-  const mib = (bytes) => `${((bytes ?? 0) / 2 ** 20).toFixed(0)} MiB`;
-  if (seen.options.minutes < MEMORY_MINUTES || !from) return { ok: undefined, text: `memory of all nodes ${mib(to ?? seen.samples.memoryByMinute().findLast((bytes) => bytes))}; a run of ${MEMORY_MINUTES} minutes says whether it is flat` };
-  const change = to / from - 1;
-  return { ok: Math.abs(change) <= FLAT, text: `memory of all nodes ${mib(from)} in the tenth minute, ${mib(to)} in the last: ${(change * 100).toFixed(1)} %` };
-}
+const memory = ({ samples, options, heal_ms: heal }) => judgeMemory(samples.rows, options, heal);
 
 function repair(seen) {
   const sums = seen.samples.sums();

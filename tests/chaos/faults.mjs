@@ -1,6 +1,6 @@
 // What can happen to a cluster. One table; each kind has
 //
-//   draw(random, n)   what exactly, and for how long: { ms, ...args }
+//   draw(random, n, mortal)   what exactly, and for how long: { ms, ...args }; mortal: the nodes whose process may be ended
 //   text(args)        in a few words, for report and picture
 //   row               where the picture shows it: 'network', 'links', or 'node'
 //   stops(args, n)    the nodes that don't run, or not unfrozen, meanwhile
@@ -67,7 +67,7 @@ export const kinds = {
   },
   kill: {
     row: 'node',
-    draw: (random, n) => ({ ms: random.between(500, 8000), node: random.between(1, n) }),
+    draw: (random, n, mortal) => ({ ms: random.between(500, 8000), node: random.pick(mortal) }),
     text: () => 'kill -9',
     stops: ({ node }) => [node],
     again_ms: 6000, // from the start of its process until it counts as running
@@ -85,7 +85,7 @@ export const kinds = {
   restart: {
     row: 'node',
     alone: true,
-    draw: (random, n) => ({ ms: 6000, node: random.between(1, n) }),
+    draw: (random, n, mortal) => ({ ms: 6000, node: random.pick(mortal) }),
     text: () => 'restart',
     stops: ({ node }) => [node],
     begin: (run, { node }) => run.nodes[node].renew(),
@@ -94,7 +94,7 @@ export const kinds = {
   rolling: {
     row: 'network',
     alone: true,
-    draw: (random, n) => ({ ms: n * 5000, order: random.shuffle(range(n)) }),
+    draw: (random, n, mortal) => ({ ms: mortal.length * 5000, order: random.shuffle(mortal) }),
     text: ({ order }) => `rolling restart ${order.join(' ')}`,
     stops: ({ order }) => [order[0]],
     async begin(run, { order }) {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { heapEnv, heapLibraries } from '../lib/heap.mjs';
 import { meshSecret, Node } from '../lib/node.mjs';
 import { patience, sleep, until } from '../lib/wait.mjs';
 import { clientIp, meshIp, spaces } from './network.mjs';
@@ -58,7 +59,8 @@ export class Member extends Node {
     node.setClock(0);
     // A sanitizer's runtime wants to be loaded first, and need not be.
     const sanitizer = [process.env.ASAN_OPTIONS, 'verify_asan_link_order=0'].filter(Boolean).join(':');
-    node.env = { LD_PRELOAD: clockLibrary, CLOCK_JUMP_FILE: node.clockFile, ASAN_OPTIONS: sanitizer };
+    node.heapFile = path.join(folder, `node${index}.heap`);
+    node.env = { LD_PRELOAD: [...heapLibraries, clockLibrary].join(':'), CLOCK_JUMP_FILE: node.clockFile, ASAN_OPTIONS: sanitizer, ...heapEnv(node.heapFile) };
     node.proxy = new Proxy(node, [
       [mesh, ports.mesh, '127.0.0.1', ports.mesh + ports.behind],
       [mesh, ports.ask, '127.0.0.1', ports.ask + ports.behind],
@@ -152,14 +154,6 @@ export class Member extends Node {
     const sums = {};
     for (const [, name, value] of text.matchAll(/^([a-zA-Z_:]+)(?:\{[^}]*\})? ([-+.\deE]+)/gm)) sums[name] = (sums[name] ?? 0) + Number(value);
     return sums;
-  }
-
-  rss() {
-    try {
-      return Number(fs.readFileSync(`/proc/${this.pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB/m)[1]) * 1024;
-    } catch {
-      return undefined;
-    }
   }
 }
 

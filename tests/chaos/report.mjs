@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { root } from '../lib/node.mjs';
+import { change, describe, figures } from './memory.mjs';
 import { timeline } from './timeline.mjs';
 
 const percentile = (sorted, p) => sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))];
@@ -21,8 +22,8 @@ export function summary(seen, { checks, code }) {
   const { samples } = seen;
   const sums = samples.sums();
   const memory = seen.nodes.map(({ name }, i) => {
-    const values = samples.rows.map(({ rss }) => rss[i]).filter(Boolean);
-    return { name, max: Math.max(...values), last: values.at(-1) };
+    const values = samples.rows.map(({ nodes }) => nodes[i]?.rss).filter(Boolean);
+    return { name, max: Math.max(...values), last: values.at(-1), medians: figures(samples.rows, i) };
   });
   const { result } = seen.load ?? {};
   return {
@@ -43,7 +44,7 @@ export function summary(seen, { checks, code }) {
       histories: seen.histories,
       disagreements: seen.disagreements,
     },
-    memory: { nodes: memory, cluster_by_minute: samples.memoryByMinute() },
+    memory: { nodes: memory, change: change(samples.rows, seen.heal_ms, seen.options.spare) },
     latency_us: result?.latency_us,
     lives: seen.nodes.map(({ name, lives }) => ({ name, lives })),
     moments: { epoch_ms: seen.epoch_ms, warm_ms: seen.warm_ms, heal_ms: seen.heal_ms, publishing_stopped_ms: seen.stopped_ms, ended_ms: seen.ended_ms },
@@ -68,6 +69,8 @@ export function writeReport(seen, verdict) {
   }
   const { all } = report.convergence;
   lines.push(`all nodes had all that any had: after ${all.caught_up} of ${all.heals} heals, p50 ${all.p50_ms} ms, slowest ${all.max_ms} ms`);
+  lines.push(`memory, medians of the run${seen.options.spare ? `; node ${seen.options.spare} was spared from kills and restarts, so that one process lives all the time` : ''}:`);
+  for (const [i, { name, lives }] of seen.nodes.entries()) lines.push(`  ${name} (${lives.length} ${lives.length === 1 ? 'life' : 'lives'}): ${describe(seen.samples.rows, i)}`);
   for (const { name, ok, text } of verdict.checks) lines.push(`${ok === undefined ? '-     ' : ok ? 'ok    ' : 'BROKEN'} ${name}: ${text}`);
   lines.push(`report: ${at}/report.json, picture: ${at}/timeline.svg`);
   if (verdict.code) lines.push(`a promise was broken; again: ${seen.command}`);

@@ -1,9 +1,19 @@
 // What the nodes tell of themselves, every second: counters summed over their lives, and memory. What a node counted after its last sample
 // before it was killed is not in the sums; they are lower bounds.
+import { readHeap, resident } from '../lib/heap.mjs';
 import { sleep } from '../lib/wait.mjs';
+import { accounts } from './memory.mjs';
+
+// `own` only where the node just told, so that it goes with heap.
+function memoryOf(node, metrics) {
+  const rss = node.running ? resident(node.pid) : undefined;
+  if (!rss) return null;
+  const own = metrics && node.state === 'up' ? Object.fromEntries(Object.keys(accounts).map((name) => [name, metrics[name] ?? 0])) : undefined;
+  return { rss, heap: readHeap(node.heapFile)?.bytes, own };
+}
 
 export class Samples {
-  rows = []; // { t_ms, rss: [bytes or null...], sums: {counter: number} }
+  rows = []; // { t_ms, nodes: [{ rss, heap, own: {gauge: bytes} } or null...], sums: {counter: number} }
   #before = new Map(); // node -> life -> last counters
   #on = true;
 
@@ -25,23 +35,25 @@ export class Samples {
   }
 
   async take() {
-    await Promise.all(this.nodes.map((node) => this.read(node)));
+    const read = await Promise.all(this.nodes.map((node) => this.read(node)));
     this.rows.push({
       t_ms: Math.round(performance.now() - this.since),
-      rss: this.nodes.map((node) => (node.running ? (node.rss() ?? null) : null)),
-      up: this.nodes.map((node) => node.state === 'up'),
+      nodes: this.nodes.map((node, i) => memoryOf(node, read[i])),
       sums: this.sums(),
     });
   }
 
-  // Also before a node is killed, so that little is missing.
+  // Also before a node is killed, so that little is missing. Gives the metrics, or undefined where the node does not answer at this moment;
+  // then its last counters stand.
   async read(node) {
-    if (!node.answering) return;
+    if (!node.answering) return undefined;
     const life = `${node.index}.${node.starts}`;
     try {
-      this.#before.set(life, await node.metrics());
+      const metrics = await node.metrics();
+      this.#before.set(life, metrics);
+      return metrics;
     } catch {
-      // Not answering at this moment: the last sample stands.
+      return undefined;
     }
   }
 
@@ -59,15 +71,5 @@ export class Samples {
     if (rows.length < 2) return undefined;
     const [first, last] = [rows[0], rows.at(-1)];
     return ((last.sums[name] ?? 0) - (first.sums[name] ?? 0)) / ((last.t_ms - first.t_ms) / 1000);
-  }
-
-  // Medians of the whole cluster's memory, a minute each, of the moments at which every node ran; null where there was none.
-  memoryByMinute() {
-    const minutes = [];
-    for (const { t_ms, rss, up } of this.rows) {
-      if (!up.every(Boolean) || rss.some((bytes) => !bytes)) continue;
-      (minutes[Math.floor(t_ms / 60_000)] ??= []).push(rss.reduce((a, b) => a + b));
-    }
-    return Array.from(minutes, (sums) => (sums ? sums.sort((a, b) => a - b)[Math.floor(sums.length / 2)] : null));
   }
 }

@@ -1,4 +1,4 @@
-// Which fault begins and ends when, drawn from a seed before the run begins: the same seed, length, number of nodes and list of kinds make the
+// Which fault begins and ends when, drawn from a seed before the run begins: the same seed, length, number of nodes, list of kinds and spared node make the
 // same schedule, whatever the machine does.
 //
 // A run is a row of chapters: storms, in which up to three faults overlap, and calms, in which everything is whole for a while; there nodes are
@@ -31,9 +31,10 @@ class Plan {
   faults = [];
   calms = [];
 
-  constructor(seed, n, wanted) {
+  constructor(seed, n, wanted, spare) {
     this.random = new Random(seed);
     this.n = n;
+    this.mortal = Array.from({ length: n }, (_, i) => i + 1).filter((node) => node !== spare);
     this.storms = wanted.filter((kind) => !kinds[kind].alone);
     this.alone = wanted.filter((kind) => kinds[kind].alone);
     this.bag = [];
@@ -41,7 +42,7 @@ class Plan {
   }
 
   #add(kind, at, latest) {
-    const { ms, ...args } = kinds[kind].draw(this.random, this.n);
+    const { ms, ...args } = kinds[kind].draw(this.random, this.n, this.mortal);
     const fault = { id: this.faults.length + 1, kind, at, until: Math.min(at + ms, latest), args };
     fault.text = kinds[kind].text({ ...args, ms: fault.until - at });
     if (!fits(fault, this.faults, this.n)) return undefined;
@@ -82,7 +83,7 @@ class Plan {
   }
 }
 
-export function plan({ seed, minutes, nodes, faults }) {
-  const { faults: planned, calms, heal } = new Plan(seed, nodes, faults).draw(Math.round(minutes * 60_000));
+export function plan({ seed, minutes, nodes, faults, spare }) {
+  const { faults: planned, calms, heal } = new Plan(seed, nodes, faults, spare).draw(Math.round(minutes * 60_000));
   return { faults: planned, calms, heal };
 }

@@ -56,6 +56,16 @@ test('every_kind_of_fault_comes_in_a_run_of_a_few_minutes', () => {
   }
 });
 
+test('a_node_that_is_spared_is_never_ended_and_all_others_are', () => {
+  const ended = new Set();
+  for (const seed of seeds) {
+    for (const { kind, args } of draw(seed, { minutes: 5, spare: 2 }).faults) {
+      if (['kill', 'restart', 'rolling'].includes(kind)) (args.order ?? [args.node]).forEach((node) => ended.add(node));
+    }
+  }
+  assert.deepEqual([...ended].sort(), [1, 3, 4, 5]);
+});
+
 test('only_the_kinds_that_were_asked_for_come', () => {
   const { faults } = draw(1, { faults: ['kill', 'restart'] });
   assert.deepEqual([...new Set(faults.map(({ kind }) => kind))].sort(), ['kill', 'restart']);

@@ -1,4 +1,6 @@
 // The picture of a run: faults as bars over time, and below them what clients, mesh and memory did, as one SVG.
+import { unaccounted } from './memory.mjs';
+
 const WIDTH = 1400;
 const LEFT = 150;
 const RIGHT = 24;
@@ -154,11 +156,14 @@ function charts(drawing, report) {
     { name: 'messages repaired a second', color: colors[3], points: rates(samples, 'repaired') },
     { name: 'envelopes dropped by full queues a second', color: '#c92a2a', points: rates(samples, 'dropped') },
   ]);
-  drawing.chart(
-    'Memory (RSS)',
-    ' MiB',
-    report.lives.map(({ name }, i) => ({ name, color: colors[i % colors.length], points: report.samples.map(({ t_ms, rss }) => [t_ms, rss[i] && rss[i] / 2 ** 20]) })),
-  );
+  const memory = (title, of) =>
+    drawing.chart(
+      title,
+      ' MiB',
+      report.lives.map(({ name }, i) => ({ name, color: colors[i % colors.length], points: report.samples.map(({ t_ms, nodes }) => [t_ms, nodes[i] && of(nodes[i]) / 2 ** 20 || null]) })),
+    );
+  memory('Memory (RSS)', ({ rss }) => rss);
+  memory('Allocated, and not accounted for in /metrics', unaccounted);
 }
 
 export function timeline(report) {
@@ -166,7 +171,7 @@ export function timeline(report) {
   const drawing = new Drawing(Math.min(0, report.samples[0]?.t_ms ?? 0), end);
   const { options, checks } = report;
   const bad = checks.filter(({ ok }) => ok === false).map(({ name }) => name);
-  drawing.text(LEFT, 28, `fanmesh: ${options.minutes} minutes of faults, seed ${report.seed}, ${options.nodes} nodes, ${options.clients} clients on ${options.topics} topics`, 'class="title"');
+  drawing.text(LEFT, 28, `fanmesh: ${options.minutes} minutes of faults, seed ${report.seed}, ${options.nodes} nodes${options.spare ? ` (${options.spare} neither killed nor restarted)` : ''}, ${options.clients} clients on ${options.topics} topics`, 'class="title"');
   drawing.text(LEFT, 48, bad.length ? `broken: ${bad.join(', ')}` : 'every check good', `fill="${bad.length ? '#c92a2a' : '#2b8a3e'}"`);
   drawing.y = 66;
   const top = drawing.y;
