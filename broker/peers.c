@@ -211,6 +211,7 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         fm_text_copy(n->name, sizeof n->name, other->name);
         fm_text_copy(n->bus, sizeof n->bus, other->bus);
         fm_text_copy(n->ask, sizeof n->ask, other->ask);
+        n->left = strcmp(n->bus, h->config.bus_address) == 0; /* an earlier life of this node */
         h->links_due_ms = h->now.mono_ms;
     }
     p = fm_peer_find(h, self);
