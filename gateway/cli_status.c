@@ -43,7 +43,6 @@ static bool says(const struct fm_json *object, const char *name, const char *tex
     return fm_json_get(object, fm_slice_str(name), &value) && fm_json_is(&value, fm_slice_str(text));
 }
 
-/* What a node said of itself counts while it is heard. */
 static bool is_heard(const struct fm_json *peer)
 {
     return says(peer, "state", "up") || says(peer, "state", "suspect");
@@ -88,7 +87,7 @@ static void peer_row(const struct fm_json *peer, struct row *r)
     row_begin(peer, r);
     member(peer, "state", r->at[3]);
     snprintf(r->at[4], TEXT_MAX, "%s", is_true(peer, "linked") ? "yes" : "no");
-    if (is_heard(peer))
+    if (says(peer, "state", "up")) /* what it said of itself; of one that is late nobody knows */
         snprintf(r->at[5], TEXT_MAX, "%s", is_true(peer, "draining") ? "draining" : is_true(peer, "ready") ? "yes" : "no");
     ago(peer, r->at[6]);
     member(peer, "lag", r->at[7]);

@@ -1,14 +1,7 @@
 /* One hub, and who links to it is played by hand: strangers that are refused again and again, and copies over a second link. */
-#include "../../../broker/hub.h"
+#include "mesh_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-enum { SELF = 77, PEER = 99 };
-
-static const char seed[] = "10.0.0.2:1", from[] = "10.0.0.9:40000";
+static const char seed[] = PEER_ADDRESS, from[] = "10.0.0.9:40000";
 
 static struct rig {
     struct fm_hub *hub;
@@ -56,14 +49,9 @@ static const struct fm_bus_ops bus_ops = {.publish = bus_publish, .link = bus_li
 
 static void give(enum fm_bus_event event, uint32_t pipe, bool dialled, struct fm_slice bytes)
 {
-    struct fm_bus_item *it = calloc(1, sizeof *it + bytes.n);
-    it->item.kind = event;
-    it->pipe = pipe;
+    struct fm_bus_item *it = bus_item(event, pipe, bytes);
     it->dialled = dialled;
     memcpy(it->address, dialled ? seed : from, dialled ? sizeof seed : sizeof from);
-    it->n = (uint32_t)bytes.n;
-    if (bytes.n)
-        memcpy(it->bytes, bytes.p, bytes.n);
     fm_hub_handle(rig.hub, rig.now, &it->item);
     fm_hub_flush(rig.hub, rig.now);
 }
@@ -82,15 +70,11 @@ static void goes_down(uint32_t pipe, bool dialled)
 /* An envelope with a hello; with `old` it can be said again. */
 static void says(struct fm_seal *who, uint64_t incarnation, uint32_t pipe, struct fm_buf *old)
 {
-    struct fm_env_hello hello = {.self = {incarnation, FM_LIT("peer"), FM_LIT("10.0.0.2:1"), FM_LIT("10.0.0.2:2")}};
-    struct fm_buf b = {0}, sealed = {0};
-    fm_env_hello_write(&b, &hello);
-    assert_int_equal(fm_seal_close(who, FM_PLANE_BUS, (struct fm_env_bind){0}, fm_buf_view(&b), &sealed, NULL), FM_OK);
-    if (pipe)
-        give(FM_BUS_ENVELOPE, pipe, false, fm_buf_view(&sealed));
+    struct fm_buf sealed = {0};
+    hello_seal(who, incarnation, &sealed);
+    give(FM_BUS_ENVELOPE, pipe, false, fm_buf_view(&sealed));
     if (old)
         fm_buf_slice(old, fm_buf_view(&sealed));
-    fm_buf_fini(&b);
     fm_buf_fini(&sealed);
 }
 
@@ -117,24 +101,12 @@ static void pass(unsigned ms)
 static int start(void **state)
 {
     (void)state;
-    struct fm_hub_config c;
-    static const char *const seeds[] = {seed, NULL};
     rig = (struct rig){.now = {1000, 1700000000000}};
     assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), FM_LIT("one secret of 16"), SELF), FM_OK);
     assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), FM_LIT("one secret of 16"), PEER), FM_OK);
     assert_int_equal(fm_seal_new(&rig.stranger, FM_LIT("c"), FM_LIT("another secret..."), PEER + 1), FM_OK);
-    fm_hub_config_default(&c);
-    c.incarnation = SELF;
-    c.bus_address = "10.0.0.1:1";
-    c.ask_address = "10.0.0.1:2";
-    c.seeds = seeds;
-    c.seal = rig.seal;
-    c.workers = 0;
-    c.found_ms = 0;
-    const struct fm_hub_port port = {.ctx = &rig, .bus_ops = &bus_ops};
-    assert_int_equal(fm_hub_new(&rig.hub, &c, &port, rig.now), FM_OK);
-    fm_hub_start(rig.hub, rig.now);
-    pass(20); /* ready, since it founds its cluster at once */
+    rig.hub = hub_start(rig.seal, &bus_ops, rig.now);
+    pass(20);
     return 0;
 }
 
