@@ -130,6 +130,8 @@ static void step(struct fm_hub *h, struct fm_now now)
 void fm_hub_start(struct fm_hub *h, struct fm_now now)
 {
     step(h, now);
+    if (h->ready)
+        fm_diag(FM_INFO, "ready", "why=\"there is no node to join; this one founded a cluster\"");
     fm_peers_start(h);
 }
 
@@ -213,7 +215,7 @@ static uint64_t next_due(const struct fm_hub *h)
 {
     if (h->asked_n)
         return TICK_SERVE_MS;
-    if (h->ack_due_ms || h->hello_due || h->sent < h->self->contig)
+    if (h->ack_due_ms || fm_hello_due(h) || h->sent < h->self->contig)
         return TICK_BUSY_MS;
     if (h->held || h->waiters || h->repairing || !h->ready || h->draining)
         return TICK_WAIT_MS;
@@ -230,7 +232,7 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
     if (h->waiters)
         fm_waiters_check(h);
     if (h->port.bus_ops) {
-        if (h->hello_due || h->ack_due_ms)
+        if (fm_hello_due(h) || h->ack_due_ms)
             fm_peers_tick(h);
         fm_batches_send(h);
     }

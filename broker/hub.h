@@ -218,6 +218,8 @@ struct fm_hub_port { /* effects */
     X(dropped, "fanmesh_mesh_dropped_total", "counter", \
       "envelopes that a full queue dropped on the way here: their numbers are missing on a link that stayed up") \
     X(envelopes_bad, "fanmesh_mesh_envelopes_refused_total", "counter", "envelopes refused: seal, cluster, version, replay or syntax") \
+    X(links_refused, "fanmesh_mesh_links_refused_total", "counter", \
+      "links ended since what came over them was refused: dialled addresses are then dialled more rarely") \
     X(inbox_dropped, "fanmesh_hub_inbox_dropped_total", "counter", \
       "envelopes thrown away because the hub's inbox was full; repaired like any loss") \
     X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \

@@ -85,10 +85,11 @@ struct fm_origin {
 struct fm_link {
     uint32_t pipe;
     bool dialled;
-    bool dropped;     /* goes with its FM_BUS_DOWN */
-    uint64_t peer;    /* incarnation; 0: not known yet */
-    uint64_t counter; /* of the last envelope of that peer that came over it; 0: none yet */
-    uint64_t up_ms;
+    bool dropped;      /* goes with its FM_BUS_DOWN */
+    uint32_t late;     /* while its peer is not known: envelopes that came with counters which that peer had used before */
+    uint64_t peer;     /* incarnation; 0: not known yet */
+    uint64_t counter;  /* of the last envelope of that peer that came over it; 0: none yet */
+    uint64_t heard_ms; /* mono: when it came up, or its peer last spoke over it; moved on like the peer's */
     char address[FM_ADDRESS_MAX + 1];
 };
 
@@ -140,6 +141,18 @@ struct fm_told { /* something that is told in the log now and then, with the num
     uint64_t quiet_until_ms, untold;
 };
 
+enum { FM_REFUSED_MAX = 64 };
+
+struct fm_refused {                 /* an address where somebody was refused, or we were */
+    char place[FM_ADDRESS_MAX + 1]; /* host:port that we dial; the host alone of who dials us */
+    uint64_t used_ms;
+    struct fm_told told;
+    enum fm_err why;        /* as it was told */
+    uint64_t rest_until_ms; /* not dialled before */
+    uint32_t rest_ms;
+    uint32_t closed; /* links in a row that the other end closed without a word */
+};
+
 struct fm_hub {
     struct fm_hub_config config;
     struct fm_hub_port port;
@@ -169,6 +182,7 @@ struct fm_hub {
     uint64_t doubted_ms;                    /* mono: when a node that we know of was last out of reach */
     uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
     bool repairing;                         /* a hole is being filled, or holds something up */
+    uint64_t hello_spent_ms;                /* mono: runs ahead of the clock by HELLO_COST_MS for each hello that was due */
     bool hello_due, changed;                /* changed: a position moved, held joins may go on */
     uint64_t isolated_ms;                   /* mono: since when no other node is in reach; good while stats.isolated */
     uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
@@ -186,6 +200,8 @@ struct fm_hub {
     bool live; /* since the last flush something was published, here or elsewhere */
     struct fm_chain out[FM_WORKERS_MAX];
     struct fm_told refusals[FM_ERR_COUNT];
+    struct fm_refused refused[FM_REFUSED_MAX];
+    uint32_t refused_n;
     uint64_t lost; /* bit i: something for worker i could not be made */
     struct fm_buf scratch, sealed;
 };
@@ -288,12 +304,19 @@ void fm_query_handle(struct fm_hub *h, struct fm_query *q);
 /* ---- strangers.c ---- */
 /* After a link came up: sees to it that those of strangers are not too many. */
 void fm_strangers_limit(struct fm_hub *h);
+/* What came over the link is older than what that peer was heard to say. */
+void fm_stranger_late(struct fm_hub *h, struct fm_link *l);
 /* Now and then: ends links through which nobody of this cluster has spoken in time. */
 void fm_strangers_expire(struct fm_hub *h);
 
 /* ---- refusal.c ---- */
-/* Counts an envelope that is refused and tells why. from: what is known of the sender, or NULL. */
-void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err);
+/* Counts envelopes that are refused and tells why. from: what is known of the sender, or NULL. */
+void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err, uint32_t times);
+/* A dialled link came to nothing. refused: by us; else the other end closed it. The address is dialled again after a while. */
+void fm_address_rest(struct fm_hub *h, const char *address, bool refused);
+bool fm_address_rests(struct fm_hub *h, const char *address);
+/* A node of this cluster is there. */
+void fm_address_good(struct fm_hub *h, const char *address);
 
 /* ---- peers.c ---- */
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
@@ -311,13 +334,17 @@ void fm_peers_free(struct fm_hub *h);
 void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it);
 void fm_state_send(struct fm_hub *h, bool full);
 void fm_bye_send(struct fm_hub *h);
+/* Is a hello owed that may go out now? */
+bool fm_hello_due(const struct fm_hub *h);
 
 /* ---- links.c ---- */
 struct fm_link *fm_link_find(struct fm_hub *h, uint32_t pipe);
 void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
 void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
-/* An envelope of that node came over the pipe: counts those that are missing before it. */
-void fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter);
+/* An envelope of that node came over the pipe: counts those that are missing before it. False: it came over this pipe before. */
+bool fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter);
+/* What came over the pipe is refused: so is the link. */
+void fm_link_refuse(struct fm_hub *h, uint32_t pipe, enum fm_err err, uint32_t times);
 /* The peer is what is behind the pipe. */
 void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p);
 /* This node itself is. */

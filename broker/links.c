@@ -28,6 +28,13 @@ bool fm_peer_linked(const struct fm_hub *h, const struct fm_peer *p)
     return false;
 }
 
+/* What a node hears first must be a hello; it may be lost, so for a while there are more. */
+static void hello_owed(struct fm_hub *h)
+{
+    h->hello_due = true;
+    h->hello_often_ms = h->now.mono_ms + HELLO_OFTEN_MS;
+}
+
 void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
 {
     if (h->links_n == h->links_cap) {
@@ -41,11 +48,12 @@ void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it)
         h->links_cap = cap;
     }
     struct fm_link *l = &h->links[h->links_n++];
-    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled, .up_ms = h->now.mono_ms};
+    *l = (struct fm_link){.pipe = it->pipe, .dialled = it->dialled, .heard_ms = h->now.mono_ms};
     fm_text_copy(l->address, sizeof l->address, fm_slice_str(it->address));
     fm_strangers_limit(h);
-    h->hello_due = true;
-    h->hello_often_ms = h->now.mono_ms + HELLO_OFTEN_MS;
+    /* Who dials speaks first: a stranger that dials again and again costs the others nothing. */
+    if (it->dialled)
+        hello_owed(h);
 }
 
 void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
@@ -54,6 +62,8 @@ void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
     if (!l)
         return;
     uint64_t peer = l->peer;
+    if (!peer && l->dialled && !l->dropped && !h->left)
+        fm_address_rest(h, l->address, false);
     *l = h->links[--h->links_n];
     struct fm_peer *p = peer ? fm_peer_find(h, peer) : NULL;
     if (p && !fm_peer_linked(h, p)) {
@@ -94,15 +104,32 @@ static void seed_led_to(struct fm_hub *h, const char *address, uint64_t incarnat
             h->seed_peer[i] = incarnation;
 }
 
-void fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter)
+bool fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter)
 {
     struct fm_link *l = fm_link_find(h, pipe);
-    if (!l || l->peer != incarnation || counter <= l->counter)
-        return;
+    if (!l || l->peer != incarnation)
+        return true;
+    if (counter <= l->counter)
+        return false;
+    l->heard_ms = h->now.mono_ms;
     /* A link loses nothing by itself, so what is missing between two of its envelopes found a queue full: at the sender, or our inbox. */
     if (l->counter)
         h->stats.dropped += counter - l->counter - 1;
     l->counter = counter;
+    return true;
+}
+
+void fm_link_refuse(struct fm_hub *h, uint32_t pipe, enum fm_err err, uint32_t times)
+{
+    struct fm_link *l = fm_link_find(h, pipe);
+    fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, err, times);
+    h->port.bus_ops->drop(h->port.bus, pipe);
+    if (!l || l->dropped)
+        return;
+    l->dropped = true;
+    h->stats.links_refused++;
+    if (l->dialled)
+        fm_address_rest(h, l->address, true);
 }
 
 void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
@@ -112,8 +139,12 @@ void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
         return;
     l->peer = p->incarnation;
     p->alone_ms = 0;
-    if (l->dialled)
+    if (l->dialled) {
+        fm_address_good(h, l->address);
         seed_led_to(h, l->address, p->incarnation);
+    } else {
+        hello_owed(h);
+    }
     link_dedupe(h, p->incarnation);
 }
 
@@ -190,7 +221,8 @@ void fm_isolation_check(struct fm_hub *h)
 void fm_seeds_link(struct fm_hub *h)
 {
     for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
-        if (!seed_rests(h, i) && h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
+        if (!seed_rests(h, i) && !fm_address_rests(h, h->config.seeds[i]) &&
+            h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
             fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial; give host:port\"", h->config.seeds[i]);
 }
 
@@ -206,7 +238,7 @@ void fm_links_tend(struct fm_hub *h)
             continue;
         }
         bool mine = h->self->id < p->incarnation || h->now.mono_ms - p->alone_ms > ELDER_WAITS_MS;
-        if (mine && h->port.bus_ops->link(h->port.bus, p->bus) != FM_OK)
+        if (mine && !fm_address_rests(h, p->bus) && h->port.bus_ops->link(h->port.bus, p->bus) != FM_OK)
             p->left = true;
     }
     if (!h->left)

@@ -11,6 +11,9 @@ enum {
     ACK_EVERY = 4,             /* batches of one node */
     ACK_AFTER_MS = 2,
     SUSPECT_AFTER = 3, /* heartbeats that did not come */
+    /* Each link that comes up makes a hello to everybody due: so many at once when a cluster comes together, and then so often. */
+    HELLO_BURST = 16,
+    HELLO_COST_MS = 1000,
 };
 
 /* ---- the table ---- */
@@ -97,6 +100,11 @@ static void bus_send(struct fm_hub *h)
         h->stats.bytes_out += h->sealed.n;
 }
 
+bool fm_hello_due(const struct fm_hub *h)
+{
+    return h->hello_due && h->hello_spent_ms < h->now.mono_ms + HELLO_BURST * HELLO_COST_MS;
+}
+
 static void hello_send(struct fm_hub *h)
 {
     struct fm_env_hello hello = {
@@ -177,7 +185,7 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 {
     struct fm_env_hello hello;
     if (fm_env_hello_read(body, &hello) != FM_OK || hello.self.incarnation != p->incarnation) {
-        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX, 1);
         return;
     }
     bool known = p->met;
@@ -203,6 +211,7 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         fm_text_copy(n->name, sizeof n->name, other->name);
         fm_text_copy(n->bus, sizeof n->bus, other->bus);
         fm_text_copy(n->ask, sizeof n->ask, other->ask);
+        n->left = strcmp(n->bus, h->config.bus_address) == 0; /* an earlier life of this node */
         h->links_due_ms = h->now.mono_ms;
     }
     p = fm_peer_find(h, self);
@@ -216,7 +225,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 {
     struct fm_env_state s;
     if (fm_env_state_read(body, &s) != FM_OK) {
-        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX, 1);
         return;
     }
     p->ready = s.flags & FM_STATE_READY;
@@ -263,11 +272,14 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
     fm_peer_say(p, FM_INFO, "peer_up");
 }
 
-static void refuse(struct fm_hub *h, const struct fm_bus_item *it, enum fm_err err)
+/* Older than what that node was heard to say. */
+static void old_take(struct fm_hub *h, const struct fm_bus_item *it, const struct fm_peer *p, bool again)
 {
-    const struct fm_link *l = fm_link_find(h, it->pipe);
-    fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, err);
-    h->port.bus_ops->drop(h->port.bus, it->pipe);
+    struct fm_link *l = fm_link_find(h, it->pipe);
+    if (l && l->peer != p->incarnation)
+        fm_stranger_late(h, l);
+    else if (l && again)
+        fm_link_refuse(h, it->pipe, FM_E_REPLAY, 1); /* no link brings the same twice */
 }
 
 void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
@@ -277,7 +289,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     h->stats.envelopes_in++;
     h->stats.bytes_in += it->n;
     if (err) {
-        refuse(h, it, err);
+        fm_link_refuse(h, it->pipe, err, 1);
         return;
     }
     if (env.incarnation == h->self->id) {
@@ -287,11 +299,10 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_peer *p = peer_get(h, env.incarnation);
     if (!p)
         return;
-    fm_link_heard(h, it->pipe, env.incarnation, env.counter);
-    /* Over a second link everything comes again with the same counter: that is how a pair is noticed. What is older is a replay. */
+    bool again = !fm_link_heard(h, it->pipe, env.incarnation, env.counter);
+    /* Over a second link everything comes again with the same counter: that is how a pair is noticed. */
     if (env.counter < p->seen_counter) {
-        const struct fm_link *l = fm_link_find(h, it->pipe);
-        fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, FM_E_REPLAY);
+        old_take(h, it, p, again);
         return;
     }
     fm_link_of(h, it->pipe, p);
@@ -322,7 +333,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         break;
     case FM_ENV_PULL:
     default:
-        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX);
+        fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX, 1);
         break;
     }
     p = fm_peer_find(h, env.incarnation);
@@ -360,8 +371,9 @@ void fm_peers_tick(struct fm_hub *h)
 {
     if (!h->port.bus_ops)
         return;
-    if (h->hello_due) {
+    if (fm_hello_due(h)) {
         h->hello_due = false;
+        h->hello_spent_ms = (h->hello_spent_ms > h->now.mono_ms ? h->hello_spent_ms : h->now.mono_ms) + HELLO_COST_MS;
         /* The heartbeat stays due when it was: a stranger that dials and is refused again and again must not keep us from noticing who is
          * silent. */
         hello_send(h);
@@ -393,6 +405,8 @@ void fm_peers_paused(struct fm_hub *h, uint64_t ms)
         h->peers[i].heard_ms += ms;
         h->peers[i].told = false; /* what they have now is not what they said then */
     }
+    for (uint32_t i = 0; i < h->links_n; i++)
+        h->links[i].heard_ms += ms;
 }
 
 void fm_peers_free(struct fm_hub *h)

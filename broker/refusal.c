@@ -1,22 +1,99 @@
 /* What is refused is counted, and told in the log with its reason; but whoever sends garbage must not fill the log: each reason is told
- * once a second at most, with the number of times since. */
+ * once a second at most, and of one address only now and then, with the number of times since.
+ *
+ * A dialled address at which we are refused, or refuse who is there, rests for longer and longer before it is dialled again: NNG's own
+ * pauses begin anew with every connection that succeeds. */
 #include "hub_core.h"
 
 #include "diag.h"
 
 #include <inttypes.h>
 
-enum { TELL_EVERY_MS = 1000 };
+enum {
+    TELL_EVERY_MS = 1000,           /* a reason */
+    TELL_AGAIN_MS = 10 * 60 * 1000, /* an address */
+    REST_MIN_MS = 500,
+    REST_CLOSED_MAX_MS = 4 * 1000,   /* the other end closed without a word: it may just have been ending, or its network broke */
+    REST_REFUSED_MAX_MS = 30 * 1000, /* it has another secret, cluster or version: that takes somebody to mend */
+    CLOSED_TELL = 3,                 /* closed without a word so often in a row, it is told */
+};
 
-void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err)
+/* What came from there, as one: who dials has another port each time. */
+static struct fm_slice place_of(const char *address, bool dialled)
 {
-    struct fm_told *r = &h->refusals[err];
-    h->stats.envelopes_bad++;
-    r->untold++;
-    if (h->now.mono_ms < r->quiet_until_ms)
+    struct fm_slice s = fm_slice_str(address);
+    const char *colon = dialled ? NULL : strrchr(address, ':');
+    return colon ? fm_slice_of(address, (size_t)(colon - address)) : s;
+}
+
+static struct fm_refused *refused_find(struct fm_hub *h, struct fm_slice place)
+{
+    for (struct fm_refused *r = h->refused; r < h->refused + h->refused_n; r++)
+        if (fm_slice_eq(fm_slice_str(r->place), place))
+            return r;
+    return NULL;
+}
+
+/* Where there are too many, in the place of the one that was not heard of for longest. */
+static struct fm_refused *refused_get(struct fm_hub *h, struct fm_slice place)
+{
+    struct fm_refused *r = refused_find(h, place);
+    if (!r) {
+        r = h->refused;
+        for (struct fm_refused *other = r + 1; other < h->refused + h->refused_n; other++)
+            if (other->used_ms < r->used_ms)
+                r = other;
+        if (h->refused_n < FM_REFUSED_MAX)
+            r = &h->refused[h->refused_n++];
+        *r = (struct fm_refused){0};
+        fm_text_copy(r->place, sizeof r->place, place);
+    }
+    r->used_ms = h->now.mono_ms;
+    return r;
+}
+
+void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err, uint32_t times)
+{
+    struct fm_told *reason = &h->refusals[err];
+    struct fm_refused *place = from ? refused_get(h, place_of(from, false)) : NULL;
+    uint64_t *untold = place ? &place->told.untold : &reason->untold;
+    h->stats.envelopes_bad += times;
+    *untold += times;
+    if (h->now.mono_ms < reason->quiet_until_ms || (place && place->why == err && h->now.mono_ms < place->told.quiet_until_ms))
         return;
-    fm_diag(FM_WARN, event, "from=%s code=%s times=%" PRIu64 " why=\"%s\"", from ? from : "?", fm_err_code(err), r->untold,
-            fm_err_text(err));
-    r->quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS;
-    r->untold = 0;
+    fm_diag(FM_WARN, event, "from=%s code=%s times=%" PRIu64 " why=\"%s\"", from ? from : "?", fm_err_code(err), *untold, fm_err_text(err));
+    reason->quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS;
+    *untold = 0;
+    if (place) {
+        place->why = err;
+        place->told.quiet_until_ms = h->now.mono_ms + TELL_AGAIN_MS;
+    }
+}
+
+void fm_address_rest(struct fm_hub *h, const char *address, bool refused)
+{
+    struct fm_refused *r = refused_get(h, place_of(address, true));
+    uint32_t most = refused ? REST_REFUSED_MAX_MS : REST_CLOSED_MAX_MS;
+    r->rest_ms = r->rest_ms ? r->rest_ms * 2 : REST_MIN_MS;
+    r->rest_ms = r->rest_ms < most ? r->rest_ms : most;
+    r->rest_until_ms = h->now.mono_ms + r->rest_ms;
+    r->closed += !refused;
+    if (r->closed == CLOSED_TELL)
+        fm_diag(FM_WARN, "link_refused",
+                "address=%s why=\"the node there ends the link before it says anything; if it is one of this cluster, its log says why\"",
+                address);
+    h->port.bus_ops->unlink(h->port.bus, address);
+}
+
+bool fm_address_rests(struct fm_hub *h, const char *address)
+{
+    const struct fm_refused *r = refused_find(h, place_of(address, true));
+    return r && h->now.mono_ms < r->rest_until_ms;
+}
+
+void fm_address_good(struct fm_hub *h, const char *address)
+{
+    struct fm_refused *r = refused_find(h, place_of(address, true));
+    if (r)
+        *r = h->refused[--h->refused_n];
 }

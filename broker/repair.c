@@ -199,7 +199,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
 {
     struct fm_env_range r;
     if (fm_env_range_read(body, &r) != FM_OK) {
-        fm_refusal_tell(h, "envelope_refused", from->bus, FM_E_SYNTAX);
+        fm_refusal_tell(h, "envelope_refused", from->bus, FM_E_SYNTAX, 1);
         return;
     }
     struct fm_origin *o = answer ? fm_origin_find(h, r.origin) : fm_origin_get(h, r.origin, h->now.mono_ms);
@@ -223,7 +223,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
     uint64_t was = o->contig;
     enum fm_err err = range_take(h, o, r, answer, authority);
     if (err)
-        fm_refusal_tell(h, "envelope_refused", from->bus, err);
+        fm_refusal_tell(h, "envelope_refused", from->bus, err, 1);
     if (o->contig > was) {
         o->pull.refused_n = o->pull.failed = 0;
         o->pull.since_ms = fm_origin_hole(o) ? h->now.mono_ms : 0; /* what is left has its time anew */
@@ -388,7 +388,7 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
     if (!err && p && !ask_is_new(p, env.counter))
         err = FM_E_REPLAY;
     if (err) {
-        fm_refusal_tell(h, "ask_refused", p ? p->bus : NULL, err);
+        fm_refusal_tell(h, "ask_refused", p ? p->bus : NULL, err, 1);
         return;
     }
     if (h->asked_n == FM_ASKED_MAX) { /* the oldest is given up, as the bus does */

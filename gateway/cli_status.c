@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DEPTH_MAX = 64, TEXT_MAX = 80, COLUMNS = 7 };
+enum { DEPTH_MAX = 64, TEXT_MAX = 80, COLUMNS = 8 };
 
 struct row {
     char at[COLUMNS][TEXT_MAX];
@@ -37,21 +37,60 @@ static bool is_true(const struct fm_json *object, const char *name)
     return fm_json_get(object, fm_slice_str(name), &value) && value.type == FM_JSON_TRUE;
 }
 
-static void node_row(const struct fm_json *node, bool self, struct row *r)
+static bool says(const struct fm_json *object, const char *name, const char *text)
 {
-    member(node, "name", r->at[0]);
-    member(node, "incarnation", r->at[1]);
-    member(node, "mesh", r->at[2]);
-    if (self)
-        snprintf(r->at[3], TEXT_MAX, "asked");
+    struct fm_json value;
+    return fm_json_get(object, fm_slice_str(name), &value) && fm_json_is(&value, fm_slice_str(text));
+}
+
+static bool is_heard(const struct fm_json *peer)
+{
+    return says(peer, "state", "up") || says(peer, "state", "suspect");
+}
+
+/* "0.4 s", "12 s", "3 min", "5 h". */
+static void ago(const struct fm_json *peer, char out[TEXT_MAX])
+{
+    struct fm_json value;
+    uint64_t ms;
+    snprintf(out, TEXT_MAX, "-");
+    if (!fm_json_get(peer, FM_LIT("heard_ms_ago"), &value) || fm_json_u64(&value, UINT64_MAX, &ms) != FM_OK)
+        return;
+    if (ms < 10000)
+        snprintf(out, TEXT_MAX, "%.1f s", (double)ms / 1000);
+    else if (ms < 120 * 1000)
+        snprintf(out, TEXT_MAX, "%llu s", (unsigned long long)ms / 1000);
+    else if (ms < 7200 * 1000)
+        snprintf(out, TEXT_MAX, "%llu min", (unsigned long long)ms / 60000);
     else
-        member(node, "state", r->at[3]);
-    snprintf(r->at[4], TEXT_MAX, "%s", self ? "-" : is_true(node, "linked") ? "yes" : "no");
-    snprintf(r->at[5], TEXT_MAX, "%s", is_true(node, "draining") ? "draining" : is_true(node, "ready") ? "yes" : "no");
-    if (self)
-        snprintf(r->at[6], TEXT_MAX, "-");
-    else
-        member(node, "lag", r->at[6]);
+        snprintf(out, TEXT_MAX, "%llu h", (unsigned long long)ms / 3600000);
+}
+
+static void row_begin(const struct fm_json *node, struct row *r)
+{
+    static const char *const names[] = {"name", "incarnation", "mesh"};
+    for (size_t i = 0; i < COLUMNS; i++)
+        snprintf(r->at[i], TEXT_MAX, "-");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        member(node, names[i], r->at[i]);
+}
+
+static void self_row(const struct fm_json *self, bool deaf, struct row *r)
+{
+    row_begin(self, r);
+    snprintf(r->at[3], TEXT_MAX, "this node");
+    snprintf(r->at[5], TEXT_MAX, "%s", is_true(self, "draining") ? "draining" : !is_true(self, "ready") ? "no" : deaf ? "deaf" : "yes");
+}
+
+static void peer_row(const struct fm_json *peer, struct row *r)
+{
+    row_begin(peer, r);
+    member(peer, "state", r->at[3]);
+    snprintf(r->at[4], TEXT_MAX, "%s", is_true(peer, "linked") ? "yes" : "no");
+    if (says(peer, "state", "up")) /* what it said of itself; of one that is late nobody knows */
+        snprintf(r->at[5], TEXT_MAX, "%s", is_true(peer, "draining") ? "draining" : is_true(peer, "ready") ? "yes" : "no");
+    ago(peer, r->at[6]);
+    member(peer, "lag", r->at[7]);
 }
 
 static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
@@ -67,32 +106,15 @@ static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
     }
 }
 
-static bool print_nodes(struct fm_buf *out, struct fm_slice answer)
-{
-    static const struct row head = {{"NODE", "INCARNATION", "MESH", "STATE", "LINKED", "READY", "LAG"}};
-    struct row rows[FM_PEERS_MAX + 2];
-    struct fm_json root, self, peers, peer;
-    size_t n = 0;
-    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
-        !fm_json_get(&root, FM_LIT("peers"), &peers))
-        return false;
-    rows[n++] = head;
-    node_row(&self, true, &rows[n++]);
-    for (struct fm_json_walk w = fm_json_walk_of(&peers); n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);)
-        node_row(&peer, false, &rows[n++]);
-    table_print(out, rows, n);
-    return true;
-}
-
 /* ---- metrics ---- */
 
 /* Sum of a metric's series in the Prometheus text: `name value` or `name{labels} value`. The worker of the API serves no clients: its
- * connections are calls like this one. */
-static bool metric_sum(struct fm_slice text, const char *name, double *sum)
+ * connections are calls like this one. Returns how many there were. */
+static unsigned metric_sum(struct fm_slice text, const char *name, double *sum)
 {
     const char *p = (const char *)text.p, *end = p + text.n, *nl;
     size_t n = strlen(name);
-    bool found = false;
+    unsigned found = 0;
     *sum = 0;
     for (; p < end; p = nl + 1) {
         nl = memchr(p, '\n', (size_t)(end - p));
@@ -109,11 +131,65 @@ static bool metric_sum(struct fm_slice text, const char *name, double *sum)
         double value = strtod(number, &rest);
         if (rest != number) {
             *sum += value;
-            found = true;
+            found++;
         }
     }
     return found;
 }
+
+/* ---- the nodes ---- */
+
+struct nodes {
+    struct row rows[FM_PEERS_MAX + 2];
+    size_t n;
+    unsigned heard, lost, left; /* other nodes, by state */
+};
+
+static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
+{
+    static const struct row head = {{"NODE", "INCARNATION", "MESH", "STATE", "LINKED", "READY", "HEARD", "BEHIND"}};
+    struct fm_json root, self, peers, peer;
+    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
+        !fm_json_get(&root, FM_LIT("peers"), &peers))
+        return false;
+    *t = (struct nodes){.n = 2};
+    t->rows[0] = head;
+    self_row(&self, deaf, &t->rows[1]);
+    for (struct fm_json_walk w = fm_json_walk_of(&peers); t->n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);) {
+        if (says(&peer, "state", "left")) {
+            t->left++;
+            continue;
+        }
+        *(is_heard(&peer) ? &t->heard : &t->lost) += 1;
+        peer_row(&peer, &t->rows[t->n++]);
+    }
+    return true;
+}
+
+/* First what is wrong, if anything is. */
+static bool print_nodes(struct fm_buf *out, struct fm_slice answer, struct fm_slice metrics)
+{
+    struct nodes t;
+    double sum;
+    unsigned parts;
+    bool deaf = (parts = metric_sum(metrics, "fanmesh_probe_ok", &sum)) > 0 && sum < parts;
+    if (!nodes_read(&t, answer, deaf))
+        return false;
+    if (deaf)
+        fm_buf_str(out, "DEAF: this node does not hear what it sends to itself; /readyz and its log say which part\n");
+    if (metric_sum(metrics, "fanmesh_mesh_isolated", &sum) && sum > 0)
+        fm_buf_str(out, "ISOLATED: this node reaches no other; what it accepts reaches them after they are back\n");
+    if (t.lost)
+        fm_buf_printf(out, "%u of %u other nodes out of reach\n", t.lost, t.lost + t.heard);
+    if (out->n)
+        fm_buf_u8(out, '\n');
+    table_print(out, t.rows, t.n);
+    if (t.left)
+        fm_buf_printf(out, "(not listed: %u that left or were started anew; /api/cluster has them)\n", t.left);
+    return true;
+}
+
+/* ---- what it does ---- */
 
 static void print_counters(struct fm_buf *out, struct fm_slice metrics)
 {
@@ -128,9 +204,10 @@ static void print_counters(struct fm_buf *out, struct fm_slice metrics)
         {"fanmesh_deliveries_total", "deliveries to clients", 1},
         {"fanmesh_holes", "origins with something missing now", 1},
         {"fanmesh_repaired_messages_total", "messages repaired", 1},
-        {"fanmesh_gaps_total", "gaps told to clients", 1},
+        {"fanmesh_gaps_total", "gaps told to clients: messages lost for good", 1},
+        {"fanmesh_slow_skipped_total", "messages left out for slow clients, told to them as gaps", 1},
         {"fanmesh_slow_disconnects_total", "slow clients disconnected", 1},
-        {"fanmesh_slow_skipped_total", "messages left out for slow clients", 1},
+        {"fanmesh_mesh_links_refused_total", "links of the mesh refused: another secret, cluster or version", 1},
         {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
         {"process_resident_memory_bytes", "KiB of memory", 1024},
     };
@@ -149,7 +226,7 @@ static enum fm_exit status(const struct fm_command *command, const struct fm_sta
     struct fm_buf out = {0};
     enum fm_exit code = FM_EXIT_FAILED;
     if (fm_call(command, &cluster) && fm_call(command, &metrics)) {
-        if (print_nodes(&out, fm_buf_view(&cluster.answer))) {
+        if (print_nodes(&out, fm_buf_view(&cluster.answer), fm_buf_view(&metrics.answer))) {
             print_counters(&out, fm_buf_view(&metrics.answer));
             code = fm_cli_print(command, &out);
         } else {

@@ -434,11 +434,14 @@ void fm_option_set(struct fm_option_set *set, const struct fm_option *o, struct 
         return;
     if (from.rank == FM_RANK_FILE && was->rank == FM_RANK_FILE && !is_list(o->type)) {
         fm_report_error(set->report, where, "%s is set already in line %u; remove one of the two", o->name, was->line);
+        was->bad = true;
         return;
     }
     struct setting s = {set, o, where, text};
     if (set_field(&s, was->rank == from.rank))
         *was = from;
+    else
+        was->bad = true;
 }
 
 bool fm_options_init(struct fm_option_set *set)
@@ -446,7 +449,7 @@ bool fm_options_init(struct fm_option_set *set)
     unsigned errors = set->report->n_errors;
     for (size_t i = 0; i < set->n; i++) {
         const struct fm_option *o = &set->table[i];
-        set->from[i] = (struct fm_from){FM_RANK_DEFAULT, 0};
+        set->from[i] = (struct fm_from){.rank = FM_RANK_DEFAULT};
         if (*o->def || is_list(o->type)) {
             fm_option_set(set, o, set->from[i], "default", o->def);
             continue;

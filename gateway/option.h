@@ -83,6 +83,7 @@ enum fm_rank { FM_RANK_DEFAULT, FM_RANK_DERIVED, FM_RANK_FILE, FM_RANK_ENV, FM_R
 struct fm_from { /* where a value came from */
     enum fm_rank rank;
     unsigned line; /* FILE */
+    bool bad;      /* what was given since could not be taken */
 };
 
 struct fm_report { /* zero is empty; one line a problem */

@@ -110,7 +110,7 @@ void fm_args_apply(const struct fm_args *args, struct fm_option_set *set)
         if (o->type == FM_OPTION_SECRET)
             fm_report_warning(set->report, where, "every user of this machine can see the command line; use %s-file or the environment",
                               where);
-        fm_option_set(set, o, (struct fm_from){FM_RANK_ARGS, 0}, where, args->given[i].value);
+        fm_option_set(set, o, (struct fm_from){.rank = FM_RANK_ARGS}, where, args->given[i].value);
     }
 }
 
@@ -141,7 +141,7 @@ void fm_env_apply(struct fm_option_set *set, char *const *env)
         const char *value = fm_env_value(env, set->table[i].name);
         fm_env_name(set->table[i].name, where, sizeof where);
         if (value)
-            fm_option_set(set, &set->table[i], (struct fm_from){FM_RANK_ENV, 0}, where, value);
+            fm_option_set(set, &set->table[i], (struct fm_from){.rank = FM_RANK_ENV}, where, value);
     }
 }
 

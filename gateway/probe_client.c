@@ -21,11 +21,20 @@ enum { READ_BYTES = 4096, DEPTH_MAX = 8 };
 void fm_probe_client_init(struct fm_probe_client *c, struct fm_probe *probe, unsigned worker)
 {
     *c = (struct fm_probe_client){
-        .probe = probe, .worker = probe->config.workers[worker], .line = &probe->config.board->at[worker], .fd = -1};
+        .probe = probe, .worker = probe->config.workers[worker], .line = &probe->config.board->at[worker], .fd = -1, .listener = -1};
+}
+
+static void listener_close(struct fm_probe_client *c)
+{
+    ev_io_stop(c->probe->loop, &c->io);
+    close(c->listener);
+    c->listener = -1;
 }
 
 void fm_probe_client_drop(struct fm_probe_client *c)
 {
+    if (c->listener >= 0)
+        listener_close(c);
     if (c->fd < 0)
         return;
     ev_io_stop(c->probe->loop, &c->io);
@@ -182,43 +191,54 @@ static bool pair_accept(int listener, int client, int *server)
     return false;
 }
 
-static bool pair_open(int *client, int *server)
-{
-    const int on = 1;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t n = sizeof at;
-    bool ok = false;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    *client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listener >= 0 && *client >= 0 && setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
-        setsockopt(*client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 && bind(listener, (struct sockaddr *)&at, sizeof at) == 0 &&
-        listen(listener, 1) == 0 && getsockname(listener, (struct sockaddr *)&at, &n) == 0 &&
-        connect(*client, (struct sockaddr *)&at, sizeof at) == 0)
-        ok = pair_accept(listener, *client, server);
-    if (listener >= 0)
-        close(listener);
-    if (!ok && *client >= 0)
-        close(*client);
-    return ok;
-}
-
-static void connect_to_worker(struct fm_probe_client *c, uint64_t now_ms)
+static void pair_try(struct fm_probe_client *c)
 {
     int server;
-    fm_probe_sent(c->line, now_ms);
-    c->again_ms = now_ms + c->probe->config.every_ms;
-    c->why = FM_PROBE_SYSTEM;
-    if (!pair_open(&c->fd, &server)) {
-        c->fd = -1;
+    if (!pair_accept(c->listener, c->fd, &server))
         return;
-    }
+    listener_close(c);
     c->why = FM_PROBE_OPEN;
     ev_io_init(&c->io, on_ready, c->fd, EV_READ);
-    c->io.data = c;
     ev_io_start(c->probe->loop, &c->io);
     fm_worker_probe(c->worker, server);
     if (!request_send(c))
         fm_probe_client_drop(c);
+}
+
+static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    pair_try(io->data);
+}
+
+/* Never waits: this thread judges others by how late they are. False: the system refuses something. */
+static bool pair_begin(struct fm_probe_client *c)
+{
+    const int on = 1;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t n = sizeof at;
+    c->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return c->listener >= 0 && c->fd >= 0 && setsockopt(c->listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+           setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 && bind(c->listener, (struct sockaddr *)&at, sizeof at) == 0 &&
+           listen(c->listener, 1) == 0 && getsockname(c->listener, (struct sockaddr *)&at, &n) == 0 &&
+           (connect(c->fd, (struct sockaddr *)&at, sizeof at) == 0 || errno == EINPROGRESS);
+}
+
+static void connect_to_worker(struct fm_probe_client *c, uint64_t now_ms)
+{
+    fm_probe_sent(c->line, now_ms);
+    c->again_ms = now_ms + c->probe->config.every_ms;
+    c->why = FM_PROBE_SYSTEM;
+    ev_io_init(&c->io, on_connection, -1, EV_READ);
+    c->io.data = c;
+    if (!pair_begin(c)) {
+        fm_probe_client_drop(c);
+        return;
+    }
+    ev_io_set(&c->io, c->listener, EV_READ);
+    ev_io_start(c->probe->loop, &c->io);
+    pair_try(c); /* nearly always it is there at once */
 }
 
 void fm_probe_client_tick(struct fm_probe_client *c, uint64_t now_ms)

@@ -16,8 +16,9 @@ struct fm_probe_client { /* of one worker */
     struct fm_probe *probe;
     struct fm_worker *worker;
     struct fm_probe_line *line;
-    struct ev_io io;
+    struct ev_io io;       /* of the listener until the connection is there, then of fd */
     int fd;                /* -1: none */
+    int listener;          /* -1: none; there until the connection is */
     enum fm_probe_why why; /* what would be wrong if nothing came any more: so it says how far it got */
     uint64_t again_ms;     /* when the next push, or connection, is due */
     struct fm_ws_key key;

@@ -45,8 +45,6 @@ bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *c
     fm_args_apply(args, &set);
     fm_option_secret_file(&set, "api_key", "api_key_file");
     fm_option_secret_file(&set, "secret", "secret_file");
-    if (report->n_errors)
-        return false; /* what makes no sense together is said once the values are right */
     fm_settings_derive(&set, s);
     fm_settings_check(&set, s);
     return report->n_errors == 0;
@@ -57,8 +55,9 @@ bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *c
 static void derive(struct fm_option_set *set, const char *name, const char *value)
 {
     const struct fm_option *o = fm_option_find(fm_options, FM_OPTIONS_N, name);
-    if (set->from[o - fm_options].rank == FM_RANK_DEFAULT)
-        fm_option_set(set, o, (struct fm_from){FM_RANK_DERIVED, 0}, name, value);
+    const struct fm_from *from = &set->from[o - fm_options];
+    if (from->rank == FM_RANK_DEFAULT && !from->bad)
+        fm_option_set(set, o, (struct fm_from){.rank = FM_RANK_DERIVED}, name, value);
 }
 
 static void derive_dev(struct fm_option_set *set, struct fm_settings *s)

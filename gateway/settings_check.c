@@ -1,4 +1,5 @@
-/* Settings that make no sense together stop the start: one sentence each, naming the options and the reason. */
+/* Settings that make no sense together stop the start: one sentence each, naming the options and the reason. Nothing is said of an option
+ * whose own value is wrong already; and that something is missing only where no other mistake may be why. */
 #include "settings.h"
 
 #include "../broker/diag.h"
@@ -13,7 +14,14 @@ enum { REPAIR_RATE_MIN = 64 << 10 };
 struct check {
     struct fm_report *report;
     const struct fm_settings *s;
+    const struct fm_option_set *set;
+    bool flawless; /* up to here */
 };
+
+static bool good(const struct check *c, const char *option)
+{
+    return !fm_option_from(c->set, option)->bad;
+}
 
 static bool given(const char *text)
 {
@@ -50,7 +58,7 @@ static void check_listeners(const struct check *c)
                             {"mesh_ask_listen", mesh ? s->mesh_ask_listen : "none", {{0}, 0}}};
     size_t n = 0;
     for (size_t i = 0; i < 4; i++) {
-        if (given(l[i].text) && fm_address_read(l[i].text, &l[i].at) == FM_OK)
+        if (good(c, l[i].option) && given(l[i].text) && fm_address_read(l[i].text, &l[i].at) == FM_OK)
             l[n++] = l[i];
     }
     for (size_t i = 0; i < n; i++)
@@ -58,7 +66,7 @@ static void check_listeners(const struct check *c)
             if (collide(&l[j], &l[i]))
                 fm_report_error(c->report, l[i].option, "%s collides with %s = %s; give each its own port", l[i].text, l[j].option,
                                 l[j].text);
-    if (!given(s->listen) && !given(s->api_listen))
+    if (c->flawless && !given(s->listen) && !given(s->api_listen))
         fm_report_error(c->report, "listen", "listen and api_listen are both none, so nobody could reach this node; give one of them");
 }
 
@@ -66,18 +74,18 @@ static void check_mesh(const struct check *c)
 {
     const struct fm_settings *s = c->s;
     if (!given(s->mesh_listen)) {
-        if (s->join.n)
+        if (s->join.n && good(c, "mesh_listen"))
             fm_report_error(c->report, "join", "there are nodes to join, but mesh_listen is none; give the mesh an address");
         return;
     }
     const char *const listens[] = {"mesh_listen", s->mesh_listen, "mesh_ask_listen", s->mesh_ask_listen};
-    for (size_t i = 0; i < 4 && !*s->secret; i += 2)
+    for (size_t i = 0; i < 4 && c->flawless && !*s->secret; i += 2)
         if (!is_loopback(listens[i + 1]))
             fm_report_error(c->report, listens[i],
                             "%s is not a loopback address, and there is no secret: the mesh would be open to everyone; give all nodes the "
                             "same secret_file",
                             listens[i + 1]);
-    if (!*s->mesh_advertise)
+    if (!*s->mesh_advertise && c->flawless)
         fm_report_error(c->report, "mesh_advertise", "mesh_listen = %s is no address that other nodes can dial; say which one they can",
                         s->mesh_listen);
     struct fm_address a;
@@ -101,7 +109,7 @@ static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
     check_web_root(c);
-    if (given(s->api_listen) && !*s->api_key) {
+    if (c->flawless && given(s->api_listen) && !*s->api_key) {
         if (!s->dev)
             fm_report_error(
                 c->report, "api_key",
@@ -125,7 +133,7 @@ static void check_access(const struct check *c)
         if (strcmp(o, "*") != 0 && (!host || host == o || !host[3] || strchr(host + 3, '/')))
             fm_report_error(c->report, "origins", "%s is not an origin; write scheme and host, such as https://app.example.org", o);
     }
-    if (!fm_rules_at(s->rules, 0))
+    if (c->flawless && !fm_rules_at(s->rules, 0))
         fm_report_warning(c->report, NULL, "there is no [topic] rule, so every join and publish will be refused");
 }
 
@@ -146,6 +154,8 @@ static void print_pair(struct fm_buf *b, const struct check *c, const char *name
 /* `low` times `times` must not be above (with strict: must be below) `high`. */
 static void check_order(const struct check *c, const char *low, unsigned times, bool strict, const char *high, const char *why)
 {
+    if (!good(c, low) || !good(c, high))
+        return;
     uint64_t a = value_of(c, low), b = value_of(c, high);
     struct fm_buf text = {0};
     if (__builtin_mul_overflow(a, times, &a))
@@ -177,7 +187,7 @@ static void check_limits(const struct check *c)
     check_order(c, "repair_after_ms", 1, true, "gap_ms", "a hole would be declared before anyone was asked to fill it");
     check_order(c, "gap_ms", 1, true, "log_age", "messages would be gone before a hole in them could be filled");
     check_order(c, "log_age", 2, false, "cursor_ttl", forgotten_too_soon);
-    if (c->s->repair_rate && c->s->repair_rate < REPAIR_RATE_MIN)
+    if (good(c, "repair_rate") && c->s->repair_rate && c->s->repair_rate < REPAIR_RATE_MIN)
         fm_report_error(
             c->report, "repair_rate",
             "repair_rate = %llu is less than one answer of another node holds, so that a hole would wait for longer than gap_ms; "
@@ -187,18 +197,18 @@ static void check_limits(const struct check *c)
     for (size_t i = 0; (rule = fm_rules_at(c->s->rules, i)); i++) {
         char where[FM_TOPIC_MAX + 32];
         snprintf(where, sizeof where, "[topic \"%s\"]", rule->pattern);
-        if (rule->message_max > c->s->message_max)
+        if (good(c, "message_max") && rule->message_max > c->s->message_max)
             fm_report_error(c->report, where, "message_max = %u exceeds the node's message_max = %llu, which would refuse such a message",
                             rule->message_max, (unsigned long long)c->s->message_max);
-        if (rule->slow != FM_SLOW_DISCONNECT && rule->message_max > c->s->outbox_bytes / 2)
+        if (good(c, "outbox_bytes") && rule->slow != FM_SLOW_DISCONNECT && rule->message_max > c->s->outbox_bytes / 2)
             fm_report_error(
                 c->report, where,
                 "message_max = %u exceeds 1/2 of outbox_bytes = %llu: under slow = drop or conflate two such messages would not "
                 "fit, and clients that keep up would be taken for slow",
                 rule->message_max, (unsigned long long)c->s->outbox_bytes);
-        if (rule->history.bytes > c->s->memory_bytes)
+        if (good(c, "memory_bytes") && rule->history.bytes > c->s->memory_bytes)
             fm_report_error(c->report, where, "history_bytes exceeds memory_bytes, which holds all histories of the node");
-        if (rule->history.count && rule->history.age_ms > c->s->cursor_ttl / 2)
+        if (good(c, "cursor_ttl") && rule->history.count && rule->history.age_ms > c->s->cursor_ttl / 2)
             fm_report_error(c->report, where, "history_age = %llus exceeds 1/2 of cursor_ttl = %llus: %s; raise cursor_ttl, or keep less",
                             (unsigned long long)rule->history.age_ms / 1000, (unsigned long long)c->s->cursor_ttl / 1000,
                             forgotten_too_soon);
@@ -207,7 +217,7 @@ static void check_limits(const struct check *c)
 
 void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s)
 {
-    const struct check c = {set->report, s};
+    const struct check c = {set->report, s, set, set->report->n_errors == 0};
     check_listeners(&c);
     check_mesh(&c);
     check_access(&c);

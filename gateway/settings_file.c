@@ -156,7 +156,7 @@ static void node_option(struct parse *p, const char *name, const char *value)
                         o->name);
         return;
     }
-    fm_option_set(p->set, o, (struct fm_from){FM_RANK_FILE, p->line_n}, p->where, value);
+    fm_option_set(p->set, o, (struct fm_from){.rank = FM_RANK_FILE, .line = p->line_n}, p->where, value);
 }
 
 /* ini_handler. Every problem is collected, so it always goes on. */

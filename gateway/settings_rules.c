@@ -43,7 +43,7 @@ void fm_section_set(struct fm_section *s, const char *key, const char *value, un
                         node ? "; it is an option of the node and belongs above the first section" : near);
         return;
     }
-    fm_option_set(&s->set, o, (struct fm_from){FM_RANK_FILE, line}, where, value);
+    fm_option_set(&s->set, o, (struct fm_from){.rank = FM_RANK_FILE, .line = line}, where, value);
 }
 
 void fm_section_close(struct fm_section *s)

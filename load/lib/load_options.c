@@ -63,7 +63,7 @@ enum fm_load_exit fm_load_options_read(struct fm_load_options *o, int argc, char
     } else if (read) {
         const char *key = fm_env_value(environ, "api_key");
         if (key && *key)
-            fm_option_set(&set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "api_key"), (struct fm_from){FM_RANK_ENV, 0},
+            fm_option_set(&set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "api_key"), (struct fm_from){.rank = FM_RANK_ENV},
                           "FANMESH_API_KEY", key);
         fm_args_apply(&args, &set);
         check(o, &report);

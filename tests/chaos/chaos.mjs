@@ -14,6 +14,10 @@ if (options.help) {
   console.log(help);
   process.exit(0);
 }
+if (options.check) {
+  console.log(options.preset);
+  process.exit(0);
+}
 const why = missing();
 if (why) {
   console.error(`script/chaos can't run here: ${why}`);

@@ -1,7 +1,6 @@
 // What must be true at the end of a run, each with what was seen.
 import { judgeMemory } from './memory.mjs';
 
-const AGREE_MS = 10_000;
 const REPAIR_MINUTES = 2; // the shortest run that must have filled queues of the mesh
 const TOLD_MAX = 0.05; // bursts that exceed the memory of nodes while others are cut off, and kills, cost about 1 %; without repair it is a third
 
@@ -44,7 +43,7 @@ function back(seen) {
 
 function agreement(seen) {
   const { vectors_equal_ms: vectors, histories_equal_ms: histories, histories: compared } = seen;
-  const within = (ms) => ms !== null && ms !== undefined && ms <= AGREE_MS;
+  const within = (ms) => ms !== null && ms !== undefined && ms <= seen.options.agree * 1000;
   const origins = seen.disagreements?.map(({ origin, has, lacks }) => `; of ${origin} the nodes have ${has.join(' ')} and lack ${lacks.join(' ')}`).join('');
   const differ = compared?.different.length ? `; ${compared.different.length} histories differ` : '';
   const copies = compared?.second_copies ? `, ${compared.second_copies} lacked where another copy was first and had to go` : '';

@@ -13,7 +13,9 @@ const table = {
   rate: { min: 1, max: 20_000, value: 1000, help: 'messages published a second, over HTTP, to all nodes in turn' },
   spare: { min: 0, max: 9, help: 'this node is never killed or restarted, so that the memory of one process can be watched all the time; 0: none. Default: 1 where minutes are enough to judge memory, else 0' },
   payload: { min: 64, max: 16_000, value: 200, help: 'bytes of each' },
+  agree: { min: 1, max: 300, value: 10, help: 'seconds after the last heal within which all nodes must hold the same' },
 };
+const presets = ['release', 'asan', 'tsan'];
 
 export const help = `usage: script/chaos [OPTION...]
 
@@ -24,10 +26,11 @@ ${Object.entries(table)
   .join('\n')}
   --faults A,B     kinds of faults, or none. Default: all, which are
                    ${Object.keys(kinds).join(', ').replace(/(.{60,90}?,) /g, '$1\n                   ')}
+  --preset NAME    the build that the nodes are of: release, or asan or tsan, which find more and are slower: give a lower rate (release)
   --expect WHAT    a control: WHAT must come out, else the run fails. loss: something is missing and nobody was told; doubles
   --keep           keep the logs also of a good run
 
-Environment: FANMESH_BIN is the nodes' binary. FANMESH_MUTATION breaks one thing in it (then it is build/release/tests/fanmesh_mutated).
+Environment: FANMESH_BIN is the nodes' binary, if not that of --preset. FANMESH_MUTATION breaks one thing in it (then it is build/release/tests/fanmesh_mutated).
 Report, picture and logs: build/chaos/SEED/. Exit codes: 0 good; 1 a promise was broken; 2 the run could not be made; 3 network namespaces
 are not allowed here.
 `;
@@ -49,6 +52,8 @@ export function read(args) {
       ...Object.fromEntries(Object.keys(table).map((name) => [name, { type: 'string' }])),
       faults: { type: 'string' },
       expect: { type: 'string' },
+      preset: { type: 'string', default: 'release' },
+      check: { type: 'boolean', default: false }, // for script/chaos: prints the preset, runs nothing
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -62,6 +67,8 @@ export function read(args) {
   options.faults = values.faults === 'none' ? [] : (values.faults?.split(',') ?? all);
   const unknown = options.faults.find((kind) => !all.includes(kind));
   if (unknown) throw new Error(`--faults: there is no ${unknown}; there are ${all.join(', ')}`);
+  if (!presets.includes(values.preset)) throw new Error(`--preset takes ${presets.join(', ')}, not ${values.preset}`);
+  if (values.preset !== 'release' && process.env.FANMESH_MUTATION) throw new Error('FANMESH_MUTATION needs --preset release');
   if (![undefined, 'loss', 'doubles'].includes(options.expect)) throw new Error('--expect takes loss or doubles');
   return options;
 }
@@ -73,6 +80,7 @@ export function command(options) {
   if (options.spare !== spareOf(options)) parts.push(`--spare ${options.spare}`);
   if (options.faults.length < Object.keys(kinds).length) parts.push(`--faults ${options.faults.join(',') || 'none'}`);
   if (options.expect) parts.push(`--expect ${options.expect}`);
+  if (options.preset !== 'release') parts.push(`--preset ${options.preset}`);
   const variables = ['FANMESH_BIN', 'FANMESH_MUTATION'].filter((name) => process.env[name]).map((name) => `${name}=${process.env[name]} `);
   return variables.join('') + parts.join(' ');
 }

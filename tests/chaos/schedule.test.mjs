@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { kinds } from './faults.mjs';
 import { plan, WARM_MS } from './schedule.mjs';
 
@@ -69,4 +71,17 @@ test('a_node_that_is_spared_is_never_ended_and_all_others_are', () => {
 test('only_the_kinds_that_were_asked_for_come', () => {
   const { faults } = draw(1, { faults: ['kill', 'restart'] });
   assert.deepEqual([...new Set(faults.map(({ kind }) => kind))].sort(), ['kill', 'restart']);
+});
+
+test('a_misspelt_option_is_told_before_anything_is_built', () => {
+  const script = fileURLToPath(new URL('../../script/chaos', import.meta.url));
+  for (const [options, why] of [
+    [['--minuts', '3'], /Unknown option '--minuts'/],
+    [['--faults', 'klil'], /--faults: there is no klil; there are /],
+    [['--preset', 'asna'], /--preset takes release, asan, tsan, not asna/],
+  ]) {
+    const { status, stdout, stderr } = spawnSync(script, options, { encoding: 'utf8' });
+    assert.match(stderr, why);
+    assert.deepEqual([status, stdout], [2, ''], 'no word of a build');
+  }
 });

@@ -8,7 +8,12 @@ const folder = path.join(path.dirname(binary), 'load');
 
 export const verdict = { good: 0, broken: 1, unusable: 2, declared: 3 };
 
-// Runs fanmesh-load to its end: { code, result, errors }; result is its JSON, or null where it gave none. The promise has a stop(), after
+const told = (code, result, errors) => ({ code, result, errors, text: JSON.stringify(result, null, 1) + errors });
+
+// How long clients that lost their node took until they had everything again.
+export const recovery = ({ recovery_ms: { p50, p99, max } }) => `${p50} ms (p50), ${p99} ms (p99), ${max} ms (max)`;
+
+// Runs fanmesh-load to its end: { code, result, errors, text }; result is its JSON, or null where it gave none; text is for people. The promise has a stop(), after
 // which it publishes nothing more, waits for what is missing, and judges.
 export function load(options) {
   const args = Object.entries(options).flatMap(([name, value]) => (value === true ? [`--${name}`] : [`--${name}`, String(value)]));
@@ -24,7 +29,7 @@ export function load(options) {
     child.once('close', (code, signal) => {
       process.off('exit', end);
       if (signal) reject(new Error(`fanmesh-load ended by ${signal}: ${errors}`));
-      else resolve({ code, result: out ? JSON.parse(out) : null, errors });
+      else resolve(told(code, out ? JSON.parse(out) : null, errors));
     });
   });
   return Object.assign(ended, { stop: () => child.kill('SIGTERM') });

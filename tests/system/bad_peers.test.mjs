@@ -87,6 +87,21 @@ test('a_node_with_another_secret_is_refused_by_name_and_serves_alone', async (t)
   assert.equal(await a.metric('fanmesh_peers'), 1);
 });
 
+test('a_node_with_another_secret_dials_ever_more_rarely_and_costs_the_cluster_next_to_nothing', async (t) => {
+  const links = () => a.metric('fanmesh_mesh_links_refused_total');
+  const [sent, before, lines] = [await a.metric('fanmesh_mesh_bytes_out_total'), await links(), a.logged('envelope_refused')];
+  const stranger = await Node.create({ name: 'insistent', folder: workFolder(), secret: 'not the secret of that cluster', join: a });
+  t.after(() => stranger.stop());
+  await stranger.start();
+  await sleep(8000);
+  // 60 times a second without pauses; with them after 0.5, 1, 2 and 4 s.
+  const n = (await links()) - before;
+  assert.ok(n > 0 && n <= 8, `${n} links were refused`);
+  assert.ok((await a.metric('fanmesh_mesh_bytes_out_total')) - sent < 20_000);
+  assert.ok(a.logged('envelope_refused') - lines <= 1, 'one line an address');
+  assert.equal(stranger.logged('link_refused') + stranger.logged('envelope_refused'), 1, stranger.log);
+});
+
 test('a_node_of_another_cluster_is_refused_by_name_and_serves_alone', async (t) => {
   const stranger = await Node.create({ name: 'other-cluster', folder: workFolder(), options: { cluster: 'elsewhere' }, join: a });
   t.after(() => stranger.stop());
@@ -124,6 +139,7 @@ test('what_a_listener_recorded_and_sends_again_reaches_nobody', async (t) => {
   const replay = net.connect(a.meshPort, '127.0.0.1');
   replay.on('error', () => {});
   replay.write(Buffer.concat(recorded));
+  // Once it had the time in which a node would have said something new.
   await until('it is refused as a replay', async () => (await refused(a)) > before, 10_000);
   await sleep(300);
   replay.destroy();

@@ -80,6 +80,11 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
     [['publish', '--akc=local'], 'fanmesh publish: unknown option "--akc"; the nearest is `--ack`'],
     [['publish', 'room:1', 'msg'], 'fanmesh publish: takes TOPIC EVENT PAYLOAD; 2 arguments were given'],
     [['subscribe'], 'fanmesh subscribe: takes TOPIC; 0 arguments were given'],
+    [
+      ['publish', '--conflation-key', '', 'room:1', 'msg', '1'],
+      'fanmesh publish: --conflation-key is empty; it takes 1 to 128 bytes, or leave it out',
+    ],
+    [['publish', '--key=', 'room:1', 'msg', '1'], 'fanmesh publish: --key is empty; it takes 1 to 128 bytes, or leave it out'],
     [['status', 'now'], 'fanmesh status: takes no arguments, but got "now"'],
     [['serve', 'now'], 'fanmesh serve: takes no arguments, but got "now"'],
     [['serve', '--listen'], 'fanmesh serve: --listen needs a value'],
@@ -128,7 +133,7 @@ test('check_config_prints_every_effective_setting_with_its_origin_and_no_secret'
 });
 
 test('check_config_names_every_mistake_with_its_line_and_ends_with_2', async () => {
-  const file = settings('bad.ini', 'listne = 1:1\nwindow = 99\n[topic "a"]\npsuh = anyone\n');
+  const file = settings('bad.ini', 'listne = 1:1\nwindow = 99\nmount = socket\n[topic "a"]\npsuh = anyone\n');
   const { code, out, err } = await run(['check-config', '--config', file]);
   assert.equal(code, 2);
   assert.equal(out, '');
@@ -137,7 +142,8 @@ test('check_config_names_every_mistake_with_its_line_and_ends_with_2', async () 
     [
       '1: unknown key "listne"; the nearest is `listen`',
       '2: window is "99"; it must lie between 1 and 15',
-      '4: unknown key "psuh" in a [topic] section; the nearest is `push`',
+      '5: unknown key "psuh" in a [topic] section; the nearest is `push`',
+      'fanmesh check-config: mount: socket is not a path such as /socket: it begins with `/`, ends without, and needs no escapes',
     ],
   );
 });
@@ -258,10 +264,38 @@ test('status_prints_a_row_for_each_node_and_what_the_asked_one_does', async (t) 
   const { code, out, err } = await run(['status', ...key(nodes[0])]);
   assert.equal(code, 0, err);
   const lines = linesOf(out);
-  assert.match(lines[0], /^NODE +INCARNATION +MESH +STATE +LINKED +READY +LAG$/);
-  assert.match(lines[1], /^node1 +\w+ +127\.0\.0\.1:\d+ +asked +- +yes +-$/);
-  assert.match(lines[2], /^node2 +\w+ +127\.0\.0\.1:\d+ +up +yes +yes +0$/);
+  assert.match(lines[0], /^NODE +INCARNATION +MESH +STATE +LINKED +READY +HEARD +BEHIND$/);
+  assert.match(lines[1], /^node1 +\w+ +127\.0\.0\.1:\d+ +this node +- +yes +- +-$/);
+  assert.match(lines[2], /^node2 +\w+ +127\.0\.0\.1:\d+ +up +yes +yes +\d\.\d s +0$/);
   assert.match(out, /^ +0 {2}clients connected$/m);
+});
+
+test('status_says_who_is_out_of_reach_and_lists_no_earlier_life_of_a_node', async (t) => {
+  const cluster = await startCluster(t, 3, { options: { down_ms: '1s', heartbeat_ms: '250ms' } });
+  const [a, b, c] = cluster.nodes;
+  await b.kill();
+  await cluster.restart(b);
+  c.freeze();
+  const rowOf = (out, node) => linesOf(out).filter((line) => line.startsWith(`${node.name} `));
+  const status = async (node) => (await run(['status', ...key(node)])).out;
+  await until('c is down', async () => / down /.test(rowOf(await status(a), c)[0]));
+  for (const [node, other] of [[a, b], [b, a]]) {
+    const out = await status(node);
+    assert.match(out, /^1 of 2 other nodes out of reach\n\nNODE /, out);
+    assert.match(rowOf(out, other)[0], / up +yes +yes +\d\.\d s +0$/, out);
+    assert.match(rowOf(out, c)[0], / down +no +- +[1-9]\d*\.\d s +0$/, out);
+    assert.equal(linesOf(out).filter((line) => line.startsWith('node')).length, 3, out);
+    assert.doesNotMatch(out, /heard of/);
+  }
+  await b.kill();
+  await until('it is isolated', async () => /^ISOLATED: this node reaches no other/.test(await status(a)));
+  assert.match(await status(a), /^2 of 2 other nodes out of reach$/m);
+  c.thaw();
+  await cluster.restart(b);
+});
+
+test('a_node_alone_says_that_it_is_ready', async (t) => {
+  assert.equal((await startNode(t)).logged('ready'), 1);
 });
 
 test('subscribe_prints_the_last_and_what_comes_and_ends_after_count', async (t) => {

@@ -31,8 +31,7 @@ test('nothing_is_lost_or_doubled_while_a_node_is_restarted', async (t) => {
   const running = load({ ...urlsOf(cluster.nodes), connections: 300, topics: 5, messages: 3000, rate: 500, settle_ms: '10s' });
   await sleep(1500);
   await cluster.restart(cluster.nodes[1]);
-  const { code, result } = await running;
-  const text = JSON.stringify(result, null, 1);
+  const { code, result, text } = await running;
   assert.equal(code, verdict.good, text);
   assert.ok(result.clients.reconnects >= 100, text);
   assert.equal(result.clients.joined, 300, text);
@@ -55,8 +54,7 @@ test('nothing_acknowledged_as_replicated_is_lost_in_silence_when_a_node_is_kille
   await cluster.nodes[1].kill();
   await sleep(500);
   await cluster.restart(cluster.nodes[1]);
-  const { code, result } = await running;
-  const text = JSON.stringify(result, null, 1);
+  const { code, result, text } = await running;
   // What its own clients alone had of its last messages died with it: that may be told to them, never hidden.
   assert.ok(code === verdict.good || code === verdict.declared, text);
   assert.equal(result.tally.missing, 0, text);
@@ -89,8 +87,7 @@ test('a_killed_node_costs_at_most_the_unreplicated_tail_that_it_alone_had', asyn
   fs.writeFileSync(gone, `${self.incarnation}\n`);
   await sleep(500);
   await cluster.restart(victim);
-  const { code, result } = await running;
-  const text = JSON.stringify(result, null, 1);
+  const { code, result, text } = await running;
   assert.ok(code === verdict.good || code === verdict.declared, text);
   assert.ok(result.published.replicated > 500, text);
   assert.ok(result.recovery_ms.count >= 100 && result.recovery_ms.p50 > 0 && result.recovery_ms.p50 <= result.recovery_ms.p99, text);
@@ -117,8 +114,7 @@ test('clients_and_publishers_of_a_frozen_node_go_on_at_the_others_and_nothing_is
   cluster.nodes[1].child.kill('SIGSTOP');
   await sleep(4000);
   cluster.nodes[1].child.kill('SIGCONT');
-  const { code, result } = await running;
-  const text = JSON.stringify(result, null, 1);
+  const { code, result, text } = await running;
   assert.ok(code === verdict.good || code === verdict.declared, text);
   assert.ok(result.clients.silent >= 90 && result.published.retried > 0, text);
   assert.equal(result.published.refused + result.published.unanswered, 0, text);

@@ -1,15 +1,8 @@
 /* One hub and a peer that is played by hand: what is counted as dropped, how repair keeps its pace, and that answers come behind live
  * messages. Repair among real hubs is the simulator's (tests/sim). */
-#include "../../../broker/hub.h"
+#include "mesh_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-enum { SELF = 77, PEER = 99, OTHER = 111, PIPE = 5, ASKS_MAX = 200 };
-
-static const struct fm_env_bind unbound;
+enum { OTHER = 111, PIPE = 5, ASKS_MAX = 200 };
 
 static struct rig {
     struct fm_hub *hub;
@@ -74,13 +67,8 @@ static const struct fm_bus_ops bus_ops = {
 
 static void give(enum fm_bus_event event, struct fm_slice bytes, uint64_t handle)
 {
-    struct fm_bus_item *it = calloc(1, sizeof *it + bytes.n);
-    it->item.kind = event;
-    it->pipe = PIPE;
+    struct fm_bus_item *it = bus_item(event, PIPE, bytes);
     it->handle = handle;
-    it->n = (uint32_t)bytes.n;
-    if (bytes.n)
-        memcpy(it->bytes, bytes.p, bytes.n);
     fm_hub_handle(rig.hub, rig.now, &it->item);
 }
 
@@ -101,11 +89,10 @@ static void skip_one(void)
 
 static void peer_hello(void)
 {
-    struct fm_env_hello hello = {.self = {PEER, FM_LIT("peer"), FM_LIT("10.0.0.2:1"), FM_LIT("10.0.0.2:2")}};
-    struct fm_buf b = {0};
-    fm_env_hello_write(&b, &hello);
-    send(FM_BUS_ENVELOPE, FM_PLANE_BUS, unbound, &b, 0);
-    fm_buf_fini(&b);
+    struct fm_buf sealed = {0};
+    hello_seal(rig.peer, PEER, &sealed);
+    give(FM_BUS_ENVELOPE, fm_buf_view(&sealed), 0);
+    fm_buf_fini(&sealed);
 }
 
 /* It has everything of these origins up to there. */
@@ -166,24 +153,11 @@ static void tick(unsigned ms)
 static int start(void **state)
 {
     (void)state;
-    struct fm_hub_config c;
-    static const char *const seeds[] = {"10.0.0.2:1", NULL};
     rig = (struct rig){.now = {1000, 1700000000000}};
     assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
     assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
-    fm_hub_config_default(&c);
-    c.incarnation = SELF;
-    c.bus_address = "10.0.0.1:1";
-    c.ask_address = "10.0.0.1:2";
-    c.seeds = seeds;
-    c.seal = rig.seal;
-    c.workers = 0;
-    c.found_ms = 0;
-    c.repair_bytes_per_s = 1 << 20;
-    const struct fm_hub_port port = {.ctx = &rig, .bus_ops = &bus_ops};
-    assert_int_equal(fm_hub_new(&rig.hub, &c, &port, rig.now), FM_OK);
-    fm_hub_start(rig.hub, rig.now);
-    tick(1); /* ready, since it founds its cluster at once */
+    rig.hub = hub_start(rig.seal, &bus_ops, rig.now);
+    tick(1);
     give(FM_BUS_UP, (struct fm_slice){0}, 0);
     peer_hello();
     return 0;

@@ -114,6 +114,43 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
     }
 }
 
+static void every_mistake_is_said_in_one_go_and_none_that_follows_from_another(void **state)
+{
+    (void)state;
+    struct settings_load l;
+    /* What a wrong value would collide with, and what may be missing only because of a slip, is not said. */
+    char *path = settings_temp_file("windwo = 4\n"
+                                    "heartbeat_ms = soon\n"
+                                    "down_ms = 300\n"
+                                    "repair_after_ms = 6000\n"
+                                    "mount = socket\n"
+                                    "log_bytes = much\n"
+                                    "mesh_listen = 10.0.0.1:7000\n"
+                                    "[topic \"room:*\"]\n"
+                                    "psuh = anyone\n"
+                                    "message_max = 1MiB\n",
+                                    178);
+    char arg[128];
+    snprintf(arg, sizeof arg, "--config=%s", path);
+    assert_false(settings_whole_load(&l, (char *[]){arg, NULL}, no_env));
+    const char *errors = settings_load_errors(&l);
+    static const char *const said[] = {":1: unknown key \"windwo\"",
+                                       ":2: heartbeat_ms ",
+                                       ":6: log_bytes ",
+                                       ":9: unknown key \"psuh\"",
+                                       "\nmount: socket is not a path",
+                                       "\nrepair_after_ms: repair_after_ms = 6s must be below gap_ms = 5s",
+                                       "\n[topic \"room:*\"]: message_max = 1048576 exceeds the node's"};
+    unsigned lines = 0;
+    for (const char *c = errors; *c; c++)
+        lines += *c == '\n';
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
+        assert_non_null(strstr(errors, said[i]));
+    assert_int_equal(lines, sizeof said / sizeof said[0]);
+    settings_load_end(&l);
+    unlink(path);
+}
+
 static void roles_are_switched_off_by_none(void **state)
 {
     (void)state;
@@ -259,6 +296,7 @@ int main(void)
         cmocka_unit_test(a_secret_file_gives_the_secret_without_its_line_end),
         cmocka_unit_test(a_secret_file_that_holds_none_is_refused),
         cmocka_unit_test(settings_that_make_no_sense_together_stop_the_start),
+        cmocka_unit_test(every_mistake_is_said_in_one_go_and_none_that_follows_from_another),
         cmocka_unit_test(roles_are_switched_off_by_none),
         cmocka_unit_test(the_dev_profile_opens_rooms_on_loopback_only_where_nothing_else_is_said),
         cmocka_unit_test(the_ask_plane_is_advertised_on_the_host_of_the_mesh),

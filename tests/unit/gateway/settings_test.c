@@ -26,7 +26,7 @@ static void assert_has_sample(struct settings_load *l, const struct fm_option *o
     struct settings_load fresh;
     assert_string_equal(settings_load_errors(l), "");
     settings_file_load(&fresh, "");
-    fm_option_set(&fresh.set, o, (struct fm_from){FM_RANK_FILE, 1}, "x", value);
+    fm_option_set(&fresh.set, o, (struct fm_from){.rank = FM_RANK_FILE, .line = 1}, "x", value);
     fm_option_print(&want, o, &fresh.s);
     fm_option_print(&got, o, &l->s);
     assert_true(fm_slice_eq(fm_buf_view(&want), fm_buf_view(&got)));

@@ -30,6 +30,34 @@ static void drained(size_t i)
     fm_subs_catch_up(&clients[i].socket);
 }
 
+/* Client 0 follows a topic with this rule and has stopped reading; client 1 keeps up. */
+static void begin_stuck(enum fm_slow slow)
+{
+    begin(slow);
+    stick(0, ROOM);
+}
+
+/* The same after three messages, with a fourth left out, and then the worker lost some. */
+static void begin_overrun(void)
+{
+    begin(FM_SLOW_DROP);
+    flushed(1, 3);
+    assert_got(0, "1 2 3 ");
+    stick(0, ROOM);
+    flushed(4, 4);
+    overrun();
+}
+
+/* The hub declares a gap of the topic. */
+static void lost(uint64_t from, uint64_t to)
+{
+    struct fm_gap *g = calloc(1, sizeof *g + 1);
+    *g = (struct fm_gap){.reason = FM_GAP_LOST, .origin = 1, .from = from, .to = to, .cursor = at(to), .topic_n = 1};
+    g->topic[0] = 't';
+    fm_subs_gap(&worker, g);
+    fm_gap_free(&g);
+}
+
 static void assert_position(uint64_t seq)
 {
     struct fm_vector position = {0};
@@ -68,8 +96,7 @@ static void what_does_not_fit_is_left_out_and_declared_before_what_follows(void 
 static void under_conflate_the_newest_arrives(void **state)
 {
     (void)state;
-    begin(FM_SLOW_CONFLATE);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_CONFLATE);
     flushed(1, 3);
     flushed(4, 5);
     drained(0);
@@ -82,8 +109,7 @@ static void under_conflate_the_newest_arrives(void **state)
 static void under_disconnect_it_is_given_all_the_same(void **state)
 {
     (void)state;
-    begin(FM_SLOW_DISCONNECT);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_DISCONNECT);
     flushed(1, 3);
     assert_got(0, "1 2 3 "); /* the outbox's own limit judges it */
     assert_null(behind->lag);
@@ -110,8 +136,7 @@ static void a_sub_that_is_ahead_falls_behind_like_any_other(void **state)
 static void what_it_pushed_itself_does_not_count_as_left_out(void **state)
 {
     (void)state;
-    begin(FM_SLOW_DROP);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_DROP);
     fm_subs_message(&worker, msg(1, behind->id));
     flushed(2, 2);
     fm_subs_message(&worker, msg(3, behind->id));
@@ -123,14 +148,9 @@ static void what_it_pushed_itself_does_not_count_as_left_out(void **state)
 static void a_gap_of_the_topic_waits_for_its_turn(void **state)
 {
     (void)state;
-    begin(FM_SLOW_CONFLATE);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_CONFLATE);
     flushed(1, 1);
-    struct fm_gap *g = calloc(1, sizeof *g + 1);
-    *g = (struct fm_gap){.reason = FM_GAP_LOST, .origin = 1, .from = 2, .to = 5, .cursor = at(5), .topic_n = 1};
-    g->topic[0] = 't';
-    fm_subs_gap(&worker, g);
-    fm_gap_free(&g);
+    lost(2, 5);
     assert_int_equal(clients[0].gaps, 0);
     assert_int_equal(clients[1].gaps, 1);
     drained(0);
@@ -140,12 +160,7 @@ static void a_gap_of_the_topic_waits_for_its_turn(void **state)
 static void what_an_overrun_lost_is_declared_to_a_sub_that_is_behind(void **state)
 {
     (void)state;
-    begin(FM_SLOW_DROP);
-    flushed(1, 3);
-    assert_got(0, "1 2 3 ");
-    stick(0, ROOM);
-    flushed(4, 4);
-    overrun();
+    begin_overrun();
     answer(asked(4), 7, 9, false);
     assert_int_equal(clients[0].gaps, 0);
     assert_int_equal(clients[1].gaps, 1);
@@ -159,17 +174,8 @@ static void what_an_overrun_lost_is_declared_to_a_sub_that_is_behind(void **stat
 static void a_gap_missed_in_an_overrun_is_declared_though_nothing_follows(void **state)
 {
     (void)state;
-    begin(FM_SLOW_DROP);
-    flushed(1, 3);
-    assert_got(0, "1 2 3 ");
-    stick(0, ROOM);
-    flushed(4, 4);
-    overrun();
-    struct fm_gap *g = calloc(1, sizeof *g + 1);
-    *g = (struct fm_gap){.reason = FM_GAP_LOST, .origin = 1, .from = 5, .to = 6, .cursor = at(6), .topic_n = 1};
-    g->topic[0] = 't';
-    fm_subs_gap(&worker, g);
-    fm_gap_free(&g);
+    begin_overrun();
+    lost(5, 6);
     struct fm_join *j = asked(4);
     j->recovered = true;
     j->at = at(6);
@@ -182,8 +188,7 @@ static void a_gap_missed_in_an_overrun_is_declared_though_nothing_follows(void *
 static void a_round_ends_when_the_room_does_and_the_next_goes_on(void **state)
 {
     (void)state;
-    begin(FM_SLOW_CONFLATE);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_CONFLATE);
     flushed(1, 5);
     clients[0].owes = ROOM - 10; /* still stuck: room for a gap, not for what follows it */
     fm_subs_catch_up(&clients[0].socket);
@@ -199,8 +204,7 @@ static void a_message_larger_than_one_write_needs_no_more_room_than_its_own(void
 {
     (void)state;
     static uint8_t payload[FM_WRITE_MAX + 1024];
-    begin(FM_SLOW_CONFLATE);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_CONFLATE);
     struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, fm_slice_of(payload, sizeof payload), FM_MSG_BINARY);
     fm_msg_accept(m, (struct fm_id){1, 1}, 0, 0);
     fm_subs_message(&worker, m);
@@ -216,8 +220,7 @@ static void a_message_larger_than_one_write_needs_no_more_room_than_its_own(void
 static void who_leaves_while_behind_is_forgotten(void **state)
 {
     (void)state;
-    begin(FM_SLOW_CONFLATE);
-    stick(0, ROOM);
+    begin_stuck(FM_SLOW_CONFLATE);
     flushed(1, 3);
     fm_subs_remove(&worker, behind);
     assert_null(behind->lag);

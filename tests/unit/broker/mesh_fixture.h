@@ -1,0 +1,58 @@
+/* One hub on a bus that a test plays by hand. */
+#pragma once
+
+#include "../../../broker/hub.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+enum { SELF = 77, PEER = 99 };
+
+#define PEER_ADDRESS "10.0.0.2:1" /* the hub's only seed */
+
+static const struct fm_env_bind unbound;
+
+/* It has the seal `self` and no workers, and is ready after its first tick, since it founds its cluster at once. */
+static struct fm_hub *hub_start(struct fm_seal *self, const struct fm_bus_ops *ops, struct fm_now now)
+{
+    static const char *const seeds[] = {PEER_ADDRESS, NULL};
+    struct fm_hub_config c;
+    struct fm_hub *hub;
+    fm_hub_config_default(&c);
+    c.incarnation = SELF;
+    c.bus_address = "10.0.0.1:1";
+    c.ask_address = "10.0.0.1:2";
+    c.seeds = seeds;
+    c.seal = self;
+    c.workers = 0;
+    c.found_ms = 0;
+    c.repair_bytes_per_s = 1 << 20;
+    const struct fm_hub_port port = {.bus_ops = ops};
+    assert_int_equal(fm_hub_new(&hub, &c, &port, now), FM_OK);
+    fm_hub_start(hub, now);
+    return hub;
+}
+
+/* Of the peer: what it is and where; sealed by `seal`. */
+static void hello_seal(struct fm_seal *seal, uint64_t incarnation, struct fm_buf *sealed)
+{
+    struct fm_env_hello hello = {.self = {incarnation, FM_LIT("peer"), FM_LIT(PEER_ADDRESS), FM_LIT("10.0.0.2:2")}};
+    struct fm_buf b = {0};
+    fm_env_hello_write(&b, &hello);
+    assert_int_equal(fm_seal_close(seal, FM_PLANE_BUS, unbound, fm_buf_view(&b), sealed, NULL), FM_OK);
+    fm_buf_fini(&b);
+}
+
+/* An item of the bus, with a copy of the bytes. */
+static struct fm_bus_item *bus_item(enum fm_bus_event event, uint32_t pipe, struct fm_slice bytes)
+{
+    struct fm_bus_item *it = calloc(1, sizeof *it + bytes.n);
+    it->item.kind = event;
+    it->pipe = pipe;
+    it->n = (uint32_t)bytes.n;
+    if (bytes.n)
+        memcpy(it->bytes, bytes.p, bytes.n);
+    return it;
+}
