@@ -103,7 +103,7 @@ static void client_connect(struct fm_client *c, uint64_t now_ns)
     c->since_ns = now_ns;
     c->ws = (struct fm_ws_in){.message_max = MESSAGE_MAX};
     c->stream = fm_fleet_stream(f);
-    c->view.node = c->node;
+    fm_view_connects(&c->view, c->node);
     c->beat_ns = 0;
     f->connecting++;
     f->stats.connects++;

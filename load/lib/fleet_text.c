@@ -121,6 +121,13 @@ static enum fm_err gap_of_all(struct fm_client *c, struct fm_slice list)
     return err;
 }
 
+/* null: nobody knows how far. */
+static bool gap_end(struct fm_slice payload, uint64_t *to)
+{
+    *to = FM_LEDGER_OPEN;
+    return fm_slice_eq(fm_wire_member(payload, "to"), FM_LIT("null")) || fm_wire_number(payload, "to", to);
+}
+
 /* gap {reason, origin, from, to, cursor}, and members that are of no interest here */
 static bool gap_take(struct fm_client *c, const struct fm_wire *w)
 {
@@ -131,7 +138,7 @@ static bool gap_take(struct fm_client *c, const struct fm_wire *w)
     c->fleet->stats.gaps++;
     if (origin.n == 0)
         return gap_of_all(c, fm_wire_member(w->payload, "cursor")) ? malformed(c) : true;
-    if (origin.n > FM_ORIGIN_TEXT_MAX || !fm_wire_number(w->payload, "from", &from) || !fm_wire_number(w->payload, "to", &to))
+    if (origin.n > FM_ORIGIN_TEXT_MAX || !fm_wire_number(w->payload, "from", &from) || !gap_end(w->payload, &to))
         return malformed(c);
     memcpy(text, origin.p, origin.n);
     memcpy(text + origin.n, "-0", 2);

@@ -16,6 +16,7 @@ void fm_ledger_fini(struct fm_ledger *l)
 {
     free(l->at);
     free(l->copies);
+    free(l->lives);
     *l = (struct fm_ledger){0};
 }
 
@@ -71,6 +72,30 @@ static struct fm_id copy_id(const struct fm_ledger *l, const struct fm_record *r
     return copy == 0 ? r->id : l->copies[at - 1].id;
 }
 
+/* The place of a life among those of its node, from 1; one that is not known is the newest. */
+static uint32_t life_of(const struct fm_ledger *l, uint8_t node, uint64_t origin)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->lives_n; i++) {
+        n += l->lives[i].node == node;
+        if (l->lives[i].node == node && l->lives[i].origin == origin)
+            return n;
+    }
+    return n + 1;
+}
+
+/* Whoever answered took it itself: what is published once only has no id from elsewhere. */
+static void life_note(struct fm_ledger *l, const struct fm_record *r, uint64_t origin)
+{
+    if (r->attempts > 1 || r->node == FM_NODE_UNKNOWN || origin == 0)
+        return;
+    for (uint32_t i = 0; i < l->lives_n; i++)
+        if (l->lives[i].node == r->node && l->lives[i].origin == origin)
+            return;
+    if (room(&l->lives, l->lives_n, &l->lives_cap, sizeof *l->lives)) /* else the judge is the milder for it */
+        l->lives[l->lives_n++] = (struct fm_life){origin, r->node};
+}
+
 /* Every place that names a message's id must name the same one; but a message that was published again may have one for each attempt, each
  * of another node, since a node recognises the key of its own. Which of them it is: 0 for the first. */
 static unsigned id_check(struct fm_ledger *l, struct fm_record *r, struct fm_id id, struct fm_tally *t)
@@ -119,6 +144,7 @@ void fm_ledger_ack(struct fm_ledger *l, uint64_t number, struct fm_id id, bool r
         return;
     settle(l, r, FM_FATE_ACKED);
     r->replicated = replicated;
+    life_note(l, r, id.origin);
     id_check(l, r, id, t);
 }
 
@@ -158,6 +184,12 @@ void fm_view_init(struct fm_view *v, struct fm_ledger *ledger)
     assert(ledger->n == 0);
     *v = (struct fm_view){.ledger = ledger};
     ledger->views++;
+}
+
+void fm_view_connects(struct fm_view *v, uint8_t node)
+{
+    v->node = node;
+    v->life = life_of(v->ledger, node, 0) - 1;
 }
 
 void fm_view_fini(struct fm_view *v)
@@ -252,7 +284,7 @@ static void excuse_close(struct fm_view *v, struct fm_id order)
 {
     for (uint32_t i = 0; i < v->excuses_n; i++) {
         struct fm_excuse *e = &v->excuses[i];
-        if (e->origin == order.origin && e->to == UINT64_MAX && e->from <= order.seq)
+        if (e->origin == order.origin && e->to == FM_LEDGER_OPEN && e->from <= order.seq)
             e->to = order.seq - 1;
     }
 }
@@ -293,7 +325,7 @@ enum fm_take fm_view_take(struct fm_view *v, uint64_t number, struct fm_id order
     order_check(v, order, t);
     t->deliveries++;
     t->undead += r->fate == FM_FATE_REFUSED;
-    r->spread |= v->node != r->node;
+    r->spread |= v->node != r->node || (v->life > 1 && has_id && life_of(l, v->node, order.origin) < v->life);
     if (r->left == 0 || --r->left > 0)
         return FM_TAKE_NEW;
     l->open -= r->fate != FM_FATE_REFUSED;
@@ -310,7 +342,7 @@ static bool before(const struct fm_excuse *a, const struct fm_excuse *b)
 /* The two are one range. */
 static bool touches(const struct fm_excuse *low, const struct fm_excuse *high)
 {
-    return low->origin == high->origin && (low->to == UINT64_MAX || high->from <= low->to + 1);
+    return low->origin == high->origin && (low->to == FM_LEDGER_OPEN || high->from <= low->to + 1);
 }
 
 /* A node may declare the same again and again, in pieces: neighbours become one, so that these stay few. */
@@ -364,7 +396,7 @@ enum fm_err fm_view_joined(struct fm_view *v, const struct fm_vector *cursor, bo
     /* An origin that the node doesn't know any more: nothing of it will come. */
     for (uint32_t i = 0; !recovered && !err && i < v->at.n; i++)
         if (!fm_vector_has(cursor, v->at.at[i].origin))
-            err = excuse(v, (struct fm_excuse){v->at.at[i].origin, v->at.at[i].seq + 1, UINT64_MAX});
+            err = excuse(v, (struct fm_excuse){v->at.at[i].origin, v->at.at[i].seq + 1, FM_LEDGER_OPEN});
     if (!err)
         err = since_set(v, cursor);
     return err ? err : fm_vector_copy(&v->at, cursor);
@@ -375,7 +407,7 @@ enum fm_err fm_view_gap(struct fm_view *v, uint64_t origin, uint64_t from, uint6
     if (origin == 0 || from > to)
         return FM_E_INVALID;
     enum fm_err err = excuse(v, (struct fm_excuse){origin, from, to});
-    return err ? err : fm_vector_raise(&v->at, origin, to);
+    return err || to == FM_LEDGER_OPEN ? err : fm_vector_raise(&v->at, origin, to);
 }
 
 enum fm_err fm_view_gap_to(struct fm_view *v, const struct fm_vector *cursor)

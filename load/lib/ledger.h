@@ -71,7 +71,7 @@ struct fm_record {
     uint8_t attempts; /* as many ids as this it may have */
     bool holds : 1;   /* the publisher's: it occupies a place in the window */
     bool replicated : 1;
-    bool spread : 1; /* a client of another node has it */
+    bool spread : 1; /* a client of another node, or of a later life of that one, has it */
 };
 
 struct fm_copy {
@@ -79,11 +79,18 @@ struct fm_copy {
     uint32_t next; /* as fm_record.copies */
 };
 
+struct fm_life { /* of a node: its place, and the origin that it was there */
+    uint64_t origin;
+    uint8_t node;
+};
+
 struct fm_ledger { /* of one topic; zero is empty */
     struct fm_record *at;
     uint64_t n, cap;
     struct fm_copy *copies;
     uint32_t copies_n, copies_cap;
+    struct fm_life *lives; /* in the order in which they were first heard of, by their answers to publishes */
+    uint32_t lives_n, lives_cap;
     uint64_t open;   /* publishes that some subscriber lacks, without refused ones */
     uint32_t views;  /* subscribers */
     uint64_t silent; /* publishes without an answer yet */
@@ -113,8 +120,11 @@ struct fm_view { /* of one subscriber */
     uint32_t excuses_n, excuses_cap;
     struct fm_seen *seen; /* the messages of which it was not given just the first id */
     uint32_t seen_n, seen_cap;
-    uint8_t node; /* that it is connected to; its owner's to set */
+    uint32_t life; /* how many lives of its node were known when it connected: it is connected to the last of them, or to a later one */
+    uint8_t node;
 };
+
+#define FM_LEDGER_OPEN UINT64_MAX /* until the origin is back */
 
 struct fm_excuse {
     uint64_t origin;   /* 0: `from` and `to` are numbers of publishes */
@@ -139,10 +149,12 @@ enum fm_take {
 /* A delivery. order: the message's origin and place in it (with has_id: its id, as the broker gave it; else the connection that published
  * it and its number there, counted from 1). */
 enum fm_take fm_view_take(struct fm_view *v, uint64_t number, struct fm_id order, bool has_id, struct fm_tally *t);
+/* It is about to connect to that node. */
+void fm_view_connects(struct fm_view *v, uint8_t node);
 /* The answer to a join with this view's cursor: `cursor` replaces it. recovered false: what lies between the two is declared.
  * FM_E_NOMEM. */
 FM_MUST_CHECK enum fm_err fm_view_joined(struct fm_view *v, const struct fm_vector *cursor, bool recovered);
-/* A `gap`: these of the origin are declared. */
+/* A `gap`: these of the origin are declared; to FM_LEDGER_OPEN: all from there on until something of it is given. */
 FM_MUST_CHECK enum fm_err fm_view_gap(struct fm_view *v, uint64_t origin, uint64_t from, uint64_t to);
 /* A `gap` that names no origin: of each, what lies between what this view had and `cursor`. */
 FM_MUST_CHECK enum fm_err fm_view_gap_to(struct fm_view *v, const struct fm_vector *cursor);

@@ -150,7 +150,7 @@ static void a_second_attempt_has_a_tail_only_if_the_first_was_refused(void **sta
         begin(state);
         kill_origin();
         uint64_t k;
-        a.node = ELSEWHERE;
+        fm_view_connects(&a, ELSEWHERE);
         assert_int_equal(fm_ledger_publish(&ledger, 1, HERE, &k), FM_OK);
         assert_true(fm_ledger_again(&ledger, k, ELSEWHERE, maybe));
         fm_ledger_ack(&ledger, k, id_of(k), false, &tally);

@@ -143,6 +143,21 @@ static void what_follows_of_a_forgotten_origin_that_is_back_is_owed_again(void *
     fm_vector_fini(&cursor);
 }
 
+static void a_gap_without_an_end_declares_until_the_origin_is_back(void **state)
+{
+    (void)state;
+    publish(6, true);
+    give(&a, 0);
+    assert_int_equal(fm_view_gap(&a, ORIGIN, 2, FM_LEDGER_OPEN), FM_OK);
+    give(&a, 3); /* in order: the gap moved no position */
+    for (uint64_t k = 0; k < 6; k++)
+        give(&b, k);
+    judge();
+    assert_int_equal(tally.disordered, 0);
+    assert_int_equal(tally.declared, 2);
+    assert_int_equal(tally.missing, 2);
+}
+
 static void declared_ranges_stay_few_and_exact(void **state)
 {
     (void)state;
@@ -177,6 +192,7 @@ int main(void)
         LEDGER_TEST(a_gap_of_all_declares_up_to_its_cursor_and_no_further),
         LEDGER_TEST(a_gap_of_all_says_nothing_of_origins_that_it_does_not_name),
         LEDGER_TEST(what_follows_of_a_forgotten_origin_that_is_back_is_owed_again),
+        LEDGER_TEST(a_gap_without_an_end_declares_until_the_origin_is_back),
         LEDGER_TEST(declared_ranges_stay_few_and_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

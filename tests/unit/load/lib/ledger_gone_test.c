@@ -5,8 +5,8 @@
 static void publish_here(bool replicated)
 {
     uint64_t k;
-    a.node = HERE;
-    b.node = ELSEWHERE;
+    fm_view_connects(&a, HERE);
+    fm_view_connects(&b, ELSEWHERE);
     assert_int_equal(fm_ledger_publish(&ledger, 1, HERE, &k), FM_OK);
     fm_ledger_ack(&ledger, k, id_of(k), replicated, &tally);
 }
@@ -50,6 +50,46 @@ static void what_only_clients_of_the_killed_node_got_is_its_tail_and_what_others
     assert_int_equal(tally.tail_local, 1);
     assert_int_equal(tally.missing, 1);
     assert_int_equal(tally.tail_unknown, 0);
+}
+
+static void a_client_of_a_later_life_of_the_node_counts_as_anothers(void **state)
+{
+    for (int reconnects = 0; reconnects < 2; reconnects++) {
+        begin(state);
+        kill_origin();
+        publish_here(false);
+        uint64_t k;
+        assert_int_equal(fm_ledger_publish(&ledger, 1, HERE, &k), FM_OK);
+        fm_ledger_ack(&ledger, k, (struct fm_id){ORIGIN + 1, 1}, false, &tally); /* the node was killed and started again */
+        if (reconnects)
+            fm_view_connects(&a, HERE);
+        give(&a, 0);
+        fm_view_take(&a, k, (struct fm_id){ORIGIN + 1, 1}, true, &tally);
+        fm_view_take(&b, k, (struct fm_id){ORIGIN + 1, 1}, true, &tally);
+        judge();
+        assert_int_equal(tally.tail_local, reconnects ? 0 : 1);
+        assert_int_equal(tally.missing, reconnects ? 1 : 0); /* b's: the later life had it, and outlived the kill */
+        if (!reconnects)
+            end(state);
+    }
+}
+
+/* Whose id it is that a retry is answered with, nobody knows. */
+static void what_is_published_again_says_nothing_of_the_lives_of_its_node(void **state)
+{
+    (void)state;
+    uint64_t k;
+    kill_origin();
+    publish_here(false);
+    assert_int_equal(fm_ledger_publish(&ledger, 1, HERE, &k), FM_OK);
+    assert_true(fm_ledger_again(&ledger, k, HERE, true));
+    fm_ledger_ack(&ledger, k, (struct fm_id){ORIGIN + 1, 1}, false, &tally);
+    fm_view_connects(&a, HERE);
+    give(&a, 0);
+    fm_view_take(&a, k, (struct fm_id){ORIGIN + 1, 1}, true, &tally);
+    fm_view_take(&b, k, (struct fm_id){ORIGIN + 1, 1}, true, &tally);
+    judge();
+    assert_int_equal(tally.tail_local, 1);
 }
 
 /* Whoever was given a later one, or a position behind it, is on a node that knew of it: it had to be told. */
@@ -102,6 +142,8 @@ int main(void)
         LEDGER_TEST(what_nobody_got_of_a_killed_node_is_a_tail_and_of_a_living_one_missing),
         LEDGER_TEST(what_was_acknowledged_as_replicated_is_missing_whoever_was_killed),
         LEDGER_TEST(what_only_clients_of_the_killed_node_got_is_its_tail_and_what_others_got_is_owed_to_all),
+        LEDGER_TEST(a_client_of_a_later_life_of_the_node_counts_as_anothers),
+        LEDGER_TEST(what_is_published_again_says_nothing_of_the_lives_of_its_node),
         LEDGER_TEST(what_a_subscriber_was_led_past_is_no_tail),
         LEDGER_TEST(where_nobody_knows_which_node_took_it_any_client_counts_as_anothers),
         LEDGER_TEST(a_file_of_killed_origins_is_read_or_its_bad_line_named),
