@@ -93,9 +93,8 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
     out_msg(h, t, m);
 }
 
-static void gap_tell(struct fm_hub *h, struct fm_pos *pos, uint64_t from, uint64_t to, enum fm_gap_reason reason)
+void fm_gap_tell(struct fm_hub *h, const struct fm_topic *t, struct fm_id from, uint64_t to, enum fm_gap_reason reason, uint64_t asof_ms)
 {
-    const struct fm_topic *t = pos->topic;
     if (t->interest == 0 || fm_mutation(GAPS_SILENT))
         return;
     h->stats.gaps++;
@@ -109,12 +108,14 @@ static void gap_tell(struct fm_hub *h, struct fm_pos *pos, uint64_t from, uint64
         g->item.kind = FM_HUB_GAP;
         g->item.cost = (uint32_t)(sizeof *g + t->name_n);
         g->reason = reason;
-        g->origin = pos->origin->id;
-        g->from = from;
+        g->origin = from.origin;
+        g->from = from.seq;
         g->to = to;
         g->topic_n = t->name_n;
         memcpy(g->topic, t->name, t->name_n);
         fm_topic_vector(h, t, &g->cursor);
+        if (fm_vector_set(&g->cursor, FM_CURSOR_ASOF, asof_ms) != FM_OK)
+            h->lost = UINT64_MAX;
         fm_hub_out(h, worker, &g->item);
     }
 }
@@ -128,7 +129,7 @@ static void pos_skip(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_
     if (pos->floor < to)
         pos->floor = to;
     h->changed = true;
-    gap_tell(h, pos, from, to, reason);
+    fm_gap_tell(h, pos->topic, (struct fm_id){pos->origin->id, from}, to, reason, fm_asof(h));
 }
 
 /* Dispatches m, and what waited for it. */
@@ -236,9 +237,7 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
     /* What is repaired was said long ago: an origin must not look younger here than to the others, see fm_origin_get. */
     if ((int64_t)o->heard_ms < m->born_ms)
         o->heard_ms = (uint64_t)m->born_ms;
-    o->final = false;
-    if (o->claimed < seq)
-        o->claimed = seq;
+    fm_origin_claim(o, seq);
     if (seq > pos->last && (m->prev <= pos->last || fm_mutation(ORDER_IGNORED)))
         dispatch(h, pos, m);
     else if (seq > pos->last)

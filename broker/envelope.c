@@ -35,7 +35,7 @@ static struct fm_slice read_text(struct fm_rd *r, size_t max)
 static uint64_t read_incarnation(struct fm_rd *r)
 {
     uint64_t incarnation = fm_rd_u64(r);
-    if (incarnation == 0)
+    if (incarnation == 0 || incarnation == FM_CURSOR_ASOF)
         r->bad = true;
     return incarnation;
 }
@@ -95,6 +95,9 @@ void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s)
     assert(s->n <= FM_CURSOR_MAX);
     fm_buf_u8(b, FM_ENV_STATE);
     fm_buf_varint(b, s->flags);
+    fm_buf_varint(b, s->time_ms);
+    fm_buf_varint(b, s->blind_ms);
+    fm_buf_varint(b, s->unnamed_ms);
     fm_buf_varint(b, s->n);
     for (uint32_t i = 0; i < s->n; i++) {
         assert(s->at[i].origin != 0 && s->at[i].passed <= s->at[i].contig);
@@ -110,6 +113,11 @@ enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s)
 {
     struct fm_rd r = begin_read(body, FM_ENV_STATE);
     s->flags = read_u32(&r, UINT32_MAX);
+    s->time_ms = fm_rd_varint(&r);
+    s->blind_ms = fm_rd_varint(&r);
+    s->unnamed_ms = fm_rd_varint(&r);
+    if (s->time_ms > FM_TIME_MAX || s->blind_ms > FM_TIME_MAX || s->unnamed_ms > FM_TIME_MAX)
+        r.bad = true;
     s->n = read_u32(&r, FM_CURSOR_MAX);
     for (uint32_t i = 0; i < s->n && !r.bad; i++) {
         s->at[i].origin = read_incarnation(&r);

@@ -1,6 +1,6 @@
 /* The envelope: what crosses the mesh, on both planes. Encoded, sealed, opened, parsed; every parser is bounded and fuzzed.
  *
- *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (2) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
+ *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (3) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
  *     cluster tag u32 (a hash of the cluster's name, so that a wrong name is told apart from a wrong secret) | sender's incarnation u64 |
  *     counter u64
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
@@ -29,7 +29,8 @@ enum fm_envelope_type {
     FM_ENV_BYE = 5,   /* the sender leaves for good */
 };
 
-#define FM_AGE_MAX (UINT64_C(1) << 48) /* ms: older than anything */
+#define FM_AGE_MAX (UINT64_C(1) << 48)  /* ms: older than anything */
+#define FM_TIME_MAX (UINT64_C(1) << 60) /* ms of the cluster's time: later than anything */
 
 enum { FM_ENV_HEADER = 28, FM_ENV_TAG = 16, FM_ADDRESS_MAX = 63, FM_NAME_MAX = 63, FM_PEERS_MAX = 128 };
 
@@ -96,7 +97,9 @@ struct fm_env_position {
 };
 
 struct fm_env_state {
-    uint32_t flags; /* FULL: `at` names every origin that the sender knows; else only some */
+    uint32_t flags;   /* FULL: `at` names every origin that the sender knows; else only some */
+    uint64_t time_ms; /* the cluster's; before the two others something died that is forgotten, or not named any more: see asof.c */
+    uint64_t blind_ms, unnamed_ms;
     uint32_t n;
     struct fm_env_position at[FM_CURSOR_MAX];
 };

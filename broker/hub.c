@@ -62,7 +62,8 @@ static uint32_t seeds_count(const struct fm_hub_config *c)
 enum fm_err fm_hub_new(struct fm_hub **out, const struct fm_hub_config *config, const struct fm_hub_port *port, struct fm_now now)
 {
     *out = NULL;
-    if (config->incarnation == 0 || config->workers > FM_WORKERS_MAX || config->window == 0 || config->window >= 16)
+    if (config->incarnation == 0 || config->incarnation == FM_CURSOR_ASOF || config->workers > FM_WORKERS_MAX || config->window == 0 ||
+        config->window >= 16)
         return FM_E_INVALID;
     struct fm_hub *h = calloc(1, sizeof *h);
     if (!h)
@@ -262,9 +263,10 @@ static bool heir_awaited(const struct fm_hub *h)
             return false;
         known |= !p->left && !(p->alive && p->draining);
     }
-    /* Somebody who has not said yet who they are; strangers are sent away soon. */
+    /* Somebody who has not said yet who they are. A node speaks at once and a stranger that does not is sent away soon, but the next one
+     * may be there by then: who came later does not count. */
     for (uint32_t i = 0; i < h->links_n; i++)
-        known |= h->links[i].peer == 0;
+        known |= h->links[i].peer == 0 && !h->links[i].dropped && h->links[i].heard_ms <= h->drained_ms;
     return known;
 }
 
@@ -303,6 +305,8 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)
 {
     step(h, now);
+    if (!h->draining)
+        h->drained_ms = now.mono_ms;
     h->draining = true;
     if (h->port.bus_ops)
         fm_state_send(h, true);

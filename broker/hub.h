@@ -48,6 +48,7 @@ struct fm_join {
     uint64_t sub;            /* the worker's name for the subscription, echoed */
     bool reread;             /* in: no new subscriber, only the messages */
     bool has_cursor;         /* in: `cursor` is a position to resume from */
+    bool cut;                /* in: it named more origins than a cursor holds. Nothing of it counts: the answer is not recovered */
     bool recovered;          /* out: nothing was missed that isn't in `replay` (true without a cursor) */
     enum fm_err err;         /* out: FM_OK, FM_E_NOT_READY, FM_E_DRAINING, FM_E_TOO_MANY (topics) */
     struct fm_vector cursor; /* in: the client's; out: the position before `replay`, never empty */
@@ -137,12 +138,14 @@ struct fm_msg_item { /* FM_HUB_MSG */
 
 enum fm_gap_reason { FM_GAP_EVICTED, FM_GAP_LOST, FM_GAP_OVERRUN, FM_GAP_SLOW }; /* "evicted", "lost", "overrun", "slow" */
 
+#define FM_GAP_OPEN UINT64_MAX
+
 struct fm_gap { /* FM_HUB_GAP, for one topic */
     struct fm_item item;
     enum fm_gap_reason reason;
-    uint64_t origin, from, to;
-    uint64_t skipped;        /* SLOW: how many messages of the subscriber were left out */
-    struct fm_vector cursor; /* the position after the gap */
+    uint64_t origin, from, to; /* origin 0: not one range of one origin; to FM_GAP_OPEN: nobody knows how far */
+    uint64_t skipped;          /* SLOW: how many messages of the subscriber were left out */
+    struct fm_vector cursor;   /* the position after the gap */
     uint32_t topic_n;
     uint8_t topic[];
 };
@@ -239,7 +242,11 @@ struct fm_hub_port { /* effects */
     X(keys_forgotten, "fanmesh_keys_forgotten_total", "counter", "of them, forgotten before log_age was over, for want of keys_bytes") \
     X(topics, "fanmesh_topics", "gauge", "topics known") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
-    X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 256 are remembered") \
+    X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 255 are remembered") \
+    X(origins_refused, "fanmesh_origins_refused_total", "counter", \
+      "origins of a healed split that were not taken in, since 255 younger ones are remembered: told as gaps") \
+    X(blinded, "fanmesh_blinded_total", "counter", \
+      "times that all subscribers were told a gap, since nobody can say any more what they missed") \
     X(peers, "fanmesh_peers", "gauge", "nodes linked and alive") \
     X(isolated, "fanmesh_mesh_isolated", "gauge", "1 while the node knows of other nodes and none is in reach") \
     X(holes, "fanmesh_holes", "gauge", "origins of which something is missing at this moment") \

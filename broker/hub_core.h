@@ -5,7 +5,8 @@
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
  *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
- *   probe.c    the node's messages to itself   settle.c   how those end whose node is gone
+ *   settle.c   how those end whose node is gone  asof.c     what they may have held, when nobody names them any more
+ *   probe.c    the node's messages to itself
  *   weigh.c    what all of that takes
  *
  * Invariants (checked by assertions and by the simulator):
@@ -76,6 +77,7 @@ struct fm_origin {
     uint64_t log_bytes; /* of messages above `cut` */
     uint64_t cut;       /* the log's own retention has passed up to here; what is left below is kept for a history */
     uint64_t bare;      /* up to here no message is held at all, by log or history */
+    uint64_t whole_ms;  /* mono; when nothing of it was known to be missing last */
     uint64_t heard_ms;  /* mono; when its node was last heard, or a message of it, here or by whoever told us */
     bool final;         /* since its last message all nodes that we know of were in reach, and none has more of it */
     uint32_t positions; /* topics that have a position in it */
@@ -135,6 +137,7 @@ struct fm_asked { /* another node's ask that waits to be answered */
     struct fm_env_pull pull;
 };
 
+enum { FM_DROPPED_MAX = 1024 };
 enum { FM_ASKED_MAX = 64 }; /* as many as the bus holds for us */
 
 struct fm_told { /* something that is told in the log now and then, with the number of times since */
@@ -164,7 +167,12 @@ struct fm_hub {
     struct fm_told keys_told; /* those that were forgotten early */
     uint64_t bytes;           /* of all messages in all logs */
     uint64_t weighing;        /* of the topics that the sweep has passed in this round */
-    uint64_t forgotten_ms;    /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
+    uint64_t ahead_ms;        /* the cluster's time is so far ahead of our steady clock */
+    uint64_t blind_ms;        /* the cluster's time: cursors from before it may lack what no node can name any more. 0: there is nothing */
+    uint64_t unnamed_ms;      /* ... what other nodes still know but don't name */
+    uint64_t dropped[FM_DROPPED_MAX]; /* the origins that had to go for want of room, as a ring */
+    uint32_t dropped_n;
+    uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
 
     struct fm_peer peers[FM_PEERS_MAX];
     uint32_t peers_n;
@@ -178,14 +186,14 @@ struct fm_hub {
     uint32_t in_flight_head, in_flight_n;
     uint64_t next_ask;
     uint64_t heartbeat_due_ms, links_due_ms, sweep_due_ms, ack_due_ms; /* mono; ack_due 0: no acknowledgement owed */
-    uint64_t paused_ms;                     /* mono: when this node went on after it had stood still; 0: it never did */
-    uint64_t doubted_ms;                    /* mono: when a node that we know of was last out of reach */
-    uint64_t hello_often_ms, hello_rare_ms; /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
-    bool repairing;                         /* a hole is being filled, or holds something up */
-    uint64_t hello_spent_ms;                /* mono: runs ahead of the clock by HELLO_COST_MS for each hello that was due */
-    bool hello_due, changed;                /* changed: a position moved, held joins may go on */
-    uint64_t isolated_ms;                   /* mono: since when no other node is in reach; good while stats.isolated */
-    uint64_t started_ms, bye_ms;            /* bye_ms 0: not said yet */
+    uint64_t paused_ms;                      /* mono: when this node went on after it had stood still; 0: it never did */
+    uint64_t doubted_ms;                     /* mono: when a node that we know of was last out of reach */
+    uint64_t hello_often_ms, hello_rare_ms;  /* mono: until when every heartbeat brings a hello; when the next is due at the latest */
+    bool repairing;                          /* a hole is being filled, or holds something up */
+    uint64_t hello_spent_ms;                 /* mono: runs ahead of the clock by HELLO_COST_MS for each hello that was due */
+    bool hello_due, changed;                 /* changed: a position moved, held joins may go on */
+    uint64_t isolated_ms;                    /* mono: since when no other node is in reach; good while stats.isolated */
+    uint64_t started_ms, drained_ms, bye_ms; /* drained_ms: when the drain began; bye_ms 0: not said yet */
 
     bool ready, draining, left;
     bool said_ready;      /* `ready`, when this node last told the others of all its origins, */
@@ -208,9 +216,20 @@ struct fm_hub {
 
 /* ---- origins.c ---- */
 struct fm_origin *fm_origin_find(struct fm_hub *h, uint64_t id);
-/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_CURSOR_MAX. heard_ms: when it was last
+/* Makes it if need be, in the place of the one that was heard of longest ago where there are FM_ORIGINS_MAX. heard_ms: when it was last
  * heard of by anybody, now: it lives. NULL: it is older than what had to be forgotten, or no memory. */
 struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms);
+/* Some node has it up to `seq`. */
+static inline void fm_origin_claim(struct fm_origin *o, uint64_t seq)
+{
+    if (o->claimed >= seq)
+        return;
+    o->claimed = seq;
+    o->final = false;
+}
+/* Another node names an origin that fm_origin_get would not take, and has messages of it up to `to`: tells that these will not come, unless
+ * this node had it before. */
+void fm_origin_refused(struct fm_hub *h, uint64_t id, uint64_t to);
 /* Dead for cursor_ttl and nothing of it held: its positions go, and then it is forgotten. */
 void fm_origin_retire(struct fm_hub *h, struct fm_origin *o);
 /* No position in it is left. */
@@ -221,6 +240,26 @@ void fm_origin_free(struct fm_hub *h, struct fm_origin *o);
 void fm_origins_settle(struct fm_hub *h);
 /* Nobody can say how it ended: there may be more of it, and nobody will ask for that any more. Tells it, once. */
 void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o);
+
+/* ---- asof.c ---- */
+static inline uint64_t fm_later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+/* The cluster's time: that of the node whose steady clock is ahead of all others'. Never goes back. */
+uint64_t fm_cluster_ms(const struct fm_hub *h);
+/* As of when, in the cluster's time, this node has given or told everything. */
+uint64_t fm_asof(const struct fm_hub *h);
+/* Into a cursor that goes out. */
+FM_MUST_CHECK enum fm_err fm_asof_mark(const struct fm_hub *h, struct fm_vector *cursor);
+/* Takes the mark out of a cursor that came in. false: it may lack something of an origin that nobody names any more. */
+bool fm_asof_take(const struct fm_hub *h, struct fm_vector *cursor);
+/* If nobody names the origin any more: cursors from before this time may lack something of it. 0: none may. */
+uint64_t fm_blind_by(const struct fm_hub *h, const struct fm_origin *o);
+/* All who joined before now may have missed something, of which only `origin` (0: not even that) and the range are known. */
+void fm_blind_now(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t to);
+/* What another node's state says of it. first: since it is linked. */
+void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s, bool first);
 
 /* ---- store.c ---- */
 /* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
@@ -251,6 +290,9 @@ void fm_store_free(struct fm_hub *h);
 void fm_hub_out(struct fm_hub *h, unsigned worker, struct fm_item *item);
 /* A message with its id, own or from the mesh; takes the reference. Returns true if it was new. */
 bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m);
+/* Tells the topic's subscribers that what is from..to (FM_GAP_OPEN: or beyond) of the origin can't be had, and moves nothing. Who knows
+ * that is complete as of asof_ms. */
+void fm_gap_tell(struct fm_hub *h, const struct fm_topic *t, struct fm_id from, uint64_t to, enum fm_gap_reason reason, uint64_t asof_ms);
 /* Everything of the topic up to `to` that isn't here is gone: tells it, then dispatches what waited behind. */
 void fm_pos_gap(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_gap_reason reason);
 /* The same for every topic, since nobody knows which one it concerns. */
@@ -283,15 +325,15 @@ void fm_held_check(struct fm_hub *h);
 void fm_held_free(struct fm_hub *h);
 /* The position of the topic: what a subscriber who was given everything has. Never empty. */
 void fm_topic_vector(struct fm_hub *h, const struct fm_topic *t, struct fm_vector *v);
-/* recovered, start and replay of a resume from `cursor`; see join.c. */
+/* recovered, start, skip and replay of a resume from `cursor`, which it changes; see join.c. What it fills is the caller's to free, also on
+ * error. */
 struct fm_resume {
     bool recovered;
-    struct fm_vector start;
+    struct fm_vector start, skip;
     struct fm_msg **replay;
     uint32_t n;
 };
-FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max,
-                                    struct fm_resume *r);
+FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, struct fm_vector *cursor, uint32_t max, struct fm_resume *r);
 
 /* ---- probe.c ---- */
 /* Joins and publishes of the node's own probe (see fm_topic_of_probe): answered here, true; others are left alone. */

@@ -3,7 +3,8 @@
  * For every origin O the client is at cursor[O] (0 where it names none), the history lacks what is up to floor[O], and the topic is at
  * last[O].
  *
- *   - recovered is true if floor[O] <= cursor[O] for every origin, and every origin that the cursor names is known.
+ *   - recovered is true if floor[O] <= cursor[O] for every origin, every origin that the cursor names is known, and none that it could not
+ *     name was forgotten since (asof.c).
  *   - start[O] is max(cursor[O], floor[O]): the position before the replay, which replaces the client's cursor.
  *   - The replay is what the history has above start, in the history's order.
  *
@@ -33,12 +34,36 @@ static bool above(const struct fm_vector *start, const struct fm_msg *m)
     return m->id.seq + fm_mutation(CURSOR_LOW) > fm_vector_get(start, m->id.origin) + fm_mutation(CURSOR_HIGH);
 }
 
-enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vector *cursor, uint32_t max, struct fm_resume *r)
+/* Positions beyond what this node has: believed, and skipped, or refused. */
+static enum fm_err believe(struct fm_hub *h, const struct fm_topic *t, struct fm_vector *cursor, struct fm_resume *r)
+{
+    bool whole = fm_cluster_whole(h);
+    enum fm_err err = FM_OK;
+    for (uint32_t i = 0; i < cursor->n && !err; i++) {
+        struct fm_id at = cursor->at[i];
+        const struct fm_origin *o = fm_origin_find(h, at.origin);
+        uint64_t last = o ? fm_topic_last(t, o) : 0;
+        if (!o)
+            r->recovered = false;
+        if (o && (at.seq <= last || at.seq <= o->contig))
+            continue;
+        if (o ? at.seq <= o->claimed || (!whole && o != h->self) : !whole) {
+            err = fm_vector_set(&r->skip, at.origin, at.seq);
+        } else if (o) {
+            r->recovered = false;
+            cursor->at[i].seq = last;
+        }
+    }
+    return err;
+}
+
+enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, struct fm_vector *cursor, uint32_t max, struct fm_resume *r)
 {
     *r = (struct fm_resume){.recovered = true};
-    for (uint32_t i = 0; i < cursor->n; i++)
-        if (!fm_origin_find(h, cursor->at[i].origin))
-            r->recovered = false;
+    r->replay = calloc(t->history_n ? t->history_n : 1, sizeof(struct fm_msg *));
+    if (!r->replay)
+        return FM_E_NOMEM;
+    enum fm_err err = believe(h, t, cursor, r);
     struct fm_origin *o, *tmp;
     HASH_ITER (hh, h->origins, o, tmp) {
         uint64_t at = fm_vector_get(cursor, o->id), floor = fm_topic_floor(t, o);
@@ -46,16 +71,20 @@ enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, const struct fm_vect
             r->recovered = false;
             at = floor;
         }
-        if ((at || o == h->self) && fm_vector_set(&r->start, o->id, at) != FM_OK)
-            return FM_E_NOMEM;
+        /* Also one of which all is still to come: should it be forgotten before the client has that, it must be missed. */
+        if ((at || o == h->self || fm_topic_last(t, o)) && !err)
+            err = fm_vector_set(&r->start, o->id, at);
     }
-    r->replay = calloc(t->history_n ? t->history_n : 1, sizeof(struct fm_msg *));
-    if (!r->replay)
-        return FM_E_NOMEM;
+    if (err)
+        return err;
     for (uint32_t i = t->head; i < t->head + t->history_n && r->n < max; i++)
         if (above(&r->start, t->history[i]))
             r->replay[r->n++] = fm_msg_ref(t->history[i]);
-    return FM_OK;
+    if (fm_mutation(SKIP_FORGOTTEN))
+        r->skip.n = 0;
+    for (uint32_t i = 0; i < r->skip.n && !err; i++)
+        err = fm_vector_raise(&r->start, r->skip.at[i].origin, r->skip.at[i].seq);
+    return err;
 }
 
 /* A first join: the newest n of the history, and the position before them. */
@@ -84,6 +113,8 @@ static enum fm_err first_join(struct fm_hub *h, struct fm_topic *t, struct fm_jo
 static bool ahead(struct fm_hub *h, const struct fm_topic *t, const struct fm_join *j)
 {
     for (uint32_t i = 0; i < j->cursor.n; i++) {
+        if (j->cursor.at[i].origin == FM_CURSOR_ASOF)
+            continue;
         const struct fm_origin *o = fm_origin_find(h, j->cursor.at[i].origin);
         if (!o && !fm_cluster_whole(h))
             return true;
@@ -95,34 +126,23 @@ static bool ahead(struct fm_hub *h, const struct fm_topic *t, const struct fm_jo
 
 static enum fm_err resume_join(struct fm_hub *h, struct fm_topic *t, struct fm_join *j)
 {
-    bool believed = true, whole = fm_cluster_whole(h);
-    enum fm_err err = FM_OK;
-    for (uint32_t i = 0; i < j->cursor.n && !err; i++) {
-        struct fm_id at = j->cursor.at[i];
-        struct fm_origin *o = fm_origin_find(h, at.origin);
-        uint64_t last = o ? fm_topic_last(t, o) : 0;
-        if (o && (at.seq <= last || at.seq <= o->contig))
-            continue;
-        if (o ? at.seq <= o->claimed || (!whole && o != h->self) : !whole) {
-            err = fm_vector_set(&j->skip, at.origin, at.seq);
-        } else if (o) {
-            believed = false;
-            j->cursor.at[i].seq = last;
-        }
-    }
     struct fm_resume r = {0};
-    if (!err)
-        err = fm_resume(h, t, &j->cursor, UINT32_MAX, &r);
-    if (fm_mutation(SKIP_FORGOTTEN))
-        j->skip.n = 0;
-    for (uint32_t i = 0; i < j->skip.n && !err; i++)
-        err = fm_vector_raise(&r.start, j->skip.at[i].origin, j->skip.at[i].seq);
+    bool sighted = fm_asof_take(h, &j->cursor) || j->reread; /* a worker that reads again was there all the time */
+    enum fm_err err = fm_resume(h, t, &j->cursor, UINT32_MAX, &r);
     fm_vector_fini(&j->cursor);
     j->cursor = r.start;
+    j->skip = r.skip;
     j->replay = r.replay;
     j->replayed = r.n;
-    j->recovered = (r.recovered && believed) || fm_mutation(FLOOR_IGNORED);
+    j->recovered = (r.recovered && sighted) || fm_mutation(FLOOR_IGNORED);
     return err;
+}
+
+/* Its cursor is of no use, so nothing is given again: it goes on from here. */
+static void rejoin_cut(struct fm_hub *h, const struct fm_topic *t, struct fm_join *j)
+{
+    fm_topic_vector(h, t, &j->cursor);
+    j->recovered = false;
 }
 
 static void join_answer(struct fm_hub *h, struct fm_join *j)
@@ -134,7 +154,12 @@ static void join_answer(struct fm_hub *h, struct fm_join *j)
     j->err = h->draining ? FM_E_DRAINING : t ? FM_OK : FM_E_TOO_MANY;
     if (t) {
         fm_history_expire(h, t);
-        j->err = j->has_cursor ? resume_join(h, t, j) : first_join(h, t, j);
+        if (j->cut)
+            rejoin_cut(h, t, j);
+        else
+            j->err = j->has_cursor ? resume_join(h, t, j) : first_join(h, t, j);
+        if (!j->err && !j->reread)
+            j->err = fm_asof_mark(h, &j->cursor);
         fm_topic_vector(h, t, &j->at);
     }
     if (!j->err) {
@@ -144,7 +169,7 @@ static void join_answer(struct fm_hub *h, struct fm_join *j)
             t->interest |= 1ull << j->worker;
         }
         h->stats.joins++;
-        h->stats.joins_unrecovered += j->has_cursor && !j->recovered;
+        h->stats.joins_unrecovered += !j->recovered;
     }
     j->item.cost = (uint32_t)sizeof *j;
     fm_hub_out(h, j->worker, &j->item);
@@ -157,7 +182,7 @@ static bool must_wait(struct fm_hub *h, const struct fm_join *j)
         return false;
     if (!h->ready)
         return true;
-    if (!j->has_cursor || j->reread)
+    if (!j->has_cursor || j->cut || j->reread)
         return false;
     struct fm_topic *t = fm_topic_find(h, fm_slice_of(j->topic, j->topic_n));
     static const struct fm_topic nothing;

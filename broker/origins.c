@@ -1,4 +1,4 @@
-/* Origins: every start of every node is one, and a cursor names FM_CURSOR_MAX of them. So they must be forgotten some time: the dead after
+/* Origins: every start of every node is one, and a cursor names FM_ORIGINS_MAX of them. So they must be forgotten some time: the dead after
  * cursor_ttl, and before that, with a warning, where nodes are started too often. All nodes must forget the same ones: what one has
  * forgotten and another has not would come back as new. */
 #include "hub_core.h"
@@ -23,9 +23,10 @@ void fm_origin_free(struct fm_hub *h, struct fm_origin *o)
     free(o);
 }
 
-/* The origin goes, with every position in it. A cursor that names it is answered recovered: false. */
+/* The origin goes, with every position in it. A cursor that names it is answered recovered: false, and so is one from before its end. */
 static void origin_drop(struct fm_hub *h, struct fm_origin *o)
 {
+    h->blind_ms = fm_later(h->blind_ms, fm_blind_by(h, o));
     struct fm_topic *t, *tmp;
     HASH_ITER (hh, h->topics, t, tmp) {
         for (uint32_t i = 0; i < t->pos_n; i++) {
@@ -74,13 +75,14 @@ static void origin_forget(struct fm_hub *h, struct fm_origin *o)
     h->stats.log_bytes = h->bytes;
     h->stats.log_messages -= messages;
     h->stats.origins_forgotten++;
+    h->dropped[h->dropped_n++ % FM_DROPPED_MAX] = o->id;
     if (h->forgotten_ms < o->heard_ms)
         h->forgotten_ms = o->heard_ms;
     char origin[FM_ORIGIN_TEXT_MAX + 1];
     fm_origin_print(o->id, origin);
     fm_diag(FM_WARN, "origin_forgotten",
             "origin=%s messages=%llu why=\"nodes were started %d times within cursor_ttl: is one in a crash loop?\"", origin,
-            (unsigned long long)messages, FM_CURSOR_MAX);
+            (unsigned long long)messages, FM_ORIGINS_MAX);
     origin_drop(h, o);
 }
 
@@ -111,7 +113,7 @@ struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms
     bool lives = heard_ms >= h->now.mono_ms;
     if (!lives && h->forgotten_ms && heard_ms <= h->forgotten_ms + FORGOTTEN_SLACK_MS)
         return NULL; /* else what was forgotten for want of room would come back from a node that still has it, and be given again */
-    if (HASH_COUNT(h->origins) >= FM_CURSOR_MAX) {
+    if (HASH_COUNT(h->origins) >= FM_ORIGINS_MAX) {
         struct fm_origin *oldest = origin_oldest(h);
         if (!oldest || (!lives && heard_ms <= oldest->heard_ms + FORGOTTEN_SLACK_MS))
             return NULL;
@@ -125,6 +127,29 @@ struct fm_origin *fm_origin_get(struct fm_hub *h, uint64_t id, uint64_t heard_ms
     HASH_ADD(hh, h->origins, id, sizeof o->id, o);
     h->stats.origins = HASH_COUNT(h->origins);
     return o;
+}
+
+static bool was_dropped(const struct fm_hub *h, uint64_t id)
+{
+    for (uint32_t i = 0; i < FM_DROPPED_MAX; i++)
+        if (h->dropped[i] == id)
+            return true;
+    return false;
+}
+
+void fm_origin_refused(struct fm_hub *h, uint64_t id, uint64_t to)
+{
+    if (to == 0 || was_dropped(h, id))
+        return;
+    h->dropped[h->dropped_n++ % FM_DROPPED_MAX] = id; /* told once */
+    h->stats.origins_refused++;
+    char origin[FM_ORIGIN_TEXT_MAX + 1];
+    fm_origin_print(id, origin);
+    fm_diag(FM_WARN, "origin_refused",
+            "origin=%s messages=%llu why=\"it died while its node was out of reach, and %d younger starts are remembered: is a node in a "
+            "crash loop?\"",
+            origin, (unsigned long long)to, FM_ORIGINS_MAX);
+    fm_blind_now(h, id, 1, to);
 }
 
 void fm_origin_retire(struct fm_hub *h, struct fm_origin *o)

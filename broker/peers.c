@@ -131,7 +131,9 @@ void fm_state_send(struct fm_hub *h, bool full)
         struct fm_peer *p = fm_peer_find(h, o->id);
         uint64_t idle_ms = o == h->self ? 0 : h->now.mono_ms - o->heard_ms;
         /* Of the long dead nothing is claimed any more, else they would be handed on for ever. */
-        if ((full && idle_ms < h->config.cursor_ttl_ms / 2) || (p && p->alive) || o == h->self)
+        if (idle_ms >= h->config.cursor_ttl_ms / 2 && o != h->self && !(p && p->alive))
+            s.unnamed_ms = fm_later(s.unnamed_ms, fm_blind_by(h, o));
+        else if (full || (p && p->alive) || o == h->self)
             s.at[s.n++] =
                 (struct fm_env_position){o->id, o->contig, o->passed, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
     }
@@ -141,6 +143,9 @@ void fm_state_send(struct fm_hub *h, bool full)
         h->said_ready = h->ready;
         h->said_all_ms = h->now.mono_ms;
     }
+    s.time_ms = fm_cluster_ms(h);
+    s.blind_ms = h->blind_ms;
+    s.unnamed_ms = fm_later(s.unnamed_ms, h->unnamed_ms);
     h->scratch.n = 0;
     fm_env_state_write(&h->scratch, &s);
     bus_send(h);
@@ -232,6 +237,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     p->draining = s.flags & FM_STATE_DRAINING;
     if (s.flags & FM_STATE_FULL)
         p->has.n = p->passed.n = 0; /* what it does not claim any more it can't give */
+    fm_blind_heard(h, &s, !p->told);
     for (uint32_t i = 0; i < s.n; i++) {
         const struct fm_env_position *at = &s.at[i];
         if (at->passed && fm_vector_set(&p->passed, at->origin, at->passed) != FM_OK)
@@ -248,8 +254,10 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
         struct fm_origin *o = fm_origin_find(h, at->origin);
         if (!o)
             o = fm_origin_get(h, at->origin, h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0);
-        if (o && o->claimed < at->contig)
-            o->claimed = at->contig;
+        if (o)
+            fm_origin_claim(o, at->contig);
+        else
+            fm_origin_refused(h, at->origin, at->contig);
     }
     p->told |= (s.flags & FM_STATE_FULL) != 0;
     fm_in_flight_settle(h);

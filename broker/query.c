@@ -65,6 +65,7 @@ static void topic_json(struct fm_hub *h, struct fm_buf *b, struct fm_topic *t)
     fm_history_expire(h, t);
     struct fm_vector at = {0};
     fm_topic_vector(h, t, &at);
+    b->failed |= fm_asof_mark(h, &at) != FM_OK;
     fm_buf_u8(b, '{');
     member(b, "topic", true);
     fm_buf_json(b, fm_slice_of(t->name, t->name_n));
@@ -159,11 +160,16 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
             err = fm_vector_set(&floor, o->id, fm_topic_floor(t, o));
     }
     /* Without a cursor: all that is there, from its beginning. */
+    bool sighted = true;
+    if (!err && q->has_cursor)
+        sighted = fm_asof_take(h, &q->cursor);
+    else if (!err)
+        err = fm_vector_copy(&q->cursor, &floor);
     if (!err)
-        err = fm_resume(h, t, q->has_cursor ? &q->cursor : &floor, q->limit, &r);
+        err = fm_resume(h, t, &q->cursor, q->limit, &r);
     fm_buf_u8(&q->json, '{');
     member(&q->json, "recovered", true);
-    fm_buf_str(&q->json, r.recovered ? "true" : "false");
+    fm_buf_str(&q->json, r.recovered && sighted ? "true" : "false");
     member(&q->json, "messages", false);
     fm_buf_u8(&q->json, '[');
     for (uint32_t i = 0; i < r.n; i++) {
@@ -176,6 +182,8 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
         fm_msg_unref(&r.replay[i]);
     }
     fm_buf_u8(&q->json, ']');
+    if (!err)
+        err = fm_asof_mark(h, &r.start);
     member(&q->json, "cursor", false);
     fm_vector_json(&q->json, &r.start);
     member(&q->json, "floor", false);
@@ -183,6 +191,7 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
     fm_buf_u8(&q->json, '}');
     free(r.replay);
     fm_vector_fini(&r.start);
+    fm_vector_fini(&r.skip);
     fm_vector_fini(&floor);
     return err;
 }

@@ -185,10 +185,13 @@ static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_e
     /* Topics that the sender no longer names had messages up to `forgotten`, and any topic may have lost some up to `lost`. A node that is
      * taking over knows no topic that the sender doesn't name, so only the latter concerns it. */
     uint64_t forgotten = least(r.forgotten, r.upto), nameless = h->ready ? forgotten : least(r.lost, r.upto);
-    if (nameless > was && !all_held(o, was + 1, nameless))
-        fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
-    if (o->forgotten < forgotten)
-        o->forgotten = forgotten;
+    /* Not of what is settled here already, or is here: a topic without a position would be taken for told what it has still to be told. */
+    if (forgotten > was && !all_held(o, was + 1, forgotten)) {
+        if (nameless > was)
+            fm_origin_gap(h, o, nameless, FM_GAP_EVICTED);
+        if (o->forgotten < forgotten)
+            o->forgotten = forgotten;
+    }
     fm_contig_advance(h, o, r.upto);
     return FM_OK;
 }
@@ -207,8 +210,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         return;
     if (!answer)
         o->heard_ms = h->now.mono_ms;
-    if (o->claimed < r.contig)
-        o->claimed = r.contig;
+    fm_origin_claim(o, r.contig);
     if (!answer && !h->ready && fm_mutation(SNAPSHOT_NOT_FOLLOWED))
         return;
     bool authority = true;
@@ -353,7 +355,10 @@ void fm_repair_tick(struct fm_hub *h)
         if (o == h->self)
             continue;
         h->repairing |= origin_repair(h, o);
-        holes += fm_origin_hole(o);
+        if (fm_origin_hole(o))
+            holes++;
+        else
+            o->whole_ms = h->now.mono_ms;
     }
     h->stats.holes = holes;
 }

@@ -4,7 +4,8 @@
 void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o)
 {
     o->final = true;
-    fm_origin_gap(h, o, o->claimed + 1, FM_GAP_LOST);
+    /* Nothing moves: its node may only be cut off, and what it accepted meanwhile is given when it is back. */
+    fm_blind_now(h, o->id, o->contig + 1, FM_GAP_OPEN);
 }
 
 /* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it, or there is

@@ -24,13 +24,14 @@ struct replayed { /* once it has joined, in V2, if its join replayed something: 
 struct params {
     bool cursor_channel;
     struct fm_vector cursor;
+    bool cut; /* it named more than a cursor holds: it is of no use, and no reason to refuse the client */
     uint32_t last;
 };
 
 /* NULL, or the reason for the error reply. */
-static const char *cursor_read(const struct fm_json *list, struct fm_vector *cursor)
+static const char *cursor_read(const struct fm_json *list, struct fm_vector *cursor, bool *cut)
 {
-    if (list->type != FM_JSON_ARRAY || fm_json_count(list) > FM_CURSOR_MAX)
+    if (list->type != FM_JSON_ARRAY)
         return "bad_cursor";
     struct fm_json item;
     for (struct fm_json_walk w = fm_json_walk_of(list); fm_json_next(&w, NULL, &item);) {
@@ -39,7 +40,8 @@ static const char *cursor_read(const struct fm_json *list, struct fm_vector *cur
         if (fm_json_text(&item, out, sizeof out, &text) != FM_OK)
             return "bad_cursor";
         enum fm_err err = fm_vector_add_text(cursor, text);
-        if (err)
+        *cut |= err == FM_E_TOO_MANY;
+        if (err && err != FM_E_TOO_MANY)
             return err == FM_E_NOMEM ? fm_err_code(err) : "bad_cursor";
     }
     return NULL;
@@ -60,7 +62,7 @@ static const char *params_read(const struct fm_phx_in *in, struct params *params
     if (!fm_json_get(&root, FM_LIT("cursor"), &v))
         return NULL;
     params->cursor_channel = true;
-    return cursor_read(&v, &params->cursor);
+    return cursor_read(&v, &params->cursor, &params->cut);
 }
 
 /* ---- join ---- */
@@ -147,6 +149,7 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
         .format = p->cursor_channel ? cursor : plain,
         .cursor_channel = p->cursor_channel,
         .has_cursor = p->cursor.n > 0,
+        .cut = p->cut,
         .cursor = p->cursor,
         .last = p->last,
         .proto = joining,
@@ -422,8 +425,11 @@ void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_g
     if (gap->origin) {
         char origin[FM_ORIGIN_TEXT_MAX + 1];
         fm_origin_print(gap->origin, origin);
-        fm_buf_printf(b, ",\"origin\":\"%s\",\"from\":%llu,\"to\":%llu", origin, (unsigned long long)gap->from,
-                      (unsigned long long)gap->to);
+        fm_buf_printf(b, ",\"origin\":\"%s\",\"from\":%llu,\"to\":", origin, (unsigned long long)gap->from);
+        if (gap->to == FM_GAP_OPEN)
+            fm_buf_str(b, "null");
+        else
+            fm_buf_dec(b, gap->to);
     } else {
         fm_buf_slice(b, FM_LIT(",\"origin\":null,\"from\":null,\"to\":null"));
     }

@@ -137,6 +137,7 @@ struct fm_join_ask {
     enum fm_format format;
     bool cursor_channel;
     bool has_cursor;         /* `cursor` is not the first join's empty list */
+    bool cut;                /* ... and it named more than it can hold */
     struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
     uint32_t last;
     uint64_t tag; /* echoed to proto->joined */

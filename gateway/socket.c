@@ -215,6 +215,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
         goto fail_after_sub;
     join->last = ask->last;
     join->has_cursor = ask->has_cursor;
+    join->cut = ask->cut;
     join->cursor = ask->cursor;
     ask->cursor = (struct fm_vector){0};
     err = fm_hub_post(w->config.hub, &join->item);

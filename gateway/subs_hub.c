@@ -111,6 +111,10 @@ static void tell_gap_all(struct fm_wtopic *t, const struct fm_gap *gap, const st
 {
     for (uint32_t i = 0; i < t->n; i++) {
         struct fm_slot *slot = &t->slots[i];
+        if (slot->sub->lag && gap->to == FM_GAP_OPEN) {
+            tell_gap(slot, gap, &slot->sub->lag->sent); /* of nothing that is known to come, so it need not wait for what does */
+            continue;
+        }
         if (slot->sub->lag) {
             fm_subs_lag_gap(slot, gap, cursor);
             continue;

@@ -2,7 +2,8 @@
  *
  * An id is `origin-seq`: the origin is a node's incarnation (64 random bits drawn at every start, written in base 62), seq
  * counts from 1 in the order in which that node accepted. A cursor is a set of at most FM_CURSOR_MAX ids, one an origin:
- * "of each of these origins I have everything up to here". In JSON: ["k3fa9Qz-1234","9abX02c-88"].
+ * "of each of these origins I have everything up to here". In JSON: ["k3fa9Qz-1234","9abX02c-88"]. One entry is not a node's: `asof-T` says
+ * as of when it is complete, in milliseconds of the cluster's own time; by it a node knows what the cursor can't name.
  *
  * -- any thread -- */
 #pragma once
@@ -13,8 +14,10 @@
 #include <stdint.h>
 
 enum {
-    FM_CURSOR_MAX = 256,     /* origins in a cursor */
-    FM_ORIGIN_TEXT_MAX = 11, /* base-62 digits of 64 bits */
+    FM_CURSOR_MAX = 256,      /* ids in a cursor */
+    FM_ORIGINS_MAX = 255,     /* that may be nodes' */
+    FM_CURSOR_ASOF = 8790525, /* "asof" in base 62: no node has it as its incarnation */
+    FM_ORIGIN_TEXT_MAX = 11,  /* base-62 digits of 64 bits */
     FM_ID_TEXT_MAX = FM_ORIGIN_TEXT_MAX + 1 + 20,
 };
 

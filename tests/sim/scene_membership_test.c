@@ -159,6 +159,24 @@ static void a_stranger_that_dials_again_and_again_does_not_keep_a_node_from_noti
     assert_int_equal(isolated(a), 1);
 }
 
+static void a_stranger_that_dials_again_and_again_does_not_hold_up_a_node_that_leaves(void **state)
+{
+    (void)state;
+    scene.nodes[0].seeds[0] = NULL;
+    scene.nodes[2].seeds[1] = NULL; /* it dials 0 alone */
+    struct scene_node *a = scene_start(0);
+    (void)start_stranger(2);
+    scene_run(5000);
+    uint64_t refused = fm_hub_stats(a->hub)->envelopes_bad;
+    assert_true(refused > 0);
+    fm_hub_drain(a->hub, scene_now(a));
+    unsigned ms = 0;
+    for (; ms < 3000 && !fm_hub_left(a->hub); ms += 2)
+        scene_run(2);
+    assert_true(fm_hub_left(a->hub));
+    print_message("left after %u ms\n", ms);
+}
+
 static void a_node_that_knows_nobody_is_not_isolated(void **state)
 {
     (void)state;
@@ -179,6 +197,7 @@ int main(void)
         SCENE(a_node_that_drains_while_it_meets_its_first_other_node_hands_over_all_the_same),
         SCENE(a_node_is_isolated_while_it_knows_of_others_and_reaches_none),
         SCENE(a_stranger_that_dials_again_and_again_does_not_keep_a_node_from_noticing_who_is_gone),
+        SCENE(a_stranger_that_dials_again_and_again_does_not_hold_up_a_node_that_leaves),
         SCENE(a_node_that_knows_nobody_is_not_isolated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

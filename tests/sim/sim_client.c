@@ -119,7 +119,7 @@ void sim_client_gap(struct sim_client *c, const struct fm_gap *g)
     if (err)
         abort();
     memcpy(copy->topic, g->topic, g->topic_n);
-    if (fm_vector_raise(&c->sent, g->origin, g->to) != FM_OK)
+    if (g->to != FM_GAP_OPEN && fm_vector_raise(&c->sent, g->origin, g->to) != FM_OK)
         abort();
     frame_new(c)->gap = copy;
     frames_send(c);

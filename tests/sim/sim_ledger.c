@@ -418,10 +418,11 @@ void fm_ledger_replied(struct fm_ledger *l, uint64_t incarnation, const struct f
 static bool nothing_missed(const struct fm_vector *cursor, const struct fm_join *reply)
 {
     for (uint32_t i = 0; i < cursor->n; i++)
-        if (!fm_vector_get(&reply->at, cursor->at[i].origin) || fm_vector_get(&reply->cursor, cursor->at[i].origin) != cursor->at[i].seq)
+        if (cursor->at[i].origin != FM_CURSOR_ASOF &&
+            (!fm_vector_get(&reply->at, cursor->at[i].origin) || fm_vector_get(&reply->cursor, cursor->at[i].origin) != cursor->at[i].seq))
             return false;
     for (uint32_t i = 0; i < reply->cursor.n; i++)
-        if (fm_vector_get(cursor, reply->cursor.at[i].origin) != reply->cursor.at[i].seq)
+        if (reply->cursor.at[i].origin != FM_CURSOR_ASOF && fm_vector_get(cursor, reply->cursor.at[i].origin) != reply->cursor.at[i].seq)
             return false;
     return true;
 }
@@ -432,7 +433,7 @@ void fm_ledger_joined(struct fm_ledger *l, uint32_t client, const struct fm_join
     struct ledger_client *c = &l->clients[client];
     bool first = !c->joined;
     c->joined = true;
-    if (!first && !reply->recovered && nothing_missed(&c->cursor, reply))
+    if (!first && !reply->recovered && !(l->flags & FM_LEDGER_FORGETS) && nothing_missed(&c->cursor, reply))
         fm_ledger_fault(l, FM_FAULT_EAGER, "client %u was answered recovered: false, and resumes from where it was", client);
     for (uint32_t i = 0; i < reply->cursor.n && (first || !reply->recovered); i++)
         cover(c, reply->cursor.at[i].origin, 1, reply->cursor.at[i].seq);
@@ -483,10 +484,11 @@ void fm_ledger_gap(struct fm_ledger *l, uint32_t client, const struct fm_gap *ga
 {
     l->clock++;
     struct ledger_client *c = &l->clients[client];
-    const struct ledger_node *origin = ledger_node(l, gap->origin);
-    /* Of a dead origin that is half forgotten nobody knows how much there was. */
-    bool open_end = l->flags & FM_LEDGER_FORGETS && gap->reason == FM_GAP_LOST && origin && origin->gone_at;
-    cover(c, gap->origin, gap->from, open_end ? UINT64_MAX : gap->to);
+    for (uint32_t i = 0; i < l->nodes_n && gap->to == FM_GAP_OPEN; i++) /* who was told that asks for all of it */
+        if (l->nodes[i].gone_at)
+            cover(c, l->nodes[i].incarnation, 1, UINT64_MAX);
+    if (gap->origin)
+        cover(c, gap->origin, gap->from, gap->to);
     if (gap->cursor.n)
         copied(fm_vector_copy(&c->cursor, &gap->cursor));
     else

@@ -19,7 +19,7 @@ const struct fm_slice scene_room = {(const uint8_t *)"room:1", 6};
 struct fm_now scene_now(const struct scene_node *n)
 {
     uint64_t ms = fm_sim_now_us(scene.clock) / FM_SIM_MS;
-    return (struct fm_now){1000 + ms, 1700000000000 + ms + (uint64_t)n->skew_ms};
+    return (struct fm_now){1000 + n->up_ms + ms, 1700000000000 + ms + (uint64_t)n->skew_ms};
 }
 
 static void append(struct fm_item ***last, struct fm_item *chain)
@@ -245,24 +245,47 @@ void scene_join_post(struct scene_node *n, const struct fm_vector *cursor)
     (void)fm_hub_flush(n->hub, scene_now(n));
 }
 
-struct fm_join *scene_join(struct scene_node *n, uint64_t origin, uint64_t seq)
+struct fm_join *scene_resume(struct scene_node *n, const struct fm_vector *cursor)
 {
-    struct fm_vector cursor = {0};
-    assert_int_equal(fm_vector_set(&cursor, origin, seq), FM_OK);
-    scene_join_post(n, &cursor);
-    fm_vector_fini(&cursor);
+    scene_join_post(n, cursor);
     scene_run(3000);
     struct fm_join *j = scene_next(n, FM_HUB_JOIN);
     assert_true(j && j->err == FM_OK);
     return j;
 }
 
-void scene_subscribe(struct scene_node *n)
+struct fm_join *scene_join(struct scene_node *n, uint64_t origin, uint64_t seq)
 {
+    struct fm_vector cursor = {0};
+    assert_int_equal(fm_vector_set(&cursor, origin, seq), FM_OK);
+    struct fm_join *j = scene_resume(n, &cursor);
+    fm_vector_fini(&cursor);
+    return j;
+}
+
+bool scene_recovers(struct scene_node *n, const struct fm_vector *cursor)
+{
+    struct fm_join *j = scene_resume(n, cursor);
+    bool recovered = j->recovered;
+    fm_join_free(&j);
+    return recovered;
+}
+
+struct fm_vector scene_cursor(struct scene_node *n)
+{
+    struct fm_vector cursor = {0};
     scene_join_post(n, NULL);
     struct fm_join *j = scene_next(n, FM_HUB_JOIN);
     assert_true(j && j->err == FM_OK);
+    assert_int_equal(fm_vector_copy(&cursor, &j->cursor), FM_OK);
     fm_join_free(&j);
+    return cursor;
+}
+
+void scene_subscribe(struct scene_node *n)
+{
+    struct fm_vector cursor = scene_cursor(n);
+    fm_vector_fini(&cursor);
 }
 
 unsigned scene_messages(struct scene_node *n)
@@ -279,4 +302,18 @@ unsigned scene_messages(struct scene_node *n)
 uint64_t scene_peers(const struct scene_node *n)
 {
     return fm_hub_stats(n->hub)->peers;
+}
+
+void scene_lives(struct scene_node *a, struct scene_node *c, unsigned count)
+{
+    for (unsigned life = 0; life < count; life++) {
+        struct scene_node *b = scene_start(1);
+        for (unsigned ms = 0; ms < 8000 && !(fm_hub_stats(b->hub)->ready && scene_peers(b) == 1 + (c != NULL)); ms += 100)
+            scene_run(100);
+        assert_true(fm_hub_stats(b->hub)->ready && scene_peers(b) == 1 + (c != NULL));
+        scene_publish(b, 2);
+        scene_run(1000);
+        assert_true(scene_messages(a) == 2 && (!c || scene_messages(c) == 2));
+        scene_stop(b);
+    }
 }

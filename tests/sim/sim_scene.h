@@ -18,6 +18,7 @@ struct scene_node {
     const char *seeds[SCENE_NODES]; /* the others; a scene may take some away before it starts the node */
     uint64_t incarnation, tick_us, ticks;
     int64_t skew_ms; /* of its wall clock */
+    uint64_t up_ms;  /* its steady clock is ahead by so much */
     bool frozen;
     struct fm_item *in, **in_last, *out, **out_last; /* the hub's inbox; what it gave its worker */
 };
@@ -70,6 +71,13 @@ void *scene_next(struct scene_node *n, uint32_t kind);
 /* How many messages it got since it was asked last. */
 unsigned scene_messages(struct scene_node *n);
 void scene_join_post(struct scene_node *n, const struct fm_vector *cursor);
-/* The answer to a join with a cursor of one id. It takes three seconds. */
+/* The answer to a join with this cursor, or with one of one id. It takes three seconds. */
+struct fm_join *scene_resume(struct scene_node *n, const struct fm_vector *cursor);
 struct fm_join *scene_join(struct scene_node *n, uint64_t origin, uint64_t seq);
 void scene_subscribe(struct scene_node *n);
+/* The same, and the position that the subscriber was given. */
+struct fm_vector scene_cursor(struct scene_node *n);
+/* Is a join with this cursor answered recovered: true? */
+bool scene_recovers(struct scene_node *n, const struct fm_vector *cursor);
+/* b (node 1) starts again and again, and is heard by a, and by c where it is there, in each life. */
+void scene_lives(struct scene_node *a, struct scene_node *c, unsigned count);

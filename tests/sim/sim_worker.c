@@ -162,7 +162,8 @@ static void on_gap(struct sim_worker *sw, const struct fm_gap *g)
         struct sim_view *view = &sw->views[topic];
         if ((g->topic_n && !fm_slice_eq(sim_topic(w, topic), fm_slice_of(g->topic, g->topic_n))) || behind(sw, topic))
             continue;
-        raise(&view->at, g->origin, g->to);
+        if (g->to != FM_GAP_OPEN)
+            raise(&view->at, g->origin, g->to);
         give_gap(sw, sim_topic(w, topic), g);
     }
 }

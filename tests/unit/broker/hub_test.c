@@ -481,6 +481,59 @@ static void a_draining_hub_takes_nothing_new(void **state)
     rig_stop(&r);
 }
 
+static bool history_recovers(struct rig *r, const char *cursor)
+{
+    struct fm_query *q = fm_query_new(WORKER, 1, FM_QUERY_HISTORY, FM_LIT("room:a"), (struct fm_slice){0});
+    q->limit = 10;
+    q->has_cursor = true;
+    assert_int_equal(fm_vector_add_text(&q->cursor, fm_slice_str(cursor)), FM_OK);
+    give(r, &q->item);
+    q = next(r, FM_HUB_QUERY);
+    fm_buf_u8(&q->json, 0);
+    bool recovered = strstr((char *)q->json.p, "\"recovered\":true") != NULL;
+    fm_query_free(&q);
+    return recovered;
+}
+
+static void a_history_says_of_a_cursor_what_a_join_says(void **state)
+{
+    (void)state;
+    static const char *const cursors[] = {"1F-1", "1F-3", "1F-4", "zzz-1"}; /* the last two beyond what anybody has */
+    struct rig r;
+    rig_start(&r, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        publish(&r, "room:a", "1");
+    for (unsigned i = 0; i < sizeof cursors / sizeof cursors[0]; i++) {
+        struct fm_join *j = fm_join_new(WORKER, 9, FM_LIT("room:a"));
+        j->has_cursor = true;
+        assert_int_equal(fm_vector_add_text(&j->cursor, fm_slice_str(cursors[i])), FM_OK);
+        give(&r, &j->item);
+        r.now.mono_ms += 2001; /* it may wait for what is ahead */
+        fm_hub_tick(r.hub, r.now);
+        fm_hub_flush(r.hub, r.now);
+        j = next(&r, FM_HUB_JOIN);
+        assert_int_equal(j->recovered, i < 2);
+        fm_join_free(&j);
+        assert_int_equal(history_recovers(&r, cursors[i]), i < 2);
+    }
+    rig_stop(&r);
+}
+
+static void a_cursor_that_was_cut_is_not_recovered_and_is_given_nothing_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_start(&r, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        publish(&r, "room:a", "1");
+    struct fm_join *j = fm_join_new(WORKER, 9, FM_LIT("room:a"));
+    j->has_cursor = j->cut = true;
+    assert_int_equal(fm_vector_add_text(&j->cursor, FM_LIT("1F-1")), FM_OK);
+    give(&r, &j->item);
+    expect_join(next(&r, FM_HUB_JOIN), false, 0, 3);
+    rig_stop(&r);
+}
+
 static void the_history_is_told_as_json(void **state)
 {
     (void)state;
@@ -494,7 +547,7 @@ static void the_history_is_told_as_json(void **state)
     fm_buf_u8(&q->json, 0);
     assert_string_equal((char *)q->json.p,
                         "{\"recovered\":true,\"messages\":[{\"id\":\"1F-1\",\"event\":\"new\",\"payload\":{\"n\":12345678901234567890},"
-                        "\"ts_ms\":1700000000000}],\"cursor\":[\"1F-1\"],\"floor\":[]}");
+                        "\"ts_ms\":1700000000000}],\"cursor\":[\"1F-1\",\"asof-1000\"],\"floor\":[]}");
     fm_query_free(&q);
     rig_stop(&r);
 }
@@ -518,6 +571,8 @@ int main(void)
         cmocka_unit_test(beyond_keys_bytes_the_keys_that_went_first_are_forgotten_and_counted),
         cmocka_unit_test(what_is_kept_beside_messages_is_told_and_shrinks_when_they_go),
         cmocka_unit_test(a_draining_hub_takes_nothing_new),
+        cmocka_unit_test(a_history_says_of_a_cursor_what_a_join_says),
+        cmocka_unit_test(a_cursor_that_was_cut_is_not_recovered_and_is_given_nothing_again),
         cmocka_unit_test(the_history_is_told_as_json),
         cmocka_unit_test(a_message_of_the_node_to_itself_comes_back_and_leaves_no_trace),
     };

@@ -105,7 +105,7 @@ static int start(void **state)
     assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), FM_LIT("one secret of 16"), SELF), FM_OK);
     assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), FM_LIT("one secret of 16"), PEER), FM_OK);
     assert_int_equal(fm_seal_new(&rig.stranger, FM_LIT("c"), FM_LIT("another secret..."), PEER + 1), FM_OK);
-    rig.hub = hub_start(rig.seal, &bus_ops, rig.now);
+    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, NULL);
     pass(20);
     return 0;
 }

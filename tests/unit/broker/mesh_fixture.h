@@ -14,8 +14,10 @@ enum { SELF = 77, PEER = 99 };
 
 static const struct fm_env_bind unbound;
 
-/* It has the seal `self` and no workers, and is ready after its first tick, since it founds its cluster at once. */
-static struct fm_hub *hub_start(struct fm_seal *self, const struct fm_bus_ops *ops, struct fm_now now)
+/* It has the seal `self` and a worker that is given what it says, or none, and is ready after its first tick, since it founds its cluster
+ * at once. */
+static struct fm_hub *hub_start(struct fm_seal *self, const struct fm_bus_ops *ops, struct fm_now now,
+                                void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain, bool lost))
 {
     static const char *const seeds[] = {PEER_ADDRESS, NULL};
     struct fm_hub_config c;
@@ -26,10 +28,10 @@ static struct fm_hub *hub_start(struct fm_seal *self, const struct fm_bus_ops *o
     c.ask_address = "10.0.0.1:2";
     c.seeds = seeds;
     c.seal = self;
-    c.workers = 0;
+    c.workers = to_worker ? 1 : 0;
     c.found_ms = 0;
     c.repair_bytes_per_s = 1 << 20;
-    const struct fm_hub_port port = {.bus_ops = ops};
+    const struct fm_hub_port port = {.to_worker = to_worker, .bus_ops = ops};
     assert_int_equal(fm_hub_new(&hub, &c, &port, now), FM_OK);
     fm_hub_start(hub, now);
     return hub;

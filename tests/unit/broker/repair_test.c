@@ -10,7 +10,21 @@ static struct rig {
     struct fm_now now;
     uint64_t ask_id[ASKS_MAX], ask_counter[ASKS_MAX], ask_origin[ASKS_MAX];
     unsigned asks, answers;
+    uint64_t gap_from, gap_to; /* of the last gap that worker 0 was told */
 } rig;
+
+static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
+{
+    (void)ctx, (void)worker, (void)lost;
+    for (struct fm_item *next; chain; chain = next) {
+        next = chain->next;
+        if (chain->kind == FM_HUB_GAP) {
+            rig.gap_from = ((struct fm_gap *)chain)->from;
+            rig.gap_to = ((struct fm_gap *)chain)->to;
+        }
+        fm_hub_item_free(chain);
+    }
+}
 
 /* ---- the bus: records what the hub does ---- */
 
@@ -156,7 +170,7 @@ static int start(void **state)
     rig = (struct rig){.now = {1000, 1700000000000}};
     assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
     assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
-    rig.hub = hub_start(rig.seal, &bus_ops, rig.now);
+    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, to_worker);
     tick(1);
     give(FM_BUS_UP, (struct fm_slice){0}, 0);
     peer_hello();
@@ -239,12 +253,41 @@ static void answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time(voi
     assert_int_equal(fm_hub_stats(rig.hub)->pulls_served, 10);
 }
 
+/* A piece without messages: of the topic everything up to `tomb` is evicted, if there was any. */
+static void peer_gives_nothing(uint64_t from, uint64_t upto, uint64_t given_up, uint64_t tomb)
+{
+    struct fm_env_range_writer w;
+    struct fm_buf b = {0};
+    fm_env_range_begin(&w, &b,
+                       &(struct fm_env_range){.origin = PEER, .from = from, .contig = 100, .forgotten = given_up, .lost = given_up});
+    if (tomb)
+        fm_env_range_tomb(&w, FM_LIT("room:2"), tomb);
+    fm_env_range_finish(&w, upto);
+    send(FM_BUS_ENVELOPE, FM_PLANE_BUS, unbound, &b, 0);
+    fm_buf_fini(&b);
+}
+
+/* The second piece comes from one that gave up a hole before; the others know of all that was evicted. */
+static void what_one_holder_gave_up_is_not_taken_for_told_where_another_had_more(void **state)
+{
+    (void)state;
+    peer_has(100, 0);
+    fm_hub_handle(rig.hub, rig.now, &fm_join_new(0, 1, FM_LIT("room:2"))->item);
+    peer_gives_nothing(1, 50, 0, 0);
+    peer_gives_nothing(51, 60, 35, 0);
+    peer_gives_nothing(61, 100, 0, 90);
+    fm_hub_flush(rig.hub, rig.now);
+    assert_int_equal(rig.gap_from, 1);
+    assert_int_equal(rig.gap_to, 90);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(envelopes_that_are_missing_on_a_link_are_counted_as_dropped, start, stop),
         cmocka_unit_test_setup_teardown(a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin_go_first, start, stop),
         cmocka_unit_test_setup_teardown(answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time, start, stop),
+        cmocka_unit_test_setup_teardown(what_one_holder_gave_up_is_not_taken_for_told_where_another_had_more, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

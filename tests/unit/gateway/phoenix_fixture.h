@@ -20,7 +20,7 @@ struct fm_socket {
     unsigned close_code;
     char close_reason[256];
     /* the last join asked for */
-    bool has_cursor, cursor_channel;
+    bool has_cursor, cut, cursor_channel;
     struct fm_buf cursor;
     uint32_t last;
     enum fm_format format;
@@ -84,6 +84,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
 {
     assert_null(fm_socket_sub(s, ask->topic));
     s->has_cursor = ask->has_cursor;
+    s->cut = ask->cut;
     s->cursor_channel = ask->cursor_channel;
     s->last = ask->last;
     s->format = ask->format;

@@ -157,6 +157,24 @@ static void a_gap_of_the_topic_waits_for_its_turn(void **state)
     assert_got(0, "1 [1:2..5 x0] ");
 }
 
+/* Nothing that is known to come lies before it. */
+static void a_gap_without_an_end_does_not_wait_and_moves_nothing(void **state)
+{
+    (void)state;
+    begin(FM_SLOW_CONFLATE);
+    stick(0, ROOM);
+    flushed(1, 1);
+    struct fm_gap *g = calloc(1, sizeof *g + 1);
+    *g = (struct fm_gap){.reason = FM_GAP_LOST, .origin = 1, .from = 2, .to = FM_GAP_OPEN, .cursor = at(1), .topic_n = 1};
+    g->topic[0] = 't';
+    fm_subs_gap(&worker, g);
+    fm_gap_free(&g);
+    assert_int_equal(clients[0].gaps, 1);
+    flushed(2, 2);
+    drained(0);
+    assert_int_equal(clients[0].gaps, 2); /* the other is of the first, which the second replaced */
+}
+
 static void what_an_overrun_lost_is_declared_to_a_sub_that_is_behind(void **state)
 {
     (void)state;
@@ -241,6 +259,7 @@ int main(void)
         CASE(a_sub_that_is_ahead_falls_behind_like_any_other),
         CASE(what_it_pushed_itself_does_not_count_as_left_out),
         CASE(a_gap_of_the_topic_waits_for_its_turn),
+        CASE(a_gap_without_an_end_does_not_wait_and_moves_nothing),
         CASE(what_an_overrun_lost_is_declared_to_a_sub_that_is_behind),
         CASE(a_gap_missed_in_an_overrun_is_declared_though_nothing_follows),
         CASE(a_round_ends_when_the_room_does_and_the_next_goes_on),
