@@ -35,7 +35,8 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(ACKS, unsigned, "local|replicated|mixed", "local|replicated|mixed") \
     X(WHO, unsigned, "nobody|anyone", "nobody|anyone") \
     X(PUSH_TO, unsigned, "all|others", "all|others") \
-    X(SLOW, unsigned, "disconnect|drop|conflate", "disconnect|drop|conflate")
+    X(SLOW, unsigned, "disconnect|drop|conflate", "disconnect|drop|conflate") \
+    X(FRAMING, unsigned, "phoenix|websocket|sse|socketio|nats|mqtt", "phoenix|websocket|sse|socketio|nats|mqtt")
 
 enum fm_option_type {
 #define X(name, ctype, form, words) FM_OPTION_##name,
@@ -63,6 +64,7 @@ enum fm_option_type {
 #define FM_FIELD_WHO unsigned
 #define FM_FIELD_PUSH_TO unsigned
 #define FM_FIELD_SLOW unsigned
+#define FM_FIELD_FRAMING unsigned
 
 struct fm_option {
     const char *group; /* heading that it stands under */

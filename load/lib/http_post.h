@@ -3,13 +3,15 @@
  * -- owner only -- */
 #pragma once
 
-#include "fleet.h"
+#include "loop.h"
+#include "node.h"
 
 struct fm_poster;
 
 struct fm_poster_config {
     struct fm_loop *loop;
     const struct fm_node *node;
+    struct fm_tls *tls;  /* NULL: the node needs none */
     const char *headers; /* "Name: value\r\n"...; may be NULL */
     uint32_t timeout_ms; /* of connecting, and of an answer: then the connection is given up */
     /* The answer to the POST. status 0: the connection broke before it came, or it took too long: nobody knows whether the request was
@@ -24,5 +26,5 @@ void fm_poster_free(struct fm_poster **poster);
 void fm_poster_tick(struct fm_poster *poster, uint64_t now_ns);
 /* Connected, and no answer is owed. */
 bool fm_poster_idle(const struct fm_poster *poster);
-/* To the target of the node's URL. Only while idle. `answered` follows. */
-void fm_poster_post(struct fm_poster *poster, struct fm_slice body);
+/* To the path and query `target`. Only while idle. `answered` follows. */
+void fm_poster_post(struct fm_poster *poster, const char *target, struct fm_slice body);

@@ -165,6 +165,15 @@ void fm_ledger_unanswered(struct fm_ledger *l, uint64_t number)
         settle(l, &l->at[number], FM_FATE_UNANSWERED);
 }
 
+uint64_t fm_ledger_ack_rest(struct fm_ledger *l)
+{
+    uint64_t before = l->silent;
+    for (uint64_t k = 0; l->silent && k < l->n; k++)
+        if (l->at[k].fate == FM_FATE_SENT)
+            settle(l, &l->at[k], FM_FATE_ACKED);
+    return before;
+}
+
 void fm_ledger_broken(struct fm_ledger *l, uint32_t stream, void (*each)(void *ctx, struct fm_record *r), void *ctx)
 {
     for (uint64_t k = 0; l->silent && k < l->n; k++) {
@@ -329,6 +338,20 @@ enum fm_take fm_view_take(struct fm_view *v, uint64_t number, struct fm_id order
     if (r->left == 0 || --r->left > 0)
         return FM_TAKE_NEW;
     l->open -= r->fate != FM_FATE_REFUSED;
+    return FM_TAKE_LAST;
+}
+
+enum fm_take fm_view_count(struct fm_view *v, uint64_t number, struct fm_tally *t)
+{
+    struct fm_ledger *l = v->ledger;
+    if (number >= l->n) {
+        t->strange++;
+        return FM_TAKE_NOT_NEW;
+    }
+    t->deliveries++;
+    if (l->at[number].left == 0 || --l->at[number].left > 0)
+        return FM_TAKE_NEW;
+    l->open--;
     return FM_TAKE_LAST;
 }
 

@@ -104,6 +104,8 @@ FM_MUST_CHECK bool fm_ledger_again(struct fm_ledger *l, uint64_t number, uint8_t
 /* Its answer; the first one counts. Origin 0: acknowledged without an id. */
 void fm_ledger_ack(struct fm_ledger *l, uint64_t number, struct fm_id id, bool replicated, struct fm_tally *t);
 void fm_ledger_refuse(struct fm_ledger *l, uint64_t number);
+/* Who publishes here gets no answers: what was sent counts as accepted, unless its connection broke. At the end; how many. */
+uint64_t fm_ledger_ack_rest(struct fm_ledger *l);
 /* Nobody knows whether it was accepted, and it isn't published again. */
 void fm_ledger_unanswered(struct fm_ledger *l, uint64_t number);
 /* The connection `stream` broke: what it published without an answer may have been accepted or not. Calls `each` (may be NULL) for them. */
@@ -151,6 +153,8 @@ enum fm_take {
 enum fm_take fm_view_take(struct fm_view *v, uint64_t number, struct fm_id order, bool has_id, struct fm_tally *t);
 /* It is about to connect to that node. */
 void fm_view_connects(struct fm_view *v, uint8_t node);
+/* A delivery that is counted and not judged: where it is the number that is of interest, and nothing else. */
+enum fm_take fm_view_count(struct fm_view *v, uint64_t number, struct fm_tally *t);
 /* The answer to a join with this view's cursor: `cursor` replaces it. recovered false: what lies between the two is declared.
  * FM_E_NOMEM. */
 FM_MUST_CHECK enum fm_err fm_view_joined(struct fm_view *v, const struct fm_vector *cursor, bool recovered);

@@ -1,4 +1,5 @@
 #include "load_options.h"
+#include "framing.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -13,10 +14,9 @@ static void help_print(void)
 {
     struct fm_buf out = {0};
     fm_buf_str(&out, "usage: fanmesh-load [OPTION...]\n\n");
-    fm_text_wrap(
-        &out, 0,
-        "Connects many WebSocket clients to nodes, publishes, and checks every message at every client. Prints deliveries a second, "
-        "latencies, and what the nodes spent.");
+    fm_text_wrap(&out, 0,
+                 "Connects many clients to nodes, publishes, and checks every message at every client. Prints deliveries a second, "
+                 "latencies, and what the nodes spent.");
     fm_options_help(&out, fm_load_options, FM_LOAD_OPTIONS_N);
     fm_buf_str(&out,
                "\nExit codes: 0 everything arrived, once, in order; 1 something was lost in silence, doubled, out of order or wrong;\n"
@@ -27,21 +27,47 @@ static void help_print(void)
     fm_buf_fini(&out);
 }
 
+/* A topic in its URL means that an API is given payloads alone. */
+static bool api_bare(const struct fm_load_options *o)
+{
+    bool any = false;
+    for (size_t i = 0; i < o->api.n; i++)
+        any |= strstr(o->api.at[i], FM_TOPIC_MARK) != NULL;
+    return any;
+}
+
+/* Who publishes how. */
+static void check_publishing(const struct fm_load_options *o, struct fm_report *report)
+{
+    if (o->ack && (!o->api.n || api_bare(o)))
+        fm_report_error(report, "--ack", "only fanmesh's API has a replicated ack; give --api");
+    if (o->keyed_percent && (!o->api.n || api_bare(o)))
+        fm_report_error(report, "--keyed-percent", "only fanmesh's API has an idempotency key; give --api");
+    if (o->keyed_percent && (o->plain || fm_framings[o->framing] != &fm_framing_phoenix))
+        fm_report_error(report, "--keyed-percent", "two copies can only be told apart by their ids, which only cursor channels have");
+    if (!o->api.n && !fm_framings[o->framing]->pushes && (o->messages || o->duration_ms))
+        fm_report_error(report, "--framing", "clients of %s only listen: publish with --api", fm_framings[o->framing]->name);
+    if (o->publish_to.n && (o->api.n || o->rooms || fm_framings[o->framing]->answers_pushes || !fm_framings[o->framing]->pushes))
+        fm_report_error(report, "--publish-to", "goes with the framings websocket, socketio, nats and mqtt, and not with --api or --rooms");
+    if ((o->rate || o->rooms) && !o->messages && !o->duration_ms)
+        fm_report_error(report, o->rooms ? "--rooms" : "--rate", "give --messages or --duration-ms, or it never ends");
+}
+
 /* What one row can't say. */
 static void check(const struct fm_load_options *o, struct fm_report *report)
 {
-    uint64_t least = o->api.n ? o->topics : o->topics * o->nodes.n; /* pushes need a client of each topic on each node */
-    if (o->connections < least)
+    uint64_t seats = o->connections * o->topics_per_connection;
+    uint64_t least =
+        o->api.n || o->rooms || o->publish_to.n ? o->topics : o->topics * o->nodes.n; /* pushes need a client of each topic on each node */
+    if (o->topics_per_connection > o->topics)
+        fm_report_error(report, "--topics-per-connection", "there are only %llu topics", (unsigned long long)o->topics);
+    else if (seats < least)
         fm_report_error(report, "--connections", "%llu clients don't reach every topic%s: give at least %llu",
-                        (unsigned long long)o->connections, o->api.n ? "" : " on every node", (unsigned long long)least);
-    if (o->ack && !o->api.n)
-        fm_report_error(report, "--ack", "pushes have no replicated ack; give --api");
-    if (o->keyed_percent && !o->api.n)
-        fm_report_error(report, "--keyed-percent", "pushes have no idempotency key; give --api");
-    if (o->keyed_percent && o->plain)
-        fm_report_error(report, "--keyed-percent", "two copies can only be told apart by their ids, which --plain does without");
-    if (o->rate && !o->messages && !o->duration_ms)
-        fm_report_error(report, "--rate", "give --messages or --duration-ms, or it never ends");
+                        (unsigned long long)o->connections, least == o->topics ? "" : " on every node",
+                        (unsigned long long)((least + o->topics_per_connection - 1) / o->topics_per_connection));
+    if (o->connections > 1000000)
+        fm_report_error(report, "--rooms", "%llu clients are more than a million", (unsigned long long)o->connections);
+    check_publishing(o, report);
 }
 
 enum fm_load_exit fm_load_options_read(struct fm_load_options *o, int argc, char *const *argv, bool *go)
@@ -66,6 +92,10 @@ enum fm_load_exit fm_load_options_read(struct fm_load_options *o, int argc, char
             fm_option_set(&set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "api_key"), (struct fm_from){.rank = FM_RANK_ENV},
                           "FANMESH_API_KEY", key);
         fm_args_apply(&args, &set);
+        if (o->rooms) {
+            o->topics = o->rooms;
+            o->connections = o->rooms * o->members;
+        }
         check(o, &report);
         *go = report.n_errors == 0;
     }

@@ -6,15 +6,27 @@
 /* group, type, name, min, max, default, help */
 #define FM_LOAD_OPTIONS(X) \
     X("Clients", LIST, nodes, 1, 64, "ws://127.0.0.1:4000", \
-      "Nodes to connect to, ws://host:port[/path]. Without a path: /socket/websocket?vsn=2.0.0. Client i begins on node i modulo their " \
-      "number; cut off, it goes on to another.") \
-    X("Clients", COUNT, connections, 1, 1000000, "1000", "WebSocket clients, each with one topic.") \
+      "Nodes to connect to, ws://host:port[/path] or wss://; with sse http:// or https://. Without a path: that of the framing. {topic} " \
+      "in " \
+      "it is the client's topic. Client i begins on node i modulo their number; cut off, it goes on to another.") \
+    X("Clients", FRAMING, framing, 0, 0, "phoenix", \
+      "What clients speak: Phoenix V2; plain WebSocket, whose messages are payloads; EventSource (only listens, publish with --api); " \
+      "Socket.IO 5 (events subscribe, publish and load); NATS or MQTT 3.1.1 over WebSocket. Where clients are told nothing of their " \
+      "publishes, sent counts as accepted.") \
+    X("Clients", TEXT, join_text, 0, 1024, "", \
+      "websocket: the text that joins {topic}. Without it the URL of --nodes does, or every client is given everything.") \
+    X("Clients", TEXT, push_text, 0, 1024, "", "websocket: the text that publishes {payload} to {topic}. Without it: the payload.") \
+    X("Clients", COUNT, connections, 1, 1000000, "1000", "Clients.") \
     X("Clients", COUNT, topics, 1, 100000, "1", "Topics, over which the clients are spread evenly.") \
+    X("Clients", COUNT, topics_per_connection, 1, 10000, "1", "Topics that each client joins.") \
+    X("Clients", COUNT, rooms, 0, 100000, "0", \
+      "Chat: so many rooms of --members clients each, of whom every one publishes into its room. Replaces --connections and --topics.") \
+    X("Clients", COUNT, members, 1, 100000, "10", "Clients of each room.") \
     X("Clients", TEXT, topic_prefix, 1, 64, "room:load-", "Topics are called this, a random word for the run, and a number.") \
     X("Clients", FLAG, plain, 0, 0, "false", \
       "Join without a cursor. Then order is checked a publishing connection instead of an origin, and what is missed while cut off " \
       "counts as declared.") \
-    X("Clients", COUNT, connect_rate, 1, 1000000, "2000", "New connections a second.") \
+    X("Clients", COUNT, connect_rate, 0, 1000000, "2000", "New connections a second; 0: all at once.") \
     X("Clients", MS, connect_ms, 1, 86400000, "60s", \
       "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
     X("Clients", MS, join_timeout_ms, 1, 86400000, "10s", \
@@ -23,15 +35,22 @@
     X("Clients", MS, heartbeat_timeout_ms, 0, 86400000, "0", \
       "A client whose heartbeat isn't answered for so long goes on to another node, as when it is cut off; 0: heartbeat_ms.") \
     X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
+    X("Clients", PATH, tls_ca, 0, 4096, "", "Certificates (PEM) to trust in wss:// and https://. Without it: those of the system.") \
+    X("Clients", FLAG, tls_insecure, 0, 0, "false", "Trust any certificate.") \
+    X("Clients", FLAG, tls_resume, 0, 0, "false", "Offer each node the TLS session of an earlier connection to it.") \
     X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
     X("Messages", MS, duration_ms, 0, 86400000, "0", "Stop publishing after this time; 0: after the messages.") \
     X("Messages", COUNT, rate, 0, 10000000, "0", "Messages a second; 0: by the window.") \
+    X("Messages", MS, every_ms, 1, 86400000, "1s", "Chat: how often each member publishes.") \
     X("Messages", COUNT, window, 1, 100000, "1", "Messages in flight; one is until every subscriber of its topic has it.") \
-    X("Messages", BYTES, payload, 1, 1048576, "64", "Size of a payload; it can't be below its stamp, about 50 bytes.") \
+    X("Messages", BYTES, payload, 1, 1048576, "64", "Size of a payload; it can't be below its stamp, about 55 bytes.") \
     X("Messages", COUNT, warmup, 0, 1000000, "0", "Messages before those that are measured. They are checked as well.") \
     X("Messages", LIST, api, 0, 64, "", \
-      "Publish by HTTP POST to these in turn, http://host:port[/path]. Without a path: /api/publish. Without this: by pushes of " \
-      "subscribers.") \
+      "Publish by HTTP POST to these in turn, http://host:port[/path] or https://. Without a path: /api/publish. {topic} in it is the " \
+      "topic, and the body then the payload alone. Without this: by pushes of subscribers.") \
+    X("Messages", LIST, publish_to, 0, 64, "", \
+      "Publish by pushes of further clients, that join nothing, on these nodes: for a way from one node to another. Not with phoenix, " \
+      "whose clients push where they joined.") \
     X("Messages", COUNT, api_connections, 1, 64, "4", "Connections to each API, one request at a time on each.") \
     X("Messages", SECRET, api_key, 0, 400, "", "API key. Better in the environment as FANMESH_API_KEY.") \
     X("Messages", MS, api_timeout_ms, 1, 86400000, "5s", "How long an HTTP publish may take, then its connection is given up.") \
@@ -44,6 +63,7 @@
     X("Messages", MS, settle_ms, 1, 3600000, "5s", \
       "How long to wait, without any delivery, for what is still missing; and how long a message may hold up the window.") \
     X("Measuring", LIST, pid, 0, 64, "", "Process ids of the nodes: their CPU time and memory are measured.") \
+    X("Measuring", FLAG, no_verify, 0, 0, "false", "Count messages instead of checking every one at every client.") \
     X("Measuring", MS, idle_ms, 0, 86400000, "0", "Before publishing, measure the nodes' CPU time while nothing happens for so long.") \
     X("Measuring", PATH, gone_file, 0, 4096, "", \
       "Origins of nodes that were killed, one a line as in message ids, read at the end. What such a node acknowledged `local` and " \

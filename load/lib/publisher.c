@@ -23,6 +23,7 @@ struct slot { /* a connection to an API and what it is waiting for */
     struct fm_poster *poster;
     uint32_t stream;
     bool busy;
+    bool bare; /* the topic goes into the URL, and the body is the payload */
     struct job job;
 };
 
@@ -34,10 +35,11 @@ struct fm_publisher {
     struct job *again; /* a ring of AGAIN_MAX: what is to be published again, in the order in which it is due */
     uint32_t again_at, again_n;
     char headers[512];
+    uint32_t turn; /* members: the seat that comes next */
     uint64_t began_ns, progress_ns;
     uint32_t in_flight;
     bool done, busy; /* busy: on the stack already */
-    struct fm_buf payload, body;
+    struct fm_buf payload, body, target;
 };
 
 /* ---- the window ---- */
@@ -80,6 +82,14 @@ static uint8_t node_of(const struct fm_publisher *p, const struct slot *s)
     return p->config.apis_n == p->config.nodes_n ? (uint8_t)api_of(p, s) : FM_NODE_UNKNOWN;
 }
 
+static void post_bare(struct fm_publisher *p, struct slot *s, const char *topic)
+{
+    p->target.n = 0;
+    fm_template_put(&p->target, p->config.apis[api_of(p, s)].url.target, fm_slice_str(topic), (struct fm_slice){0});
+    fm_buf_u8(&p->target, 0);
+    fm_poster_post(s->poster, p->target.failed ? "/" : (const char *)p->target.p, fm_buf_view(&p->payload));
+}
+
 static void post(struct fm_publisher *p, struct slot *s)
 {
     struct job *j = &s->job;
@@ -90,12 +100,16 @@ static void post(struct fm_publisher *p, struct slot *s)
     j->api = api_of(p, s);
     p->payload.n = p->body.n = 0;
     fm_stamp_put(&p->payload, &j->stamp, p->config.payload_bytes);
+    if (s->bare) {
+        post_bare(p, s, topic);
+        return;
+    }
     fm_buf_printf(&p->body, "{\"topic\":\"%s\",\"event\":\"" FM_LOAD_EVENT "\",\"payload\":", topic);
     fm_buf_slice(&p->body, fm_buf_view(&p->payload));
     if (j->keyed)
         fm_buf_printf(&p->body, ",\"key\":\"%llu\"", (unsigned long long)j->stamp.number);
     fm_buf_str(&p->body, j->replicated ? ",\"ack\":\"replicated\"}" : "}");
-    fm_poster_post(s->poster, fm_buf_view(&p->body));
+    fm_poster_post(s->poster, p->config.apis[j->api].url.target, fm_buf_view(&p->body));
 }
 
 /* A share of all, the same in every run, and independent of how messages are dealt out to nodes and topics. */
@@ -106,6 +120,19 @@ static bool falls_to(uint64_t n, unsigned which, uint32_t percent)
     return (x >> (16 * which)) % 100 < percent;
 }
 
+/* The next member that is joined. */
+static uint32_t seat_next(struct fm_publisher *p)
+{
+    uint32_t n = fm_fleet_seats(p->config.fleet);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t seat = p->turn;
+        p->turn = (p->turn + 1) % n;
+        if (fm_fleet_seat(p->config.fleet, seat).joined)
+            return seat;
+    }
+    return FM_SEAT_NONE;
+}
+
 /* One message, stamped with the time at which it was due, so that a publisher held up by the node is not flattered. false: no connection
  * can take it now, or memory is short. */
 static bool publish_one(struct fm_publisher *p, uint64_t due_ns)
@@ -113,22 +140,26 @@ static bool publish_one(struct fm_publisher *p, uint64_t due_ns)
     const struct fm_publisher_config *c = &p->config;
     uint32_t node = (uint32_t)(p->stats.sent % c->nodes_n), topic = (uint32_t)(p->stats.sent / c->nodes_n % c->topics);
     struct slot *slot = c->apis_n ? slot_idle(p, p->slots_n) : NULL;
-    struct fm_client *client = c->apis_n ? NULL : fm_fleet_publisher(c->fleet, topic, node);
-    if (!slot && !client)
+    uint32_t seat = c->apis_n ? FM_SEAT_NONE : c->members ? seat_next(p) : fm_fleet_publisher(c->fleet, topic, node);
+    struct fm_seat_view by = {0};
+    if (!slot && seat == FM_SEAT_NONE)
         return false;
-    uint32_t stream = slot ? slot->stream : fm_client_stream(client);
+    if (!slot)
+        by = fm_fleet_seat(c->fleet, seat);
+    topic = slot ? topic : by.topic;
+    uint32_t stream = slot ? slot->stream : by.stream;
     uint64_t number, n = p->stats.sent;
-    if (fm_ledger_publish(&c->ledgers[topic], stream, slot ? node_of(p, slot) : fm_client_node(client), &number))
+    if (fm_ledger_publish(&c->ledgers[topic], stream, slot ? node_of(p, slot) : by.node, &number))
         return false;
     if (p->stats.sent++ == c->warmup)
-        c->measure(c->ctx);
+        c->measure(c->ctx, due_ns);
     c->ledgers[topic].at[number].holds = true;
     p->in_flight++;
-    struct fm_stamp stamp = {number, stream, due_ns};
-    if (client) {
+    struct fm_stamp stamp = {number, stream, topic, due_ns};
+    if (!slot) {
         p->payload.n = 0;
         fm_stamp_put(&p->payload, &stamp, c->payload_bytes);
-        fm_client_push(client, number, fm_buf_view(&p->payload));
+        fm_fleet_push(c->fleet, seat, number, fm_buf_view(&p->payload));
         return true;
     }
     slot->job = (struct job){
@@ -204,10 +235,8 @@ void fm_publisher_tick(struct fm_publisher *p, uint64_t now_ns)
 
 /* ---- what comes back ---- */
 
-void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number, bool last)
+void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number)
 {
-    if (!last)
-        return;
     p->progress_ns = fm_loop_now_ns();
     release(p, &p->config.ledgers[topic].at[number]); /* the next one leaves with the tick, with all that this round released */
 }
@@ -268,9 +297,9 @@ static void posted(void *ctx, struct fm_poster *poster, unsigned status, struct 
     while (s->poster != poster)
         s++;
     s->busy = false;
-    struct fm_slice text = status ? fm_wire_text(body, "id") : (struct fm_slice){0};
+    struct fm_slice text = status && !s->bare ? fm_wire_text(body, "id") : (struct fm_slice){0};
     bool good = status >= 200 && status < 300;
-    if (text.n ? fm_id_parse((const char *)text.p, text.n, &id) != FM_OK : good)
+    if (text.n ? fm_id_parse((const char *)text.p, text.n, &id) != FM_OK : good && !s->bare)
         p->config.tally->malformed++;
     if (status && !good)
         p->stats.last_status = status;
@@ -309,7 +338,9 @@ enum fm_err fm_publisher_new(struct fm_publisher **publisher, const struct fm_pu
         struct slot *s = &p->slots[p->slots_n];
         const struct fm_node *node = &config->apis[p->slots_n % config->apis_n];
         s->stream = fm_fleet_stream(config->fleet);
-        err = fm_poster_new(&s->poster, &(struct fm_poster_config){config->loop, node, p->headers, config->api_timeout_ms, posted, p});
+        s->bare = strstr(node->url.target, FM_TOPIC_MARK);
+        err = fm_poster_new(&s->poster,
+                            &(struct fm_poster_config){config->loop, node, config->tls, p->headers, config->api_timeout_ms, posted, p});
     }
     if (err)
         fm_publisher_free(publisher);
@@ -327,6 +358,7 @@ void fm_publisher_free(struct fm_publisher **publisher)
     free(p->again);
     fm_buf_fini(&p->payload);
     fm_buf_fini(&p->body);
+    fm_buf_fini(&p->target);
     free(p);
     *publisher = NULL;
 }
@@ -344,6 +376,12 @@ bool fm_publisher_ready(struct fm_publisher *p, uint64_t now_ns)
 void fm_publisher_stop(struct fm_publisher *p)
 {
     p->done = true;
+}
+
+void fm_publisher_settle(struct fm_publisher *p)
+{
+    for (uint32_t t = 0; t < p->config.topics && p->config.apis_n == 0 && !p->config.answers; t++)
+        p->stats.acked += fm_ledger_ack_rest(&p->config.ledgers[t]);
 }
 
 bool fm_publisher_pending(const struct fm_publisher *p)

@@ -12,7 +12,10 @@ struct fm_publisher_config {
     struct fm_fleet *fleet;
     struct fm_ledger *ledgers; /* one a topic */
     uint32_t topics, nodes_n;
-    const struct fm_node *apis; /* none: pushes */
+    bool members;               /* every seat pushes in turn to its topic, instead of one of each topic on each node */
+    bool answers;               /* pushes are answered */
+    struct fm_tls *tls;         /* NULL: no API needs it */
+    const struct fm_node *apis; /* none: pushes. With FM_TOPIC_MARK in its path or query it is given the payload alone */
     uint32_t apis_n;
     uint32_t api_connections;    /* to each */
     const char *api_key;         /* may be NULL */
@@ -28,7 +31,7 @@ struct fm_publisher_config {
     uint32_t payload_bytes;
     uint64_t stall_ns; /* without progress for so long, what is in flight no longer holds up the window */
     struct fm_tally *tally;
-    void (*measure)(void *ctx); /* the next message is the first that counts */
+    void (*measure)(void *ctx, uint64_t due_ns); /* the next message, stamped so, is the first that counts */
     void *ctx;
 };
 
@@ -59,6 +62,8 @@ void fm_publisher_tick(struct fm_publisher *p, uint64_t now_ns);
 bool fm_publisher_ready(struct fm_publisher *p, uint64_t now_ns);
 /* Nothing new is published from now on. */
 void fm_publisher_stop(struct fm_publisher *p);
+/* Nothing more is answered: what was pushed where pushes have no answers counts as accepted. */
+void fm_publisher_settle(struct fm_publisher *p);
 /* Everything that was to be published was sent. */
 bool fm_publisher_done(const struct fm_publisher *p);
 /* Requests without an answer, and messages that are to be published again. */
@@ -66,6 +71,6 @@ bool fm_publisher_pending(const struct fm_publisher *p);
 const struct fm_publisher_stats *fm_publisher_stats(const struct fm_publisher *p);
 
 /* What the fleet tells (fm_fleet_config). */
-void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number, bool last);
+void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number);
 void fm_publisher_answered(struct fm_publisher *p, uint32_t topic, uint64_t number, bool accepted, struct fm_id id);
 void fm_publisher_broken(struct fm_publisher *p, uint32_t topic, uint32_t stream);

@@ -13,7 +13,10 @@ struct fm_result {
     struct fm_tally tally;
     struct fm_fleet_stats fleet;
     struct fm_publisher_stats publisher;
-    struct fm_hdr latency, recovery; /* nanoseconds */
+    struct fm_hdr latency; /* nanoseconds; without what was published in a storm, which is in */
+    struct fm_hdr stormy;
+    struct fm_hdr reach; /* from a message's stamp until all had it */
+    struct fm_hdr recovery;
     double connect_s;                /* until all clients had joined */
     double seconds;                  /* from the first measured message to the last delivery */
     uint64_t measured;               /* deliveries in that time */

@@ -136,6 +136,8 @@ void fm_stamp_put(struct fm_buf *out, const struct fm_stamp *stamp, size_t size)
     fm_buf_dec(out, stamp->number);
     fm_buf_str(out, ",\"s\":");
     fm_buf_dec(out, stamp->stream);
+    fm_buf_str(out, ",\"r\":");
+    fm_buf_dec(out, stamp->topic);
     fm_buf_str(out, ",\"t\":");
     fm_buf_dec(out, stamp->sent_ns);
     size_t n = out->n - start + sizeof ",\"pad\":\"\"}" - 1;
@@ -148,8 +150,29 @@ void fm_stamp_put(struct fm_buf *out, const struct fm_stamp *stamp, size_t size)
     fm_buf_u8(out, '}');
 }
 
+/* A member as fm_stamp_put writes it, and the comma or brace behind it. */
+static bool plain_number(struct fm_rd *r, struct fm_slice head, uint64_t *out)
+{
+    if (!fm_slice_starts(fm_slice_of(r->p, fm_rd_left(r)), head))
+        return false;
+    const uint8_t *start = r->p + head.n, *p = start;
+    uint64_t v = 0;
+    while (p < r->end && *p >= '0' && *p <= '9' && p - start < 19)
+        v = v * 10 + (uint64_t)(*p++ - '0');
+    if (p == start || p == r->end || (*p != ',' && *p != '}'))
+        return false;
+    *out = v;
+    r->p = p;
+    return true;
+}
+
 bool fm_stamp_read(struct fm_slice payload, struct fm_stamp *stamp)
 {
+    struct fm_rd r = fm_rd_of(payload);
+    /* Nearly always it is what was written, byte for byte; a server that writes JSON anew may do it its own way. */
+    if (plain_number(&r, FM_LIT("{\"k\":"), &stamp->number) && plain_number(&r, FM_LIT(",\"s\":"), &stamp->stream) &&
+        plain_number(&r, FM_LIT(",\"r\":"), &stamp->topic) && plain_number(&r, FM_LIT(",\"t\":"), &stamp->sent_ns))
+        return true;
     return fm_wire_number(payload, "k", &stamp->number) && fm_wire_number(payload, "s", &stamp->stream) &&
-           fm_wire_number(payload, "t", &stamp->sent_ns);
+           fm_wire_number(payload, "r", &stamp->topic) && fm_wire_number(payload, "t", &stamp->sent_ns);
 }

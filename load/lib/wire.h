@@ -25,9 +25,10 @@ FM_MUST_CHECK enum fm_err fm_wire_cursor(struct fm_slice list, struct fm_vector 
 struct fm_stamp {
     uint64_t number; /* of the message on its topic, from 0 */
     uint64_t stream; /* the connection that published it */
+    uint64_t topic;  /* its number: what a message says of its topic may be wrong, or nothing */
     uint64_t sent_ns;
 };
 
-/* {"k":number,"s":stream,"t":sent_ns,"pad":"..."} padded to `size` bytes (or as long as it must be). */
+/* {"k":number,"s":stream,"r":topic,"t":sent_ns,"pad":"..."} padded to `size` bytes (or as long as it must be). */
 void fm_stamp_put(struct fm_buf *out, const struct fm_stamp *stamp, size_t size);
 FM_MUST_CHECK bool fm_stamp_read(struct fm_slice payload, struct fm_stamp *stamp);

@@ -189,12 +189,12 @@ test('a node that is not there, wrong options and unknown processes end with a s
   const nodes = `ws://127.0.0.1:${port}`;
   for (const [options, sentence] of [
     [{ nodes, connect_ms: '300ms' }, /only 0 of 1000 clients joined.*refused/],
-    [{ nodes: 'wss://127.0.0.1' }, /wss:\/\/127.0.0.1 is not an address/],
+    [{ nodes: 'http://127.0.0.1' }, /http:\/\/127.0.0.1 is not an address/],
     [{ nodes, connections: 3, topics: 4 }, /--connections: 3 clients don't reach every topic/],
     [{ nodes, connections: 900000 }, /descriptors are needed/],
     [{ nodes, pid: '2147483647' }, /there is no such process/],
     [{ nodes, conections: 3 }, /conections/],
-    [{ nodes, keyed_percent: 3 }, /--keyed-percent: pushes have no idempotency key/],
+    [{ nodes, keyed_percent: 3 }, /--keyed-percent: only fanmesh's API has an idempotency key/],
     [{ nodes, series: '/nonexistent/x' }, /--series: No such file/],
   ]) {
     const { code, result, errors } = await load(options);

@@ -60,24 +60,43 @@ static void a_cursor_is_read_whole_or_refused(void **state)
 static void a_stamp_is_found_again_and_padded_to_its_size(void **state)
 {
     (void)state;
-    const struct fm_stamp in = {.number = 7, .stream = UINT64_MAX, .sent_ns = 123456789012345};
+    const struct fm_stamp in = {.number = 7, .stream = UINT64_MAX, .topic = 12, .sent_ns = 123456789012345};
     for (size_t size = 0; size < 200; size++) {
         struct fm_buf b = {0};
         struct fm_stamp out;
         fm_stamp_put(&b, &in, size);
         assert_true(fm_stamp_read(fm_buf_view(&b), &out));
-        assert_true(out.number == in.number && out.stream == in.stream && out.sent_ns == in.sent_ns);
-        assert_true(size < 70 || b.n == size);
+        assert_true(out.number == in.number && out.stream == in.stream && out.topic == in.topic && out.sent_ns == in.sent_ns);
+        assert_true(size < 80 || b.n == size);
         fm_buf_fini(&b);
     }
+}
+
+static void a_stamp_that_was_written_anew_is_read_all_the_same(void **state)
+{
+    (void)state;
+    struct fm_stamp out;
+    assert_true(fm_stamp_read(FM_LIT("{ \"t\": 4, \"r\": 3, \"s\": 2, \"k\": 1 }"), &out));
+    assert_true(out.number == 1 && out.stream == 2 && out.topic == 3 && out.sent_ns == 4);
+    const char *bad[] = {"",
+                         "{}",
+                         "{\"k\":1,\"s\":2,\"r\":3}",
+                         "{\"k\":1,\"s\":2,\"r\":3,\"t\":",
+                         "{\"k\":-1,\"s\":2,\"r\":3,\"t\":4}",
+                         "{\"k\":99999999999999999999,\"s\":2,\"r\":3,\"t\":4}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(fm_stamp_read(fm_slice_str(bad[i]), &out));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_broadcast_is_split_into_its_five_elements),   cmocka_unit_test(what_is_no_frame_is_refused_at_every_cut),
-        cmocka_unit_test(a_member_is_found_at_the_top_level_only),       cmocka_unit_test(a_cursor_is_read_whole_or_refused),
+        cmocka_unit_test(a_broadcast_is_split_into_its_five_elements),
+        cmocka_unit_test(what_is_no_frame_is_refused_at_every_cut),
+        cmocka_unit_test(a_member_is_found_at_the_top_level_only),
+        cmocka_unit_test(a_cursor_is_read_whole_or_refused),
         cmocka_unit_test(a_stamp_is_found_again_and_padded_to_its_size),
+        cmocka_unit_test(a_stamp_that_was_written_anew_is_read_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
