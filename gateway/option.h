@@ -36,6 +36,8 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(WHO, unsigned, "nobody|anyone", "nobody|anyone") \
     X(PUSH_TO, unsigned, "all|others", "all|others") \
     X(SLOW, unsigned, "disconnect|drop|conflate", "disconnect|drop|conflate") \
+    X(SCENARIO, unsigned, "none|fan-out|chat|latency|storm|mixed", "none|fan-out|chat|latency|storm|mixed") \
+    X(STORM, unsigned, "none|connect|disconnect|reconnect", "none|connect|disconnect|reconnect") \
     X(FRAMING, unsigned, "phoenix|websocket|sse|socketio|nats|mqtt", "phoenix|websocket|sse|socketio|nats|mqtt")
 
 enum fm_option_type {
@@ -64,6 +66,8 @@ enum fm_option_type {
 #define FM_FIELD_WHO unsigned
 #define FM_FIELD_PUSH_TO unsigned
 #define FM_FIELD_SLOW unsigned
+#define FM_FIELD_SCENARIO unsigned
+#define FM_FIELD_STORM unsigned
 #define FM_FIELD_FRAMING unsigned
 
 struct fm_option {

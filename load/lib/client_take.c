@@ -72,6 +72,7 @@ static bool join_take(struct fm_client *c, struct fm_seat *s, const struct fm_sa
         c->state = JOINED;
         f->connecting--;
         f->stats.joined++;
+        fm_hdr_add(f->config.joins, fm_loop_now_ns() - c->since_ns);
     }
     return err ? malformed(c) : true;
 }

@@ -148,7 +148,7 @@ static void connects_due(struct fm_fleet *f, uint64_t now_ns)
     f->tokens += rate ? (double)(now_ns - f->ticked_ns) * 1e-9 * rate : burst;
     if (f->tokens > burst)
         f->tokens = burst;
-    while (f->away && f->away->since_ns <= now_ns && f->tokens >= 1 && f->connecting < most) {
+    while (!f->held && f->away && f->away->since_ns <= now_ns && f->tokens >= 1 && f->connecting < most) {
         struct fm_client *c = f->away;
         f->away = c->next;
         if (!f->away)
@@ -219,6 +219,27 @@ void fm_fleet_tick(struct fm_fleet *f, uint64_t now_ns)
     heartbeats_due(f, now_ns);
     timeouts_due(f, now_ns);
     f->ticked_ns = now_ns;
+}
+
+/* ---- storms ---- */
+
+void fm_fleet_hold(struct fm_fleet *f, bool hold)
+{
+    f->held = hold;
+}
+
+void fm_fleet_rate(struct fm_fleet *f, uint32_t connect_rate)
+{
+    f->config.connect_rate = connect_rate;
+}
+
+uint32_t fm_fleet_cut(struct fm_fleet *f, uint32_t first, uint32_t n)
+{
+    uint32_t end = first + n < f->config.clients ? first + n : f->config.clients;
+    for (uint32_t i = first; i < end; i++)
+        if (f->at[i].state != AWAY)
+            fm_client_drop(&f->at[i]);
+    return end - first;
 }
 
 /* ---- publishing ---- */

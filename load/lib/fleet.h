@@ -47,6 +47,7 @@ struct fm_fleet_config {
     struct fm_hdr *latency;  /* nanoseconds from the stamp to the delivery, */
     struct fm_hdr *stormy;   /* or here what was published in the storm */
     struct fm_hdr *lately;   /* both, for whoever empties it from time to time; may be NULL */
+    struct fm_hdr *joins;    /* nanoseconds from the first step of connecting until all topics are joined */
     struct fm_hdr *recovery; /* nanoseconds from the loss of a connection until all that was missed is there */
     /* All subscribers here have the message now. */
     void (*taken)(void *ctx, uint32_t topic, uint64_t number, uint64_t sent_ns, uint64_t now_ns);
@@ -92,6 +93,15 @@ const struct fm_fleet_stats *fm_fleet_stats(const struct fm_fleet *fleet);
 void fm_fleet_topic(const struct fm_fleet *fleet, uint32_t topic, char out[FM_FLEET_TOPIC_MAX]);
 /* A number that no other connection of this run has or will have: fm_stamp.stream. */
 uint32_t fm_fleet_stream(struct fm_fleet *fleet);
+
+/* ---- storms ---- */
+
+/* Whether clients that are away stay so. */
+void fm_fleet_hold(struct fm_fleet *fleet, bool hold);
+/* As fm_fleet_config.connect_rate. */
+void fm_fleet_rate(struct fm_fleet *fleet, uint32_t connect_rate);
+/* Cuts off `n` clients from the first-th on, where they aren't away already; how many there were to look at. */
+uint32_t fm_fleet_cut(struct fm_fleet *fleet, uint32_t first, uint32_t n);
 
 /* ---- publishing ---- */
 

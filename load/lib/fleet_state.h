@@ -52,6 +52,7 @@ struct fm_fleet {
     struct fm_client *away, **away_end; /* in the order in which they are due, nearly */
     struct fm_client *pushed;           /* have something in `out` that was not tried yet */
     uint32_t connecting;                /* begun and not joined */
+    bool held;                          /* nobody connects */
     uint32_t streams;
     uint32_t *by_topic, *topic_starts; /* the seats of topic t are by_topic[topic_starts[t]] to before topic_starts[t + 1] */
     uint32_t *picks;                   /* the publisher found last, by topic and node */

@@ -14,8 +14,7 @@ static uint64_t bucket_of(uint64_t value)
     return ((uint64_t)shift << FM_HDR_STEP_BITS) + (value >> shift);
 }
 
-/* The largest value of a bucket. */
-static uint64_t bucket_top(uint64_t bucket)
+uint64_t fm_hdr_top(uint64_t bucket)
 {
     uint64_t steps = 1u << FM_HDR_STEP_BITS;
     if (bucket < 2 * steps)
@@ -38,6 +37,18 @@ void fm_hdr_add(struct fm_hdr *h, uint64_t value)
     h->at[bucket_of(value)]++;
 }
 
+void fm_hdr_merge(struct fm_hdr *to, const struct fm_hdr *from)
+{
+    if (from->count == 0)
+        return;
+    to->min = to->count && to->min < from->min ? to->min : from->min;
+    to->max = to->max > from->max ? to->max : from->max;
+    to->count += from->count;
+    to->sum += from->sum;
+    for (uint64_t i = 0; i < FM_HDR_BUCKETS; i++)
+        to->at[i] += from->at[i];
+}
+
 uint64_t fm_hdr_percentile(const struct fm_hdr *h, double percent)
 {
     uint64_t want = (uint64_t)ceil((double)h->count * percent / 100.0), seen = 0;
@@ -48,7 +59,7 @@ uint64_t fm_hdr_percentile(const struct fm_hdr *h, double percent)
     for (uint64_t i = 0; i < FM_HDR_BUCKETS; i++) {
         seen += h->at[i];
         if (seen >= want)
-            return bucket_top(i) < h->max ? bucket_top(i) : h->max;
+            return fm_hdr_top(i) < h->max ? fm_hdr_top(i) : h->max;
     }
     return h->max;
 }

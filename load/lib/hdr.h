@@ -15,6 +15,9 @@ struct fm_hdr { /* zero is an empty histogram */
 };
 
 void fm_hdr_add(struct fm_hdr *h, uint64_t value);
+void fm_hdr_merge(struct fm_hdr *to, const struct fm_hdr *from);
 /* The value that `percent` of all are not above, rounded up to its step (never above the largest); 0 without values. */
 uint64_t fm_hdr_percentile(const struct fm_hdr *h, double percent);
 uint64_t fm_hdr_mean(const struct fm_hdr *h);
+/* The largest value of a bucket. */
+uint64_t fm_hdr_top(uint64_t bucket);

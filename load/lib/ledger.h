@@ -20,7 +20,7 @@
  *
  * All but deliveries, strange, wrong_id and malformed count a message once for each subscriber that it concerns.
  *
- * Memory: 32 bytes a publish, 24 more for a second id; a subscriber 128 bytes, 32 for each origin, a bit for each message since the first
+ * Memory: 40 bytes a publish, 24 more for a second id; a subscriber 128 bytes, 32 for each origin, a bit for each message since the first
  * that it lacks, 24 for each range that was declared to it and 16 for each second copy that it saw.
  *
  * -- owner only -- */
@@ -66,6 +66,7 @@ struct fm_record {
     uint32_t left;   /* subscribers that lack it */
     uint32_t stream; /* the connection that published it */
     uint32_t copies; /* its further ids: place in fm_ledger.copies, from 1; 0: none */
+    uint32_t place;  /* of its entry, where several processes share publishes (board.h) */
     uint8_t fate;
     uint8_t node;     /* that took it; what clients of others get was spread */
     uint8_t attempts; /* as many ids as this it may have */

@@ -27,6 +27,44 @@ static void help_print(void)
     fm_buf_fini(&out);
 }
 
+struct preset {
+    const char *option, *value;
+};
+
+static const struct preset fan_out[] = {{"connections", "1000"}, {"messages", "1000"}, {"window", "8"}, {"warmup", "50"}, {NULL, NULL}};
+static const struct preset chat[] = {{"rooms", "100"},  {"members", "10"},      {"every_ms", "1s"},
+                                     {"messages", "0"}, {"duration_ms", "10s"}, {NULL, NULL}};
+static const struct preset latency[] = {{"connections", "1000"}, {"topics", "10"},       {"rate", "500"}, {"messages", "0"},
+                                        {"warmup", "250"},       {"duration_ms", "10s"}, {NULL, NULL}};
+static const struct preset storm[] = {
+    {"connections", "200"},        {"rate", "200"},    {"messages", "0"}, {"warmup", "100"}, {"storm", "reconnect"},
+    {"storm_connections", "2000"}, {"quiet_ms", "3s"}, {NULL, NULL}};
+static const struct preset mixed[] = {{"connections", "1000"},
+                                      {"topics", "50"},
+                                      {"topics_per_connection", "5"},
+                                      {"rate", "300"},
+                                      {"messages", "0"},
+                                      {"warmup", "150"},
+                                      {"storm", "reconnect"},
+                                      {"storm_connections", "300"},
+                                      {"storm_rate", "100"},
+                                      {"storm_rounds", "3"},
+                                      {"quiet_ms", "3s"},
+                                      {NULL, NULL}};
+static const struct preset *const scenarios[] = {NULL, fan_out, chat, latency, storm, mixed}; /* by the option's word */
+
+/* Ranks below the command line, so it is asked first which scenario that names. */
+static void scenario_apply(struct fm_option_set *set, const struct fm_args *args)
+{
+    const char *name = fm_args_value(args, "scenario");
+    struct fm_load_options *o = set->base;
+    const struct fm_from from = {.rank = FM_RANK_DERIVED};
+    if (name)
+        fm_option_set(set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "scenario"), from, "--scenario", name);
+    for (const struct preset *p = scenarios[o->scenario]; p && p->option; p++)
+        fm_option_set(set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, p->option), from, "--scenario", p->value);
+}
+
 /* A topic in its URL means that an API is given payloads alone. */
 static bool api_bare(const struct fm_load_options *o)
 {
@@ -49,24 +87,32 @@ static void check_publishing(const struct fm_load_options *o, struct fm_report *
         fm_report_error(report, "--framing", "clients of %s only listen: publish with --api", fm_framings[o->framing]->name);
     if (o->publish_to.n && (o->api.n || o->rooms || fm_framings[o->framing]->answers_pushes || !fm_framings[o->framing]->pushes))
         fm_report_error(report, "--publish-to", "goes with the framings websocket, socketio, nats and mqtt, and not with --api or --rooms");
-    if ((o->rate || o->rooms) && !o->messages && !o->duration_ms)
+    if ((o->rate || o->rooms) && !o->messages && !o->duration_ms && !o->storm)
         fm_report_error(report, o->rooms ? "--rooms" : "--rate", "give --messages or --duration-ms, or it never ends");
 }
 
 /* What one row can't say. */
 static void check(const struct fm_load_options *o, struct fm_report *report)
 {
-    uint64_t seats = o->connections * o->topics_per_connection;
-    uint64_t least =
-        o->api.n || o->rooms || o->publish_to.n ? o->topics : o->topics * o->nodes.n; /* pushes need a client of each topic on each node */
+    bool pushes = !o->api.n && !o->rooms && !o->publish_to.n;
+    uint64_t seats = o->connections * o->topics_per_connection / (pushes ? o->processes : 1); /* the first process pushes */
+    uint64_t least = pushes ? o->topics * o->nodes.n : o->topics; /* pushes need a client of each topic on each node */
     if (o->topics_per_connection > o->topics)
         fm_report_error(report, "--topics-per-connection", "there are only %llu topics", (unsigned long long)o->topics);
     else if (seats < least)
-        fm_report_error(report, "--connections", "%llu clients don't reach every topic%s: give at least %llu",
-                        (unsigned long long)o->connections, least == o->topics ? "" : " on every node",
-                        (unsigned long long)((least + o->topics_per_connection - 1) / o->topics_per_connection));
+        fm_report_error(
+            report, "--connections", "%llu clients don't reach every topic%s: give at least %llu", (unsigned long long)o->connections,
+            least == o->topics ? "" : " on every node",
+            (unsigned long long)((least + o->topics_per_connection - 1) / o->topics_per_connection * (pushes ? o->processes : 1)));
     if (o->connections > 1000000)
         fm_report_error(report, "--rooms", "%llu clients are more than a million", (unsigned long long)o->connections);
+    if (o->processes > (o->rooms ? o->rooms : o->connections))
+        fm_report_error(report, "--processes", "there are fewer %s than processes", o->rooms ? "rooms" : "clients");
+    if (o->processes > 1 && (o->keyed_percent || (o->gone_file && *o->gone_file)))
+        fm_report_error(report, "--processes",
+                        "what --keyed-percent and --gone-file check is known to one process only: give --processes 1");
+    if (o->storm && !o->rate && !o->rooms)
+        fm_report_error(report, "--storm", "latencies in quiet and in the storm are compared at a rate: give --rate");
     check_publishing(o, report);
 }
 
@@ -91,7 +137,9 @@ enum fm_load_exit fm_load_options_read(struct fm_load_options *o, int argc, char
         if (key && *key)
             fm_option_set(&set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "api_key"), (struct fm_from){.rank = FM_RANK_ENV},
                           "FANMESH_API_KEY", key);
-        fm_args_apply(&args, &set);
+        scenario_apply(&set, &args);
+        if (report.n_errors == 0)
+            fm_args_apply(&args, &set);
         if (o->rooms) {
             o->topics = o->rooms;
             o->connections = o->rooms * o->members;

@@ -5,6 +5,12 @@
 
 /* group, type, name, min, max, default, help */
 #define FM_LOAD_OPTIONS(X) \
+    X("Scenario", SCENARIO, scenario, 0, 0, "none", \
+      "Defaults that make a run of a kind; each may be given otherwise. fan-out: many on one topic, 8 messages in flight. chat: rooms in " \
+      "which " \
+      "all speak. latency: a fixed rate. storm: quiet clients, and 2,000 others that all reconnect at once. mixed: several topics a " \
+      "client, " \
+      "a fixed rate, and clients that come and go all the time.") \
     X("Clients", LIST, nodes, 1, 64, "ws://127.0.0.1:4000", \
       "Nodes to connect to, ws://host:port[/path] or wss://; with sse http:// or https://. Without a path: that of the framing. {topic} " \
       "in " \
@@ -34,11 +40,15 @@
     X("Clients", MS, heartbeat_ms, 0, 86400000, "30s", "Each client's heartbeats, spread evenly; 0: none.") \
     X("Clients", MS, heartbeat_timeout_ms, 0, 86400000, "0", \
       "A client whose heartbeat isn't answered for so long goes on to another node, as when it is cut off; 0: heartbeat_ms.") \
+    X("Clients", COUNT, processes, 1, 64, "1", \
+      "Processes, each with its share of the clients: for more clients than one may have descriptors, and more work than one core does. " \
+      "The first publishes (in a chat each does in its own rooms).") \
     X("Clients", COUNT, sources, 1, 100, "1", "Loopback addresses to connect from, 127.0.0.1 and on, where one runs out of ports.") \
     X("Clients", PATH, tls_ca, 0, 4096, "", "Certificates (PEM) to trust in wss:// and https://. Without it: those of the system.") \
     X("Clients", FLAG, tls_insecure, 0, 0, "false", "Trust any certificate.") \
     X("Clients", FLAG, tls_resume, 0, 0, "false", "Offer each node the TLS session of an earlier connection to it.") \
-    X("Messages", COUNT, messages, 0, 100000000, "1000", "Messages to publish; 0: none, or as many as duration_ms allows.") \
+    X("Messages", COUNT, messages, 0, 100000000, "1000", \
+      "Messages to publish; 0: none, or as many as duration_ms allows, or until the storm is over.") \
     X("Messages", MS, duration_ms, 0, 86400000, "0", "Stop publishing after this time; 0: after the messages.") \
     X("Messages", COUNT, rate, 0, 10000000, "0", "Messages a second; 0: by the window.") \
     X("Messages", MS, every_ms, 1, 86400000, "1s", "Chat: how often each member publishes.") \
@@ -62,6 +72,13 @@
     X("Messages", COUNT, retries, 0, 20, "10", "How often such a publish is tried again.") \
     X("Messages", MS, settle_ms, 1, 3600000, "5s", \
       "How long to wait, without any delivery, for what is still missing; and how long a message may hold up the window.") \
+    X("Storm", STORM, storm, 0, 0, "none", \
+      "While messages are published at --rate, a second group of clients, in a process of its own, connects, disconnects or reconnects; " \
+      "latencies are told apart by whether a message was published in quiet or in the storm.") \
+    X("Storm", COUNT, storm_connections, 1, 1000000, "1000", "Clients of that group.") \
+    X("Storm", COUNT, storm_rate, 0, 1000000, "0", "How many of them a second; 0: all at once.") \
+    X("Storm", COUNT, storm_rounds, 1, 1000, "1", "How often.") \
+    X("Storm", MS, quiet_ms, 100, 3600000, "3s", "How long messages are published before the storm.") \
     X("Measuring", LIST, pid, 0, 64, "", "Process ids of the nodes: their CPU time and memory are measured.") \
     X("Measuring", FLAG, no_verify, 0, 0, "false", "Count messages instead of checking every one at every client.") \
     X("Measuring", MS, idle_ms, 0, 86400000, "0", "Before publishing, measure the nodes' CPU time while nothing happens for so long.") \
@@ -83,6 +100,8 @@ enum {
     FM_LOAD_OPTIONS_N = 0 FM_LOAD_OPTIONS(X)
 #undef X
 };
+
+enum fm_storm_kind { FM_STORM_NONE, FM_STORM_CONNECT, FM_STORM_DISCONNECT, FM_STORM_RECONNECT }; /* the option `storm` */
 
 extern const struct fm_option fm_load_options[];
 

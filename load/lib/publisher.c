@@ -149,8 +149,14 @@ static bool publish_one(struct fm_publisher *p, uint64_t due_ns)
     topic = slot ? topic : by.topic;
     uint32_t stream = slot ? slot->stream : by.stream;
     uint64_t number, n = p->stats.sent;
+    if (c->board && fm_board_full(c->board)) {
+        p->done = true; /* its size follows from the options; only a run without --messages can come here */
+        return false;
+    }
     if (fm_ledger_publish(&c->ledgers[topic], stream, slot ? node_of(p, slot) : by.node, &number))
         return false;
+    if (c->board)
+        fm_board_publish(c->board, &c->ledgers[topic], topic, number);
     if (p->stats.sent++ == c->warmup)
         c->measure(c->ctx, due_ns);
     c->ledgers[topic].at[number].holds = true;
@@ -241,6 +247,14 @@ void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number)
     release(p, &p->config.ledgers[topic].at[number]); /* the next one leaves with the tick, with all that this round released */
 }
 
+static void refused(struct fm_publisher *p, struct fm_ledger *l, uint64_t number)
+{
+    p->stats.refused++;
+    fm_ledger_refuse(l, number);
+    if (p->config.board)
+        fm_board_close(p->config.board, &l->at[number]);
+}
+
 void fm_publisher_answered(struct fm_publisher *p, uint32_t topic, uint64_t number, bool accepted, struct fm_id id)
 {
     struct fm_ledger *l = &p->config.ledgers[topic];
@@ -249,8 +263,7 @@ void fm_publisher_answered(struct fm_publisher *p, uint32_t topic, uint64_t numb
         fm_ledger_ack(l, number, id, false, p->config.tally);
         return;
     }
-    p->stats.refused++;
-    fm_ledger_refuse(l, number);
+    refused(p, l, number);
     release(p, &l->at[number]);
 }
 
@@ -274,8 +287,7 @@ static void give_up(struct fm_publisher *p, const struct job *j)
         p->stats.unanswered++;
         fm_ledger_unanswered(l, j->stamp.number);
     } else {
-        p->stats.refused++;
-        fm_ledger_refuse(l, j->stamp.number);
+        refused(p, l, j->stamp.number);
     }
     release(p, &l->at[j->stamp.number]);
 }

@@ -4,7 +4,7 @@
  * -- owner only -- */
 #pragma once
 
-#include "fleet.h"
+#include "board.h"
 #include "http_post.h"
 
 struct fm_publisher_config {
@@ -31,25 +31,9 @@ struct fm_publisher_config {
     uint32_t payload_bytes;
     uint64_t stall_ns; /* without progress for so long, what is in flight no longer holds up the window */
     struct fm_tally *tally;
+    struct fm_board *board;                      /* where other processes learn of publishes; NULL: none has to */
     void (*measure)(void *ctx, uint64_t due_ns); /* the next message, stamped so, is the first that counts */
     void *ctx;
-};
-
-#define FM_PUBLISHER_STATS(X) \
-    X(sent, "messages published") \
-    X(acked, "acknowledged") \
-    X(replicated, "of these as replicated") \
-    X(unconfirmed, "accepted, but not replicated in time") \
-    X(refused, "refused with an error") \
-    X(unanswered, "without an answer: it took too long, or their connection broke") \
-    X(retried, "attempts after the first, of messages with a key") \
-    X(stalled, "that some subscriber lacked for longer than the window waits")
-
-struct fm_publisher_stats {
-#define X(name, prose) uint64_t name;
-    FM_PUBLISHER_STATS(X)
-#undef X
-    unsigned last_status; /* HTTP status of the last refusal; 0: none */
 };
 
 struct fm_publisher;

@@ -19,9 +19,30 @@ void fm_series_close(struct fm_series *s)
     s->file = NULL;
 }
 
+bool fm_series_due(const struct fm_series *s, uint64_t now_ns)
+{
+    return now_ns >= s->sample_ns || (s->file && now_ns >= s->due_ns);
+}
+
+/* When there is no room for more, every second one goes, and from then on they are taken half as often. */
+static void sample_keep(struct fm_series *s, struct fm_sample sample)
+{
+    if (s->samples_n == FM_SAMPLES_MAX) {
+        for (uint32_t i = 0; i < FM_SAMPLES_MAX / 2; i++)
+            s->samples[i] = s->samples[2 * i];
+        s->samples_n /= 2;
+        s->step_ns *= 2;
+    }
+    s->samples[s->samples_n++] = sample;
+    s->step_ns = s->step_ns ? s->step_ns : SECOND_NS / 10;
+    s->sample_ns = sample.t_ns + s->step_ns;
+}
+
 enum fm_err fm_series_tick(struct fm_series *s, uint64_t now_ns, const struct fm_fleet_stats *fleet,
                            const struct fm_publisher_stats *publisher, const struct fm_tally *tally)
 {
+    if (now_ns >= s->sample_ns)
+        sample_keep(s, (struct fm_sample){now_ns, fleet->joined, publisher->sent, tally->deliveries});
     if (!s->file || now_ns < s->due_ns)
         return FM_OK;
     struct timespec wall;

@@ -1,13 +1,15 @@
 #include "run.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { STREAMS_OF_PUSHERS = 1 << 30 };
+enum { STREAMS_EACH = 1 << 24, STREAMS_OF_PUSHERS = 1 << 30 }; /* of a process; they need not be told of one another's */
+enum { ENTRIES_MAX = 16 * 1024 * 1024 };
 
 void fm_run_complain(const char *what, const char *why)
 {
@@ -19,9 +21,33 @@ void fm_run_complain(const char *what, const char *why)
 static void taken(void *ctx, uint32_t topic, uint64_t number, uint64_t sent_ns, uint64_t now_ns)
 {
     struct fm_run *r = ctx;
-    if (sent_ns >= atomic_load_explicit(&r->times.measure_ns, memory_order_relaxed) && now_ns > sent_ns)
-        fm_hdr_add(&r->result.reach, now_ns - sent_ns);
+    if (r->common && !fm_board_reach(r->board, &r->ledgers[topic].at[number]))
+        return;
+    if (sent_ns >= atomic_load_explicit(&r->share->times.measure_ns, memory_order_relaxed) && now_ns > sent_ns)
+        fm_hdr_add(&r->share->part.reach, now_ns - sent_ns);
+    if (!r->common)
+        fm_publisher_taken(r->publisher, topic, number);
+}
+
+/* The leader's, when a message is everywhere. */
+static void everywhere(void *ctx, uint32_t topic, uint64_t number)
+{
+    struct fm_run *r = ctx;
     fm_publisher_taken(r->publisher, topic, number);
+}
+
+static void reached(struct fm_handler *h, uint32_t events)
+{
+    struct fm_run *r = (struct fm_run *)((char *)h - offsetof(struct fm_run, reached));
+    (void)events;
+    fm_board_reached(r->board, &r->taken_up, everywhere, r);
+}
+
+static void follow(void *ctx)
+{
+    struct fm_run *r = ctx;
+    if (fm_board_follow(r->board, r->ledgers, &r->followed))
+        fm_run_complain("memory", "there is none left for the publishes");
 }
 
 static void answered(void *ctx, uint32_t topic, uint64_t number, bool accepted, struct fm_id id)
@@ -33,7 +59,8 @@ static void answered(void *ctx, uint32_t topic, uint64_t number, bool accepted, 
 static void broken(void *ctx, uint32_t topic, uint32_t stream)
 {
     struct fm_run *r = ctx;
-    fm_publisher_broken(r->publisher, topic, stream);
+    if (r->publisher)
+        fm_publisher_broken(r->publisher, topic, stream);
 }
 
 /* ---- what the options name ---- */
@@ -115,13 +142,17 @@ static bool pids_read(struct fm_run *r)
 static bool files_enough(const struct fm_run *r)
 {
     struct rlimit files;
-    uint64_t need = r->options.connections + r->options.api.n * r->options.api_connections + 16;
+    const struct fm_load_options *o = &r->options;
+    uint64_t each = (o->connections + o->processes - 1) / o->processes, storm = o->storm ? o->storm_connections : 0;
+    uint64_t need = (each > storm ? each : storm) + o->api.n * o->api_connections + 16;
     if (getrlimit(RLIMIT_NOFILE, &files))
         return true;
     files.rlim_cur = files.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur >= need)
         return true;
-    fprintf(stderr, "fanmesh-load: %llu descriptors are needed and this process may have %llu: lower --connections or raise `ulimit -n`\n",
+    fprintf(stderr,
+            "fanmesh-load: %llu descriptors are needed and this process may have %llu: raise --processes or `ulimit -n`, or lower "
+            "--connections\n",
             (unsigned long long)need, (unsigned long long)files.rlim_cur);
     return false;
 }
@@ -138,9 +169,18 @@ static enum fm_err tls_make(struct fm_run *r)
     return fm_tls_new(&r->tls, &c);
 }
 
+/* The first client of a process: rooms are not divided. */
+static uint32_t first_of(const struct fm_run *r, uint32_t self)
+{
+    const struct fm_load_options *o = &r->options;
+    uint64_t unit = o->rooms ? o->members : 1;
+    return (uint32_t)(o->connections / unit * self / o->processes * unit);
+}
+
 static struct fm_fleet_config fleet_config(struct fm_run *r)
 {
     const struct fm_load_options *o = &r->options;
+    struct fm_part *part = &r->share->part;
     return (struct fm_fleet_config){.loop = &r->loop,
                                     .nodes = r->nodes,
                                     .nodes_n = (uint32_t)o->nodes.n,
@@ -153,21 +193,25 @@ static struct fm_fleet_config fleet_config(struct fm_run *r)
                                                .topics = (uint32_t)o->topics,
                                                .per_client = (uint32_t)o->topics_per_connection,
                                                .members = (uint32_t)(o->rooms ? o->members : 0)},
-                                    .clients = (uint32_t)o->connections,
+                                    .first = first_of(r, r->self),
+                                    .clients = first_of(r, r->self + 1) - first_of(r, r->self),
+                                    .streams = r->self * STREAMS_EACH,
                                     .topic_prefix = r->prefix,
                                     .sources = (uint32_t)o->sources,
-                                    .connect_rate = (uint32_t)o->connect_rate,
+                                    .connect_rate = (uint32_t)((o->connect_rate + o->processes - 1) / o->processes),
                                     .heartbeat_ms = (uint32_t)o->heartbeat_ms,
                                     .beat_timeout_ms = (uint32_t)(o->heartbeat_timeout_ms ? o->heartbeat_timeout_ms : o->heartbeat_ms),
                                     .timeout_ms = (uint32_t)o->join_timeout_ms,
                                     .verify = !o->no_verify,
-                                    .tally = &r->result.tally,
-                                    .times = &r->times,
-                                    .latency = &r->result.latency,
-                                    .stormy = &r->result.stormy,
-                                    .lately = r->series.file ? &r->series.lately : NULL,
-                                    .recovery = &r->result.recovery,
+                                    .tally = &part->tally,
+                                    .times = &r->share->times,
+                                    .latency = &part->latency,
+                                    .stormy = &part->stormy,
+                                    .lately = r->role == FM_ROLE_LEADER && r->series.file ? &r->series.lately : NULL,
+                                    .recovery = &part->recovery,
+                                    .joins = &part->joins,
                                     .taken = taken,
+                                    .follow = r->common && r->role == FM_ROLE_WORKER ? follow : NULL,
                                     .answered = answered,
                                     .broken = broken,
                                     .ctx = r};
@@ -187,20 +231,37 @@ static enum fm_err pushers_make(struct fm_run *r)
     c.spread = (struct fm_spread){
         .clients = c.clients, .nodes = c.nodes_n, .topics = (uint32_t)o->topics, .per_client = named ? 1 : (uint32_t)o->topics};
     c.mute = true;
+    c.first = 0;
     c.streams = STREAMS_OF_PUSHERS;
     return fm_fleet_new(&r->pushers, &c, r->ledgers);
 }
 
 static enum fm_err fleet_make(struct fm_run *r)
 {
+    const struct fm_load_options *o = &r->options;
     struct fm_fleet_config c = fleet_config(r);
+    if (r->role == FM_ROLE_STORM) {
+        c.first = 0;
+        c.clients = (uint32_t)o->storm_connections;
+        c.spread = (struct fm_spread){.clients = c.clients, .nodes = c.nodes_n, .topics = 1, .per_client = 1};
+        c.connect_rate = (uint32_t)o->connect_rate;
+        snprintf(r->prefix + strlen(r->prefix), sizeof r->prefix - strlen(r->prefix), "s");
+    }
     return fm_fleet_new(&r->fleet, &c, r->ledgers);
 }
 
-/* In a chat each member speaks once in `every_ms`. */
-static double rate_of(const struct fm_load_options *o)
+/* In a chat each member speaks once in `every_ms`; its members are those of this process. */
+static double rate_of(const struct fm_run *r)
 {
-    return o->rooms && !o->api.n ? (double)o->connections * 1000.0 / (double)o->every_ms : (double)o->rate;
+    const struct fm_load_options *o = &r->options;
+    return o->rooms ? (double)fm_fleet_clients(r->fleet) * 1000.0 / (double)o->every_ms : (double)o->rate;
+}
+
+/* Of n, what a process that speaks for itself has to do. */
+static uint64_t share_of(const struct fm_run *r, uint64_t n)
+{
+    uint64_t p = r->options.processes;
+    return r->options.rooms ? n * (r->self + 1) / p - n * r->self / p : n;
 }
 
 static enum fm_err publisher_make(struct fm_run *r, void (*measure)(void *ctx, uint64_t due_ns))
@@ -224,23 +285,35 @@ static enum fm_err publisher_make(struct fm_run *r, void (*measure)(void *ctx, u
                                                                         : 0,
                                     .keyed_percent = (uint32_t)o->keyed_percent,
                                     .retries = (uint32_t)o->retries,
-                                    .messages = o->messages,
+                                    .messages = share_of(r, o->messages),
                                     .duration_ns = o->duration_ms * 1000000u,
-                                    .warmup = o->warmup,
-                                    .rate = rate_of(o),
+                                    .warmup = share_of(r, o->warmup),
+                                    .rate = rate_of(r),
                                     .window = (uint32_t)o->window,
                                     .payload_bytes = (uint32_t)o->payload,
                                     .stall_ns = o->settle_ms * 1000000u,
-                                    .tally = &r->result.tally,
+                                    .tally = &r->share->part.tally,
+                                    .board = r->common ? r->board : NULL,
                                     .measure = measure,
                                     .ctx = r};
     return fm_publisher_new(&r->publisher, &c);
 }
 
-bool fm_run_set_up(struct fm_run *r, void (*measure)(void *ctx, uint64_t due_ns))
+/* As many publishes as the options allow, for a run in which several processes have to know of them; 0: none. */
+static uint64_t entries_of(const struct fm_run *r)
+{
+    const struct fm_load_options *o = &r->options;
+    uint64_t n = o->messages                 ? o->messages + o->warmup
+                 : o->rate && o->duration_ms ? o->rate * (o->duration_ms / 1000 + 2) + o->warmup
+                                             : ENTRIES_MAX;
+    return !r->common ? 0 : n < ENTRIES_MAX ? n : ENTRIES_MAX;
+}
+
+bool fm_run_prepare(struct fm_run *r)
 {
     const struct fm_load_options *o = &r->options;
     r->framing = fm_framings[o->framing];
+    r->common = o->processes > 1 && !o->rooms;
     if (!nodes_read(&o->nodes, r->framing->carrier == FM_CARRIER_HTTP ? "http" : "ws", r->framing->target, r->nodes, 0) ||
         !nodes_read(&o->api, "http", "/api/publish", r->apis, FM_FLEET_NODES_MAX) ||
         !nodes_read(&o->publish_to, "ws", r->framing->target, r->publish_to, 2 * FM_FLEET_NODES_MAX) || !topics_fit(r) || !pids_read(r) ||
@@ -250,14 +323,24 @@ bool fm_run_set_up(struct fm_run *r, void (*measure)(void *ctx, uint64_t due_ns)
     r->word = (uint32_t)fm_loop_now_ns();
     ssize_t drawn = getrandom(&r->word, sizeof r->word, 0);
     (void)drawn;
+    snprintf(r->prefix, sizeof r->prefix, "%s%08x-", o->topic_prefix, r->word);
     if (fm_series_open(&r->series, o->series)) {
         fm_run_complain("--series", strerror(errno));
         return false;
     }
-    snprintf(r->prefix, sizeof r->prefix, "%s%08x-", o->topic_prefix, r->word);
-    atomic_store(&r->times.storm_ns, UINT64_MAX);
-    r->terminal = isatty(STDERR_FILENO);
+    enum fm_err err = fm_board_new(&r->board, (uint32_t)o->processes + (o->storm != 0), (uint32_t)o->topics, entries_of(r));
+    if (err) {
+        fm_run_complain("can't start", fm_err_text(err));
+        return false;
+    }
+    r->share = &r->board->shares[0];
     r->result.options = o;
+    return true;
+}
+
+bool fm_run_set_up(struct fm_run *r, void (*measure)(void *ctx, uint64_t due_ns))
+{
+    const struct fm_load_options *o = &r->options;
     if (tls_make(r)) {
         fm_run_complain("--tls-ca", "the file can't be read, or is not a list of certificates in PEM");
         return false;
@@ -266,10 +349,16 @@ bool fm_run_set_up(struct fm_run *r, void (*measure)(void *ctx, uint64_t due_ns)
     enum fm_err err = r->ledgers ? fm_loop_init(&r->loop) : FM_E_NOMEM;
     if (!err)
         err = fleet_make(r);
-    if (!err)
+    if (!err && r->role == FM_ROLE_LEADER)
         err = pushers_make(r);
-    if (!err)
+    /* A worker publishes only in its own rooms; and a storm never. */
+    if (!err && (r->role == FM_ROLE_LEADER || (r->role == FM_ROLE_WORKER && !r->common)))
         err = publisher_make(r, measure);
+    if (!err && r->role != FM_ROLE_STORM)
+        fm_board_hold(r->board, r->ledgers);
+    r->reached.ready = reached;
+    if (!err && r->common && r->role == FM_ROLE_LEADER)
+        err = fm_loop_add(&r->loop, r->board->event, EPOLLIN, &r->reached);
     if (err)
         fm_run_complain("can't start", fm_err_text(err));
     return !err;
@@ -287,5 +376,6 @@ void fm_run_tear_down(struct fm_run *r)
     for (uint64_t t = 0; r->ledgers && t < r->options.topics; t++)
         fm_ledger_fini(&r->ledgers[t]);
     free(r->ledgers);
+    fm_board_free(&r->board);
     fm_options_fini(fm_load_options, FM_LOAD_OPTIONS_N, &r->options);
 }

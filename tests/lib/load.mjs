@@ -32,7 +32,7 @@ export function load(options) {
       else resolve(told(code, out ? JSON.parse(out) : null, errors));
     });
   });
-  return Object.assign(ended, { stop: () => child.kill('SIGTERM') });
+  return Object.assign(ended, { child, stop: () => child.kill('SIGTERM') });
 }
 
 // Starts floor with these faults; ends with the test. Its URLs as fanmesh-load takes them, and its process id.

@@ -9,17 +9,17 @@ static void a_run_of_which_most_was_never_acknowledged_proves_nothing(void **sta
 {
     (void)state;
     static struct fm_result r;
-    r.publisher.sent = 100;
-    r.publisher.acked = 90;
-    r.publisher.unanswered = 10; /* a node was restarted */
+    r.all.publisher.sent = 100;
+    r.all.publisher.acked = 90;
+    r.all.publisher.unanswered = 10; /* a node was restarted */
     assert_int_equal(fm_result_exit(&r), FM_LOAD_OK);
-    r.publisher.acked = 40;
-    r.publisher.unanswered = 60;
+    r.all.publisher.acked = 40;
+    r.all.publisher.unanswered = 60;
     assert_int_equal(fm_result_exit(&r), FM_LOAD_UNUSABLE);
-    r.publisher.acked = 0;
-    r.publisher.unanswered = 0;
+    r.all.publisher.acked = 0;
+    r.all.publisher.unanswered = 0;
     assert_int_equal(fm_result_exit(&r), FM_LOAD_UNUSABLE);
-    r.tally.missing = 1;
+    r.all.tally.missing = 1;
     assert_int_equal(fm_result_exit(&r), FM_LOAD_BROKEN);
 }
 
