@@ -1,5 +1,6 @@
 /* fanmesh-load: many clients, many messages, and a judge. It runs in phases: connect and join, be idle, publish (and make a storm), wait
  * for the rest, judge. One thread a process; what is measured of the nodes is their own CPU time and memory, never this program's. */
+#include "report.h"
 #include "run.h"
 
 #include <errno.h>
@@ -337,13 +338,17 @@ static bool phase_judge(struct fm_run *r)
 
 static void print(struct fm_run *r)
 {
-    struct fm_buf out = {0};
-    if (r->options.json)
-        fm_result_json(&out, &r->result);
-    else
-        fm_result_text(&out, &r->result);
-    fwrite(out.p, 1, out.n, stdout);
-    fm_buf_fini(&out);
+    struct fm_buf text = {0}, json = {0};
+    fm_result_text(&text, &r->result);
+    fm_result_json(&json, &r->result);
+    struct fm_buf *out = r->options.json ? &json : &text;
+    if (text.failed || json.failed)
+        fm_run_complain("memory", "there is none left for the result");
+    fwrite(out->p, 1, out->n, stdout);
+    if (r->options.report && *r->options.report && fm_report_write(r->options.report, fm_buf_view(&json)))
+        fm_run_complain("--report", strerror(errno));
+    fm_buf_fini(&text);
+    fm_buf_fini(&json);
 }
 
 static enum fm_load_exit run_all(struct fm_run *r)

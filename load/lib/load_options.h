@@ -87,6 +87,9 @@
       "nobody " \
       "else has may be lost.") \
     X("Measuring", PATH, series, 0, 4096, "", "Writes a line of JSON a second into this file: what happened until then.") \
+    X("Measuring", PATH, report, 0, 4096, "", \
+      "Writes a page of pictures into this file (HTML, nothing beside it): latencies, throughput over time, memory over connections. " \
+      "load/report.mjs makes one of several results.") \
     X("Measuring", FLAG, json, 0, 0, "false", "Print one JSON object.")
 
 #define X(group, type, name, min, max, def, help) FM_FIELD_##type name;

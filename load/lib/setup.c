@@ -328,6 +328,12 @@ bool fm_run_prepare(struct fm_run *r)
         fm_run_complain("--series", strerror(errno));
         return false;
     }
+    /* Now, and not after an hour. */
+    FILE *report = o->report && *o->report ? fopen(o->report, "ae") : NULL;
+    if (o->report && *o->report && (!report || fclose(report))) {
+        fm_run_complain("--report", strerror(errno));
+        return false;
+    }
     enum fm_err err = fm_board_new(&r->board, (uint32_t)o->processes + (o->storm != 0), (uint32_t)o->topics, entries_of(r));
     if (err) {
         fm_run_complain("can't start", fm_err_text(err));
