@@ -116,7 +116,10 @@ static void rest(struct fm_run *r, const char *phase, uint64_t ms)
 
 static void connect_failed(struct fm_run *r)
 {
-    const struct fm_fleet_stats *s = fm_fleet_stats(r->fleet);
+    static struct fm_part all;
+    const struct fm_fleet_stats *s = &all.fleet;
+    for (uint32_t i = 0; i < r->options.processes; i++)
+        fm_part_add(&all, &r->board->shares[i].part);
     show_end(r);
     fprintf(stderr, "fanmesh-load: only %llu of %llu clients joined", (unsigned long long)fm_run_joined(r),
             (unsigned long long)r->options.connections);
@@ -128,8 +131,8 @@ static void connect_failed(struct fm_run *r)
         fprintf(stderr, "; the last connection was closed with code %u", s->last_close);
     if (s->last_errno)
         fprintf(stderr, "; the last error of the system: %s", strerror(s->last_errno));
-    if (r->tls && fm_tls_stats(r->tls)->why[0])
-        fprintf(stderr, "; TLS: %s", fm_tls_stats(r->tls)->why);
+    if (all.tls.why[0])
+        fprintf(stderr, "; TLS: %s", all.tls.why);
     fputs("\n", stderr);
 }
 

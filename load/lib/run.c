@@ -16,6 +16,16 @@ uint64_t fm_run_deliveries(const struct fm_run *r)
     return sum;
 }
 
+/* Why clients don't get in: the leader may have to say so before the process has ended. */
+static void note_failures(struct fm_run *r)
+{
+    if (fm_fleet_stats(r->fleet)->joined == fm_fleet_clients(r->fleet))
+        return;
+    r->share->part.fleet = *fm_fleet_stats(r->fleet);
+    if (r->tls)
+        r->share->part.tls = *fm_tls_stats(r->tls);
+}
+
 uint64_t fm_run_step(struct fm_run *r)
 {
     fm_loop_step(&r->loop, 1);
@@ -23,6 +33,7 @@ uint64_t fm_run_step(struct fm_run *r)
     fm_fleet_tick(r->fleet, now);
     if (r->pushers)
         fm_fleet_tick(r->pushers, now);
+    note_failures(r);
     atomic_store_explicit(&r->share->joined, fm_fleet_stats(r->fleet)->joined, memory_order_relaxed);
     atomic_store_explicit(&r->share->deliveries, r->share->part.tally.deliveries, memory_order_relaxed);
     if (r->publisher)

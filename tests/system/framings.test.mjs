@@ -44,7 +44,7 @@ for (const [fault, mistake] of [['dropEvery', 'missing'], ['doubleEvery', 'doubl
       [{ framing: 'sse', nodes: `${events.http}/sub/{topic}`, api: `${events.http}/pub/{topic}` }, 4 * (mistake === 'strange' ? 10 : 1)],
     ];
     for (const [options, want] of runs) {
-      const { code, result } = await load({ ...small, ...options, window: 1 });
+      const { code, result } = await load({ ...small, ...options, window: 1, settle_ms: '300ms' });
       assert.equal(code, verdict.broken, JSON.stringify(result));
       const found = result.tally[mistake] + (mistake === 'strange' ? result.tally.malformed : 0);
       assert.ok(Math.abs(found - want) <= (mistake === 'strange' ? want : 1), JSON.stringify(result.tally));
