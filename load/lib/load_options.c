@@ -85,6 +85,13 @@ static void check_publishing(const struct fm_load_options *o, struct fm_report *
         fm_report_error(report, "--keyed-percent", "two copies can only be told apart by their ids, which only cursor channels have");
     if (!o->api.n && !fm_framings[o->framing]->pushes && (o->messages || o->duration_ms))
         fm_report_error(report, "--framing", "clients of %s only listen: publish with --api", fm_framings[o->framing]->name);
+    if (fm_framings[o->framing] != &fm_framing_websocket && ((o->join_text && *o->join_text) || (o->push_text && *o->push_text)))
+        fm_report_error(report, "--framing", "%s has texts of its own: --join-text and --push-text are for websocket",
+                        fm_framings[o->framing]->name);
+    if (o->plain && fm_framings[o->framing] != &fm_framing_phoenix)
+        fm_report_error(report, "--plain", "only phoenix has cursors to do without");
+    if (o->rooms && o->api.n)
+        fm_report_error(report, "--rooms", "its members push what they say: leave out --api");
     if (o->publish_to.n && (o->api.n || o->rooms || fm_framings[o->framing]->answers_pushes || !fm_framings[o->framing]->pushes))
         fm_report_error(report, "--publish-to", "goes with the framings websocket, socketio, nats and mqtt, and not with --api or --rooms");
     if ((o->rate || o->rooms) && !o->messages && !o->duration_ms && !o->storm)

@@ -10,7 +10,7 @@
       "which " \
       "all speak. latency: a fixed rate. storm: quiet clients, and 2,000 others that all reconnect at once. mixed: several topics a " \
       "client, " \
-      "a fixed rate, and clients that come and go all the time.") \
+      "a fixed rate, and others that come and go meanwhile.") \
     X("Clients", LIST, nodes, 1, 64, "ws://127.0.0.1:4000", \
       "Nodes to connect to, ws://host:port[/path] or wss://; with sse http:// or https://. Without a path: that of the framing. {topic} " \
       "in " \

@@ -70,6 +70,9 @@ test('what no client of a framing can do is said before anything is tried', asyn
     [{ nodes, framing: 'nats', keyed_percent: 1, api: 'http://127.0.0.1:9' }, /--keyed-percent: two copies/],
     [{ nodes, ack: 'replicated', api: 'http://127.0.0.1:9/{topic}' }, /--ack: only fanmesh's API/],
     [{ nodes, rooms: 3, messages: 0 }, /--rooms: give --messages or --duration-ms/],
+    [{ nodes, rooms: 3, api: 'http://127.0.0.1:9' }, /--rooms: its members push/],
+    [{ nodes, join_text: 'x' }, /--framing: phoenix has texts of its own/],
+    [{ nodes, framing: 'mqtt', plain: true }, /--plain: only phoenix/],
     [{ nodes, framing: 'stomp' }, /framing takes phoenix\|websocket/],
   ]) {
     const { code, result, errors } = await load(options);

@@ -265,7 +265,8 @@ static void mqtt_packets_are_cut_by_their_length(void **state)
                                           "a"),
                                    FM_LIT("\x40\x00"),
                                    FM_LIT("\x30\xff\xff\xff\xff"),
-                                   FM_LIT("\xd0\x01x")};
+                                   FM_LIT("\xd0\x01x"),
+                                   FM_LIT("\xd0\x80\x80\x80\x80\x00")};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct fm_saying said;
         size_t used;

@@ -70,6 +70,28 @@ static void a_value_beyond_the_range_counts_as_the_largest(void **state)
     assert_true(fm_hdr_percentile(&h, 50) == ((uint64_t)1 << FM_HDR_VALUE_BITS) - 1);
 }
 
+static void a_sum_of_two_is_what_one_with_all_values_would_be(void **state)
+{
+    (void)state;
+    static struct fm_hdr all, low, high, sum, empty;
+    for (uint64_t i = 1; i <= 1000; i++) {
+        fm_hdr_add(&all, i * 977);
+        fm_hdr_add(i % 3 ? &low : &high, i * 977);
+    }
+    fm_hdr_merge(&sum, &high);
+    fm_hdr_merge(&sum, &empty);
+    fm_hdr_merge(&sum, &low);
+    assert_memory_equal(&sum, &all, sizeof all);
+}
+
+static void the_tops_of_buckets_rise_and_none_is_left_out(void **state)
+{
+    (void)state;
+    for (uint64_t i = 1; i < FM_HDR_BUCKETS; i++)
+        assert_true(fm_hdr_top(i) > fm_hdr_top(i - 1));
+    assert_true(fm_hdr_top(FM_HDR_BUCKETS - 1) >= ((uint64_t)1 << FM_HDR_VALUE_BITS) - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -78,6 +100,8 @@ int main(void)
         cmocka_unit_test(every_value_is_known_to_one_part_in_128),
         cmocka_unit_test(percentiles_of_many_values_agree_with_the_sorted_list),
         cmocka_unit_test(a_value_beyond_the_range_counts_as_the_largest),
+        cmocka_unit_test(a_sum_of_two_is_what_one_with_all_values_would_be),
+        cmocka_unit_test(the_tops_of_buckets_rise_and_none_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
