@@ -21,14 +21,30 @@ void fm_log_fini(struct fm_log *log)
     *log = (struct fm_log){0};
 }
 
-/* The last chunk whose first seq is at most `seq`; 0 where there is none. */
+static uint64_t first_seq(const struct fm_log_chunk *c)
+{
+    return c->at[c->first].seq;
+}
+
+/* The last chunk whose first seq is at most `seq`; 0 where there is none. Nearly all that is looked for is in the last chunk, in the first
+ * one, or, in a log without holes, a known number of full chunks before the last. */
 static uint32_t chunk_of(const struct fm_log *log, uint64_t seq)
 {
     uint32_t lo = 0, hi = log->n;
+    if (hi < 2 || seq < first_seq(log->chunks[1]))
+        return 0;
+    uint64_t last = first_seq(log->chunks[hi - 1]);
+    if (seq >= last)
+        return hi - 1;
+    uint64_t back = (last - seq + CHUNK - 1) / CHUNK;
+    if (back < hi - 1) {
+        uint32_t guess = hi - 1 - (uint32_t)back;
+        if (first_seq(log->chunks[guess]) <= seq && seq < first_seq(log->chunks[guess + 1]))
+            return guess;
+    }
     while (hi - lo > 1) {
         uint32_t mid = lo + (hi - lo) / 2;
-        const struct fm_log_chunk *c = log->chunks[mid];
-        if (c->at[c->first].seq <= seq)
+        if (first_seq(log->chunks[mid]) <= seq)
             lo = mid;
         else
             hi = mid;
@@ -40,6 +56,17 @@ static uint32_t chunk_of(const struct fm_log *log, uint64_t seq)
 static uint32_t slot_of(const struct fm_log_chunk *c, uint64_t seq)
 {
     uint32_t lo = c->first, hi = c->first + c->n;
+    if (c->n == 0 || seq > c->at[hi - 1].seq)
+        return hi;
+    if (seq <= first_seq(c))
+        return lo;
+    /* Without holes it is as far from the first slot as its seq from the first; with holes it is nearer. */
+    uint64_t step = seq - first_seq(c);
+    if (step < c->n) {
+        if (c->at[lo + step].seq == seq)
+            return lo + (uint32_t)step;
+        hi = lo + (uint32_t)step;
+    }
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (c->at[mid].seq < seq)
