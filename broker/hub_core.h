@@ -163,6 +163,7 @@ struct fm_hub {
     struct fm_now now; /* of the present step */
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
+    struct fm_topic *found;          /* what was looked for last: messages come in runs of one topic. NULL: nothing */
     struct fm_keys keys;
     struct fm_told keys_told; /* those that were forgotten early */
     uint64_t bytes;           /* of all messages in all logs */
@@ -260,6 +261,17 @@ uint64_t fm_blind_by(const struct fm_hub *h, const struct fm_origin *o);
 void fm_blind_now(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t to);
 /* What another node's state says of it. first: since it is linked. */
 void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s, bool first);
+
+/* ---- counters that every message goes through: only the hub's thread writes them, so it needs no locked instruction for that ---- */
+static inline void fm_stat_set(_Atomic uint64_t *stat, uint64_t value)
+{
+    atomic_store_explicit(stat, value, memory_order_relaxed);
+}
+
+static inline void fm_stat_add(_Atomic uint64_t *stat, uint64_t n)
+{
+    fm_stat_set(stat, atomic_load_explicit(stat, memory_order_relaxed) + n);
+}
 
 /* ---- store.c ---- */
 /* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */

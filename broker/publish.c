@@ -68,7 +68,7 @@ static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_pu
         return FM_E_NOMEM;
     assert(h->self->contig == id.seq);
     *result = (struct fm_publish_result){id, false};
-    h->stats.published++;
+    fm_stat_add(&h->stats.published, 1);
     return FM_OK;
 }
 

@@ -11,8 +11,12 @@ enum { SKEW_MS = 10 * 1000 }; /* clocks that differ by less are right */
 
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name)
 {
-    struct fm_topic *t;
+    struct fm_topic *t = h->found;
+    if (t && fm_slice_eq(fm_slice_of(t->name, t->name_n), name))
+        return t;
     HASH_FIND(hh, h->topics, name.p, name.n, t);
+    if (t)
+        h->found = t;
     return t;
 }
 
@@ -49,6 +53,8 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
     }
     if (h->sweep == t)
         h->sweep = t->hh.next;
+    if (h->found == t)
+        h->found = NULL;
     HASH_DELETE(hh, h->topics, t);
     h->stats.topics = HASH_COUNT(h->topics);
     free(t->pos);
@@ -165,8 +171,8 @@ static void bury(struct fm_hub *h, struct fm_log_entry *e)
     e->msg = NULL;
     pos->held--;
     h->bytes -= fm_msg_size(m);
-    h->stats.log_bytes = h->bytes;
-    h->stats.log_messages--;
+    fm_stat_set(&h->stats.log_bytes, h->bytes);
+    fm_stat_add(&h->stats.log_messages, -1ull);
     if (m->key_n)
         fm_key_leave(h, m);
     fm_msg_unref(&m);
@@ -191,8 +197,8 @@ enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
     size_t size = fm_msg_size(m);
     pos->held++;
     h->bytes += size;
-    h->stats.log_bytes = h->bytes;
-    h->stats.log_messages++;
+    fm_stat_set(&h->stats.log_bytes, h->bytes);
+    fm_stat_add(&h->stats.log_messages, 1);
     if (m->id.seq > o->cut)
         o->log_bytes += size;
     if (memory_used(h) > h->config.memory_bytes)
