@@ -183,6 +183,7 @@ struct fm_hub {
 
     uint64_t last_ts_ms;    /* of own messages: never falls */
     uint64_t sent;          /* own seqs up to here left in batches */
+    uint64_t backlog;       /* bytes of those above it */
     uint64_t in_flight[16]; /* counters of the last batches, as a ring */
     uint32_t in_flight_head, in_flight_n;
     uint64_t next_ask;
@@ -417,6 +418,8 @@ void fm_isolation_check(struct fm_hub *h);
 
 /* ---- repair.c ---- */
 void fm_batches_send(struct fm_hub *h);
+/* Is the mesh so far behind that a message accepted now might be evicted before it has left? */
+bool fm_backlog_full(const struct fm_hub *h);
 bool fm_in_flight_settle(struct fm_hub *h);
 void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);

@@ -83,7 +83,10 @@
     X("Mesh", MS, ask_timeout_ms, 50, 60000, "2s", "How long one question to another node may take.") \
     X("Mesh", COUNT, window, 1, 15, "12", "Batches in flight. Below 16, since the mesh drops beyond that without a word.") \
     X("Mesh", MS, window_live_ms, 10, 60000, "200ms", "Only nodes that acknowledged within this time hold the window.") \
-    X("Mesh", BYTES, batch_bytes, 1024, 1048576, "64KiB", "Size at which a batch of messages leaves.")
+    X("Mesh", BYTES, batch_bytes, 1024, 1048576, "64KiB", "Size at which a batch of messages leaves.") \
+    X("Mesh", BYTES, mesh_backlog, 65536, 17179869184, "16MiB", \
+      "What this node accepted and the others were too slow to take yet; never more than half of log_bytes. Beyond it publishers get an " \
+      "error that says so.")
 
 #define FM_OPTIONS_RETENTION(X) \
     X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \

@@ -21,6 +21,7 @@ struct fm_mesh_cost { /* nanoseconds of CPU time while messages were under way *
 #define FM_MESH_COUNTERS(X) \
     X(batches_out, "batches sent") \
     X(window_waits, "times a batch waited for acknowledgements") \
+    X(backlog_refused, "publishes refused because the mesh was behind") \
     X(envelopes_in, "envelopes received") \
     X(dropped, "envelopes dropped by a full queue on the way") \
     X(inbox_dropped, "envelopes dropped by a full inbox") \
