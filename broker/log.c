@@ -77,6 +77,15 @@ static uint32_t slot_of(const struct fm_log_chunk *c, uint64_t seq)
     return lo;
 }
 
+/* Where an entry behind all others goes without any search; NULL: there may be others behind it, or there is no room. */
+static struct fm_log_entry *append_slot(const struct fm_log *log, uint64_t seq)
+{
+    struct fm_log_chunk *c = log->n ? log->chunks[log->n - 1] : NULL;
+    if (!c || c->n == 0 || c->first + c->n == CHUNK || seq <= c->at[c->first + c->n - 1].seq)
+        return NULL;
+    return &c->at[c->first + c->n++];
+}
+
 static struct fm_log_chunk *chunk_add(struct fm_log *log, uint32_t at)
 {
     if (log->n == log->cap) {
@@ -120,6 +129,11 @@ static struct fm_log_chunk *chunk_room(struct fm_log *log, uint32_t at, uint64_t
 enum fm_err fm_log_insert(struct fm_log *log, struct fm_log_entry entry)
 {
     assert(entry.pos);
+    struct fm_log_entry *last = append_slot(log, entry.seq);
+    if (last) {
+        *last = entry;
+        return FM_OK;
+    }
     if (log->n == 0 && !chunk_add(log, 0))
         return FM_E_NOMEM;
     uint32_t at = chunk_of(log, entry.seq);
@@ -139,9 +153,17 @@ enum fm_err fm_log_insert(struct fm_log *log, struct fm_log_entry entry)
     return FM_OK;
 }
 
-struct fm_log_entry *fm_log_find(const struct fm_log *log, uint64_t seq)
+uint64_t fm_log_last(const struct fm_log *log)
 {
     if (log->n == 0)
+        return 0;
+    const struct fm_log_chunk *c = log->chunks[log->n - 1];
+    return c->at[c->first + c->n - 1].seq;
+}
+
+struct fm_log_entry *fm_log_find(const struct fm_log *log, uint64_t seq)
+{
+    if (log->n == 0 || seq > fm_log_last(log)) /* the latter is so for all that is new here */
         return NULL;
     struct fm_log_chunk *c = log->chunks[chunk_of(log, seq)];
     uint32_t slot = slot_of(c, seq);
@@ -196,14 +218,6 @@ void fm_log_remove(struct fm_log *log, uint64_t seq)
 size_t fm_log_bytes(const struct fm_log *log)
 {
     return log->n * sizeof(struct fm_log_chunk) + log->cap * sizeof(struct fm_log_chunk *);
-}
-
-uint64_t fm_log_last(const struct fm_log *log)
-{
-    if (log->n == 0)
-        return 0;
-    const struct fm_log_chunk *c = log->chunks[log->n - 1];
-    return c->at[c->first + c->n - 1].seq;
 }
 
 struct fm_log_iter fm_log_from(const struct fm_log *log, uint64_t seq)

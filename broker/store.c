@@ -146,20 +146,26 @@ uint64_t fm_topic_last(const struct fm_topic *t, const struct fm_origin *o)
 
 /* ---- the log ---- */
 
+/* The entry at `seq` is the topic's tomb now. */
+static void tomb_is(struct fm_pos *pos, uint64_t seq)
+{
+    uint64_t old = pos->tomb;
+    pos->tomb = seq;
+    if (pos->floor < seq && !fm_mutation(FLOOR_NOT_RAISED))
+        pos->floor = seq;
+    if (old)
+        fm_log_remove(&pos->origin->log, old);
+}
+
 void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq)
 {
     (void)h;
     if (seq <= pos->tomb)
         return;
-    uint64_t old = pos->tomb;
     struct fm_log *log = &pos->origin->log;
     if (!fm_log_find(log, seq) && fm_log_insert(log, (struct fm_log_entry){.seq = seq, .pos = pos}) != FM_OK)
         return; /* no memory: the older tomb stays, which claims less than is true but nothing false */
-    pos->tomb = seq;
-    if (pos->floor < seq && !fm_mutation(FLOOR_NOT_RAISED))
-        pos->floor = seq;
-    if (old)
-        fm_log_remove(log, old);
+    tomb_is(pos, seq);
 }
 
 /* The message leaves the node; the topic's tomb takes its place. */
@@ -178,8 +184,8 @@ static void bury(struct fm_hub *h, struct fm_log_entry *e)
     fm_msg_unref(&m);
     if (seq < pos->tomb)
         fm_log_remove(&pos->origin->log, seq);
-    else
-        fm_tomb_set(h, pos, seq);
+    else if (seq > pos->tomb)
+        tomb_is(pos, seq);
 }
 
 /* Of what memory_bytes limits. */
@@ -332,13 +338,13 @@ void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 {
     struct fm_topic *t = pos->topic;
     const struct fm_retention *r = &t->retention;
-    struct fm_log_entry *e = fm_log_find(&pos->origin->log, m->id.seq);
-    assert(e && e->msg == m);
     if (r->count == 0 || r->bytes == 0 || r->age_ms == 0 || !history_room(t)) {
         if (pos->floor < m->id.seq)
             pos->floor = m->id.seq;
         return;
     }
+    struct fm_log_entry *e = fm_log_find(&pos->origin->log, m->id.seq);
+    assert(e && e->msg == m);
     uint32_t at = t->head + t->history_n;
     for (; at > t->head && before(m, t->history[at - 1]); at--)
         t->history[at] = t->history[at - 1];
