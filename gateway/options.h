@@ -100,7 +100,7 @@
       "message.") \
     X("Retention and repair", COUNT, topics_max, 1, 100000000, "100000", "Topics that the node remembers.") \
     X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
-      "What may wait for the hub. Beyond it publishers get an error that says so.") \
+      "What may wait for the hub. Beyond it publishers get an error that says so. What comes from other nodes may take as much again.") \
     X("Retention and repair", AGE, cursor_ttl, 1000, 31536000000, "24h", \
       "How long the positions of a node that is gone are remembered; older cursors that name it get `recovered: false`. Let it be " \
       "twice the longest `history_age`, and longer than clients are away.") \

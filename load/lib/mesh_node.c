@@ -16,7 +16,8 @@ enum {
     SUBSCRIBER = 0, /* the hub's workers */
     PUBLISHER = 1,
     WORKERS = 2,
-    INBOX_BYTES = 64 << 20,
+    HUB_INBOX_BYTES = 64 << 20,
+    INBOX_BYTES = 512 << 20, /* of a worker: it is the mesh that is measured, not the subscriber here */
     ENVELOPE_MAX = 2 << 20,
     START_MS = 30000, /* for the nodes to find each other */
     POLL_MS = 100,
@@ -306,7 +307,7 @@ static bool hub_start(struct node *n)
     struct fm_hub_thread_config c = {
         .cluster = FM_LIT("mesh-bench"),
         .secret = n->o->clear ? (struct fm_slice){0} : FM_LIT("not a secret"),
-        .inbox_bytes = INBOX_BYTES,
+        .inbox_bytes = HUB_INBOX_BYTES,
         .bus = &fm_bus_nng,
         .bus_config = {.listen = n->bus, .listen_ask = n->ask, .envelope_max = ENVELOPE_MAX},
         .workers = inboxes,
