@@ -60,17 +60,6 @@ bool fm_slice_eq_secret(struct fm_slice a, struct fm_slice b)
 
 /* ---- reading ---- */
 
-struct fm_slice fm_rd_bytes(struct fm_rd *r, size_t n)
-{
-    if (r->bad || (size_t)(r->end - r->p) < n) {
-        r->bad = true;
-        return (struct fm_slice){0};
-    }
-    struct fm_slice s = {r->p, n};
-    r->p += n;
-    return s;
-}
-
 static uint64_t read_le(struct fm_rd *r, unsigned n)
 {
     struct fm_slice s = fm_rd_bytes(r, n);
@@ -78,11 +67,6 @@ static uint64_t read_le(struct fm_rd *r, unsigned n)
     for (size_t i = 0; i < s.n; i++)
         v |= (uint64_t)s.p[i] << (8 * i);
     return v;
-}
-
-uint8_t fm_rd_u8(struct fm_rd *r)
-{
-    return (uint8_t)read_le(r, 1);
 }
 
 uint16_t fm_rd_u16(struct fm_rd *r)
@@ -100,7 +84,7 @@ uint64_t fm_rd_u64(struct fm_rd *r)
     return read_le(r, 8);
 }
 
-uint64_t fm_rd_varint(struct fm_rd *r)
+uint64_t fm_rd_varint_long(struct fm_rd *r)
 {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
@@ -117,14 +101,6 @@ uint64_t fm_rd_varint(struct fm_rd *r)
     return 0;
 }
 
-struct fm_slice fm_rd_sized(struct fm_rd *r, size_t max)
-{
-    uint64_t n = fm_rd_varint(r);
-    if (n > max)
-        r->bad = true;
-    return fm_rd_bytes(r, r->bad ? 0 : (size_t)n);
-}
-
 /* ---- writing ---- */
 
 void fm_buf_fini(struct fm_buf *b)
@@ -133,12 +109,10 @@ void fm_buf_fini(struct fm_buf *b)
     *b = (struct fm_buf){0};
 }
 
-bool fm_buf_reserve(struct fm_buf *b, size_t n)
+bool fm_buf_grow(struct fm_buf *b, size_t n)
 {
     if (b->failed)
         return false;
-    if (b->cap - b->n >= n)
-        return true;
     size_t cap = b->cap ? b->cap : 256;
     while (cap - b->n < n) {
         if (cap > SIZE_MAX / 2)
@@ -204,14 +178,8 @@ void fm_buf_u64(struct fm_buf *b, uint64_t v)
 
 void fm_buf_varint(struct fm_buf *b, uint64_t v)
 {
-    uint8_t out[10];
-    unsigned n = 0;
-    do {
-        out[n] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
-        v >>= 7;
-        n++;
-    } while (v);
-    fm_buf_put(b, out, n);
+    if (fm_buf_reserve(b, FM_VARINT_MAX))
+        b->n = (size_t)(fm_varint_put(b->p + b->n, v) - b->p);
 }
 
 void fm_buf_sized(struct fm_buf *b, struct fm_slice s)

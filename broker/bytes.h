@@ -62,15 +62,49 @@ static inline size_t fm_rd_left(const struct fm_rd *r)
     return r->bad ? 0 : (size_t)(r->end - r->p);
 }
 
-/* Each returns 0 (an empty slice) and sets r->bad where the input is too short. Integers are little-endian. */
-uint8_t fm_rd_u8(struct fm_rd *r);
+/* Each returns 0 (an empty slice) and sets r->bad where the input is too short. Integers are little-endian. Those that every field of every
+ * message goes through are inline. */
+static inline struct fm_slice fm_rd_bytes(struct fm_rd *r, size_t n)
+{
+    if (r->bad || (size_t)(r->end - r->p) < n) {
+        r->bad = true;
+        return (struct fm_slice){0};
+    }
+    struct fm_slice s = {r->p, n};
+    r->p += n;
+    return s;
+}
+
+static inline uint8_t fm_rd_u8(struct fm_rd *r)
+{
+    if (r->bad || r->p == r->end) {
+        r->bad = true;
+        return 0;
+    }
+    return *r->p++;
+}
+
 uint16_t fm_rd_u16(struct fm_rd *r);
 uint32_t fm_rd_u32(struct fm_rd *r);
 uint64_t fm_rd_u64(struct fm_rd *r);
-uint64_t fm_rd_varint(struct fm_rd *r); /* LEB128, at most 10 bytes; an over-long one is bad */
-struct fm_slice fm_rd_bytes(struct fm_rd *r, size_t n);
+uint64_t fm_rd_varint_long(struct fm_rd *r);
+
+/* LEB128, at most 10 bytes; an over-long one is bad. */
+static inline uint64_t fm_rd_varint(struct fm_rd *r)
+{
+    if (!r->bad && r->p < r->end && *r->p < 0x80)
+        return *r->p++;
+    return fm_rd_varint_long(r);
+}
+
 /* A varint length of at most `max`, then that many bytes. */
-struct fm_slice fm_rd_sized(struct fm_rd *r, size_t max);
+static inline struct fm_slice fm_rd_sized(struct fm_rd *r, size_t max)
+{
+    uint64_t n = fm_rd_varint(r);
+    if (n > max)
+        r->bad = true;
+    return fm_rd_bytes(r, r->bad ? 0 : (size_t)n);
+}
 
 /* ---- writing ---- */
 
@@ -81,8 +115,24 @@ struct fm_buf {
 };
 
 void fm_buf_fini(struct fm_buf *b);
+bool fm_buf_grow(struct fm_buf *b, size_t n);
+
 /* Room for `n` more bytes after b->n; false (and b->failed) without memory. */
-bool fm_buf_reserve(struct fm_buf *b, size_t n);
+static inline bool fm_buf_reserve(struct fm_buf *b, size_t n)
+{
+    return (!b->failed && b->cap - b->n >= n) || fm_buf_grow(b, n);
+}
+
+/* Writes a varint to where there is room for FM_VARINT_MAX bytes; returns what follows it. */
+enum { FM_VARINT_MAX = 10 };
+static inline uint8_t *fm_varint_put(uint8_t *to, uint64_t v)
+{
+    for (; v > 0x7f; v >>= 7)
+        *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    return to;
+}
+
 void fm_buf_put(struct fm_buf *b, const void *p, size_t n);
 void fm_buf_slice(struct fm_buf *b, struct fm_slice s);
 void fm_buf_str(struct fm_buf *b, const char *s);

@@ -88,7 +88,7 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
         h->stats.suppressed_key++;
         return; /* in the log for the sake of repair, but nobody gets the second of two with one key */
     }
-    h->stats.dispatched++;
+    fm_stat_add(&h->stats.dispatched, 1);
     fm_history_add(h, pos, m);
     out_msg(h, t, m);
 }

@@ -168,20 +168,32 @@ void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const s
     fm_buf_varint(b, r->lost);
 }
 
+static uint8_t *put_sized(uint8_t *to, struct fm_slice s)
+{
+    to = fm_varint_put(to, s.n);
+    if (s.n)
+        memcpy(to, s.p, s.n);
+    return to + s.n;
+}
+
+/* Room is made once for all that it may need: this is done for every message that leaves. */
 void fm_env_range_msg(struct fm_env_range_writer *w, const struct fm_msg *m, uint64_t age_ms)
 {
     assert(m->id.seq > w->last_seq && m->prev < m->id.seq && age_ms <= FM_AGE_MAX);
-    fm_buf_u8(w->b, FM_RECORD_MSG);
-    fm_buf_varint(w->b, m->id.seq - w->last_seq);
-    fm_buf_varint(w->b, m->id.seq - m->prev);
-    fm_buf_varint(w->b, m->ts_ms);
-    fm_buf_varint(w->b, age_ms);
-    fm_buf_varint(w->b, m->flags);
-    fm_buf_sized(w->b, fm_msg_topic(m));
-    fm_buf_sized(w->b, fm_msg_event(m));
-    fm_buf_sized(w->b, fm_msg_key(m));
-    fm_buf_sized(w->b, fm_msg_conflation_key(m));
-    fm_buf_sized(w->b, fm_msg_payload(m));
+    enum { NUMBERS = 5, PARTS = 5 };
+    if (!fm_buf_reserve(w->b, 1 + (NUMBERS + PARTS) * FM_VARINT_MAX + fm_msg_size(m) - sizeof *m))
+        return;
+    uint8_t *to = w->b->p + w->b->n;
+    *to++ = FM_RECORD_MSG;
+    const uint64_t numbers[NUMBERS] = {m->id.seq - w->last_seq, m->id.seq - m->prev, m->ts_ms, age_ms, m->flags};
+    for (unsigned i = 0; i < NUMBERS; i++)
+        to = fm_varint_put(to, numbers[i]);
+    to = put_sized(to, fm_msg_topic(m));
+    to = put_sized(to, fm_msg_event(m));
+    to = put_sized(to, fm_msg_key(m));
+    to = put_sized(to, fm_msg_conflation_key(m));
+    to = put_sized(to, fm_msg_payload(m));
+    w->b->n = (size_t)(to - w->b->p);
     w->last_seq = m->id.seq;
 }
 

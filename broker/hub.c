@@ -46,6 +46,7 @@ void fm_hub_config_default(struct fm_hub_config *c)
         .window = 12,
         .window_live_ms = 200,
         .batch_bytes = 64 << 10,
+        .backlog_bytes = 16 << 20,
         .repair_bytes_per_s = 64 << 20,
         .retention = no_history,
     };

@@ -182,6 +182,7 @@ struct fm_hub_config {
     uint32_t window;         /* batches in flight; below bus0's 16 */
     uint32_t window_live_ms; /* only peers that acknowledged within this time hold the window */
     uint32_t batch_bytes;
+    uint64_t backlog_bytes;      /* own messages that may wait to leave, at most half of log_bytes; beyond it nothing more is accepted */
     uint64_t repair_bytes_per_s; /* of what is pulled from other nodes, beyond a hole's first answer; 0: no limit */
     struct fm_seal *seal;        /* borrowed */
     /* The history of a topic, by rule. Pure. */
@@ -231,6 +232,8 @@ struct fm_hub_port { /* effects */
     X(pulls_served, "fanmesh_repair_served_total", "counter", "ranges served to other nodes") \
     X(repair_bytes_out, "fanmesh_repair_bytes_out_total", "counter", "bytes of them") \
     X(window_waits, "fanmesh_mesh_window_waits_total", "counter", "times a batch waited for acknowledgements") \
+    X(backlog_bytes, "fanmesh_mesh_backlog_bytes", "gauge", "bytes of own messages that wait to leave for the other nodes") \
+    X(backlog_refused, "fanmesh_mesh_backlog_refused_total", "counter", "publishes refused because the mesh was that far behind") \
     X(not_replicated, "fanmesh_not_replicated_total", "counter", "replicated publishes that missed their time limit") \
     X(log_bytes, "fanmesh_log_bytes", "gauge", "bytes held in logs and histories") \
     X(index_bytes, "fanmesh_index_bytes", "gauge", \

@@ -163,6 +163,7 @@ struct fm_hub {
     struct fm_now now; /* of the present step */
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
+    struct fm_topic *found;          /* what was looked for last: messages come in runs of one topic. NULL: nothing */
     struct fm_keys keys;
     struct fm_told keys_told; /* those that were forgotten early */
     uint64_t bytes;           /* of all messages in all logs */
@@ -182,6 +183,7 @@ struct fm_hub {
 
     uint64_t last_ts_ms;    /* of own messages: never falls */
     uint64_t sent;          /* own seqs up to here left in batches */
+    uint64_t backlog;       /* bytes of those above it */
     uint64_t in_flight[16]; /* counters of the last batches, as a ring */
     uint32_t in_flight_head, in_flight_n;
     uint64_t next_ask;
@@ -260,6 +262,17 @@ uint64_t fm_blind_by(const struct fm_hub *h, const struct fm_origin *o);
 void fm_blind_now(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t to);
 /* What another node's state says of it. first: since it is linked. */
 void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s, bool first);
+
+/* ---- counters that every message goes through: only the hub's thread writes them, so it needs no locked instruction for that ---- */
+static inline void fm_stat_set(_Atomic uint64_t *stat, uint64_t value)
+{
+    atomic_store_explicit(stat, value, memory_order_relaxed);
+}
+
+static inline void fm_stat_add(_Atomic uint64_t *stat, uint64_t n)
+{
+    fm_stat_set(stat, atomic_load_explicit(stat, memory_order_relaxed) + n);
+}
 
 /* ---- store.c ---- */
 /* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
@@ -405,6 +418,8 @@ void fm_isolation_check(struct fm_hub *h);
 
 /* ---- repair.c ---- */
 void fm_batches_send(struct fm_hub *h);
+/* Is the mesh so far behind that a message accepted now might be evicted before it has left? */
+bool fm_backlog_full(const struct fm_hub *h);
 bool fm_in_flight_settle(struct fm_hub *h);
 void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);

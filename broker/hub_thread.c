@@ -1,4 +1,8 @@
-/* The hub's thread. Its loop has three watchers: the inbox's wake-up, the hub's own next time, and the end. */
+/* The hub's thread. Its loop has three watchers: the inboxes' wake-up, the hub's own next time, and the end.
+ *
+ * What comes from the mesh has an inbox of its own and goes first: an acknowledgement that waited behind thousands of publishes would keep
+ * their batches from leaving, and a node that acknowledged in time would be taken for one that doesn't. What workers post is handled in
+ * slices, after each of which all that was gathered leaves. */
 #include "hub_thread.h"
 #include "diag.h"
 #include "mutation.h"
@@ -11,13 +15,16 @@
 #include <sys/random.h>
 #include <time.h>
 
+enum { SLICE_ITEMS = 256, SLICE_BYTES = 128 << 10 }; /* some hundred microseconds of work, one or two batches */
+
 struct fm_hub_thread {
     struct fm_hub_thread_config config;
     struct fm_inbox *workers[FM_WORKERS_MAX];
     struct fm_hub *hub;
     struct fm_bus *bus;
     struct fm_seal *seal;
-    struct fm_inbox inbox;
+    struct fm_inbox inbox, mesh; /* from workers; from the bus */
+    struct fm_item *rest;        /* taken from the inbox and not handled yet */
     struct ev_loop *loop;
     struct ev_async wake, stop;
     struct ev_timer timer;
@@ -78,8 +85,8 @@ static void from_bus(void *ctx, struct fm_bus_item *item)
     struct fm_hub_thread *t = ctx;
     /* An envelope that doesn't fit is a loss on the way like any other, and repaired like it; everything else is bounded by itself. */
     if (item->item.kind != FM_BUS_ENVELOPE)
-        fm_inbox_post_always(&t->inbox, &item->item);
-    else if (fm_inbox_post(&t->inbox, &item->item) != FM_OK) {
+        fm_inbox_post_always(&t->mesh, &item->item);
+    else if (fm_inbox_post(&t->mesh, &item->item) != FM_OK) {
         atomic_fetch_add(&t->dropped, 1);
         fm_hub_item_free(&item->item);
     }
@@ -124,18 +131,40 @@ static bool deaf(void)
     return fm_mutation(HUB_DEAF) && ++emptied > 100;
 }
 
+static void mesh_handle(struct fm_hub_thread *t, struct fm_now now)
+{
+    struct fm_item *next;
+    fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
+    for (struct fm_item *it = fm_inbox_take(&t->mesh, NULL); it; it = next) {
+        next = it->next;
+        fm_hub_handle(t->hub, now, it);
+    }
+}
+
+/* false: the inbox was found empty, so that the next post wakes the hub. */
+static bool slice_handle(struct fm_hub_thread *t, struct fm_now now)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < SLICE_ITEMS && bytes < SLICE_BYTES; i++) {
+        struct fm_item *it = t->rest ? t->rest : fm_inbox_take(&t->inbox, NULL);
+        if (!it)
+            return false;
+        t->rest = it->next;
+        bytes += it->cost;
+        fm_hub_handle(t->hub, now, it);
+    }
+    return true;
+}
+
 static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
 {
     struct fm_hub_thread *t = w->data;
     if (deaf())
         return;
-    struct fm_item *next;
     struct fm_now now = now_read();
-    fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
-    for (struct fm_item *it = fm_inbox_take(&t->inbox, NULL); it; it = next) {
-        next = it->next;
-        fm_hub_handle(t->hub, now, it);
-    }
+    mesh_handle(t, now);
+    if (slice_handle(t, now))
+        ev_async_send(loop, &t->wake); /* by the loop, so that the timer and the end are not kept waiting */
     /* What was handled may be due sooner than what the timer waits for. */
     uint64_t due_ms = fm_hub_flush(t->hub, now);
     if (ev_timer_remaining(loop, &t->timer) > (double)due_ms / 1000.)
@@ -209,11 +238,13 @@ enum fm_err fm_hub_thread_start(struct fm_hub_thread **out, const struct fm_hub_
     t->config.hub.seal = t->seal;
     if ((err = fm_inbox_init(&t->inbox, config->inbox_bytes, inbox_wake, t)) != FM_OK)
         goto fail_after_seal;
+    if ((err = fm_inbox_init(&t->mesh, config->inbox_bytes, inbox_wake, t)) != FM_OK)
+        goto fail_after_inbox;
     if (config->bus) {
         t->config.bus_config.deliver = from_bus;
         t->config.bus_config.ctx = t;
         if ((err = config->bus->start(&t->bus, &t->config.bus_config, what)) != FM_OK)
-            goto fail_after_inbox;
+            goto fail_after_mesh;
     }
     *what = "the hub";
     struct fm_hub_port port = {t, to_worker, config->bus, t->bus};
@@ -231,6 +262,8 @@ fail_after_hub:
 fail_after_bus:
     if (t->bus)
         config->bus->stop(&t->bus);
+fail_after_mesh:
+    fm_inbox_fini(&t->mesh, fm_hub_item_free);
 fail_after_inbox:
     fm_inbox_fini(&t->inbox, fm_hub_item_free);
 fail_after_seal:
@@ -275,7 +308,12 @@ void fm_hub_thread_stop(struct fm_hub_thread **tp)
         t->config.bus->stop(&t->bus);
     fm_hub_free(&t->hub);
     fm_seal_free(&t->seal);
+    for (struct fm_item *next; t->rest; t->rest = next) {
+        next = t->rest->next;
+        fm_hub_item_free(t->rest);
+    }
     fm_inbox_fini(&t->inbox, fm_hub_item_free);
+    fm_inbox_fini(&t->mesh, fm_hub_item_free);
     ev_loop_destroy(t->loop);
     pthread_cond_destroy(&t->left_cond);
     pthread_mutex_destroy(&t->lock);

@@ -9,7 +9,7 @@ struct fm_hub_thread_config {
     struct fm_hub_config hub;        /* incarnation 0: one is drawn; seal: filled in */
     struct fm_slice cluster;         /* the cluster's name */
     struct fm_slice secret;          /* of the mesh; empty: envelopes go in clear */
-    size_t inbox_bytes;              /* of the hub's inbox */
+    size_t inbox_bytes;              /* of the hub's inbox for workers, and again of the one for the bus */
     const struct fm_bus_ops *bus;    /* NULL: a node alone */
     struct fm_bus_config bus_config; /* listen addresses; deliver and ctx are filled in */
     struct fm_inbox *const *workers; /* hub.workers inboxes; they outlive the thread */

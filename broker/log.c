@@ -21,14 +21,30 @@ void fm_log_fini(struct fm_log *log)
     *log = (struct fm_log){0};
 }
 
-/* The last chunk whose first seq is at most `seq`; 0 where there is none. */
+static uint64_t first_seq(const struct fm_log_chunk *c)
+{
+    return c->at[c->first].seq;
+}
+
+/* The last chunk whose first seq is at most `seq`; 0 where there is none. Nearly all that is looked for is in the last chunk, in the first
+ * one, or, in a log without holes, a known number of full chunks before the last. */
 static uint32_t chunk_of(const struct fm_log *log, uint64_t seq)
 {
     uint32_t lo = 0, hi = log->n;
+    if (hi < 2 || seq < first_seq(log->chunks[1]))
+        return 0;
+    uint64_t last = first_seq(log->chunks[hi - 1]);
+    if (seq >= last)
+        return hi - 1;
+    uint64_t back = (last - seq + CHUNK - 1) / CHUNK;
+    if (back < hi - 1) {
+        uint32_t guess = hi - 1 - (uint32_t)back;
+        if (first_seq(log->chunks[guess]) <= seq && seq < first_seq(log->chunks[guess + 1]))
+            return guess;
+    }
     while (hi - lo > 1) {
         uint32_t mid = lo + (hi - lo) / 2;
-        const struct fm_log_chunk *c = log->chunks[mid];
-        if (c->at[c->first].seq <= seq)
+        if (first_seq(log->chunks[mid]) <= seq)
             lo = mid;
         else
             hi = mid;
@@ -40,6 +56,17 @@ static uint32_t chunk_of(const struct fm_log *log, uint64_t seq)
 static uint32_t slot_of(const struct fm_log_chunk *c, uint64_t seq)
 {
     uint32_t lo = c->first, hi = c->first + c->n;
+    if (c->n == 0 || seq > c->at[hi - 1].seq)
+        return hi;
+    if (seq <= first_seq(c))
+        return lo;
+    /* Without holes it is as far from the first slot as its seq from the first; with holes it is nearer. */
+    uint64_t step = seq - first_seq(c);
+    if (step < c->n) {
+        if (c->at[lo + step].seq == seq)
+            return lo + (uint32_t)step;
+        hi = lo + (uint32_t)step;
+    }
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (c->at[mid].seq < seq)
@@ -48,6 +75,15 @@ static uint32_t slot_of(const struct fm_log_chunk *c, uint64_t seq)
             hi = mid;
     }
     return lo;
+}
+
+/* Where an entry behind all others goes without any search; NULL: there may be others behind it, or there is no room. */
+static struct fm_log_entry *append_slot(const struct fm_log *log, uint64_t seq)
+{
+    struct fm_log_chunk *c = log->n ? log->chunks[log->n - 1] : NULL;
+    if (!c || c->n == 0 || c->first + c->n == CHUNK || seq <= c->at[c->first + c->n - 1].seq)
+        return NULL;
+    return &c->at[c->first + c->n++];
 }
 
 static struct fm_log_chunk *chunk_add(struct fm_log *log, uint32_t at)
@@ -93,6 +129,11 @@ static struct fm_log_chunk *chunk_room(struct fm_log *log, uint32_t at, uint64_t
 enum fm_err fm_log_insert(struct fm_log *log, struct fm_log_entry entry)
 {
     assert(entry.pos);
+    struct fm_log_entry *last = append_slot(log, entry.seq);
+    if (last) {
+        *last = entry;
+        return FM_OK;
+    }
     if (log->n == 0 && !chunk_add(log, 0))
         return FM_E_NOMEM;
     uint32_t at = chunk_of(log, entry.seq);
@@ -112,9 +153,17 @@ enum fm_err fm_log_insert(struct fm_log *log, struct fm_log_entry entry)
     return FM_OK;
 }
 
-struct fm_log_entry *fm_log_find(const struct fm_log *log, uint64_t seq)
+uint64_t fm_log_last(const struct fm_log *log)
 {
     if (log->n == 0)
+        return 0;
+    const struct fm_log_chunk *c = log->chunks[log->n - 1];
+    return c->at[c->first + c->n - 1].seq;
+}
+
+struct fm_log_entry *fm_log_find(const struct fm_log *log, uint64_t seq)
+{
+    if (log->n == 0 || seq > fm_log_last(log)) /* the latter is so for all that is new here */
         return NULL;
     struct fm_log_chunk *c = log->chunks[chunk_of(log, seq)];
     uint32_t slot = slot_of(c, seq);
@@ -169,14 +218,6 @@ void fm_log_remove(struct fm_log *log, uint64_t seq)
 size_t fm_log_bytes(const struct fm_log *log)
 {
     return log->n * sizeof(struct fm_log_chunk) + log->cap * sizeof(struct fm_log_chunk *);
-}
-
-uint64_t fm_log_last(const struct fm_log *log)
-{
-    if (log->n == 0)
-        return 0;
-    const struct fm_log_chunk *c = log->chunks[log->n - 1];
-    return c->at[c->first + c->n - 1].seq;
 }
 
 struct fm_log_iter fm_log_from(const struct fm_log *log, uint64_t seq)

@@ -63,12 +63,14 @@ static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_pu
     struct fm_id id = {h->self->id, h->self->contig + 1};
     fm_msg_accept(m, id, pos->last, h->last_ts_ms);
     m->born_ms = (int64_t)h->now.mono_ms;
+    size_t size = fm_msg_size(m);
     *mp = NULL;
     if (!fm_receive(h, h->self, m))
         return FM_E_NOMEM;
+    h->backlog += size;
     assert(h->self->contig == id.seq);
     *result = (struct fm_publish_result){id, false};
-    h->stats.published++;
+    fm_stat_add(&h->stats.published, 1);
     return FM_OK;
 }
 
@@ -129,6 +131,18 @@ bool fm_everyone_has_all(const struct fm_hub *h)
     return true;
 }
 
+static enum fm_err may_accept(struct fm_hub *h)
+{
+    if (h->draining)
+        return FM_E_DRAINING;
+    if (!h->ready)
+        return FM_E_NOT_READY;
+    if (!fm_backlog_full(h))
+        return FM_OK;
+    h->stats.backlog_refused++;
+    return FM_E_BUSY;
+}
+
 /* Before anything is accepted, so that a request is not half done for want of room for its topics. */
 static enum fm_err topics_get(struct fm_hub *h, const struct fm_publish *p)
 {
@@ -184,7 +198,9 @@ void fm_publish_handle(struct fm_hub *h, struct fm_publish *p)
 {
     if (fm_probe_publish(h, p))
         return;
-    p->err = h->draining ? FM_E_DRAINING : !h->ready ? FM_E_NOT_READY : topics_get(h, p);
+    p->err = may_accept(h);
+    if (!p->err)
+        p->err = topics_get(h, p);
     for (uint32_t i = 0; i < p->n && !p->err; i++)
         p->err = accept_one(h, &p->msgs[i], &p->results[i]);
     if (!p->err && p->ack == FM_ACK_REPLICATED) {

@@ -15,13 +15,15 @@ enum {
 
 /* ---- writing ranges ---- */
 
-/* Writes from `from` on until `to` or until the range is full. Returns what upto is. */
-static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin *o, uint64_t from, uint64_t to, size_t bytes)
+/* Writes from `from` on until `to` or until the range is full. Returns what upto is. *size grows by that of the messages. */
+static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin *o, uint64_t from, uint64_t to, size_t bytes,
+                            uint64_t *size)
 {
     struct fm_env_range_writer w;
     b->n = 0;
     fm_env_range_begin(
-        &w, b, &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
+        &w, b,
+        &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
     struct fm_log_iter it = fm_log_from(&o->log, from);
     uint64_t upto = to;
     for (struct fm_log_entry *e = fm_log_next(&it); e && e->seq <= to; e = fm_log_next(&it)) {
@@ -29,10 +31,12 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
             upto = e->seq - 1;
             break;
         }
-        if (e->msg)
+        if (e->msg) {
             fm_env_range_msg(&w, e->msg, fm_msg_age_ms(h, e->msg));
-        else
+            *size += fm_msg_size(e->msg);
+        } else {
             fm_env_range_tomb(&w, fm_slice_of(e->pos->topic->name, e->pos->topic->name_n), e->seq);
+        }
     }
     /* With authority only up to contig: behind it are holes of our own. */
     if (upto > o->contig)
@@ -80,11 +84,23 @@ static void batch_sent(struct fm_hub *h, uint64_t counter)
             h->peers[i].lag_ms = h->now.mono_ms;
 }
 
-void fm_batches_send(struct fm_hub *h)
+static void sent_up_to(struct fm_hub *h, uint64_t seq, uint64_t size)
+{
+    h->sent = seq;
+    /* What was evicted before it left is in no batch. */
+    h->backlog = seq == h->self->contig || size > h->backlog ? 0 : h->backlog - size;
+}
+
+bool fm_backlog_full(const struct fm_hub *h)
+{
+    return h->backlog >= h->config.backlog_bytes || h->backlog >= h->config.log_bytes / 2;
+}
+
+static void batches_send(struct fm_hub *h)
 {
     struct fm_origin *o = h->self;
     if (h->links_n == 0) { /* who comes later pulls */
-        h->sent = o->contig;
+        sent_up_to(h, o->contig, 0);
         return;
     }
     while (h->sent < o->contig) {
@@ -92,7 +108,7 @@ void fm_batches_send(struct fm_hub *h)
             h->stats.window_waits++;
             return;
         }
-        uint64_t upto = range_write(h, &h->scratch, o, h->sent + 1, o->contig, h->config.batch_bytes);
+        uint64_t size = 0, upto = range_write(h, &h->scratch, o, h->sent + 1, o->contig, h->config.batch_bytes, &size);
         uint64_t counter;
         if (h->scratch.failed ||
             fm_seal_close(h->config.seal, FM_PLANE_BUS, (struct fm_env_bind){0}, fm_buf_view(&h->scratch), &h->sealed, &counter) != FM_OK) {
@@ -102,8 +118,14 @@ void fm_batches_send(struct fm_hub *h)
         if (h->port.bus_ops->publish(h->port.bus, fm_buf_view(&h->sealed)) != FM_OK)
             return;
         batch_sent(h, counter);
-        h->sent = upto;
+        sent_up_to(h, upto, size);
     }
+}
+
+void fm_batches_send(struct fm_hub *h)
+{
+    batches_send(h);
+    fm_stat_set(&h->stats.backlog_bytes, h->backlog);
 }
 
 /* ---- reading ranges ---- */
@@ -229,6 +251,9 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
     if (o->contig > was) {
         o->pull.refused_n = o->pull.failed = 0;
         o->pull.since_ms = fm_origin_hole(o) ? h->now.mono_ms : 0; /* what is left has its time anew */
+        /* So has the first ask for it: while the live stream goes on, what is known to exist and not here is only on its way. */
+        if (!answer && h->ready)
+            o->pull.not_before_ms = h->now.mono_ms + h->config.repair_after_ms;
     }
 }
 
@@ -406,7 +431,8 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
 static void serve(struct fm_hub *h, const struct fm_asked *a)
 {
     struct fm_origin unknown = {.id = a->pull.origin}, *o = fm_origin_find(h, a->pull.origin);
-    range_write(h, &h->scratch, o ? o : &unknown, a->pull.from, o ? a->pull.to : a->pull.from, h->config.batch_bytes);
+    uint64_t size = 0;
+    range_write(h, &h->scratch, o ? o : &unknown, a->pull.from, o ? a->pull.to : a->pull.from, h->config.batch_bytes, &size);
     if (fm_seal_close(h->config.seal, FM_PLANE_ANSWER, a->bind, fm_buf_view(&h->scratch), &h->sealed, NULL) != FM_OK ||
         h->port.bus_ops->answer(h->port.bus, a->handle, fm_buf_view(&h->sealed)) != FM_OK)
         return;

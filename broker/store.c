@@ -11,8 +11,12 @@ enum { SKEW_MS = 10 * 1000 }; /* clocks that differ by less are right */
 
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name)
 {
-    struct fm_topic *t;
+    struct fm_topic *t = h->found;
+    if (t && fm_slice_eq(fm_slice_of(t->name, t->name_n), name))
+        return t;
     HASH_FIND(hh, h->topics, name.p, name.n, t);
+    if (t)
+        h->found = t;
     return t;
 }
 
@@ -49,6 +53,8 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
     }
     if (h->sweep == t)
         h->sweep = t->hh.next;
+    if (h->found == t)
+        h->found = NULL;
     HASH_DELETE(hh, h->topics, t);
     h->stats.topics = HASH_COUNT(h->topics);
     free(t->pos);
@@ -140,20 +146,26 @@ uint64_t fm_topic_last(const struct fm_topic *t, const struct fm_origin *o)
 
 /* ---- the log ---- */
 
+/* The entry at `seq` is the topic's tomb now. */
+static void tomb_is(struct fm_pos *pos, uint64_t seq)
+{
+    uint64_t old = pos->tomb;
+    pos->tomb = seq;
+    if (pos->floor < seq && !fm_mutation(FLOOR_NOT_RAISED))
+        pos->floor = seq;
+    if (old)
+        fm_log_remove(&pos->origin->log, old);
+}
+
 void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq)
 {
     (void)h;
     if (seq <= pos->tomb)
         return;
-    uint64_t old = pos->tomb;
     struct fm_log *log = &pos->origin->log;
     if (!fm_log_find(log, seq) && fm_log_insert(log, (struct fm_log_entry){.seq = seq, .pos = pos}) != FM_OK)
         return; /* no memory: the older tomb stays, which claims less than is true but nothing false */
-    pos->tomb = seq;
-    if (pos->floor < seq && !fm_mutation(FLOOR_NOT_RAISED))
-        pos->floor = seq;
-    if (old)
-        fm_log_remove(log, old);
+    tomb_is(pos, seq);
 }
 
 /* The message leaves the node; the topic's tomb takes its place. */
@@ -165,15 +177,15 @@ static void bury(struct fm_hub *h, struct fm_log_entry *e)
     e->msg = NULL;
     pos->held--;
     h->bytes -= fm_msg_size(m);
-    h->stats.log_bytes = h->bytes;
-    h->stats.log_messages--;
+    fm_stat_set(&h->stats.log_bytes, h->bytes);
+    fm_stat_add(&h->stats.log_messages, -1ull);
     if (m->key_n)
         fm_key_leave(h, m);
     fm_msg_unref(&m);
     if (seq < pos->tomb)
         fm_log_remove(&pos->origin->log, seq);
-    else
-        fm_tomb_set(h, pos, seq);
+    else if (seq > pos->tomb)
+        tomb_is(pos, seq);
 }
 
 /* Of what memory_bytes limits. */
@@ -191,8 +203,8 @@ enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
     size_t size = fm_msg_size(m);
     pos->held++;
     h->bytes += size;
-    h->stats.log_bytes = h->bytes;
-    h->stats.log_messages++;
+    fm_stat_set(&h->stats.log_bytes, h->bytes);
+    fm_stat_add(&h->stats.log_messages, 1);
     if (m->id.seq > o->cut)
         o->log_bytes += size;
     if (memory_used(h) > h->config.memory_bytes)
@@ -326,13 +338,13 @@ void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 {
     struct fm_topic *t = pos->topic;
     const struct fm_retention *r = &t->retention;
-    struct fm_log_entry *e = fm_log_find(&pos->origin->log, m->id.seq);
-    assert(e && e->msg == m);
     if (r->count == 0 || r->bytes == 0 || r->age_ms == 0 || !history_room(t)) {
         if (pos->floor < m->id.seq)
             pos->floor = m->id.seq;
         return;
     }
+    struct fm_log_entry *e = fm_log_find(&pos->origin->log, m->id.seq);
+    assert(e && e->msg == m);
     uint32_t at = t->head + t->history_n;
     for (; at > t->head && before(m, t->history[at - 1]); at--)
         t->history[at] = t->history[at - 1];

@@ -110,6 +110,7 @@ static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned wor
     c.window = (uint32_t)s->window;
     c.window_live_ms = (uint32_t)s->window_live_ms;
     c.batch_bytes = (uint32_t)s->batch_bytes;
+    c.backlog_bytes = s->mesh_backlog;
     c.repair_bytes_per_s = s->repair_rate;
     c.retention = fm_rules_retention;
     c.retention_ctx = s->rules;

@@ -83,7 +83,10 @@
     X("Mesh", MS, ask_timeout_ms, 50, 60000, "2s", "How long one question to another node may take.") \
     X("Mesh", COUNT, window, 1, 15, "12", "Batches in flight. Below 16, since the mesh drops beyond that without a word.") \
     X("Mesh", MS, window_live_ms, 10, 60000, "200ms", "Only nodes that acknowledged within this time hold the window.") \
-    X("Mesh", BYTES, batch_bytes, 1024, 1048576, "64KiB", "Size at which a batch of messages leaves.")
+    X("Mesh", BYTES, batch_bytes, 1024, 1048576, "64KiB", "Size at which a batch of messages leaves.") \
+    X("Mesh", BYTES, mesh_backlog, 65536, 17179869184, "16MiB", \
+      "What this node accepted and the others were too slow to take yet; never more than half of log_bytes. Beyond it publishers get an " \
+      "error that says so.")
 
 #define FM_OPTIONS_RETENTION(X) \
     X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \
@@ -97,7 +100,7 @@
       "message.") \
     X("Retention and repair", COUNT, topics_max, 1, 100000000, "100000", "Topics that the node remembers.") \
     X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
-      "What may wait for the hub. Beyond it publishers get an error that says so.") \
+      "What may wait for the hub. Beyond it publishers get an error that says so. What comes from other nodes may take as much again.") \
     X("Retention and repair", AGE, cursor_ttl, 1000, 31536000000, "24h", \
       "How long the positions of a node that is gone are remembered; older cursors that name it get `recovered: false`. Let it be " \
       "twice the longest `history_age`, and longer than clients are away.") \

@@ -1,10 +1,12 @@
-/* The hub's thread against a worker that can't keep up. */
+/* The hub's thread against a worker that can't keep up, and between publishers and the mesh. */
 #include "../../../broker/hub_thread.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -126,10 +128,93 @@ static void who_joins_while_the_inbox_is_full_gets_the_next_message_or_an_overru
     free(s);
 }
 
+/* ---- the mesh beside publishers ---- */
+
+enum { PUBLISHES = 20000, PIPE = 7 };
+
+/* A bus that holds the hub up in its first send, and sees how far the hub is when it refuses what came from the mesh. */
+static struct bus_probe {
+    struct fm_bus_config config;
+    struct fm_hub_thread *hub;
+    sem_t sends, go;
+    atomic_bool held;
+    _Atomic uint64_t published_at_drop;
+} probe;
+
+static enum fm_err bus_start(struct fm_bus **bus, const struct fm_bus_config *config, const char **what)
+{
+    (void)what;
+    *bus = (struct fm_bus *)&probe;
+    probe.config = *config;
+    return FM_OK;
+}
+
+static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
+{
+    (void)bus, (void)bytes;
+    if (!atomic_exchange(&probe.held, true)) {
+        sem_post(&probe.sends);
+        sem_wait(&probe.go);
+    }
+    return FM_OK;
+}
+
+static void bus_drop(struct fm_bus *bus, uint32_t pipe)
+{
+    (void)bus, (void)pipe;
+    atomic_store(&probe.published_at_drop, fm_hub_thread_stats(probe.hub)->published);
+}
+
+static void bus_stop(struct fm_bus **bus)
+{
+    *bus = NULL;
+}
+
+static void from_mesh(enum fm_bus_event event, struct fm_slice bytes)
+{
+    struct fm_bus_item *it = calloc(1, sizeof *it + bytes.n);
+    assert_non_null(it);
+    it->item = (struct fm_item){.kind = event, .cost = (uint32_t)sizeof *it};
+    it->pipe = PIPE;
+    it->n = (uint32_t)bytes.n;
+    if (bytes.n)
+        memcpy(it->bytes, bytes.p, bytes.n);
+    probe.config.deliver(probe.config.ctx, it);
+}
+
+static void what_comes_from_the_mesh_does_not_wait_behind_publishes(void **state)
+{
+    (void)state;
+    static const struct fm_bus_ops ops = {.start = bus_start, .publish = bus_publish, .drop = bus_drop, .stop = bus_stop};
+    const char *what = "";
+    sem_init(&probe.sends, 0, 0);
+    sem_init(&probe.go, 0, 0);
+    struct fm_inbox inbox, *inboxes[] = {&inbox};
+    assert_int_equal(fm_inbox_init(&inbox, 64 << 20, wake, NULL), FM_OK);
+    struct fm_hub_thread_config c = {.cluster = FM_LIT("test"), .inbox_bytes = 64 << 20, .workers = inboxes, .bus = &ops};
+    fm_hub_config_default(&c.hub);
+    assert_int_equal(fm_hub_thread_start(&probe.hub, &c, &what), FM_OK);
+    from_mesh(FM_BUS_UP, (struct fm_slice){0});
+    sem_wait(&probe.sends); /* the hub's hello is held up */
+    for (unsigned i = 0; i < PUBLISHES; i++) {
+        struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
+        p->msgs[0] = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
+        assert_int_equal(fm_hub_post(probe.hub, &p->item), FM_OK);
+    }
+    from_mesh(FM_BUS_ENVELOPE, FM_LIT("not an envelope: it is refused, and its link dropped"));
+    sem_post(&probe.go);
+    while (fm_hub_thread_stats(probe.hub)->published < PUBLISHES || !fm_hub_thread_stats(probe.hub)->envelopes_bad)
+        usleep(1000);
+    assert_in_range(probe.published_at_drop, 0, PUBLISHES / 10);
+    fm_hub_thread_stop(&probe.hub);
+    fm_inbox_fini(&inbox, fm_hub_item_free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_joins_while_the_inbox_is_full_gets_the_next_message_or_an_overrun),
+        cmocka_unit_test(what_comes_from_the_mesh_does_not_wait_behind_publishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ static struct fm_hub *hub_start(struct fm_seal *self, const struct fm_bus_ops *o
     c.workers = to_worker ? 1 : 0;
     c.found_ms = 0;
     c.repair_bytes_per_s = 1 << 20;
+    c.backlog_bytes = 20 << 10;
     const struct fm_hub_port port = {.to_worker = to_worker, .bus_ops = ops};
     assert_int_equal(fm_hub_new(&hub, &c, &port, now), FM_OK);
     fm_hub_start(hub, now);

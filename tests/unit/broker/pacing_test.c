@@ -1,0 +1,220 @@
+/* One hub and a peer that is played by hand: how batches wait for acknowledgements, what becomes of publishers meanwhile, and that what a
+ * live stream is about to bring is not asked for. */
+#include "mesh_fixture.h"
+
+enum { PIPE = 5, WINDOW = 12 };
+
+static struct rig {
+    struct fm_hub *hub;
+    struct fm_seal *seal, *peer; /* the hub's, and the played peer's */
+    struct fm_now now;
+    unsigned asks, batches;
+    uint64_t counter, claimed; /* of the last batch that left; what the hub last claimed to have of its own */
+} rig;
+
+/* ---- the bus ---- */
+
+static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
+{
+    (void)bus;
+    struct fm_env env;
+    struct fm_env_state s;
+    uint8_t *copy = malloc(bytes.n);
+    memcpy(copy, bytes.p, bytes.n);
+    assert_int_equal(fm_seal_open(rig.peer, FM_PLANE_BUS, unbound, copy, bytes.n, &env), FM_OK);
+    if (fm_env_type(env.body) == FM_ENV_RANGE) {
+        rig.batches++;
+        rig.counter = env.counter;
+    } else if (fm_env_state_read(env.body, &s) == FM_OK) {
+        for (uint32_t i = 0; i < s.n; i++)
+            rig.claimed = s.at[i].origin == SELF ? s.at[i].contig : rig.claimed;
+    }
+    free(copy);
+    return FM_OK;
+}
+
+static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms)
+{
+    (void)bus, (void)address, (void)id, (void)bytes, (void)timeout_ms;
+    rig.asks++;
+    return FM_OK;
+}
+
+static enum fm_err bus_link(struct fm_bus *bus, const char *address)
+{
+    (void)bus, (void)address;
+    return FM_OK;
+}
+
+static void bus_unlink(struct fm_bus *bus, const char *address)
+{
+    (void)bus, (void)address;
+}
+
+static const struct fm_bus_ops bus_ops = {.publish = bus_publish, .ask = bus_ask, .link = bus_link, .unlink = bus_unlink};
+
+/* ---- the peer ---- */
+
+static void give(const struct fm_buf *sealed)
+{
+    fm_hub_handle(rig.hub, rig.now, &bus_item(FM_BUS_ENVELOPE, PIPE, fm_buf_view(sealed))->item);
+}
+
+static void say(const struct fm_buf *body)
+{
+    struct fm_buf sealed = {0};
+    assert_int_equal(fm_seal_close(rig.peer, FM_PLANE_BUS, unbound, fm_buf_view(body), &sealed, NULL), FM_OK);
+    give(&sealed);
+    fm_buf_fini(&sealed);
+}
+
+/* It has its own messages up to there, and has seen everything that left up to this counter. */
+static void peer_says(uint64_t own, uint64_t acknowledged)
+{
+    struct fm_env_state s = {.flags = FM_STATE_READY | FM_STATE_FULL,
+                             .n = 2,
+                             .at = {{.origin = PEER, .contig = own}, {.origin = SELF, .counter = acknowledged}}};
+    struct fm_buf b = {0};
+    fm_env_state_write(&b, &s);
+    say(&b);
+    fm_buf_fini(&b);
+}
+
+static void peer_publishes(uint64_t seq)
+{
+    struct fm_env_range_writer w;
+    struct fm_buf b = {0};
+    struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
+    fm_msg_accept(m, (struct fm_id){PEER, seq}, seq - 1, 1700000000000);
+    fm_env_range_begin(&w, &b, &(struct fm_env_range){.origin = PEER, .from = seq, .contig = seq});
+    fm_env_range_msg(&w, m, 0);
+    fm_env_range_finish(&w, seq);
+    say(&b);
+    fm_buf_fini(&b);
+    fm_msg_unref(&m);
+}
+
+/* ---- the rig ---- */
+
+static void tick(unsigned ms)
+{
+    rig.now.mono_ms += ms;
+    rig.now.wall_ms += ms;
+    fm_hub_tick(rig.hub, rig.now);
+}
+
+/* Messages of 1 KiB, each in a drain of its own. */
+static void publish(unsigned n)
+{
+    static const uint8_t payload[1024];
+    while (n--) {
+        struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
+        p->msgs[0] =
+            fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, fm_slice_of(payload, sizeof payload), FM_MSG_BINARY);
+        fm_hub_handle(rig.hub, rig.now, &p->item);
+        fm_hub_flush(rig.hub, rig.now);
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    struct fm_buf sealed = {0};
+    rig = (struct rig){.now = {1000, 1700000000000}};
+    assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
+    assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
+    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, NULL);
+    tick(1);
+    fm_hub_handle(rig.hub, rig.now, &bus_item(FM_BUS_UP, PIPE, (struct fm_slice){0})->item);
+    hello_seal(rig.peer, PEER, &sealed);
+    give(&sealed);
+    fm_buf_fini(&sealed);
+    peer_says(0, 0);
+    tick(1);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fm_hub_free(&rig.hub);
+    fm_seal_free(&rig.seal);
+    fm_seal_free(&rig.peer);
+    return 0;
+}
+
+/* ---- tests ---- */
+
+static void batches_wait_for_acknowledgements_and_then_leave_together(void **state)
+{
+    (void)state;
+    publish(WINDOW + 3);
+    assert_int_equal(rig.batches, WINDOW);
+    peer_says(0, rig.counter);
+    fm_hub_flush(rig.hub, rig.now);
+    assert_int_equal(rig.batches, WINDOW + 1);
+    assert_int_equal(fm_hub_stats(rig.hub)->backlog_bytes, 0);
+}
+
+/* So that the others know of it, should this node die. */
+static void what_waits_to_leave_is_claimed(void **state)
+{
+    (void)state;
+    publish(WINDOW + 3);
+    fm_hub_drain(rig.hub, rig.now); /* sends a state */
+    assert_int_equal(rig.claimed, WINDOW + 3);
+}
+
+static void publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that(void **state)
+{
+    (void)state;
+    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    publish(50);
+    /* Twelve batches of one message each left, and not quite 20 KiB wait. */
+    assert_int_equal(stats->published, WINDOW + 19);
+    assert_int_equal(stats->backlog_refused, 50 - WINDOW - 19);
+    assert_in_range(stats->backlog_bytes, 20 << 10, 22 << 10);
+    peer_says(0, rig.counter);
+    fm_hub_flush(rig.hub, rig.now);
+    assert_int_equal(stats->backlog_bytes, 0);
+    publish(1);
+    assert_int_equal(stats->published, WINDOW + 19 + 1);
+}
+
+static void a_peer_that_is_silent_holds_publishers_up_for_a_moment_only(void **state)
+{
+    (void)state;
+    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    publish(50);
+    assert_true(stats->backlog_refused > 0);
+    tick(250); /* window_live_ms is over */
+    assert_int_equal(stats->backlog_bytes, 0);
+    uint64_t refused = stats->backlog_refused;
+    publish(50);
+    assert_int_equal(stats->backlog_refused, refused);
+}
+
+static void what_the_live_stream_is_about_to_bring_is_not_pulled(void **state)
+{
+    (void)state;
+    peer_says(1000, 0);
+    for (uint64_t seq = 1; seq < 50; seq++) {
+        peer_publishes(seq);
+        tick(20);
+    }
+    assert_int_equal(rig.asks, 0);
+    tick(60); /* it has stopped */
+    assert_int_equal(rig.asks, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(batches_wait_for_acknowledgements_and_then_leave_together, start, stop),
+        cmocka_unit_test_setup_teardown(what_waits_to_leave_is_claimed, start, stop),
+        cmocka_unit_test_setup_teardown(publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that, start, stop),
+        cmocka_unit_test_setup_teardown(a_peer_that_is_silent_holds_publishers_up_for_a_moment_only, start, stop),
+        cmocka_unit_test_setup_teardown(what_the_live_stream_is_about_to_bring_is_not_pulled, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
