@@ -30,8 +30,8 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
 
 enum fm_edge_write { FM_EDGE_SENT, FM_EDGE_PARTIAL /* all of it was taken, the rest leaves by itself */, FM_EDGE_DEAD };
 
-/* Writes complete frames; not while fm_edge_busy. */
-enum fm_edge_write fm_edge_write(struct lws *wsi, struct fm_slice frames);
+/* Writes complete frames; not while fm_edge_busy. fd: the connection's. */
+enum fm_edge_write fm_edge_write(struct lws *wsi, int fd, struct fm_slice frames);
 /* Is part of an earlier write still to leave? */
 bool fm_edge_busy(struct lws *wsi);
 /* fm_socket_writable is called when the client can take more and the edge is not busy. */

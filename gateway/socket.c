@@ -334,6 +334,7 @@ void fm_socket_opened(struct fm_socket *s, struct lws *wsi)
 {
     assert(s->state == FM_SOCKET_OPENING);
     s->wsi = wsi;
+    s->fd = fm_edge_fd(wsi);
     s->state = FM_SOCKET_OPEN;
     s->heard_tick = s->worker->sockets_wheel.tick;
     fm_wheel_set(&s->worker->sockets_wheel, &s->timer, s->worker->config.idle_ms);

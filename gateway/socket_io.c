@@ -43,7 +43,7 @@ void fm_socket_io_fini(struct fm_socket *s)
 static void write_now(struct fm_socket *s, struct fm_slice frames)
 {
     struct fm_worker_stats *stats = fm_stats_of(s->worker, s->probe);
-    switch (fm_edge_write(s->wsi, frames)) {
+    switch (fm_edge_write(s->wsi, s->fd, frames)) {
     case FM_EDGE_SENT:
         break;
     case FM_EDGE_PARTIAL:

@@ -66,28 +66,31 @@ struct fm_wtopic {
 enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_SOCKET_GONE };
 
 struct fm_socket { /* one WebSocket connection. Freed when it is gone and no answer to a push of it is awaited any more. */
+    /* What a delivery looks at, side by side. */
     struct lws *wsi;
     struct fm_worker *worker;
+    struct fm_outbox *out; /* NULL: nothing waits here */
+    int fd;                /* of the connection, while it is open */
+    uint8_t state;         /* enum fm_socket_state */
+    bool discard;          /* closing: what waits in `out` is not sent any more */
+    bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
+    bool probe;            /* the node's own */
+    bool touched, doomed;  /* in the worker's list */
+    uint16_t close_code;
+    uint32_t edge_owes; /* bytes that the edge may still hold of the last write, at most */
+    uint32_t subs_n;
+    /* The rest. */
     const struct fm_proto *proto;
     struct fm_socket *next, **link; /* of the worker */
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
     struct fm_sub *lagging; /* those that fell behind, by their turn to catch up */
-    struct fm_outbox *out;  /* NULL: nothing waits here */
     struct fm_timer timer;  /* idle, then close */
     struct fm_buf in;       /* the beginning of a message that came in pieces */
     char *close_reason;     /* may be NULL */
-    uint32_t edge_owes;     /* bytes that the edge may still hold of the last write, at most */
-    uint32_t subs_n;
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
     uint64_t heard_tick; /* of the wheel, when the last message came */
-    uint16_t close_code;
-    uint8_t state;        /* enum fm_socket_state */
-    bool discard;         /* closing: what waits in `out` is not sent any more */
-    bool corked;          /* an answer is put off to the end of the drain: what is given to it waits for that */
-    bool touched, doomed; /* in the worker's list */
-    bool probe;           /* the node's own */
 };
 
 struct fm_worker {
