@@ -45,6 +45,10 @@
       "A socket that sent nothing for so long is closed. Phoenix clients send every 30 s. An HTTP client has as long to take its answer.") \
     X("Clients", BYTES, outbox_bytes, 16384, 1073741824, "1MiB", \
       "What one slow socket may still owe before the rule of the topic decides what happens to it.") \
+    X("Clients", COUNT, fanout_slice, 16, 10000000, "256", \
+      "Subscribers of one topic that a worker gives a message to before other topics and clients have their turn. Smaller: a large " \
+      "fan-out " \
+      "delays others less; larger: it is done sooner.") \
     X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \
       "Messages that may wait for one worker. Beyond it the worker reads its topics again from the hub.")
 

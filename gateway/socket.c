@@ -236,7 +236,7 @@ fail:
 void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at)
 {
     assert(sub->socket == s);
-    (void)s;
+    fm_subs_hurry(s->worker, sub);
     if (at && fm_subs_position(sub, at))
         at->n = 0; /* without memory: a rejoin resumes from what the client itself says */
     sub_end(sub);

@@ -89,6 +89,14 @@ static void answer(struct fm_worker *w, struct fm_item *item)
     fm_hub_item_free(item);
 }
 
+/* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. */
+static void pushed_hurry(struct fm_worker *w, const struct fm_item *item)
+{
+    const struct fm_socket *pusher = fm_expect_socket(w, token_of(item));
+    for (struct fm_sub *sub = pusher ? pusher->subs : NULL; sub; sub = sub->next)
+        fm_subs_hurry(w, sub);
+}
+
 static void deferred_answer(struct fm_worker *w)
 {
     struct fm_item *next, *it = w->deferred;
@@ -96,6 +104,8 @@ static void deferred_answer(struct fm_worker *w)
     w->deferred_last = &w->deferred;
     for (; it; it = next) {
         next = it->next;
+        if (w->runs)
+            pushed_hurry(w, it);
         answer(w, it);
     }
 }
@@ -185,8 +195,10 @@ static void inbox_drain(struct fm_worker *w)
     if (!left_over)
         w->backlog = fm_inbox_take(&w->config.mailbox->inbox, &w->overrun);
     w->draining_inbox = true;
+    w->slice_left = w->config.fanout_slice;
     turn(w);
     fm_subs_flush_all(w);
+    bool runs = fm_subs_advance(w);
     deferred_answer(w);
     while (w->touched) {
         struct fm_socket *s = w->touched;
@@ -195,7 +207,7 @@ static void inbox_drain(struct fm_worker *w)
     }
     w->draining_inbox = false;
     /* The inbox rings only when it was empty: what came while this was left over has rung already. */
-    if (w->backlog || left_over)
+    if (w->backlog || left_over || runs)
         ring(w->config.mailbox);
     if (w->backlog)
         return;

@@ -34,6 +34,7 @@ struct fm_worker_config {
     uint32_t connections_max;   /* of this worker */
     uint32_t accepts_per_s;     /* of this worker; 0: no limit */
     uint32_t topics_per_socket; /* 100 */
+    uint32_t fanout_slice;      /* subscribers that are given a message before others have their turn; 0: all */
 };
 
 #define FM_WORKER_STATS(X) \

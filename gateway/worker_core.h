@@ -2,7 +2,7 @@
  *
  *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
  *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
- *   subs.c    topics, batches, delivery     subs_hub.c   leaves, overruns, gaps
+ *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
@@ -38,6 +38,21 @@ struct fm_slot { /* what delivery needs of a sub, side by side */
     bool filtered; /* sub->skip or sub->lag is there */
 };
 
+struct fm_batch { /* messages of a topic: references */
+    struct fm_msg **at;
+    uint32_t n, cap;
+    size_t bytes;
+    bool from; /* one of them is not for all */
+};
+
+struct fm_run {          /* a batch that is being given to its topic's subscribers (subs_give.c) */
+    struct fm_run *next; /* of the worker: those that did not fit into one turn of the loop */
+    struct fm_wtopic *topic;
+    struct fm_batch batch;
+    struct fm_frames *frames[FM_FORMATS]; /* NULL: nobody wants it, or no memory */
+    uint32_t at, end;                     /* slots that it is still to be given to */
+};
+
 enum fm_reread { FM_REREAD_NONE, FM_REREAD_WANTED, FM_REREAD_ASKED };
 
 struct fm_wtopic {
@@ -52,13 +67,11 @@ struct fm_wtopic {
     uint32_t lagging;           /* of the subs */
     uint32_t users[FM_FORMATS]; /* subs of each format */
     const struct fm_proto *protos[FM_FORMATS];
-    struct fm_vector at;   /* what the subs were given, the filtered ones aside */
-    struct fm_msg **batch; /* references */
-    uint32_t batch_n, batch_cap;
-    size_t batch_bytes;
-    bool batch_from;  /* a message of the batch is not for all */
-    bool gap_missed;  /* a gap was declared while it waited for the answer */
-    uint32_t leavers; /* to be told to the hub */
+    struct fm_vector at;   /* what the subs were given, or are being given, the filtered ones aside */
+    struct fm_batch batch; /* what came and was not given out yet */
+    struct fm_run *run;    /* what is being given to them over several turns of the loop; NULL: nothing */
+    bool gap_missed;       /* a gap was declared while it waited for the answer */
+    uint32_t leavers;      /* to be told to the hub */
     uint32_t name_n;
     uint8_t name[];
 };
@@ -123,6 +136,8 @@ struct fm_worker {
     struct fm_wtopic *topics, *dirty;     /* subs.c */
     struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */
     struct fm_frames *single;             /* socket.c: the same for one message to one client */
+    struct fm_run *runs;                  /* by their turn */
+    uint32_t slice_left;                  /* subscribers that runs may still be given to in this turn */
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
     uint64_t reread_next;                 /* the name of the last question */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
@@ -221,13 +236,27 @@ void fm_socket_out_drop(struct fm_socket *s);
 void fm_socket_io_fini(struct fm_socket *s);
 void fm_socket_timeout(void *worker, struct fm_timer *t); /* fires w->sockets_wheel */
 
-/* ---- subs.c ---- */
-/* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
-void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
-/* Gives a topic's gathered messages out. */
+/* ---- subs_give.c ---- */
+/* Gives a topic's gathered messages out, or begins to; nothing where it is being given earlier ones still. */
 void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t);
 /* All topics' */
 void fm_subs_flush_all(struct fm_worker *w);
+/* Everything that a topic has is given out before it returns. */
+void fm_subs_finish(struct fm_worker *w, struct fm_wtopic *t);
+/* What is being given over several turns: another slice of it. Is there more to come? */
+bool fm_subs_advance(struct fm_worker *w);
+/* The sub is given it now, before something else is said to it. */
+void fm_subs_hurry(struct fm_worker *w, struct fm_sub *sub);
+/* The sub of a slot leaves: which slot is empty then, in the part behind the run. */
+uint32_t fm_subs_run_leave(struct fm_wtopic *t, uint32_t slot);
+/* All that still wait for it are given it now. */
+void fm_subs_run_finish(struct fm_worker *w, struct fm_wtopic *t);
+/* It ends where it is. */
+void fm_subs_run_drop(struct fm_worker *w, struct fm_wtopic *t);
+
+/* ---- subs.c ---- */
+/* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
+void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
 /* A sub that the hub has counted becomes a subscriber; join->skip is moved. FM_E_NOMEM: it is not one. */
 FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join);
 /* After the protocol has answered the join: where the topic's other subs still wait for what an overrun lost, this one is not to be given
@@ -235,6 +264,8 @@ FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, s
 void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join);
 /* It ends; the hub will be told. */
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
+/* Nothing is kept from it any more for what its client was ahead. */
+void fm_subs_skip_drop(struct fm_sub *sub);
 /* Where a sub's client is: its topic's position, and what it was ahead; or where it fell behind. `at` is replaced. */
 FM_MUST_CHECK enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at);
 
@@ -253,8 +284,8 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
 void fm_position_raise(struct fm_vector *at, struct fm_id id);
 
 /* ---- subs_slow.c ---- */
-/* The topic's batch, for a sub that is behind or falls behind with it. */
-void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot);
+/* What the topic is given, for a sub that is behind or falls behind with it. */
+void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot);
 /* A gap of the topic, for a sub that is behind: it is declared when its turn comes. */
 void fm_subs_lag_gap(struct fm_slot *slot, const struct fm_gap *gap, const struct fm_vector *cursor);
 /* The socket has room again. */
