@@ -56,6 +56,11 @@ static int close_with(struct lws *wsi, const struct fm_close *close)
     return -1;
 }
 
+static bool begins_packed(struct lws *wsi)
+{
+    return lws_is_first_fragment(wsi) && (lws_get_reserved_bits(wsi) & FM_WS_PACKED);
+}
+
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     struct fm_edge *edge;
@@ -73,7 +78,8 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         fm_socket_opened(user, wsi);
         return 0;
     case LWS_CALLBACK_RECEIVE:
-        fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), lws_is_final_fragment(wsi));
+        fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), begins_packed(wsi),
+                           lws_is_final_fragment(wsi));
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);
@@ -102,6 +108,33 @@ static const struct lws_protocols protocols[] = {
     {.name = NULL},
 };
 
+/* permessage-deflate is ours (deflate.h): libwebsockets only has to let frames with RSV1 pass and to repeat the terms, which it does
+ * parameter by parameter from the request that we write. Its own extension mixes up the two no_context_takeover, does not know
+ * server_max_window_bits, compresses for each connection, and keeps an inflater for each. */
+static const struct lws_ext_options deflate_params[] = {{"server_no_context_takeover", EXTARG_NONE},
+                                                        {"client_no_context_takeover", EXTARG_NONE},
+                                                        {"server_max_window_bits=8", EXTARG_NONE},
+                                                        {"server_max_window_bits=9", EXTARG_NONE},
+                                                        {"server_max_window_bits=10", EXTARG_NONE},
+                                                        {"server_max_window_bits=11", EXTARG_NONE},
+                                                        {"server_max_window_bits=12", EXTARG_NONE},
+                                                        {"server_max_window_bits=13", EXTARG_NONE},
+                                                        {"server_max_window_bits=14", EXTARG_NONE},
+                                                        {"server_max_window_bits=15", EXTARG_NONE},
+                                                        {NULL, EXTARG_NONE}};
+
+/* 0 is the answer to everything: a frame that comes or goes is left as it is. */
+static int on_extension(struct lws_context *context, const struct lws_extension *ext, struct lws *wsi,
+                        enum lws_extension_callback_reasons reason, void *user, void *in, size_t len)
+{
+    (void)context, (void)ext, (void)wsi, (void)user, (void)len;
+    if (reason == LWS_EXT_CB_CONSTRUCT)
+        *(const struct lws_ext_options **)in = deflate_params;
+    return 0;
+}
+
+static const struct lws_extension extensions[] = {{"permessage-deflate", on_extension, NULL}, {NULL, NULL, NULL}};
+
 /* What libwebsockets says while a context is made goes to our log. Later it is muted: it formats every line into one static buffer of the
  * process, and workers would write to it at once; what goes wrong with a connection is noticed and told by us. */
 static void on_log(int level, const char *line)
@@ -111,7 +144,7 @@ static void on_log(int level, const char *line)
     fm_diag(FM_WARN, "libwebsockets", "line=%s", fm_diag_quote(quoted, sizeof quoted, line, strcspn(line, "\n")));
 }
 
-enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
+enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop, bool deflate)
 {
     static const lws_retry_bo_t no_pings = {0};
     struct fm_edge *edge = calloc(1, sizeof *edge);
@@ -121,7 +154,8 @@ enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
-        .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8,
+        .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | (deflate ? 0 : LWS_SERVER_OPTION_VALIDATE_UTF8),
+        .extensions = deflate ? extensions : NULL,
         .foreign_loops = edge->loops,
         .user = edge,
         .vhost_name = "fanmesh",
@@ -165,6 +199,10 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
     fm_buf_str(&request, "GET / HTTP/1.1\r\nHost: fanmesh\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                          "Sec-WebSocket-Key: ");
     fm_buf_slice(&request, up->key);
+    if (up->deflate->window) {
+        fm_buf_str(&request, "\r\nSec-WebSocket-Extensions: ");
+        fm_deflate_answer(&request, up->deflate);
+    }
     fm_buf_str(&request, "\r\n\r\n");
     assert(request.failed || request.n <= REQUEST_MAX);
     fm_buf_slice(&request, up->early);

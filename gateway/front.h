@@ -32,6 +32,7 @@ struct fm_conn {
     struct fm_http_request request;
     struct fm_socket *socket; /* UPGRADED */
     char subprotocol[128];
+    struct fm_deflate_terms deflate;
     char peer[48];
 };
 

@@ -195,6 +195,8 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
         .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
         .topics_per_socket = (uint32_t)s->topics_per_socket,
+        .deflate = s->deflate,
+        .deflate_min = (uint32_t)s->deflate_min,
         .fanout_slice = (uint32_t)s->fanout_slice,
     };
     enum fm_err err = fm_worker_new(&node->workers[i], &c);

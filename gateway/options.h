@@ -45,7 +45,11 @@
       "A socket that sent nothing for so long is closed. Phoenix clients send every 30 s. An HTTP client has as long to take its answer.") \
     X("Clients", BYTES, outbox_bytes, 16384, 1073741824, "1MiB", \
       "What one slow socket may still owe before the rule of the topic decides what happens to it.") \
-    X("Clients", COUNT, fanout_slice, 16, 10000000, "256", \
+    X("Clients", FLAG, deflate, 0, 1, "false", \
+      "Whether messages are compressed for clients that offer permessage-deflate. A message is compressed once for all of a worker's " \
+      "subscribers; what comes from a client may be compressed as well, and message_max holds for what it unpacks to.") \
+    X("Clients", BYTES, deflate_min, 0, 16777216, "256", "Under deflate smaller messages leave uncompressed.") \
+    X("Clients", COUNT, fanout_slice, 16, 10000000, "128", \
       "Subscribers of one topic that a worker gives a message to before other topics and clients have their turn. Smaller: a large " \
       "fan-out " \
       "delays others less; larger: it is done sooner.") \

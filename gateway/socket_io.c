@@ -5,6 +5,7 @@
 #include "worker_core.h"
 
 #include "../broker/diag.h"
+#include "json_slice.h"
 #include "listen.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-enum { CLOSE_IDLE = 1001, CLOSE_TOO_LARGE = 1009, CLOSE_SLOW = 1013 };
+enum { CLOSE_IDLE = 1001, CLOSE_PROTOCOL = 1002, CLOSE_TEXT = 1007, CLOSE_TOO_LARGE = 1009, CLOSE_SLOW = 1013 };
 
 /* ---- what is owed ---- */
 
@@ -262,17 +263,52 @@ void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
 
 /* ---- called by the edge ---- */
 
+static void bad_message(struct fm_socket *s, unsigned code, const char *reason)
+{
+    fm_stat_add(&s->worker->stats.bad_messages, 1);
+    fm_socket_close(s, code, reason);
+}
+
 static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
 {
-    fm_stat_add(&fm_stats_of(s->worker, s->probe)->messages_in, 1);
+    struct fm_worker *w = s->worker;
+    fm_stat_add(&fm_stats_of(w, s->probe)->messages_in, 1);
+    /* With deflate libwebsockets must not look, for it would see compressed text. */
+    if (w->config.deflate && !binary && !fm_utf8_valid(fm_slice_of(bytes, n))) {
+        bad_message(s, CLOSE_TEXT, "the text is not UTF-8");
+        return;
+    }
     s->proto->recv(s, binary, bytes, n);
 }
 
-void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool last)
+static void packed_message(struct fm_socket *s, bool binary, struct fm_slice packed)
+{
+    struct fm_worker *w = s->worker;
+    s->packed = false;
+    fm_stat_add(&w->stats.inflated, 1);
+    switch (fm_unpack(&w->unpacker, packed, w->config.message_max, &w->unpacked)) {
+    case FM_OK:
+        message(s, binary, w->unpacked.p, w->unpacked.n);
+        break;
+    case FM_E_TOO_LARGE:
+        bad_message(s, CLOSE_TOO_LARGE, "the message is larger than message_max");
+        break;
+    case FM_E_SYNTAX:
+        bad_message(s, CLOSE_PROTOCOL, "the message is not compressed as its frame says");
+        break;
+    default:
+        fm_socket_close(s, CLOSE_SLOW, "out of memory");
+    }
+    if (w->unpacked.cap > FM_READ_MAX)
+        fm_buf_fini(&w->unpacked);
+}
+
+void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool packed, bool last)
 {
     if (s->state != FM_SOCKET_OPEN)
         return;
     s->heard_tick = s->worker->sockets_wheel.tick;
+    s->packed = s->packed || packed;
     size_t room = s->worker->config.message_max - s->in.n;
     /* Refused as soon as it is announced: what can't be taken is not waited for. */
     if (n > room || to_come > room - n) {
@@ -283,7 +319,10 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to
     }
     bool whole = last && to_come == 0;
     if (whole && s->in.n == 0) {
-        message(s, binary, bytes, n);
+        if (s->packed)
+            packed_message(s, binary, fm_slice_of(bytes, n));
+        else
+            message(s, binary, bytes, n);
         return;
     }
     fm_buf_put(&s->in, bytes, n);
@@ -296,7 +335,10 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to
         return;
     struct fm_buf all = s->in;
     s->in = (struct fm_buf){0};
-    message(s, binary, all.p, all.n);
+    if (s->packed)
+        packed_message(s, binary, fm_buf_view(&all));
+    else
+        message(s, binary, all.p, all.n);
     fm_buf_fini(&all);
 }
 

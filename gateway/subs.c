@@ -188,10 +188,12 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
         fm_worker_settle_soon(w);
         return FM_E_NOMEM;
     }
-    t->slots[t->n] = (struct fm_slot){.socket = sub->socket, .sub = sub, .format = sub->format, .filtered = sub->skip != NULL};
+    t->slots[t->n] = (struct fm_slot){
+        .socket = sub->socket, .sub = sub, .format = sub->format, .window = sub->socket->window, .filtered = sub->skip != NULL};
     sub->slot = t->n++;
     sub->topic = t;
     t->users[sub->format]++;
+    t->packed_users[sub->format] += sub->socket->window > 0;
     t->slow = (uint8_t)sub->rule->slow;
     t->protos[sub->format] = sub->socket->proto;
     fm_stat_add(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
@@ -223,6 +225,7 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
     if (hole < t->n)
         t->slots[hole].sub->slot = hole;
     t->users[sub->format]--;
+    t->packed_users[sub->format] -= sub->socket->window > 0;
     t->leavers++;
     fm_subs_lag_end(w, sub);
     sub->topic = NULL;

@@ -51,6 +51,50 @@ static struct fm_frames *encode(struct fm_worker *w, const struct fm_wtopic *t, 
     return f->bytes.failed ? NULL : fm_frames_ref(f);
 }
 
+/* The payload of a frame that frames.c has built. */
+static struct fm_slice payload_of(struct fm_slice frame)
+{
+    size_t header = frame.p[1] < 126 ? 2 : frame.p[1] == 126 ? 4 : 10;
+    return fm_slice_of(frame.p + header, frame.n - header);
+}
+
+/* Appends a frame compressed, or as it is where that is not smaller. *longest: of what was compressed. */
+static void pack_frame(struct fm_worker *w, struct fm_frames *to, struct fm_slice frame, const struct fm_msg *msg, size_t *longest)
+{
+    struct fm_slice payload = payload_of(frame);
+    unsigned opcode = frame.p[0] & 0x0f;
+    if (payload.n >= w->config.deflate_min) {
+        size_t opened = fm_frames_open(to), begun = to->bytes.n;
+        enum fm_err err = fm_pack(&w->packer, payload, &to->bytes);
+        size_t n = to->bytes.n - begun;
+        if (err == FM_OK && n < payload.n) {
+            fm_frames_close(to, opened, opcode | FM_WS_PACKED, msg);
+            *longest = payload.n > *longest ? payload.n : *longest;
+            fm_stat_add(&w->stats.deflated, 1);
+            fm_stat_add(&w->stats.deflated_from, payload.n);
+            fm_stat_add(&w->stats.deflated_to, n);
+            return;
+        }
+        fm_frames_abandon(to, opened);
+    }
+    fm_frames_add(to, opcode, payload, msg);
+}
+
+/* The same frames for those who take them compressed; NULL: there is nothing to gain, or no memory, and they get the others. */
+static struct fm_frames *pack(struct fm_worker *w, const struct fm_frames *f, uint8_t *window)
+{
+    struct fm_frames *to = fm_frames_new();
+    size_t longest = 0;
+    for (uint32_t i = 0; to && i < f->n; i++)
+        pack_frame(w, to, fm_piece_bytes(f, i, i + 1), f->marks[i].msg, &longest);
+    if (to && (to->bytes.failed || longest == 0))
+        fm_frames_unref(&to);
+    *window = FM_DEFLATE_WINDOW_MIN;
+    while (*window < FM_DEFLATE_WINDOW_MAX && longest > (size_t)1 << *window)
+        (*window)++;
+    return to;
+}
+
 /* All but what this sub itself pushed, as runs of the shared frames. */
 static void give_others(const struct fm_slot *slot, struct fm_frames *f)
 {
@@ -126,6 +170,8 @@ static void give(struct fm_worker *w, struct fm_wtopic *t, const struct fm_run *
 {
     const struct fm_batch *b = &run->batch;
     struct fm_frames *f = run->frames[slot->format];
+    if (slot->window >= run->window[slot->format] && run->packed[slot->format])
+        f = run->packed[slot->format];
     if (slot->filtered) {
         give_filtered(w, t, b, slot);
     } else if (!f) {
@@ -165,6 +211,7 @@ static void run_fini(struct fm_worker *w, struct fm_wtopic *t, struct fm_run *ru
     for (unsigned format = 0; format < FM_FORMATS; format++) {
         if (!run->frames[format])
             continue;
+        fm_frames_unref(&run->packed[format]);
         fm_frames_unref(&run->frames[format]);
         frames_done(&w->frames[format]);
     }
@@ -280,8 +327,11 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
     t->batch = (struct fm_batch){0};
     for (uint32_t i = 0; i < run.batch.n; i++)
         fm_position_raise(&t->at, run.batch.at[i]->id);
-    for (unsigned format = 0; format < FM_FORMATS; format++)
+    for (unsigned format = 0; format < FM_FORMATS; format++) {
         run.frames[format] = t->users[format] ? encode(w, t, &run.batch, format) : NULL;
+        if (run.frames[format] && t->packed_users[format])
+            run.packed[format] = pack(w, run.frames[format], &run.window[format]);
+    }
     uint32_t slice = w->config.fanout_slice;
     if (slice == 0 || t->n <= slice) {
         run_advance(w, t, &run, UINT32_MAX);

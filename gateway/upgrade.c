@@ -118,6 +118,8 @@ static void upgrade(struct fm_conn *c)
         return;
     }
     memcpy(c->subprotocol, up.subprotocol, sizeof c->subprotocol);
+    if (w->config.deflate && fm_deflate_offer(c->head.ws_extensions, &c->deflate))
+        c->socket->window = c->deflate.window;
     c->state = FM_CONN_UPGRADED;
 }
 
@@ -137,9 +139,11 @@ void fm_conn_hand_over(struct fm_conn *c)
     c->in = (struct fm_buf){0};
     char subprotocol[sizeof c->subprotocol];
     memcpy(subprotocol, c->subprotocol, sizeof subprotocol);
+    struct fm_deflate_terms deflate = c->deflate;
     const struct fm_edge_upgrade up = {
         .key = c->head.ws_key,
         .subprotocol = subprotocol,
+        .deflate = &deflate,
         .early = fm_slice_of(in.p + c->head.n, in.n - c->head.n),
     };
     fm_conn_detach(c);

@@ -342,7 +342,7 @@ enum fm_err fm_worker_new(struct fm_worker **out, const struct fm_worker_config 
     if (!w->loop)
         goto fail_after_scratch;
     events_init(w);
-    err = config->internal ? FM_OK : fm_edge_new(&w->edge, w->loop);
+    err = config->internal ? FM_OK : fm_edge_new(&w->edge, w->loop, config->deflate);
     if (err)
         goto fail_after_loop;
     err = fm_worker_listen(w);
@@ -404,6 +404,9 @@ static void caches_free(struct fm_worker *w)
         fm_frames_unref(&w->frames[i]);
     fm_frames_unref(&w->single);
     fm_outbox_free_all(&w->spare);
+    fm_packer_free(&w->packer);
+    fm_unpacker_free(&w->unpacker);
+    fm_buf_fini(&w->unpacked);
     free(w->scratch);
 }
 

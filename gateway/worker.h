@@ -34,6 +34,8 @@ struct fm_worker_config {
     uint32_t connections_max;   /* of this worker */
     uint32_t accepts_per_s;     /* of this worker; 0: no limit */
     uint32_t topics_per_socket; /* 100 */
+    bool deflate;               /* permessage-deflate with those clients that offer it */
+    uint32_t deflate_min;       /* bytes; smaller messages leave as they are */
     uint32_t fanout_slice;      /* subscribers that are given a message before others have their turn; 0: all */
 };
 
@@ -49,6 +51,10 @@ struct fm_worker_config {
     X(deliveries, "fanmesh_deliveries_total", "counter", "messages given to subscribers") \
     X(sends, "fanmesh_sends_total", "counter", "writes to client sockets") \
     X(bytes_out, "fanmesh_bytes_out_total", "counter", "bytes written to client sockets") \
+    X(deflated, "fanmesh_deflated_total", "counter", "messages compressed, once for all subscribers of a worker that agreed to it") \
+    X(deflated_from, "fanmesh_deflated_from_bytes_total", "counter", "bytes of them before") \
+    X(deflated_to, "fanmesh_deflated_to_bytes_total", "counter", "bytes of them after") \
+    X(inflated, "fanmesh_inflated_total", "counter", "compressed messages received from clients") \
     X(outbox_bytes, "fanmesh_outbox_bytes", "gauge", "bytes that slow sockets still owe") \
     X(slow_disconnects, "fanmesh_slow_disconnects_total", "counter", "sockets closed because their outbox was past its limit") \
     X(slow_lags, "fanmesh_slow_lags_total", "counter", "times a subscriber of a topic with slow = drop or conflate fell behind") \

@@ -10,6 +10,7 @@
  * socket that was given something is written to once. */
 #pragma once
 
+#include "deflate.h"
 #include "edge.h"
 #include "lag.h"
 #include "outbox.h"
@@ -35,7 +36,8 @@ struct fm_slot { /* what delivery needs of a sub, side by side */
     struct fm_socket *socket;
     struct fm_sub *sub;
     uint8_t format;
-    bool filtered; /* sub->skip or sub->lag is there */
+    uint8_t window; /* of the socket's deflate */
+    bool filtered;  /* sub->skip or sub->lag is there */
 };
 
 struct fm_batch { /* messages of a topic: references */
@@ -50,6 +52,8 @@ struct fm_run {          /* a batch that is being given to its topic's subscribe
     struct fm_wtopic *topic;
     struct fm_batch batch;
     struct fm_frames *frames[FM_FORMATS]; /* NULL: nobody wants it, or no memory */
+    struct fm_frames *packed[FM_FORMATS]; /* the same frames, compressed where that helps; NULL: use the others */
+    uint8_t window[FM_FORMATS];           /* that a client needs for them */
     uint32_t at, end;                     /* slots that it is still to be given to */
 };
 
@@ -65,7 +69,8 @@ struct fm_wtopic {
     struct fm_slot *slots;
     uint32_t n, cap;
     uint32_t lagging;           /* of the subs */
-    uint32_t users[FM_FORMATS]; /* subs of each format */
+    uint32_t users[FM_FORMATS]; /* subs of each format, and those of them whose sockets take it compressed */
+    uint32_t packed_users[FM_FORMATS];
     const struct fm_proto *protos[FM_FORMATS];
     struct fm_vector at;   /* what the subs were given, or are being given, the filtered ones aside */
     struct fm_batch batch; /* what came and was not given out yet */
@@ -89,6 +94,8 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
     bool probe;            /* the node's own */
     bool touched, doomed;  /* in the worker's list */
+    uint8_t window;        /* deflate: the client's, as a power of two; 0: none was agreed */
+    bool packed;           /* the message that comes is compressed */
     uint16_t close_code;
     uint32_t edge_owes; /* bytes that the edge may still hold of the last write, at most */
     uint32_t subs_n;
@@ -149,7 +156,10 @@ struct fm_worker {
     struct fm_item *deferred, **deferred_last;
     struct fm_socket *touched, *doomed;
     struct fm_outbox *spare;
-    uint8_t *scratch; /* FM_READ_MAX bytes, for the moment of a read or write */
+    struct fm_packer *packer; /* both made when they are first needed */
+    struct fm_unpacker *unpacker;
+    struct fm_buf unpacked; /* kept for its memory */
+    uint8_t *scratch;       /* FM_READ_MAX bytes, for the moment of a read or write */
 
     _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
     _Atomic int probe_fd;          /* handed over by the probe: the descriptor + 1 */

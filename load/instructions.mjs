@@ -57,6 +57,7 @@ async function startNode() {
       '--tool=callgrind', `--callgrind-out-file=${folder}/out`, path.join(build, 'fanmesh'), 'serve', '--dev', '--name', 'bench',
       '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`, '--api-listen', `127.0.0.1:${apiPort}`,
       '--mesh-listen', 'none', '--probe-ms', '0', '--accepts-per-s', '0', '--drain-ms', '0',
+      '--fanout-slice', '100000', // in one piece, to be found in one function
       '--connections-max', '1000', // libwebsockets' table of descriptors, which it looks through at each close, has as many entries
     ],
     { stdio: ['ignore', out, out] },

@@ -16,7 +16,7 @@ const { values: options } = parseArgs({
   options: {
     connections: { type: 'string', default: '15000' },
     seconds: { type: 'string', default: '15' },
-    slices: { type: 'string', default: '10000000,256' },
+    slices: { type: 'string', default: '10000000,128' },
   },
 });
 const pause = 2; // ms between two pushes
