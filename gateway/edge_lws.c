@@ -2,7 +2,7 @@
  *
  * - Every connection comes in by adoption with a request that front.c wrote for it, so its HTTP server never sees what a client wrote.
  * - Frames are built elsewhere and leave from this thread at any time: one send, no copy, no wait for a writable event. What a socket does
- * not take goes through LWS_WRITE_RAW, which copies it, and leaves by itself; until then nothing may be written (fm_edge_busy).
+ * not take goes through LWS_WRITE_RAW, which copies it, and leaves by itself; until then nothing may be written (fm_lws_busy).
  * - Its timers are a sorted list, so no connection may have one for long: the retry policy is all zero and every timer that adoption sets
  * is taken off again. The worker's wheel does all timing.
  * - A connection is closed by returning -1 from its own writable call after lws_close_reason, never from anybody else's. */
@@ -75,7 +75,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         return add_subprotocol(lws_context_user(lws_get_context(wsi)), in);
     case LWS_CALLBACK_ESTABLISHED:
         lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
-        fm_socket_opened(user, wsi);
+        fm_socket_opened(user, wsi, lws_get_socket_fd(wsi));
         return 0;
     case LWS_CALLBACK_RECEIVE:
         fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), begins_packed(wsi),
@@ -225,7 +225,7 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
 
 /* The frames go to the kernel directly: on its way to the same send libwebsockets touches several cache lines of each connection, and in a
  * large fan-out every one of them has to come from memory. What is left over is libwebsockets'. */
-enum fm_edge_write fm_edge_write(struct lws *wsi, int fd, struct fm_slice frames)
+enum fm_edge_write fm_lws_write(struct lws *wsi, int fd, struct fm_slice frames)
 {
     assert(!lws_partial_buffered(wsi));
     ssize_t n = send(fd, frames.p, frames.n, MSG_NOSIGNAL);
@@ -240,22 +240,22 @@ enum fm_edge_write fm_edge_write(struct lws *wsi, int fd, struct fm_slice frames
     return lws_partial_buffered(wsi) ? FM_EDGE_PARTIAL : FM_EDGE_SENT;
 }
 
-bool fm_edge_busy(struct lws *wsi)
+bool fm_lws_busy(struct lws *wsi)
 {
     return lws_partial_buffered(wsi);
 }
 
-void fm_edge_want_write(struct lws *wsi)
+void fm_lws_want_write(struct lws *wsi)
 {
     lws_callback_on_writable(wsi);
 }
 
-int fm_edge_fd(struct lws *wsi)
+int fm_lws_fd(struct lws *wsi)
 {
     return lws_get_socket_fd(wsi);
 }
 
-void fm_edge_kill(struct lws *wsi)
+void fm_lws_kill(struct lws *wsi)
 {
     if (lws_partial_buffered(wsi))
         (void)shutdown(lws_get_socket_fd(wsi), SHUT_RDWR); /* else it would wait some seconds more for what will not leave */

@@ -29,6 +29,9 @@
 #define FM_OPTIONS_CLIENTS(X) \
     X("Clients", LISTENER, listen, 1, 260, "0.0.0.0:4000", "Where clients connect. none: this node serves no clients.") \
     X("Clients", TEXT, mount, 2, 128, "/socket", "Path of the Phoenix socket; clients open MOUNT/websocket.") \
+    X("Clients", PATH, tls_cert, 0, 4096, "", \
+      "PEM file with the node's certificate and the chain behind it: clients then speak TLS (wss://, https://). Empty: plain text.") \
+    X("Clients", PATH, tls_key, 0, 4096, "", "PEM file with its private key.") \
     X("Clients", LIST, origins, 0, 64, "", \
       "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
     X("Clients", PATH, web_root, 0, 4096, "", "Folder whose files are served under / where clients connect. Empty: none.") \

@@ -170,7 +170,7 @@ static void give(struct fm_worker *w, struct fm_wtopic *t, const struct fm_run *
 {
     const struct fm_batch *b = &run->batch;
     struct fm_frames *f = run->frames[slot->format];
-    if (slot->window >= run->window[slot->format] && run->packed[slot->format])
+    if (slot->window && run->packed[slot->format] && slot->window >= run->window[slot->format])
         f = run->packed[slot->format];
     if (slot->filtered) {
         give_filtered(w, t, b, slot);

@@ -25,7 +25,7 @@ static void lag_log(struct fm_worker *w, const struct fm_sub *sub)
     w->lag_warned_ms = now;
     char peer[FM_PEER_TEXT_MAX], quote[FM_TOPIC_MAX + 32];
     struct fm_slice topic = fm_sub_topic(sub);
-    fm_peer_text(fm_edge_fd(sub->socket->wsi), peer);
+    fm_peer_text(sub->socket->fd, peer);
     fm_diag(FM_INFO, "slow_subscriber",
             "worker=%u peer=%s topic=%s slow=%s lags=%" PRIu64 " then=\"it is told by gaps what it isn't given\"", w->config.index, peer,
             fm_diag_quote(quote, sizeof quote, (const char *)topic.p, topic.n), sub->lag->conflate ? "conflate" : "drop",
@@ -64,7 +64,7 @@ static enum fm_err lag_begin(struct fm_worker *w, struct fm_wtopic *t, const str
     fm_stat_add(&w->stats.slow_lags, 1);
     fm_stat_add(&w->stats.slow_lagging, 1);
     lag_log(w, sub);
-    fm_edge_want_write(sub->socket->wsi);
+    fm_edge_want_write(sub->socket);
     return FM_OK;
 }
 

@@ -105,8 +105,12 @@ static void upgrade(struct fm_conn *c)
         fm_conn_fail(c, 0, FM_E_DRAINING, NULL, fm_slice_of(NULL, 0));
         return;
     }
-    struct fm_upgrade up = {
-        .path = c->request.path, .query = c->head.query, .protocols = c->head.ws_protocols, .origin = c->head.origin, .host = c->head.host};
+    struct fm_upgrade up = {.path = c->request.path,
+                            .query = c->head.query,
+                            .protocols = c->head.ws_protocols,
+                            .origin = c->head.origin,
+                            .host = c->head.host,
+                            .secure = c->ssl != NULL};
     memcpy(up.peer, c->peer, sizeof up.peer);
     if (!fm_phoenix.accept(w, &up)) {
         refuse(c, &up);
@@ -146,7 +150,12 @@ void fm_conn_hand_over(struct fm_conn *c)
         .deflate = &deflate,
         .early = fm_slice_of(in.p + c->head.n, in.n - c->head.n),
     };
+    struct ssl_st *ssl = c->ssl;
+    c->ssl = NULL;
     fm_conn_detach(c);
-    (void)fm_edge_adopt(w->edge, fd, socket, &up);
+    if (ssl)
+        fm_link_open(w, fd, ssl, socket, &up);
+    else
+        (void)fm_edge_adopt(w->edge, fd, socket, &up);
     fm_buf_fini(&in);
 }

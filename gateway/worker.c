@@ -3,6 +3,7 @@
 
 #include "../broker/diag.h"
 #include "../broker/mutation.h"
+#include "tls.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -336,8 +337,10 @@ enum fm_err fm_worker_new(struct fm_worker **out, const struct fm_worker_config 
     w->config = *config;
     w->deferred_last = &w->deferred;
     w->scratch = malloc(FM_READ_MAX > FM_WRITE_MAX ? FM_READ_MAX : FM_WRITE_MAX);
-    if (!w->scratch)
-        goto fail_after_worker;
+    if (config->tls)
+        w->inbound = malloc(FM_TLS_RECORD_MAX);
+    if (!w->scratch || (config->tls && !w->inbound))
+        goto fail_after_scratch;
     w->loop = ev_loop_new(EVBACKEND_EPOLL);
     if (!w->loop)
         goto fail_after_scratch;
@@ -356,7 +359,7 @@ fail_after_loop:
     ev_loop_destroy(w->loop);
 fail_after_scratch:
     free(w->scratch);
-fail_after_worker:
+    free(w->inbound);
     free(w);
     return err;
 }
@@ -408,6 +411,7 @@ static void caches_free(struct fm_worker *w)
     fm_unpacker_free(&w->unpacker);
     fm_buf_fini(&w->unpacked);
     free(w->scratch);
+    free(w->inbound);
 }
 
 void fm_worker_stop(struct fm_worker **wp)
@@ -425,7 +429,7 @@ void fm_worker_stop(struct fm_worker **wp)
     w->draining = true;
     probe_take(w);
     fm_front_close_all(w);
-    fm_socket_kill_probes(w);
+    fm_socket_kill_ours(w);
     if (w->sockets_n)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);

@@ -13,6 +13,7 @@
 #include "deflate.h"
 #include "edge.h"
 #include "lag.h"
+#include "link.h"
 #include "outbox.h"
 #include "wheel.h"
 #include "worker.h"
@@ -85,7 +86,8 @@ enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_
 
 struct fm_socket { /* one WebSocket connection. Freed when it is gone and no answer to a push of it is awaited any more. */
     /* What a delivery looks at, side by side. */
-    struct lws *wsi;
+    struct lws *wsi;     /* its connection: libwebsockets', */
+    struct fm_link *tls; /* or over TLS */
     struct fm_worker *worker;
     struct fm_outbox *out; /* NULL: nothing waits here */
     int fd;                /* of the connection, while it is open */
@@ -159,6 +161,7 @@ struct fm_worker {
     struct fm_packer *packer; /* both made when they are first needed */
     struct fm_unpacker *unpacker;
     struct fm_buf unpacked; /* kept for its memory */
+    uint8_t *inbound;       /* with TLS: what was decrypted, while it is looked at */
     uint8_t *scratch;       /* FM_READ_MAX bytes, for the moment of a read or write */
 
     _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
@@ -189,6 +192,34 @@ static inline struct fm_worker_stats *fm_stats_of(struct fm_worker *w, bool prob
     return probe ? &w->unseen : &w->stats;
 }
 
+/* ---- a socket's connection (edge.h, link.h) ---- */
+
+static inline bool fm_edge_busy(const struct fm_socket *s)
+{
+    return s->tls ? fm_link_busy(s->tls) : fm_lws_busy(s->wsi);
+}
+
+static inline enum fm_edge_write fm_edge_write(const struct fm_socket *s, struct fm_slice frames)
+{
+    return s->tls ? fm_link_write(s->tls, frames) : fm_lws_write(s->wsi, s->fd, frames);
+}
+
+static inline void fm_edge_want_write(const struct fm_socket *s)
+{
+    if (s->tls)
+        fm_link_want_write(s->tls);
+    else
+        fm_lws_want_write(s->wsi);
+}
+
+static inline void fm_edge_kill(const struct fm_socket *s)
+{
+    if (s->tls)
+        fm_link_kill(s->tls);
+    else
+        fm_lws_kill(s->wsi);
+}
+
 /* ---- worker.c ---- */
 uint64_t fm_mono_ms(void);
 /* Makes settle run before the loop waits again. */
@@ -217,8 +248,8 @@ void fm_front_close_all(struct fm_worker *w);
 /* ---- socket.c ---- */
 /* A socket for an accepted upgrade; NULL without memory. */
 struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
-/* The connections of the node's own probe end at once. */
-void fm_socket_kill_probes(struct fm_worker *w);
+/* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. */
+void fm_socket_kill_ours(struct fm_worker *w);
 /* Its subs leave, and it asks to be written to so that it can close. */
 void fm_socket_bury(struct fm_socket *s);
 /* No word to the client is possible any more. */
