@@ -1,13 +1,12 @@
 // permessage-deflate with real clients and with bytes of every shape: what is offered, answered, compressed, and refused.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { after, afterEach, test } from 'node:test';
 import zlib from 'node:zlib';
 import { sharedCluster } from '../lib/cluster.mjs';
 import { closeCode, frame, Raw, rawSocket, upgradeRequest } from '../lib/raw.mjs';
 import { until, within } from '../lib/wait.mjs';
+import { wsChannel } from '../lib/ws_channel.mjs';
 
-const WebSocket = createRequire(import.meta.url)('ws');
 const messageMax = 16384;
 const cluster = await sharedCluster(1, { options: { deflate: true, deflate_min: 100, message_max: messageMax } });
 const [node] = cluster.nodes;
@@ -21,24 +20,8 @@ after(() => sockets.forEach((socket) => socket.terminate()));
 const url = () => `${node.ws}/websocket?vsn=2.0.0`;
 const text = (n) => 'so many words, so many words; '.repeat(Math.ceil(n / 30)).slice(0, n);
 
-// A client of the npm package ws, joined to a topic; `got` are the broadcasts' payloads.
-async function client(topic, options) {
-  const socket = new WebSocket(url(), options);
-  sockets.push(socket);
-  socket.got = [];
-  socket.replies = 0;
-  socket.bytes = () => socket._socket.bytesRead;
-  socket.on('message', (data) => {
-    const [, , , event, payload] = JSON.parse(data);
-    if (event === 'phx_reply') socket.replies++;
-    else socket.got.push(payload);
-  });
-  socket.say = (event, payload) => socket.send(JSON.stringify(['1', '1', topic, event, payload]));
-  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-  socket.say('phx_join', {});
-  await until('it has joined', () => socket.replies === 1);
-  return socket;
-}
+const client = (topic, options) => wsChannel(sockets, url(), topic, options);
+const bytesOf = (socket) => socket._socket.bytesRead;
 
 // What the server answers to this Sec-WebSocket-Extensions; null: nothing.
 async function answerTo(offer) {
@@ -98,7 +81,7 @@ test('clients_with_and_without_deflate_get_the_same_messages_and_those_with_it_f
     client(topic, { perMessageDeflate: false }),
   ]);
   assert.deepEqual(all.map(({ extensions }) => extensions.length > 0), [true, true, true, true, false]);
-  const before = all.map((socket) => socket.bytes());
+  const before = all.map((socket) => bytesOf(socket));
   const sizes = [1, 50, 90, 101, 300, 500, 4000, 15000];
   for (const [i, n] of sizes.entries()) all[i % all.length].say('shout', { i, text: text(n) });
   for (const socket of all) await until('all of them are there', () => socket.got.length === sizes.length);
@@ -106,7 +89,7 @@ test('clients_with_and_without_deflate_get_the_same_messages_and_those_with_it_f
     const sorted = got.toSorted((a, b) => a.i - b.i);
     assert.deepEqual(sorted, sizes.map((n, i) => ({ i, text: text(n) })));
   }
-  const bytes = all.map((socket, i) => socket.bytes() - before[i]);
+  const bytes = all.map((socket, i) => bytesOf(socket) - before[i]);
   assert.ok(bytes[0] < bytes[4] / 4, `${bytes}`);
   assert.ok(bytes[1] < bytes[4] / 4, `${bytes}`);
   assert.ok(bytes[2] < bytes[4], `a window of 512 bytes takes what is not longer: ${bytes}`);

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import https from 'node:https';
-import { createRequire } from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
 import { after, afterEach, test } from 'node:test';
@@ -14,8 +13,8 @@ import { binary, workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { closeCode, frame, upgradeRequest } from '../lib/raw.mjs';
 import { until, within } from '../lib/wait.mjs';
+import { wsChannel } from '../lib/ws_channel.mjs';
 
-const WebSocket = createRequire(new URL('../clients/', import.meta.url))('ws');
 const folder = workFolder();
 const { cert, key } = makeCertificate(folder);
 const ca = fs.readFileSync(cert);
@@ -31,22 +30,8 @@ after(() => open.forEach((socket) => socket.destroy?.() ?? socket.terminate()));
 
 // ---- vocabulary ----
 
-async function client(node, topic, options = {}) {
-  const socket = new WebSocket(`wss://localhost:${node.port}/socket/websocket?vsn=2.0.0`, { ca, ...options });
-  open.push(socket);
-  socket.got = [];
-  socket.replies = 0;
-  socket.on('message', (data) => {
-    const [, , , event, payload] = JSON.parse(data);
-    if (event === 'phx_reply') socket.replies++;
-    else socket.got.push(payload);
-  });
-  socket.say = (event, payload) => socket.send(JSON.stringify(['1', '1', topic, event, payload]));
-  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-  socket.say('phx_join', {});
-  await until('it has joined', () => socket.replies === 1);
-  return socket;
-}
+const client = (node, topic, options) =>
+  wsChannel(open, `wss://localhost:${node.port}/socket/websocket?vsn=2.0.0`, topic, { ca, ...options });
 
 // A TLS connection and what came on it; `ticket` is the last session that the server gave.
 async function connect(node, options = {}) {
