@@ -7,21 +7,24 @@
  * -- the worker's thread only -- */
 #pragma once
 
+#include "deflate.h"
 #include "proto.h"
 
 struct ev_loop;
 struct lws;
 struct fm_edge; /* a libwebsockets context on the worker's loop */
 
-/* message_max: bytes of one client message. FM_E_NOMEM, FM_E_IO. To be made one after another (see worker.h). */
-FM_MUST_CHECK enum fm_err fm_edge_new(struct fm_edge **edge, struct ev_loop *loop);
+/* deflate: upgrades may have terms of it; then text is not checked for UTF-8 here. FM_E_NOMEM, FM_E_IO. To be made one after another (see
+ * worker.h). */
+FM_MUST_CHECK enum fm_err fm_edge_new(struct fm_edge **edge, struct ev_loop *loop, bool deflate);
 /* Only without connections: with many, destroying is quadratic. */
 void fm_edge_free(struct fm_edge **edge);
 
 struct fm_edge_upgrade {
     struct fm_slice key;     /* Sec-WebSocket-Key */
     const char *subprotocol; /* to echo; empty: none */
-    struct fm_slice early;   /* what the client sent behind its request already */
+    const struct fm_deflate_terms *deflate;
+    struct fm_slice early; /* what the client sent behind its request already */
 };
 
 /* Hands an accepted connection over: answers 101 and calls fm_socket_opened. The edge owns fd from here on, whatever happens. false: it
@@ -30,23 +33,27 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
 
 enum fm_edge_write { FM_EDGE_SENT, FM_EDGE_PARTIAL /* all of it was taken, the rest leaves by itself */, FM_EDGE_DEAD };
 
-/* Writes complete frames; not while fm_edge_busy. */
-enum fm_edge_write fm_edge_write(struct lws *wsi, struct fm_slice frames);
+/* The following are called for a socket by worker_core.h's fm_edge_*, which know whose connection it is: libwebsockets' or (TLS) link.c's.
+ */
+
+/* Writes complete frames; not while fm_lws_busy. fd: the connection's. */
+enum fm_edge_write fm_lws_write(struct lws *wsi, int fd, struct fm_slice frames);
 /* Is part of an earlier write still to leave? */
-bool fm_edge_busy(struct lws *wsi);
+bool fm_lws_busy(struct lws *wsi);
 /* fm_socket_writable is called when the client can take more and the edge is not busy. */
-void fm_edge_want_write(struct lws *wsi);
-int fm_edge_fd(struct lws *wsi);
+void fm_lws_want_write(struct lws *wsi);
+int fm_lws_fd(struct lws *wsi);
 /* Ends a connection with no more word to the client; fm_socket_gone is called inside, or by the loop soon. Not from inside a call of the
  * edge. */
-void fm_edge_kill(struct lws *wsi);
+void fm_lws_kill(struct lws *wsi);
 
 /* ---- called by the edge, implemented by socket.c ---- */
 
-void fm_socket_opened(struct fm_socket *s, struct lws *wsi);
-/* A piece of a message, reassembled by fm_socket_received. to_come: what the frame's header says is still missing of the frame; last: it is
- * the message's last frame. */
-void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool last);
+/* wsi: NULL over TLS. */
+void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd);
+/* A piece of a message, reassembled by fm_socket_received. to_come: what the frame's header says is still missing of the frame; packed: the
+ * message begins here and is compressed; last: it is the message's last frame. */
+void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool packed, bool last);
 /* The answer says whether a close frame is to be sent now: its code (and reason, at most 123 bytes), or 0. */
 struct fm_close {
     unsigned code;

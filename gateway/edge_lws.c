@@ -1,8 +1,8 @@
 /* libwebsockets, and nothing else that knows of it. What was read in its source and measured (versions 4.1 and 4.3) decides the form:
  *
  * - Every connection comes in by adoption with a request that front.c wrote for it, so its HTTP server never sees what a client wrote.
- * - Frames are built elsewhere and leave by LWS_WRITE_RAW, from this thread at any time: one send, no copy, no wait for a writable event.
- * What a socket does not take is copied by libwebsockets and leaves by itself; until then nothing may be written (fm_edge_busy).
+ * - Frames are built elsewhere and leave from this thread at any time: one send, no copy, no wait for a writable event. What a socket does
+ * not take goes through LWS_WRITE_RAW, which copies it, and leaves by itself; until then nothing may be written (fm_lws_busy).
  * - Its timers are a sorted list, so no connection may have one for long: the retry policy is all zero and every timer that adoption sets
  * is taken off again. The worker's wheel does all timing.
  * - A connection is closed by returning -1 from its own writable call after lws_close_reason, never from anybody else's. */
@@ -11,6 +11,7 @@
 #include "../broker/diag.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <libwebsockets.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -55,6 +56,11 @@ static int close_with(struct lws *wsi, const struct fm_close *close)
     return -1;
 }
 
+static bool begins_packed(struct lws *wsi)
+{
+    return lws_is_first_fragment(wsi) && (lws_get_reserved_bits(wsi) & FM_WS_PACKED);
+}
+
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     struct fm_edge *edge;
@@ -69,10 +75,11 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         return add_subprotocol(lws_context_user(lws_get_context(wsi)), in);
     case LWS_CALLBACK_ESTABLISHED:
         lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
-        fm_socket_opened(user, wsi);
+        fm_socket_opened(user, wsi, lws_get_socket_fd(wsi));
         return 0;
     case LWS_CALLBACK_RECEIVE:
-        fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), lws_is_final_fragment(wsi));
+        fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), begins_packed(wsi),
+                           lws_is_final_fragment(wsi));
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);
@@ -101,6 +108,33 @@ static const struct lws_protocols protocols[] = {
     {.name = NULL},
 };
 
+/* permessage-deflate is ours (deflate.h): libwebsockets only has to let frames with RSV1 pass and to repeat the terms, which it does
+ * parameter by parameter from the request that we write. Its own extension mixes up the two no_context_takeover, does not know
+ * server_max_window_bits, compresses for each connection, and keeps an inflater for each. */
+static const struct lws_ext_options deflate_params[] = {{"server_no_context_takeover", EXTARG_NONE},
+                                                        {"client_no_context_takeover", EXTARG_NONE},
+                                                        {"server_max_window_bits=8", EXTARG_NONE},
+                                                        {"server_max_window_bits=9", EXTARG_NONE},
+                                                        {"server_max_window_bits=10", EXTARG_NONE},
+                                                        {"server_max_window_bits=11", EXTARG_NONE},
+                                                        {"server_max_window_bits=12", EXTARG_NONE},
+                                                        {"server_max_window_bits=13", EXTARG_NONE},
+                                                        {"server_max_window_bits=14", EXTARG_NONE},
+                                                        {"server_max_window_bits=15", EXTARG_NONE},
+                                                        {NULL, EXTARG_NONE}};
+
+/* 0 is the answer to everything: a frame that comes or goes is left as it is. */
+static int on_extension(struct lws_context *context, const struct lws_extension *ext, struct lws *wsi,
+                        enum lws_extension_callback_reasons reason, void *user, void *in, size_t len)
+{
+    (void)context, (void)ext, (void)wsi, (void)user, (void)len;
+    if (reason == LWS_EXT_CB_CONSTRUCT)
+        *(const struct lws_ext_options **)in = deflate_params;
+    return 0;
+}
+
+static const struct lws_extension extensions[] = {{"permessage-deflate", on_extension, NULL}, {NULL, NULL, NULL}};
+
 /* What libwebsockets says while a context is made goes to our log. Later it is muted: it formats every line into one static buffer of the
  * process, and workers would write to it at once; what goes wrong with a connection is noticed and told by us. */
 static void on_log(int level, const char *line)
@@ -110,7 +144,7 @@ static void on_log(int level, const char *line)
     fm_diag(FM_WARN, "libwebsockets", "line=%s", fm_diag_quote(quoted, sizeof quoted, line, strcspn(line, "\n")));
 }
 
-enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
+enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop, bool deflate)
 {
     static const lws_retry_bo_t no_pings = {0};
     struct fm_edge *edge = calloc(1, sizeof *edge);
@@ -120,7 +154,8 @@ enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop)
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
-        .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8,
+        .options = LWS_SERVER_OPTION_LIBEV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | (deflate ? 0 : LWS_SERVER_OPTION_VALIDATE_UTF8),
+        .extensions = deflate ? extensions : NULL,
         .foreign_loops = edge->loops,
         .user = edge,
         .vhost_name = "fanmesh",
@@ -164,6 +199,10 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
     fm_buf_str(&request, "GET / HTTP/1.1\r\nHost: fanmesh\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                          "Sec-WebSocket-Key: ");
     fm_buf_slice(&request, up->key);
+    if (up->deflate->window) {
+        fm_buf_str(&request, "\r\nSec-WebSocket-Extensions: ");
+        fm_deflate_answer(&request, up->deflate);
+    }
     fm_buf_str(&request, "\r\n\r\n");
     assert(request.failed || request.n <= REQUEST_MAX);
     fm_buf_slice(&request, up->early);
@@ -184,31 +223,39 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
     return wsi != NULL;
 }
 
-enum fm_edge_write fm_edge_write(struct lws *wsi, struct fm_slice frames)
+/* The frames go to the kernel directly: on its way to the same send libwebsockets touches several cache lines of each connection, and in a
+ * large fan-out every one of them has to come from memory. What is left over is libwebsockets'. */
+enum fm_edge_write fm_lws_write(struct lws *wsi, int fd, struct fm_slice frames)
 {
     assert(!lws_partial_buffered(wsi));
+    ssize_t n = send(fd, frames.p, frames.n, MSG_NOSIGNAL);
+    if (n == (ssize_t)frames.n)
+        return FM_EDGE_SENT;
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return FM_EDGE_DEAD;
+    size_t sent = n < 0 ? 0 : (size_t)n;
     /* With RAW the bytes are not written to, whatever the type of the parameter says. */
-    if (lws_write(wsi, (unsigned char *)frames.p, frames.n, LWS_WRITE_RAW) < 0)
+    if (lws_write(wsi, (unsigned char *)frames.p + sent, frames.n - sent, LWS_WRITE_RAW) < 0)
         return FM_EDGE_DEAD;
     return lws_partial_buffered(wsi) ? FM_EDGE_PARTIAL : FM_EDGE_SENT;
 }
 
-bool fm_edge_busy(struct lws *wsi)
+bool fm_lws_busy(struct lws *wsi)
 {
     return lws_partial_buffered(wsi);
 }
 
-void fm_edge_want_write(struct lws *wsi)
+void fm_lws_want_write(struct lws *wsi)
 {
     lws_callback_on_writable(wsi);
 }
 
-int fm_edge_fd(struct lws *wsi)
+int fm_lws_fd(struct lws *wsi)
 {
     return lws_get_socket_fd(wsi);
 }
 
-void fm_edge_kill(struct lws *wsi)
+void fm_lws_kill(struct lws *wsi)
 {
     if (lws_partial_buffered(wsi))
         (void)shutdown(lws_get_socket_fd(wsi), SHUT_RDWR); /* else it would wait some seconds more for what will not leave */

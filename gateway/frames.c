@@ -96,7 +96,7 @@ size_t fm_frames_open(struct fm_frames *f)
 
 void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg)
 {
-    assert(opcode <= FM_WS_PONG);
+    assert((opcode & ~(unsigned)FM_WS_PACKED) <= FM_WS_PONG);
     if (!f->bytes.failed) {
         assert(f->bytes.n >= opened + HEADER_MIDDLE);
         size_t n = f->bytes.n - opened - HEADER_MIDDLE;
@@ -114,6 +114,11 @@ void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const 
         f->bytes.failed = true;
     }
     f->bytes.n = opened; /* half a frame must never stay */
+}
+
+void fm_frames_abandon(struct fm_frames *f, size_t opened)
+{
+    f->bytes.n = opened;
 }
 
 void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload, const struct fm_msg *msg)

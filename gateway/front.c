@@ -8,6 +8,8 @@
  * While an answer is awaited nothing is read, so the request's slices stay where they are. */
 #include "front.h"
 
+#include "tls.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +19,31 @@
 enum { LINGER_MS = 2000 };
 
 /* ---- life ---- */
+
+void fm_conn_detach(struct fm_conn *c)
+{
+    struct fm_worker *w = c->worker;
+    if (c->state == FM_CONN_SERVING && c->request.gone)
+        c->request.gone(&c->request);
+    ev_io_stop(w->loop, &c->io);
+    fm_wheel_cancel(&w->conns_wheel, &c->timer);
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    fm_stat_sub(&fm_stats_of(w, c->probe)->connections, 1);
+    fm_tls_close(&c->ssl);
+    fm_buf_fini(&c->in);
+    fm_buf_fini(&c->out);
+    fm_buf_fini(&c->path);
+    free(c);
+}
+
+static void conn_close(struct fm_conn *c)
+{
+    int fd = c->fd;
+    fm_conn_detach(c);
+    close(fd);
+}
 
 void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe)
 {
@@ -35,44 +62,52 @@ void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe)
         c->next->link = &c->next;
     w->conns = c;
     fm_stat_add(&fm_stats_of(w, probe)->connections, 1);
+    if (w->config.tls && !probe) {
+        c->ssl = fm_tls_open(w->config.tls, fd);
+        c->shaking = true;
+    }
     ev_io_init(&c->io, fm_conn_ready, fd, EV_READ);
     c->io.data = c;
     ev_io_start(w->loop, &c->io);
     fm_wheel_set(&w->conns_wheel, &c->timer, w->config.handshake_ms);
-    fm_conn_ready(w->loop, &c->io, EV_READ); /* the request is often there already */
-}
-
-void fm_conn_detach(struct fm_conn *c)
-{
-    struct fm_worker *w = c->worker;
-    if (c->state == FM_CONN_SERVING && c->request.gone)
-        c->request.gone(&c->request);
-    ev_io_stop(w->loop, &c->io);
-    fm_wheel_cancel(&w->conns_wheel, &c->timer);
-    *c->link = c->next;
-    if (c->next)
-        c->next->link = c->link;
-    fm_stat_sub(&fm_stats_of(w, c->probe)->connections, 1);
-    fm_buf_fini(&c->in);
-    fm_buf_fini(&c->out);
-    fm_buf_fini(&c->path);
-    free(c);
-}
-
-static void conn_close(struct fm_conn *c)
-{
-    int fd = c->fd;
-    fm_conn_detach(c);
-    close(fd);
+    if (c->shaking && !c->ssl)
+        conn_close(c);
+    else
+        fm_conn_ready(w->loop, &c->io, EV_READ); /* the request is often there already */
 }
 
 /* ---- writing ---- */
+
+/* As send(2) and recv(2). */
+static ssize_t conn_send(struct fm_conn *c, const uint8_t *bytes, size_t n)
+{
+    size_t put;
+    if (!c->ssl)
+        return send(c->fd, bytes, n, MSG_NOSIGNAL);
+    enum fm_tls_io io = fm_tls_send(c->ssl, fm_slice_of(bytes, n), &put);
+    if (io == FM_TLS_DONE)
+        return (ssize_t)put;
+    errno = io == FM_TLS_READ || io == FM_TLS_WRITE ? EAGAIN : ECONNRESET;
+    return -1;
+}
+
+static ssize_t conn_recv(struct fm_conn *c, uint8_t *bytes, size_t n)
+{
+    size_t got;
+    if (!c->ssl)
+        return recv(c->fd, bytes, n, 0);
+    enum fm_tls_io io = fm_tls_recv(c->ssl, bytes, n, &got);
+    if (io == FM_TLS_DONE || io == FM_TLS_END)
+        return (ssize_t)got;
+    errno = io == FM_TLS_READ || io == FM_TLS_WRITE ? EAGAIN : ECONNRESET;
+    return -1;
+}
 
 /* What is left of `out` leaves, as far as the socket takes it. false: the connection is dead. */
 static bool out_send(struct fm_conn *c)
 {
     while (c->out_at < c->out.n) {
-        ssize_t n = send(c->fd, c->out.p + c->out_at, c->out.n - c->out_at, MSG_NOSIGNAL);
+        ssize_t n = conn_send(c, c->out.p + c->out_at, c->out.n - c->out_at);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         c->out_at += (size_t)n;
@@ -258,6 +293,8 @@ static bool step(struct fm_conn *c)
         /* What the client still sends is read for a while and dropped: closing over unread bytes resets the connection, and the answer with
          * it. */
         c->state = c->eof ? FM_CONN_DONE : FM_CONN_LINGER;
+        if (c->ssl)
+            fm_tls_shut(c->ssl);
         (void)shutdown(c->fd, SHUT_WR);
         fm_wheel_set(&c->worker->conns_wheel, &c->timer, LINGER_MS);
         return true;
@@ -270,17 +307,22 @@ static bool step(struct fm_conn *c)
     return false;
 }
 
-static void watch(struct fm_conn *c)
+static void events_set(struct fm_conn *c, int events)
 {
-    int events = out_pending(c) ? EV_WRITE : 0;
-    if (!c->eof && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY || c->state == FM_CONN_LINGER))
-        events |= EV_READ;
     if (events == (c->io.events & (EV_READ | EV_WRITE)))
         return;
     ev_io_stop(c->worker->loop, &c->io);
     ev_io_set(&c->io, c->fd, events);
     if (events)
         ev_io_start(c->worker->loop, &c->io);
+}
+
+static void watch(struct fm_conn *c)
+{
+    int events = out_pending(c) ? EV_WRITE : 0;
+    if (!c->eof && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY || c->state == FM_CONN_LINGER))
+        events |= EV_READ;
+    events_set(c, events);
 }
 
 void fm_conn_run(struct fm_conn *c)
@@ -307,7 +349,7 @@ void fm_conn_run(struct fm_conn *c)
 static void read_some(struct fm_conn *c)
 {
     struct fm_worker *w = c->worker;
-    ssize_t n = recv(c->fd, w->scratch, FM_READ_MAX, 0);
+    ssize_t n = conn_recv(c, w->scratch, FM_READ_MAX);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -323,10 +365,56 @@ static void read_some(struct fm_conn *c)
     fm_buf_put(&c->in, w->scratch, (size_t)n);
 }
 
+/* Who speaks HTTP to a TLS port gets an answer that it can read. The first byte of TLS is 0x16, which is in no method. */
+static void plain_refuse(struct fm_conn *c, uint8_t first)
+{
+    static const char answer[] =
+        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 29\r\n\r\nthis port speaks TLS (https)\r\n";
+    if (first < 'A' || first > 'Z')
+        return;
+    (void)send(c->fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)recv(c->fd, c->worker->scratch, FM_READ_MAX, MSG_DONTWAIT); /* closing over unread bytes would take the answer back */
+}
+
+/* A step of the TLS handshake. true: it is done. */
+static bool shake(struct fm_conn *c)
+{
+    struct fm_worker_stats *stats = &c->worker->stats;
+    uint8_t first = 0;
+    (void)recv(c->fd, &first, 1, MSG_PEEK);
+    switch (fm_tls_accept(c->ssl)) {
+    case FM_TLS_DONE:
+        c->shaking = false;
+        fm_stat_add(&stats->tls_handshakes, 1);
+        if (fm_tls_resumed(c->ssl))
+            fm_stat_add(&stats->tls_resumed, 1);
+        events_set(c, EV_READ);
+        return true;
+    case FM_TLS_READ:
+        events_set(c, EV_READ);
+        return false;
+    case FM_TLS_WRITE:
+        events_set(c, EV_WRITE);
+        return false;
+    case FM_TLS_END:
+    case FM_TLS_DEAD:
+        break;
+    }
+    fm_stat_add(&stats->tls_failed, 1);
+    plain_refuse(c, first);
+    conn_close(c);
+    return false;
+}
+
 void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)loop;
     struct fm_conn *c = io->data;
+    if (c->shaking) {
+        if (!shake(c))
+            return;
+        events |= EV_READ; /* the request may have come with the end of the handshake */
+    }
     if (events & EV_READ)
         read_some(c);
     fm_conn_run(c);

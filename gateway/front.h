@@ -20,6 +20,8 @@ struct fm_conn {
     struct ev_io io;
     struct fm_timer timer; /* request, keep-alive or linger */
     int fd;
+    struct ssl_st *ssl; /* NULL: plain text */
+    bool shaking;       /* the TLS handshake is not done yet */
     enum fm_conn_state state;
     bool running; /* inside fm_conn_run: an answer must not run it again */
     bool last;    /* the connection ends with this answer */
@@ -32,6 +34,7 @@ struct fm_conn {
     struct fm_http_request request;
     struct fm_socket *socket; /* UPGRADED */
     char subprotocol[128];
+    struct fm_deflate_terms deflate;
     char peer[48];
 };
 

@@ -144,6 +144,8 @@ static enum fm_http1_result take_field(struct fm_slice name, struct fm_slice val
         h->transfer_encoding = true;
     if (equals_nocase(name, "connection"))
         read_connection(value, h);
+    if (equals_nocase(name, "sec-websocket-extensions") && !h->ws_extensions.p)
+        h->ws_extensions = value;
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
         if (!equals_nocase(name, plain[i].name))
             continue;

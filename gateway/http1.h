@@ -19,6 +19,7 @@ struct fm_http1_head { /* slices point into the input; n == 0 where absent */
     struct fm_slice path, query; /* raw; without scheme and host, without '?' */
     struct fm_slice host, origin, authorization, content_type, accept, idempotency_key, expect;
     struct fm_slice upgrade, ws_key, ws_version, ws_protocols;
+    struct fm_slice ws_extensions;              /* the first line of them: offers on others are as if they were not made */
     bool close, keep_alive, connection_upgrade; /* what Connection lists */
     bool transfer_encoding;
     bool has_length;

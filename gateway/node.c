@@ -1,5 +1,6 @@
 #include "node.h"
 #include "api.h"
+#include "tls.h"
 #include "worker.h"
 
 #include "../broker/diag.h"
@@ -31,6 +32,7 @@ struct fm_node {
     struct fm_worker *workers[FM_WORKERS_MAX];
     struct fm_probe_board board;
     struct fm_probe *probe;
+    struct fm_tls *tls;
 };
 
 static bool given(const char *listener)
@@ -196,11 +198,24 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
         .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
         .topics_per_socket = (uint32_t)s->topics_per_socket,
+        .tls = internal ? NULL : node->tls,
+        .deflate = s->deflate,
+        .deflate_min = (uint32_t)s->deflate_min,
+        .fanout_slice = (uint32_t)s->fanout_slice,
     };
     enum fm_err err = fm_worker_new(&node->workers[i], &c);
     if (err)
         why_address(why, internal ? "api_listen" : "listen", c.listen, err);
     return err;
+}
+
+static enum fm_err tls_make(struct fm_node *node, struct fm_buf *why)
+{
+    const struct fm_settings *s = node->s;
+    if (!*s->tls_cert || !node->publics)
+        return FM_OK;
+    const struct fm_tls_config c = {.cert_file = s->tls_cert, .key_file = s->tls_key, .secret = fm_slice_str(s->secret)};
+    return fm_tls_new(&node->tls, &c, why);
 }
 
 static enum fm_err workers_start(struct fm_node *node, struct fm_buf *why)
@@ -248,6 +263,8 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
         err = hub_start(node, why);
     if (!err)
         err = api_make(node);
+    if (!err)
+        err = tls_make(node, why);
     if (!err)
         err = workers_start(node, why);
     if (!err)
@@ -309,6 +326,7 @@ void fm_node_stop(struct fm_node **np)
     for (unsigned i = node->n; i > 0; i--)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);
+    fm_tls_free(&node->tls);
     fm_hub_thread_stop(&node->hub);
     fm_api_free(&node->api);
     for (unsigned i = 0; i < node->mailboxes_n; i++)

@@ -29,6 +29,9 @@
 #define FM_OPTIONS_CLIENTS(X) \
     X("Clients", LISTENER, listen, 1, 260, "0.0.0.0:4000", "Where clients connect. none: this node serves no clients.") \
     X("Clients", TEXT, mount, 2, 128, "/socket", "Path of the Phoenix socket; clients open MOUNT/websocket.") \
+    X("Clients", PATH, tls_cert, 0, 4096, "", \
+      "PEM file with the node's certificate and the chain behind it: clients then speak TLS (wss://, https://). Empty: plain text.") \
+    X("Clients", PATH, tls_key, 0, 4096, "", "PEM file with its private key.") \
     X("Clients", LIST, origins, 0, 64, "", \
       "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
     X("Clients", PATH, web_root, 0, 4096, "", "Folder whose files are served under / where clients connect. Empty: none.") \
@@ -45,6 +48,14 @@
       "A socket that sent nothing for so long is closed. Phoenix clients send every 30 s. An HTTP client has as long to take its answer.") \
     X("Clients", BYTES, outbox_bytes, 16384, 1073741824, "1MiB", \
       "What one slow socket may still owe before the rule of the topic decides what happens to it.") \
+    X("Clients", FLAG, deflate, 0, 1, "false", \
+      "Whether messages are compressed for clients that offer permessage-deflate. A message is compressed once for all of a worker's " \
+      "subscribers; what comes from a client may be compressed as well, and message_max holds for what it unpacks to.") \
+    X("Clients", BYTES, deflate_min, 0, 16777216, "256", "Under deflate smaller messages leave uncompressed.") \
+    X("Clients", COUNT, fanout_slice, 16, 10000000, "128", \
+      "Subscribers of one topic that a worker gives a message to before other topics and clients have their turn. Smaller: a large " \
+      "fan-out " \
+      "delays others less; larger: it is done sooner.") \
     X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \
       "Messages that may wait for one worker. Beyond it the worker reads its topics again from the hub.")
 

@@ -5,18 +5,6 @@
 
 enum { OUTBOX_KEEP = 64 }; /* pieces that a spare outbox may have room for */
 
-static uint32_t begin_of(const struct fm_frames *f, uint32_t mark)
-{
-    return mark ? f->marks[mark - 1].end : 0;
-}
-
-struct fm_slice fm_piece_bytes(const struct fm_frames *f, uint32_t first, uint32_t end)
-{
-    assert(first <= end && end <= f->n);
-    uint32_t from = begin_of(f, first);
-    return fm_slice_of(f->bytes.p + from, begin_of(f, end) - from);
-}
-
 static bool reserve(struct fm_outbox *o)
 {
     if (o->n < o->cap)
@@ -106,7 +94,7 @@ enum fm_err fm_outbox_fill(struct fm_outbox *o, size_t bytes)
 /* How many frames from p->first on fit into `room` bytes. The marks are sorted, so by halving. */
 static uint32_t fitting(const struct fm_piece *p, size_t room)
 {
-    uint32_t from = begin_of(p->frames, p->first), lo = p->first, hi = p->end;
+    uint32_t from = fm_piece_begin(p->frames, p->first), lo = p->first, hi = p->end;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (p->frames->marks[mid].end - from <= room)

@@ -8,6 +8,8 @@
 
 #include "proto.h"
 
+#include <assert.h>
+
 struct fm_piece {
     struct fm_frames *frames; /* NULL: the source's next ones are not there yet */
     struct fm_source *source; /* has more behind `frames`; NULL: nothing has */
@@ -21,8 +23,19 @@ struct fm_outbox {
     size_t bytes; /* of all pieces */
 };
 
+/* Where a frame begins. */
+static inline uint32_t fm_piece_begin(const struct fm_frames *f, uint32_t mark)
+{
+    return mark ? f->marks[mark - 1].end : 0;
+}
+
 /* The bytes of frames first to end - 1. */
-struct fm_slice fm_piece_bytes(const struct fm_frames *f, uint32_t first, uint32_t end);
+static inline struct fm_slice fm_piece_bytes(const struct fm_frames *f, uint32_t first, uint32_t end)
+{
+    assert(first <= end && end <= f->n);
+    uint32_t from = fm_piece_begin(f, first);
+    return fm_slice_of(f->bytes.p + from, fm_piece_begin(f, end) - from);
+}
 
 /* Takes a reference to the frames. FM_E_NOMEM: nothing was changed. An empty run is a no-op. */
 FM_MUST_CHECK enum fm_err fm_outbox_push(struct fm_outbox *o, struct fm_frames *f, uint32_t first, uint32_t end);

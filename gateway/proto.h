@@ -46,11 +46,13 @@ void fm_frames_unref(struct fm_frames **f);
 void fm_frames_reset(struct fm_frames *f);
 void fm_frames_fini(struct fm_frames *f);
 
-/* Appends one frame: header and payload. opcode: FM_WS_*. */
+/* Appends one frame: header and payload. opcode: FM_WS_*, with FM_WS_PACKED where the payload is compressed. */
 void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload, const struct fm_msg *msg);
 /* The same without a copy: what is written to f->bytes between open and close is the payload. `open` returns what `close` wants. */
 size_t fm_frames_open(struct fm_frames *f);
 void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
+/* Instead of close: it is to be none. */
+void fm_frames_abandon(struct fm_frames *f, size_t opened);
 
 /* A long answer that is encoded while it is sent, so that no client's copy of it ever lies in memory whole. */
 struct fm_source {

@@ -105,10 +105,21 @@ static void check_web_root(const struct check *c)
         fm_report_error(c->report, "web_root", "%s is not a folder that this process can see; create it or leave the option out", root);
 }
 
+static void check_tls(const struct check *c)
+{
+    const struct fm_settings *s = c->s;
+    if (*s->tls_cert && !*s->tls_key)
+        fm_report_error(c->report, "tls_key", "there is a tls_cert without its key; give tls_key");
+    if (*s->tls_key && !*s->tls_cert)
+        fm_report_error(c->report, "tls_cert", "there is a tls_key without its certificate; give tls_cert");
+}
+
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
     check_web_root(c);
+    if (c->flawless)
+        check_tls(c);
     if (c->flawless && given(s->api_listen) && !*s->api_key) {
         if (!s->dev)
             fm_report_error(

@@ -108,11 +108,11 @@ void fm_socket_bury(struct fm_socket *s)
     if (s->discard)
         fm_socket_out_drop(s);
     if (s->close_code == 0) {
-        fm_edge_kill(s->wsi); /* abandoned: s is gone after this */
+        fm_edge_kill(s); /* abandoned: s is gone after this */
         return;
     }
     fm_wheel_set(&s->worker->sockets_wheel, &s->timer, FM_CLOSE_MS);
-    fm_edge_want_write(s->wsi);
+    fm_edge_want_write(s);
 }
 
 /* The edge failed to write, or had no way to close: no word to the client is possible. */
@@ -124,13 +124,13 @@ void fm_socket_abandon(struct fm_socket *s)
     doom(s);
 }
 
-void fm_socket_kill_probes(struct fm_worker *w)
+void fm_socket_kill_ours(struct fm_worker *w)
 {
     struct fm_socket *next;
     for (struct fm_socket *s = w->sockets; s; s = next) {
         next = s->next;
-        if (s->probe && s->wsi)
-            fm_edge_kill(s->wsi);
+        if (s->tls || (s->probe && s->wsi))
+            fm_edge_kill(s);
     }
 }
 
@@ -158,8 +158,8 @@ const char *fm_socket_peer(const struct fm_socket *s)
 {
     static _Thread_local char peer[FM_PEER_TEXT_MAX]; /* asked for by a log line now and then; not worth 48 bytes of every socket */
     peer[0] = 0;
-    if (s->wsi)
-        fm_peer_text(fm_edge_fd(s->wsi), peer);
+    if (s->state == FM_SOCKET_OPEN || s->state == FM_SOCKET_CLOSING)
+        fm_peer_text(s->fd, peer);
     return peer;
 }
 
@@ -236,7 +236,7 @@ fail:
 void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at)
 {
     assert(sub->socket == s);
-    (void)s;
+    fm_subs_hurry(s->worker, sub);
     if (at && fm_subs_position(sub, at))
         at->n = 0; /* without memory: a rejoin resumes from what the client itself says */
     sub_end(sub);
@@ -330,10 +330,11 @@ void fm_socket_pushed(void *ctx, struct fm_item *item)
 
 /* ---- called by the edge ---- */
 
-void fm_socket_opened(struct fm_socket *s, struct lws *wsi)
+void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd)
 {
     assert(s->state == FM_SOCKET_OPENING);
     s->wsi = wsi;
+    s->fd = fd;
     s->state = FM_SOCKET_OPEN;
     s->heard_tick = s->worker->sockets_wheel.tick;
     fm_wheel_set(&s->worker->sockets_wheel, &s->timer, s->worker->config.idle_ms);

@@ -5,6 +5,7 @@
 #include "worker_core.h"
 
 #include "../broker/diag.h"
+#include "json_slice.h"
 #include "listen.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-enum { CLOSE_IDLE = 1001, CLOSE_TOO_LARGE = 1009, CLOSE_SLOW = 1013 };
+enum { CLOSE_IDLE = 1001, CLOSE_PROTOCOL = 1002, CLOSE_TEXT = 1007, CLOSE_TOO_LARGE = 1009, CLOSE_SLOW = 1013 };
 
 /* ---- what is owed ---- */
 
@@ -43,7 +44,7 @@ void fm_socket_io_fini(struct fm_socket *s)
 static void write_now(struct fm_socket *s, struct fm_slice frames)
 {
     struct fm_worker_stats *stats = fm_stats_of(s->worker, s->probe);
-    switch (fm_edge_write(s->wsi, frames)) {
+    switch (fm_edge_write(s, frames)) {
     case FM_EDGE_SENT:
         break;
     case FM_EDGE_PARTIAL:
@@ -75,7 +76,7 @@ void fm_socket_cork(struct fm_socket *s)
 
 size_t fm_socket_owes(const struct fm_socket *s)
 {
-    return (s->out ? s->out->bytes : 0) + (fm_edge_busy(s->wsi) ? s->edge_owes : 0);
+    return (s->out ? s->out->bytes : 0) + (fm_edge_busy(s) ? s->edge_owes : 0);
 }
 
 size_t fm_socket_room(const struct fm_socket *s)
@@ -88,7 +89,7 @@ static void slow(struct fm_socket *s)
     if (s->state != FM_SOCKET_OPEN)
         return;
     char peer[FM_PEER_TEXT_MAX];
-    fm_peer_text(fm_edge_fd(s->wsi), peer);
+    fm_peer_text(s->fd, peer);
     fm_diag(FM_DEBUG, "slow_disconnect", "peer=%s owed_bytes=%zu", peer, s->out->bytes + s->edge_owes);
     fm_stat_add(&s->worker->stats.slow_disconnects, 1);
     s->discard = true;
@@ -118,7 +119,7 @@ static void push(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint3
         return;
     }
     fm_stat_add(&s->worker->stats.outbox_bytes, s->out->bytes - before);
-    if (s->worker->draining_inbox && !fm_edge_busy(s->wsi))
+    if (s->worker->draining_inbox && !fm_edge_busy(s))
         touch(s); /* whether it can take this is seen when it is flushed */
     else
         limit_check(s);
@@ -143,20 +144,20 @@ void fm_socket_send_source(struct fm_socket *s, struct fm_source *source)
         return;
     }
     fm_stat_add(&s->worker->stats.outbox_bytes, source->cost);
-    if (s->worker->draining_inbox && !fm_edge_busy(s->wsi)) {
+    if (s->worker->draining_inbox && !fm_edge_busy(s)) {
         touch(s);
         return;
     }
     limit_check(s);
     if (s->state == FM_SOCKET_OPEN)
-        fm_edge_want_write(s->wsi);
+        fm_edge_want_write(s);
 }
 
 /* Writes what is larger than one write may be, frame by frame boundary; what is left when the socket takes no more goes into the outbox. */
 static void write_large(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint32_t end)
 {
     while (first < end && s->state == FM_SOCKET_OPEN) {
-        if (fm_edge_busy(s->wsi)) {
+        if (fm_edge_busy(s)) {
             push(s, f, first, end);
             return;
         }
@@ -172,7 +173,7 @@ void fm_socket_give(struct fm_socket *s, struct fm_frames *f, uint32_t first, ui
 {
     if (s->state != FM_SOCKET_OPEN || first == end)
         return;
-    if (s->out || s->corked || s->worker->combine || fm_edge_busy(s->wsi)) {
+    if (s->out || s->corked || s->worker->combine || fm_edge_busy(s)) {
         push(s, f, first, end);
         return;
     }
@@ -205,7 +206,7 @@ static void pump(struct fm_socket *s)
 
 static void pump_all(struct fm_socket *s)
 {
-    while (s->out && !s->discard && !fm_edge_busy(s->wsi))
+    while (s->out && !s->discard && !fm_edge_busy(s))
         pump(s);
 }
 
@@ -262,17 +263,52 @@ void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
 
 /* ---- called by the edge ---- */
 
+static void bad_message(struct fm_socket *s, unsigned code, const char *reason)
+{
+    fm_stat_add(&s->worker->stats.bad_messages, 1);
+    fm_socket_close(s, code, reason);
+}
+
 static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
 {
-    fm_stat_add(&fm_stats_of(s->worker, s->probe)->messages_in, 1);
+    struct fm_worker *w = s->worker;
+    fm_stat_add(&fm_stats_of(w, s->probe)->messages_in, 1);
+    /* libwebsockets has looked, but where it would see compressed text. */
+    if ((w->config.deflate || s->tls) && !binary && !fm_utf8_valid(fm_slice_of(bytes, n))) {
+        bad_message(s, CLOSE_TEXT, "the text is not UTF-8");
+        return;
+    }
     s->proto->recv(s, binary, bytes, n);
 }
 
-void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool last)
+static void packed_message(struct fm_socket *s, bool binary, struct fm_slice packed)
+{
+    struct fm_worker *w = s->worker;
+    s->packed = false;
+    fm_stat_add(&w->stats.inflated, 1);
+    switch (fm_unpack(&w->unpacker, packed, w->config.message_max, &w->unpacked)) {
+    case FM_OK:
+        message(s, binary, w->unpacked.p, w->unpacked.n);
+        break;
+    case FM_E_TOO_LARGE:
+        bad_message(s, CLOSE_TOO_LARGE, "the message is larger than message_max");
+        break;
+    case FM_E_SYNTAX:
+        bad_message(s, CLOSE_PROTOCOL, "the message is not compressed as its frame says");
+        break;
+    default:
+        fm_socket_close(s, CLOSE_SLOW, "out of memory");
+    }
+    if (w->unpacked.cap > FM_READ_MAX)
+        fm_buf_fini(&w->unpacked);
+}
+
+void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to_come, bool binary, bool packed, bool last)
 {
     if (s->state != FM_SOCKET_OPEN)
         return;
     s->heard_tick = s->worker->sockets_wheel.tick;
+    s->packed = s->packed || packed;
     size_t room = s->worker->config.message_max - s->in.n;
     /* Refused as soon as it is announced: what can't be taken is not waited for. */
     if (n > room || to_come > room - n) {
@@ -283,7 +319,10 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to
     }
     bool whole = last && to_come == 0;
     if (whole && s->in.n == 0) {
-        message(s, binary, bytes, n);
+        if (s->packed)
+            packed_message(s, binary, fm_slice_of(bytes, n));
+        else
+            message(s, binary, bytes, n);
         return;
     }
     fm_buf_put(&s->in, bytes, n);
@@ -296,7 +335,10 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to
         return;
     struct fm_buf all = s->in;
     s->in = (struct fm_buf){0};
-    message(s, binary, all.p, all.n);
+    if (s->packed)
+        packed_message(s, binary, fm_buf_view(&all));
+    else
+        message(s, binary, all.p, all.n);
     fm_buf_fini(&all);
 }
 
@@ -304,17 +346,17 @@ struct fm_close fm_socket_writable(struct fm_socket *s)
 {
     if (s->state != FM_SOCKET_OPEN && s->state != FM_SOCKET_CLOSING)
         return (struct fm_close){0};
-    if (!fm_edge_busy(s->wsi))
+    if (!fm_edge_busy(s))
         owe(s, 0);
-    if (s->out && !s->discard && !fm_edge_busy(s->wsi))
+    if (s->out && !s->discard && !fm_edge_busy(s))
         pump(s);
     if (s->lagging && fm_socket_owes(s) <= s->worker->config.outbox_bytes / 4)
         fm_subs_catch_up(s);
     if ((s->out && !s->discard) || (s->lagging && s->state == FM_SOCKET_OPEN)) {
-        fm_edge_want_write(s->wsi);
+        fm_edge_want_write(s);
         return (struct fm_close){0};
     }
-    if (s->state != FM_SOCKET_CLOSING || s->doomed || fm_edge_busy(s->wsi))
+    if (s->state != FM_SOCKET_CLOSING || s->doomed || fm_edge_busy(s))
         return (struct fm_close){0};
     return (struct fm_close){s->close_code, fm_slice_str(s->close_reason)};
 }
@@ -328,7 +370,7 @@ static uint64_t silent_ms(const struct fm_socket *s)
     uint64_t silent = (s->worker->sockets_wheel.tick - s->heard_tick) * FM_TICK_MS;
     struct tcp_info info;
     socklen_t n = sizeof info;
-    if (silent >= s->worker->config.idle_ms && getsockopt(fm_edge_fd(s->wsi), IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+    if (silent >= s->worker->config.idle_ms && getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
         info.tcpi_last_data_recv < silent)
         silent = info.tcpi_last_data_recv;
     return silent;
@@ -339,7 +381,7 @@ void fm_socket_timeout(void *worker, struct fm_timer *t)
     struct fm_worker *w = worker;
     struct fm_socket *s = (struct fm_socket *)((char *)t - offsetof(struct fm_socket, timer));
     if (s->state != FM_SOCKET_OPEN) {
-        fm_edge_kill(s->wsi);
+        fm_edge_kill(s);
         return;
     }
     uint64_t silent = s->probe ? 0 : silent_ms(s); /* the probe has a pace of its own */

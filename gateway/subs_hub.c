@@ -60,8 +60,10 @@ void fm_subs_overrun(struct fm_worker *w)
 {
     struct fm_wtopic *t, *tmp;
     HASH_ITER (hh, w->topics, t, tmp) {
-        if (t->n)
-            fm_wtopic_want_reread(w, t);
+        if (t->n == 0)
+            continue;
+        fm_subs_finish(w, t); /* the question names where its subs are */
+        fm_wtopic_want_reread(w, t);
     }
 }
 
@@ -140,7 +142,7 @@ void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
         t->gap_missed = true; /* told with the answer; its cursor would be ahead of what the subs have */
         return;
     }
-    fm_subs_flush(w, t);
+    fm_subs_finish(w, t);
     for (uint32_t i = 0; i < gap->cursor.n; i++)
         fm_position_raise(&t->at, gap->cursor.at[i]);
     tell_gap_all(t, gap, &gap->cursor);
@@ -170,7 +172,7 @@ void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
     for (uint32_t i = 0; i < join->replayed; i++)
         if (t->reread == FM_REREAD_NONE)
             fm_subs_gather(w, t, fm_msg_ref(join->replay[i]));
-    fm_subs_flush(w, t);
+    fm_subs_finish(w, t);
     if (t->reread != FM_REREAD_NONE)
         return;
     for (uint32_t i = 0; i < join->at.n; i++)

@@ -25,7 +25,7 @@ static void lag_log(struct fm_worker *w, const struct fm_sub *sub)
     w->lag_warned_ms = now;
     char peer[FM_PEER_TEXT_MAX], quote[FM_TOPIC_MAX + 32];
     struct fm_slice topic = fm_sub_topic(sub);
-    fm_peer_text(fm_edge_fd(sub->socket->wsi), peer);
+    fm_peer_text(sub->socket->fd, peer);
     fm_diag(FM_INFO, "slow_subscriber",
             "worker=%u peer=%s topic=%s slow=%s lags=%" PRIu64 " then=\"it is told by gaps what it isn't given\"", w->config.index, peer,
             fm_diag_quote(quote, sizeof quote, (const char *)topic.p, topic.n), sub->lag->conflate ? "conflate" : "drop",
@@ -33,22 +33,22 @@ static void lag_log(struct fm_worker *w, const struct fm_sub *sub)
 }
 
 /* Where the sub was before the batch, which the topic's position is behind already. */
-static enum fm_err position_before(const struct fm_wtopic *t, const struct fm_sub *sub, struct fm_vector *at)
+static enum fm_err position_before(const struct fm_wtopic *t, const struct fm_batch *b, const struct fm_sub *sub, struct fm_vector *at)
 {
     enum fm_err err = fm_vector_copy(at, &t->at);
-    for (uint32_t i = t->batch_n; i-- > 0 && !err;)
-        if (fm_vector_has(at, t->batch[i]->id.origin)) /* a full position may have forgotten it */
-            err = fm_vector_set(at, t->batch[i]->id.origin, t->batch[i]->id.seq - 1);
+    for (uint32_t i = b->n; i-- > 0 && !err;)
+        if (fm_vector_has(at, b->at[i]->id.origin)) /* a full position may have forgotten it */
+            err = fm_vector_set(at, b->at[i]->id.origin, b->at[i]->id.seq - 1);
     for (uint32_t i = 0; sub->skip && i < sub->skip->n && !err; i++)
         err = fm_vector_raise(at, sub->skip->at[i].origin, sub->skip->at[i].seq);
     return err;
 }
 
-static enum fm_err lag_begin(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot)
+static enum fm_err lag_begin(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot)
 {
     struct fm_sub *sub = slot->sub, **end = &sub->socket->lagging;
     struct fm_vector at = {0};
-    enum fm_err err = position_before(t, sub, &at);
+    enum fm_err err = position_before(t, b, sub, &at);
     struct fm_lag *lag = err ? NULL : malloc(sizeof *lag);
     if (!lag) {
         fm_vector_fini(&at);
@@ -64,7 +64,7 @@ static enum fm_err lag_begin(struct fm_worker *w, struct fm_wtopic *t, struct fm
     fm_stat_add(&w->stats.slow_lags, 1);
     fm_stat_add(&w->stats.slow_lagging, 1);
     lag_log(w, sub);
-    fm_edge_want_write(sub->socket->wsi);
+    fm_edge_want_write(sub->socket);
     return FM_OK;
 }
 
@@ -89,10 +89,10 @@ static void lag_failed(struct fm_sub *sub, enum fm_err err)
     fm_socket_close(sub->socket, CLOSE_SLOW, err == FM_E_NOMEM ? "out of memory" : "too slow on a topic of too many origins");
 }
 
-void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot)
+void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot)
 {
     struct fm_sub *sub = slot->sub;
-    enum fm_err err = sub->lag ? FM_OK : lag_begin(w, t, slot);
+    enum fm_err err = sub->lag ? FM_OK : lag_begin(w, t, b, slot);
     if (err) {
         lag_failed(sub, err);
         return;
@@ -100,8 +100,8 @@ void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *
     struct fm_lag *lag = sub->lag;
     uint64_t left = lag->left, conflated = lag->conflated;
     size_t share = w->config.outbox_bytes / sub->socket->subs_n; /* all that is kept for a socket is as much as it may owe */
-    for (uint32_t i = 0; i < t->batch_n && !err; i++)
-        err = fm_lag_feed(lag, t->batch[i], t->batch[i]->from == sub->id, share);
+    for (uint32_t i = 0; i < b->n && !err; i++)
+        err = fm_lag_feed(lag, b->at[i], b->at[i]->from == sub->id, share);
     fm_stat_add(&w->stats.slow_skipped, lag->left - left);
     fm_stat_add(&w->stats.slow_conflated, lag->conflated - conflated);
     if (err)

@@ -105,8 +105,12 @@ static void upgrade(struct fm_conn *c)
         fm_conn_fail(c, 0, FM_E_DRAINING, NULL, fm_slice_of(NULL, 0));
         return;
     }
-    struct fm_upgrade up = {
-        .path = c->request.path, .query = c->head.query, .protocols = c->head.ws_protocols, .origin = c->head.origin, .host = c->head.host};
+    struct fm_upgrade up = {.path = c->request.path,
+                            .query = c->head.query,
+                            .protocols = c->head.ws_protocols,
+                            .origin = c->head.origin,
+                            .host = c->head.host,
+                            .secure = c->ssl != NULL};
     memcpy(up.peer, c->peer, sizeof up.peer);
     if (!fm_phoenix.accept(w, &up)) {
         refuse(c, &up);
@@ -118,6 +122,8 @@ static void upgrade(struct fm_conn *c)
         return;
     }
     memcpy(c->subprotocol, up.subprotocol, sizeof c->subprotocol);
+    if (w->config.deflate && fm_deflate_offer(c->head.ws_extensions, &c->deflate))
+        c->socket->window = c->deflate.window;
     c->state = FM_CONN_UPGRADED;
 }
 
@@ -137,12 +143,19 @@ void fm_conn_hand_over(struct fm_conn *c)
     c->in = (struct fm_buf){0};
     char subprotocol[sizeof c->subprotocol];
     memcpy(subprotocol, c->subprotocol, sizeof subprotocol);
+    struct fm_deflate_terms deflate = c->deflate;
     const struct fm_edge_upgrade up = {
         .key = c->head.ws_key,
         .subprotocol = subprotocol,
+        .deflate = &deflate,
         .early = fm_slice_of(in.p + c->head.n, in.n - c->head.n),
     };
+    struct ssl_st *ssl = c->ssl;
+    c->ssl = NULL;
     fm_conn_detach(c);
-    (void)fm_edge_adopt(w->edge, fd, socket, &up);
+    if (ssl)
+        fm_link_open(w, fd, ssl, socket, &up);
+    else
+        (void)fm_edge_adopt(w->edge, fd, socket, &up);
     fm_buf_fini(&in);
 }

@@ -3,6 +3,7 @@
 
 #include "../broker/diag.h"
 #include "../broker/mutation.h"
+#include "tls.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -89,6 +90,14 @@ static void answer(struct fm_worker *w, struct fm_item *item)
     fm_hub_item_free(item);
 }
 
+/* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. */
+static void pushed_hurry(struct fm_worker *w, const struct fm_item *item)
+{
+    const struct fm_socket *pusher = fm_expect_socket(w, token_of(item));
+    for (struct fm_sub *sub = pusher ? pusher->subs : NULL; sub; sub = sub->next)
+        fm_subs_hurry(w, sub);
+}
+
 static void deferred_answer(struct fm_worker *w)
 {
     struct fm_item *next, *it = w->deferred;
@@ -96,6 +105,8 @@ static void deferred_answer(struct fm_worker *w)
     w->deferred_last = &w->deferred;
     for (; it; it = next) {
         next = it->next;
+        if (w->runs)
+            pushed_hurry(w, it);
         answer(w, it);
     }
 }
@@ -185,8 +196,10 @@ static void inbox_drain(struct fm_worker *w)
     if (!left_over)
         w->backlog = fm_inbox_take(&w->config.mailbox->inbox, &w->overrun);
     w->draining_inbox = true;
+    w->slice_left = w->config.fanout_slice;
     turn(w);
     fm_subs_flush_all(w);
+    bool runs = fm_subs_advance(w);
     deferred_answer(w);
     while (w->touched) {
         struct fm_socket *s = w->touched;
@@ -195,7 +208,7 @@ static void inbox_drain(struct fm_worker *w)
     }
     w->draining_inbox = false;
     /* The inbox rings only when it was empty: what came while this was left over has rung already. */
-    if (w->backlog || left_over)
+    if (w->backlog || left_over || runs)
         ring(w->config.mailbox);
     if (w->backlog)
         return;
@@ -324,13 +337,15 @@ enum fm_err fm_worker_new(struct fm_worker **out, const struct fm_worker_config 
     w->config = *config;
     w->deferred_last = &w->deferred;
     w->scratch = malloc(FM_READ_MAX > FM_WRITE_MAX ? FM_READ_MAX : FM_WRITE_MAX);
-    if (!w->scratch)
-        goto fail_after_worker;
+    if (config->tls)
+        w->inbound = malloc(FM_TLS_RECORD_MAX);
+    if (!w->scratch || (config->tls && !w->inbound))
+        goto fail_after_scratch;
     w->loop = ev_loop_new(EVBACKEND_EPOLL);
     if (!w->loop)
         goto fail_after_scratch;
     events_init(w);
-    err = config->internal ? FM_OK : fm_edge_new(&w->edge, w->loop);
+    err = config->internal ? FM_OK : fm_edge_new(&w->edge, w->loop, config->deflate);
     if (err)
         goto fail_after_loop;
     err = fm_worker_listen(w);
@@ -344,7 +359,7 @@ fail_after_loop:
     ev_loop_destroy(w->loop);
 fail_after_scratch:
     free(w->scratch);
-fail_after_worker:
+    free(w->inbound);
     free(w);
     return err;
 }
@@ -392,7 +407,11 @@ static void caches_free(struct fm_worker *w)
         fm_frames_unref(&w->frames[i]);
     fm_frames_unref(&w->single);
     fm_outbox_free_all(&w->spare);
+    fm_packer_free(&w->packer);
+    fm_unpacker_free(&w->unpacker);
+    fm_buf_fini(&w->unpacked);
     free(w->scratch);
+    free(w->inbound);
 }
 
 void fm_worker_stop(struct fm_worker **wp)
@@ -410,7 +429,7 @@ void fm_worker_stop(struct fm_worker **wp)
     w->draining = true;
     probe_take(w);
     fm_front_close_all(w);
-    fm_socket_kill_probes(w);
+    fm_socket_kill_ours(w);
     if (w->sockets_n)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);

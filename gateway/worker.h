@@ -7,6 +7,7 @@
 #include "http.h"
 #include "proto.h"
 
+struct fm_tls;
 struct fm_api; /* api.c's shared, immutable context: key, limits, metrics sources */
 
 /* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
@@ -34,6 +35,10 @@ struct fm_worker_config {
     uint32_t connections_max;   /* of this worker */
     uint32_t accepts_per_s;     /* of this worker; 0: no limit */
     uint32_t topics_per_socket; /* 100 */
+    struct fm_tls *tls;         /* what its clients speak; NULL: plain text. Borrowed */
+    bool deflate;               /* permessage-deflate with those clients that offer it */
+    uint32_t deflate_min;       /* bytes; smaller messages leave as they are */
+    uint32_t fanout_slice;      /* subscribers that are given a message before others have their turn; 0: all */
 };
 
 #define FM_WORKER_STATS(X) \
@@ -42,12 +47,19 @@ struct fm_worker_config {
     X(refused, "fanmesh_refused_total", "counter", "connections refused: limit, origin, version, path") \
     X(handshake_timeouts, "fanmesh_handshake_timeouts_total", "counter", \
       "connections closed because their request did not arrive in time") \
+    X(tls_handshakes, "fanmesh_tls_handshakes_total", "counter", "TLS handshakes completed") \
+    X(tls_resumed, "fanmesh_tls_resumed_total", "counter", "those of them that resumed a session") \
+    X(tls_failed, "fanmesh_tls_failed_total", "counter", "TLS handshakes that failed") \
     X(subscriptions, "fanmesh_subscriptions", "gauge", "open channels") \
     X(messages_in, "fanmesh_messages_in_total", "counter", "messages received from clients") \
     X(bad_messages, "fanmesh_bad_messages_total", "counter", "messages from clients that could not be read") \
     X(deliveries, "fanmesh_deliveries_total", "counter", "messages given to subscribers") \
     X(sends, "fanmesh_sends_total", "counter", "writes to client sockets") \
     X(bytes_out, "fanmesh_bytes_out_total", "counter", "bytes written to client sockets") \
+    X(deflated, "fanmesh_deflated_total", "counter", "messages compressed, once for all subscribers of a worker that agreed to it") \
+    X(deflated_from, "fanmesh_deflated_from_bytes_total", "counter", "bytes of them before") \
+    X(deflated_to, "fanmesh_deflated_to_bytes_total", "counter", "bytes of them after") \
+    X(inflated, "fanmesh_inflated_total", "counter", "compressed messages received from clients") \
     X(outbox_bytes, "fanmesh_outbox_bytes", "gauge", "bytes that slow sockets still owe") \
     X(slow_disconnects, "fanmesh_slow_disconnects_total", "counter", "sockets closed because their outbox was past its limit") \
     X(slow_lags, "fanmesh_slow_lags_total", "counter", "times a subscriber of a topic with slow = drop or conflate fell behind") \

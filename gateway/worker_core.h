@@ -2,7 +2,7 @@
  *
  *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
  *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
- *   subs.c    topics, batches, delivery     subs_hub.c   leaves, overruns, gaps
+ *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
@@ -10,8 +10,10 @@
  * socket that was given something is written to once. */
 #pragma once
 
+#include "deflate.h"
 #include "edge.h"
 #include "lag.h"
+#include "link.h"
 #include "outbox.h"
 #include "wheel.h"
 #include "worker.h"
@@ -35,7 +37,25 @@ struct fm_slot { /* what delivery needs of a sub, side by side */
     struct fm_socket *socket;
     struct fm_sub *sub;
     uint8_t format;
-    bool filtered; /* sub->skip or sub->lag is there */
+    uint8_t window; /* of the socket's deflate */
+    bool filtered;  /* sub->skip or sub->lag is there */
+};
+
+struct fm_batch { /* messages of a topic: references */
+    struct fm_msg **at;
+    uint32_t n, cap;
+    size_t bytes;
+    bool from; /* one of them is not for all */
+};
+
+struct fm_run {          /* a batch that is being given to its topic's subscribers (subs_give.c) */
+    struct fm_run *next; /* of the worker: those that did not fit into one turn of the loop */
+    struct fm_wtopic *topic;
+    struct fm_batch batch;
+    struct fm_frames *frames[FM_FORMATS]; /* NULL: nobody wants it, or no memory */
+    struct fm_frames *packed[FM_FORMATS]; /* the same frames, compressed where that helps; NULL: use the others */
+    uint8_t window[FM_FORMATS];           /* that a client needs for them */
+    uint32_t at, end;                     /* slots that it is still to be given to */
 };
 
 enum fm_reread { FM_REREAD_NONE, FM_REREAD_WANTED, FM_REREAD_ASKED };
@@ -50,15 +70,14 @@ struct fm_wtopic {
     struct fm_slot *slots;
     uint32_t n, cap;
     uint32_t lagging;           /* of the subs */
-    uint32_t users[FM_FORMATS]; /* subs of each format */
+    uint32_t users[FM_FORMATS]; /* subs of each format, and those of them whose sockets take it compressed */
+    uint32_t packed_users[FM_FORMATS];
     const struct fm_proto *protos[FM_FORMATS];
-    struct fm_vector at;   /* what the subs were given, the filtered ones aside */
-    struct fm_msg **batch; /* references */
-    uint32_t batch_n, batch_cap;
-    size_t batch_bytes;
-    bool batch_from;  /* a message of the batch is not for all */
-    bool gap_missed;  /* a gap was declared while it waited for the answer */
-    uint32_t leavers; /* to be told to the hub */
+    struct fm_vector at;   /* what the subs were given, or are being given, the filtered ones aside */
+    struct fm_batch batch; /* what came and was not given out yet */
+    struct fm_run *run;    /* what is being given to them over several turns of the loop; NULL: nothing */
+    bool gap_missed;       /* a gap was declared while it waited for the answer */
+    uint32_t leavers;      /* to be told to the hub */
     uint32_t name_n;
     uint8_t name[];
 };
@@ -66,28 +85,34 @@ struct fm_wtopic {
 enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_SOCKET_GONE };
 
 struct fm_socket { /* one WebSocket connection. Freed when it is gone and no answer to a push of it is awaited any more. */
-    struct lws *wsi;
+    /* What a delivery looks at, side by side. */
+    struct lws *wsi;     /* its connection: libwebsockets', */
+    struct fm_link *tls; /* or over TLS */
     struct fm_worker *worker;
+    struct fm_outbox *out; /* NULL: nothing waits here */
+    int fd;                /* of the connection, while it is open */
+    uint8_t state;         /* enum fm_socket_state */
+    bool discard;          /* closing: what waits in `out` is not sent any more */
+    bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
+    bool probe;            /* the node's own */
+    bool touched, doomed;  /* in the worker's list */
+    uint8_t window;        /* deflate: the client's, as a power of two; 0: none was agreed */
+    bool packed;           /* the message that comes is compressed */
+    uint16_t close_code;
+    uint32_t edge_owes; /* bytes that the edge may still hold of the last write, at most */
+    uint32_t subs_n;
+    /* The rest. */
     const struct fm_proto *proto;
     struct fm_socket *next, **link; /* of the worker */
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
     struct fm_sub *lagging; /* those that fell behind, by their turn to catch up */
-    struct fm_outbox *out;  /* NULL: nothing waits here */
     struct fm_timer timer;  /* idle, then close */
     struct fm_buf in;       /* the beginning of a message that came in pieces */
     char *close_reason;     /* may be NULL */
-    uint32_t edge_owes;     /* bytes that the edge may still hold of the last write, at most */
-    uint32_t subs_n;
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
     uint64_t heard_tick; /* of the wheel, when the last message came */
-    uint16_t close_code;
-    uint8_t state;        /* enum fm_socket_state */
-    bool discard;         /* closing: what waits in `out` is not sent any more */
-    bool corked;          /* an answer is put off to the end of the drain: what is given to it waits for that */
-    bool touched, doomed; /* in the worker's list */
-    bool probe;           /* the node's own */
 };
 
 struct fm_worker {
@@ -120,6 +145,8 @@ struct fm_worker {
     struct fm_wtopic *topics, *dirty;     /* subs.c */
     struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */
     struct fm_frames *single;             /* socket.c: the same for one message to one client */
+    struct fm_run *runs;                  /* by their turn */
+    uint32_t slice_left;                  /* subscribers that runs may still be given to in this turn */
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
     uint64_t reread_next;                 /* the name of the last question */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
@@ -131,7 +158,11 @@ struct fm_worker {
     struct fm_item *deferred, **deferred_last;
     struct fm_socket *touched, *doomed;
     struct fm_outbox *spare;
-    uint8_t *scratch; /* FM_READ_MAX bytes, for the moment of a read or write */
+    struct fm_packer *packer; /* both made when they are first needed */
+    struct fm_unpacker *unpacker;
+    struct fm_buf unpacked; /* kept for its memory */
+    uint8_t *inbound;       /* with TLS: what was decrypted, while it is looked at */
+    uint8_t *scratch;       /* FM_READ_MAX bytes, for the moment of a read or write */
 
     _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
     _Atomic int probe_fd;          /* handed over by the probe: the descriptor + 1 */
@@ -159,6 +190,34 @@ static inline void fm_stat_sub(_Atomic uint64_t *counter, uint64_t n)
 static inline struct fm_worker_stats *fm_stats_of(struct fm_worker *w, bool probe)
 {
     return probe ? &w->unseen : &w->stats;
+}
+
+/* ---- a socket's connection (edge.h, link.h) ---- */
+
+static inline bool fm_edge_busy(const struct fm_socket *s)
+{
+    return s->tls ? fm_link_busy(s->tls) : fm_lws_busy(s->wsi);
+}
+
+static inline enum fm_edge_write fm_edge_write(const struct fm_socket *s, struct fm_slice frames)
+{
+    return s->tls ? fm_link_write(s->tls, frames) : fm_lws_write(s->wsi, s->fd, frames);
+}
+
+static inline void fm_edge_want_write(const struct fm_socket *s)
+{
+    if (s->tls)
+        fm_link_want_write(s->tls);
+    else
+        fm_lws_want_write(s->wsi);
+}
+
+static inline void fm_edge_kill(const struct fm_socket *s)
+{
+    if (s->tls)
+        fm_link_kill(s->tls);
+    else
+        fm_lws_kill(s->wsi);
 }
 
 /* ---- worker.c ---- */
@@ -189,8 +248,8 @@ void fm_front_close_all(struct fm_worker *w);
 /* ---- socket.c ---- */
 /* A socket for an accepted upgrade; NULL without memory. */
 struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
-/* The connections of the node's own probe end at once. */
-void fm_socket_kill_probes(struct fm_worker *w);
+/* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. */
+void fm_socket_kill_ours(struct fm_worker *w);
 /* Its subs leave, and it asks to be written to so that it can close. */
 void fm_socket_bury(struct fm_socket *s);
 /* No word to the client is possible any more. */
@@ -218,13 +277,27 @@ void fm_socket_out_drop(struct fm_socket *s);
 void fm_socket_io_fini(struct fm_socket *s);
 void fm_socket_timeout(void *worker, struct fm_timer *t); /* fires w->sockets_wheel */
 
-/* ---- subs.c ---- */
-/* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
-void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
-/* Gives a topic's gathered messages out. */
+/* ---- subs_give.c ---- */
+/* Gives a topic's gathered messages out, or begins to; nothing where it is being given earlier ones still. */
 void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t);
 /* All topics' */
 void fm_subs_flush_all(struct fm_worker *w);
+/* Everything that a topic has is given out before it returns. */
+void fm_subs_finish(struct fm_worker *w, struct fm_wtopic *t);
+/* What is being given over several turns: another slice of it. Is there more to come? */
+bool fm_subs_advance(struct fm_worker *w);
+/* The sub is given it now, before something else is said to it. */
+void fm_subs_hurry(struct fm_worker *w, struct fm_sub *sub);
+/* The sub of a slot leaves: which slot is empty then, in the part behind the run. */
+uint32_t fm_subs_run_leave(struct fm_wtopic *t, uint32_t slot);
+/* All that still wait for it are given it now. */
+void fm_subs_run_finish(struct fm_worker *w, struct fm_wtopic *t);
+/* It ends where it is. */
+void fm_subs_run_drop(struct fm_worker *w, struct fm_wtopic *t);
+
+/* ---- subs.c ---- */
+/* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
+void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
 /* A sub that the hub has counted becomes a subscriber; join->skip is moved. FM_E_NOMEM: it is not one. */
 FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join);
 /* After the protocol has answered the join: where the topic's other subs still wait for what an overrun lost, this one is not to be given
@@ -232,6 +305,8 @@ FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, s
 void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join);
 /* It ends; the hub will be told. */
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
+/* Nothing is kept from it any more for what its client was ahead. */
+void fm_subs_skip_drop(struct fm_sub *sub);
 /* Where a sub's client is: its topic's position, and what it was ahead; or where it fell behind. `at` is replaced. */
 FM_MUST_CHECK enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at);
 
@@ -250,8 +325,8 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
 void fm_position_raise(struct fm_vector *at, struct fm_id id);
 
 /* ---- subs_slow.c ---- */
-/* The topic's batch, for a sub that is behind or falls behind with it. */
-void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot);
+/* What the topic is given, for a sub that is behind or falls behind with it. */
+void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot);
 /* A gap of the topic, for a sub that is behind: it is declared when its turn comes. */
 void fm_subs_lag_gap(struct fm_slot *slot, const struct fm_gap *gap, const struct fm_vector *cursor);
 /* The socket has room again. */

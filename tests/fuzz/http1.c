@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const struct fm_slice all[] = {whole.path,          whole.query,        whole.host,   whole.origin,
                                    whole.authorization, whole.content_type, whole.accept, whole.idempotency_key,
                                    whole.expect,        whole.upgrade,      whole.ws_key, whole.ws_version,
-                                   whole.ws_protocols};
+                                   whole.ws_protocols,  whole.ws_extensions};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         inside(all[i], data, whole.n);
     must(whole.path.n > 0 && whole.path.p[0] == '/');

@@ -70,15 +70,14 @@ bool fm_socket_fits(struct fm_socket *s, size_t bytes, bool one)
     return owed + bytes <= ROOM || (owed == 0 && one);
 }
 
-void fm_edge_want_write(struct lws *wsi)
+void fm_lws_want_write(struct lws *wsi)
 {
     (void)wsi;
 }
 
-int fm_edge_fd(struct lws *wsi)
+void fm_link_want_write(struct fm_link *link)
 {
-    (void)wsi;
-    return -1;
+    (void)link;
 }
 
 uint64_t fm_mono_ms(void)

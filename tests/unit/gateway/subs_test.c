@@ -34,7 +34,7 @@ static void a_large_batch_does_not_wait_for_the_end_of_the_drain(void **state)
     join(0, FM_FORMAT_PHX2, 0, 0);
     messages(1, 2000);
     assert_true(clients[0].got.n > 0);
-    assert_true(fm_wtopic_find(&worker, FM_LIT("t"))->batch_bytes < FM_WRITE_MAX);
+    assert_true(fm_wtopic_find(&worker, FM_LIT("t"))->batch.bytes < FM_WRITE_MAX);
     fm_subs_flush_all(&worker);
 }
 

@@ -1,0 +1,225 @@
+// TLS in the node: clients over wss, sessions that are resumed at any worker and any node of the cluster, and those who speak nonsense.
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import https from 'node:https';
+import net from 'node:net';
+import path from 'node:path';
+import { after, afterEach, test } from 'node:test';
+import tls from 'node:tls';
+import { makeCertificate } from '../lib/certificate.mjs';
+import { sharedCluster } from '../lib/cluster.mjs';
+import { binary, workFolder } from '../lib/node.mjs';
+import { freePort } from '../lib/ports.mjs';
+import { closeCode, frame, upgradeRequest } from '../lib/raw.mjs';
+import { until, within } from '../lib/wait.mjs';
+import { wsChannel } from '../lib/ws_channel.mjs';
+
+const folder = workFolder();
+const { cert, key } = makeCertificate(folder);
+const ca = fs.readFileSync(cert);
+const messageMax = 262144;
+const cluster = await sharedCluster(2, {
+  options: { tls_cert: cert, tls_key: key, deflate: true, workers: 2, message_max: messageMax, handshake_ms: 1000, outbox_bytes: '8MiB' },
+});
+const [a, b] = cluster.nodes;
+const pids = [a.pid, b.pid];
+const open = [];
+afterEach(() => assert.deepEqual([a.running && a.pid, b.running && b.pid], pids));
+after(() => open.forEach((socket) => socket.destroy?.() ?? socket.terminate()));
+
+// ---- vocabulary ----
+
+const client = (node, topic, options) =>
+  wsChannel(open, `wss://localhost:${node.port}/socket/websocket?vsn=2.0.0`, topic, { ca, ...options });
+
+// A TLS connection and what came on it; `ticket` is the last session that the server gave.
+async function connect(node, options = {}) {
+  const socket = tls.connect({ host: '127.0.0.1', port: node.port, servername: 'localhost', ca, ...options });
+  open.push(socket);
+  socket.received = Buffer.alloc(0);
+  socket.on('data', (bytes) => (socket.received = Buffer.concat([socket.received, bytes])));
+  socket.on('session', (session) => (socket.ticket = session));
+  socket.on('error', () => {});
+  await new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
+  return socket;
+}
+
+async function upgraded(node, options) {
+  const socket = await connect(node, options);
+  socket.write(upgradeRequest());
+  await until('the answer', () => socket.received.includes('\r\n\r\n'));
+  assert.match(socket.received.toString('latin1'), /^HTTP\/1\.1 101 /);
+  socket.received = socket.received.subarray(socket.received.indexOf('\r\n\r\n') + 4);
+  return socket;
+}
+
+const heartbeat = JSON.stringify([null, '7', 'phoenix', 'heartbeat', {}]);
+const answers = (socket) => socket.received.toString('latin1').match(/"7","phoenix","phx_reply"/g)?.length ?? 0;
+
+// ---- tests ----
+
+test('clients_over_tls_get_messages_of_every_size_from_every_node', async () => {
+  const topic = 'room:tls';
+  const all = [await client(a, topic), await client(b, topic, { perMessageDeflate: false }), await client(a, topic, { maxVersion: 'TLSv1.2' })];
+  const sizes = [0, 1, 125, 126, 1000, 16384, 70000, 250000];
+  for (const [i, n] of sizes.entries()) all[i % 3].say('shout', { i, text: 'x'.repeat(n) });
+  for (const socket of all) {
+    await until('all of them are there', () => socket.got.length === sizes.length);
+    const sorted = socket.got.toSorted((x, y) => x.i - y.i);
+    assert.ok(sorted.every(({ i, text }) => text.length === sizes[i]));
+  }
+});
+
+test('pings_and_closes_of_both_sides_work_over_tls', async () => {
+  const before = await a.metric('fanmesh_subscriptions');
+  const socket = await client(a, 'room:close');
+  const pong = new Promise((resolve) => socket.once('pong', resolve));
+  socket.ping('still there?');
+  assert.equal(String(await within(5000, 'the pong', pong)), 'still there?');
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.close(3001);
+  assert.equal(await within(5000, 'the close', closed), 3001);
+  const bad = await client(a, 'room:close');
+  const code = new Promise((resolve) => bad.once('close', resolve));
+  bad.send('no json');
+  assert.equal(await within(5000, 'the close', code), 1007);
+  await until('nobody is left', async () => (await a.metric('fanmesh_subscriptions')) === before);
+});
+
+test('http_is_served_over_tls_with_keep_alive', async () => {
+  const agent = new https.Agent({ ca, keepAlive: true });
+  for (let i = 0; i < 3; i++) {
+    const status = await new Promise((resolve, reject) => {
+      https.get(`https://localhost:${a.port}/healthz`, { agent }, (answer) => answer.resume().once('end', () => resolve(answer.statusCode))).once('error', reject);
+    });
+    assert.equal(status, 200);
+  }
+  agent.destroy();
+});
+
+for (const version of ['TLSv1.3', 'TLSv1.2']) {
+  test(`a_session_of_${version}_is_resumed_at_every_worker_and_at_another_node`, async () => {
+    const only = { minVersion: version, maxVersion: version };
+    const first = await upgraded(a, only);
+    assert.equal(first.isSessionReused(), false);
+    await until('a ticket came', () => first.ticket);
+    const before = [await a.metric('fanmesh_tls_resumed_total'), await b.metric('fanmesh_tls_resumed_total')];
+    const tries = 16; // the kernel spreads them over both workers
+    for (const node of [a, b]) {
+      for (let i = 0; i < tries; i++) {
+        const again = await upgraded(node, { ...only, session: first.ticket });
+        assert.equal(again.isSessionReused(), true);
+        again.write(frame(1, heartbeat));
+        await until('the answer', () => answers(again) === 1);
+        again.destroy();
+      }
+    }
+    assert.ok((await a.metric('fanmesh_tls_resumed_total')) - before[0] >= tries);
+    assert.ok((await b.metric('fanmesh_tls_resumed_total')) - before[1] >= tries);
+  });
+}
+
+test('openssl_resumes_a_session_from_its_file', async () => {
+  const file = path.join(folder, 'session');
+  const talk = async (...args) => {
+    const child = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${a.port}`, '-servername', 'localhost', '-CAfile', cert, ...args]);
+    let text = '';
+    child.stdout.on('data', (bytes) => (text += bytes));
+    child.stdin.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+    await new Promise((resolve) => child.once('close', resolve));
+    return text;
+  };
+  assert.match(await talk('-sess_out', file), /HTTP\/1\.1 200/);
+  const second = await talk('-sess_in', file);
+  assert.match(second, /^Reused, /m);
+  assert.match(second, /HTTP\/1\.1 200/);
+});
+
+test('frames_cut_at_any_byte_are_read_over_tls', async () => {
+  const socket = await upgraded(a);
+  const bytes = Buffer.concat([frame(1, heartbeat.slice(0, 9), { fin: false }), frame(9, 'p'), frame(0, heartbeat.slice(9))]);
+  for (const byte of bytes) {
+    socket.write(Buffer.from([byte]));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until('the answer', () => answers(socket) === 1);
+  assert.ok(socket.received.includes(Buffer.from([0x8a, 1, 0x70])), 'and the pong');
+  socket.destroy();
+});
+
+test('frames_that_break_the_rfc_are_refused_over_tls', async () => {
+  const unmasked = Buffer.concat([Buffer.from([0x81, heartbeat.length]), Buffer.from(heartbeat)]);
+  const cases = [
+    [unmasked, 1002],
+    [frame(1, heartbeat, { rsv: 2 }), 1002],
+    [frame(3, ''), 1002],
+    [frame(0, 'x'), 1002],
+    [frame(9, 'x', { fin: false }), 1002],
+    [Buffer.concat([frame(1, 'x', { fin: false }), frame(1, 'y')]), 1002],
+    [frame(8, Buffer.from([3])), 1002],
+    [frame(8, Buffer.from([3, 237])), 1002],
+    [frame(8, Buffer.from([3, 232, 0xff])), 1007],
+    [frame(1, Buffer.from([0x22, 0xc3, 0x28, 0x22])), 1007],
+    [frame(2, 'x', { length: messageMax + 1 }), 1009],
+  ];
+  for (const [bytes, code] of cases) {
+    const socket = await upgraded(a);
+    socket.write(bytes);
+    await until(`it is closed with ${code}`, () => closeCode(socket) !== null);
+    assert.equal(closeCode(socket), code);
+    socket.destroy();
+  }
+});
+
+test('a_slow_reader_over_tls_gets_everything_in_order', async () => {
+  const topic = 'room:slow';
+  const slow = await client(a, topic);
+  const fast = await client(a, topic);
+  slow._socket.pause();
+  const n = 40;
+  for (let i = 0; i < n; i++) fast.say('shout', { i, text: 'x'.repeat(100000) });
+  await until('the other has them', () => fast.got.length === n);
+  slow._socket.resume();
+  await until('and the slow one, too', () => slow.got.length === n);
+  assert.deepEqual(slow.got.map(({ i }) => i), Array.from({ length: n }, (_, i) => i));
+});
+
+test('who_speaks_no_tls_is_told_so_or_cut_off_in_time', async () => {
+  const failed = (await a.metric('fanmesh_tls_failed_total')) ?? 0;
+  const talk = (text) =>
+    new Promise((resolve) => {
+      const socket = net.connect(a.port, '127.0.0.1', () => socket.write(text));
+      let got = '';
+      socket.on('data', (bytes) => (got += bytes));
+      socket.on('error', () => {});
+      socket.once('close', () => resolve(got));
+    });
+  assert.match(await within(5000, 'the answer', talk('GET / HTTP/1.1\r\nHost: a\r\n\r\n')), /^HTTP\/1\.1 400 [^]*TLS/);
+  await within(5000, 'the end', talk(Buffer.from([0x16, 3, 1, 0xff, 0xff, 0, 0])));
+  await within(5000, 'the end', talk(Buffer.alloc(300, 7)));
+  await within(5000, 'the end', talk('')); // who says nothing
+  assert.ok((await a.metric('fanmesh_tls_failed_total')) >= failed + 2);
+  assert.equal((await a.request('GET', '/readyz')).status, 200, 'the probe is content');
+});
+
+test('a_certificate_that_can_not_be_used_stops_the_start', async () => {
+  const port = await freePort();
+  const serve = (...args) =>
+    spawnSync(binary, ['serve', '--dev', '--mesh-listen', 'none', '--listen', `127.0.0.1:${port}`, '--api-listen', 'none', ...args], {
+      encoding: 'utf8', timeout: 20_000,
+    });
+  const other = makeCertificate(folder, 'other');
+  const cases = [
+    [['--tls-cert', cert], /tls_key/],
+    [['--tls-key', key], /tls_cert/],
+    [['--tls-cert', '/nowhere', '--tls-key', key], /tls_cert \/nowhere can't be used: No such file/],
+    [['--tls-cert', cert, '--tls-key', other.key], /tls_key .* can't be used: .*mismatch/],
+    [['--tls-cert', key, '--tls-key', key], /tls_cert .* can't be used/],
+  ];
+  for (const [args, pattern] of cases) {
+    const { status, stderr } = serve(...args);
+    assert.notEqual(status, 0, `${args}`);
+    assert.match(stderr, pattern);
+  }
+});
