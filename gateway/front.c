@@ -380,8 +380,8 @@ static void plain_refuse(struct fm_conn *c, uint8_t first)
 static bool shake(struct fm_conn *c)
 {
     struct fm_worker_stats *stats = &c->worker->stats;
-    uint8_t first = 0;
-    (void)recv(c->fd, &first, 1, MSG_PEEK);
+    if (c->first == 0 && recv(c->fd, &c->first, 1, MSG_PEEK) < 0 && errno == EAGAIN)
+        return false; /* looked at before OpenSSL takes it */
     switch (fm_tls_accept(c->ssl)) {
     case FM_TLS_DONE:
         c->shaking = false;
@@ -401,7 +401,7 @@ static bool shake(struct fm_conn *c)
         break;
     }
     fm_stat_add(&stats->tls_failed, 1);
-    plain_refuse(c, first);
+    plain_refuse(c, c->first);
     conn_close(c);
     return false;
 }

@@ -22,6 +22,7 @@ struct fm_conn {
     int fd;
     struct ssl_st *ssl; /* NULL: plain text */
     bool shaking;       /* the TLS handshake is not done yet */
+    uint8_t first;      /* the first byte of it; 0: nothing has come */
     enum fm_conn_state state;
     bool running; /* inside fm_conn_run: an answer must not run it again */
     bool last;    /* the connection ends with this answer */
