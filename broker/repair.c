@@ -22,8 +22,7 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
     struct fm_env_range_writer w;
     b->n = 0;
     fm_env_range_begin(
-        &w, b,
-        &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
+        &w, b, &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
     struct fm_log_iter it = fm_log_from(&o->log, from);
     uint64_t upto = to;
     for (struct fm_log_entry *e = fm_log_next(&it); e && e->seq <= to; e = fm_log_next(&it)) {
