@@ -31,18 +31,31 @@ static void out_msg(struct fm_hub *h, const struct fm_topic *t, struct fm_msg *m
 
 /* ---- waiting ---- */
 
+/* Behind a hole there may be hundreds of thousands, which go one by one when it is filled: none of them may move the others. */
+static bool waiting_room(struct fm_pos *pos)
+{
+    if (pos->waiting_head + pos->waiting_n < pos->waiting_cap)
+        return true;
+    if (pos->waiting_head > pos->waiting_cap / 2) {
+        memmove(pos->waiting, pos->waiting + pos->waiting_head, pos->waiting_n * sizeof *pos->waiting);
+        pos->waiting_head = 0;
+        return true;
+    }
+    uint32_t cap = pos->waiting_cap ? pos->waiting_cap * 2 : 8;
+    uint64_t *all = realloc(pos->waiting, cap * sizeof *all);
+    if (!all)
+        return false;
+    pos->waiting = all;
+    pos->waiting_cap = cap;
+    return true;
+}
+
 static void waiting_add(struct fm_pos *pos, uint64_t seq)
 {
-    if (pos->waiting_n == pos->waiting_cap) {
-        uint32_t cap = pos->waiting_cap ? pos->waiting_cap * 2 : 8;
-        uint64_t *all = realloc(pos->waiting, cap * sizeof *all);
-        if (!all)
-            return; /* it is in the log: contig's advance dispatches it */
-        pos->waiting = all;
-        pos->waiting_cap = cap;
-    }
-    uint32_t at = pos->waiting_n;
-    for (; at > 0 && pos->waiting[at - 1] > seq; at--)
+    if (!waiting_room(pos))
+        return; /* it is in the log: contig's advance dispatches it */
+    uint32_t at = pos->waiting_head + pos->waiting_n;
+    for (; at > pos->waiting_head && pos->waiting[at - 1] > seq; at--)
         pos->waiting[at] = pos->waiting[at - 1];
     pos->waiting[at] = seq;
     pos->waiting_n++;
@@ -51,17 +64,14 @@ static void waiting_add(struct fm_pos *pos, uint64_t seq)
 /* Forgets what is no longer ahead of the position. */
 static void waiting_trim(struct fm_pos *pos)
 {
-    uint32_t gone = 0;
-    while (gone < pos->waiting_n && pos->waiting[gone] <= pos->last)
-        gone++;
-    if (gone == 0)
-        return;
-    pos->waiting_n -= gone;
-    memmove(pos->waiting, pos->waiting + gone, pos->waiting_n * sizeof *pos->waiting);
-    if (pos->waiting_n == 0) {
+    while (pos->waiting_n && pos->waiting[pos->waiting_head] <= pos->last) {
+        pos->waiting_head++;
+        pos->waiting_n--;
+    }
+    if (pos->waiting_n == 0 && pos->waiting) {
         free(pos->waiting);
         pos->waiting = NULL;
-        pos->waiting_cap = 0;
+        pos->waiting_head = pos->waiting_cap = 0;
     }
 }
 
@@ -69,7 +79,7 @@ static struct fm_msg *waiting_first(const struct fm_pos *pos)
 {
     if (pos->waiting_n == 0)
         return NULL;
-    struct fm_log_entry *e = fm_log_find(&pos->origin->log, pos->waiting[0]);
+    struct fm_log_entry *e = fm_log_find(&pos->origin->log, pos->waiting[pos->waiting_head]);
     assert(e && e->msg);
     return e->msg;
 }

@@ -32,8 +32,8 @@ struct fm_pos { /* a topic's position in one origin; owned by the topic */
     uint64_t floor;    /* newest seq that the history no longer has: a cursor below it is not recovered */
     uint64_t tomb;     /* where the log has the topic's tomb; 0: nothing was evicted yet */
     uint32_t held;     /* messages of the topic that the origin's log holds */
-    uint64_t *waiting; /* seqs in the log that wait for their prev, ascending */
-    uint32_t waiting_n, waiting_cap;
+    uint64_t *waiting; /* seqs in the log that wait for their prev, ascending; at[head .. head + n) */
+    uint32_t waiting_head, waiting_n, waiting_cap;
 };
 
 struct fm_topic {

@@ -80,18 +80,20 @@ static void peer_says(uint64_t own, uint64_t acknowledged)
     fm_buf_fini(&b);
 }
 
-static void peer_publishes(uint64_t seq)
+static void peer_publishes(uint64_t from, uint64_t to)
 {
     struct fm_env_range_writer w;
     struct fm_buf b = {0};
-    struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
-    fm_msg_accept(m, (struct fm_id){PEER, seq}, seq - 1, 1700000000000);
-    fm_env_range_begin(&w, &b, &(struct fm_env_range){.origin = PEER, .from = seq, .contig = seq});
-    fm_env_range_msg(&w, m, 0);
-    fm_env_range_finish(&w, seq);
+    fm_env_range_begin(&w, &b, &(struct fm_env_range){.origin = PEER, .from = from, .contig = to});
+    for (uint64_t seq = from; seq <= to; seq++) {
+        struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
+        fm_msg_accept(m, (struct fm_id){PEER, seq}, seq - 1, 1700000000000);
+        fm_env_range_msg(&w, m, 0);
+        fm_msg_unref(&m);
+    }
+    fm_env_range_finish(&w, to);
     say(&b);
     fm_buf_fini(&b);
-    fm_msg_unref(&m);
 }
 
 /* ---- the rig ---- */
@@ -199,12 +201,25 @@ static void what_the_live_stream_is_about_to_bring_is_not_pulled(void **state)
     (void)state;
     peer_says(1000, 0);
     for (uint64_t seq = 1; seq < 50; seq++) {
-        peer_publishes(seq);
+        peer_publishes(seq, seq);
         tick(20);
     }
     assert_int_equal(rig.asks, 0);
     tick(60); /* it has stopped */
     assert_int_equal(rig.asks, 1);
+}
+
+/* If each of them moved those behind it, this would take minutes, in which the node is heard by nobody. */
+static void what_waited_behind_a_hole_goes_at_once_however_much_it_is(void **state)
+{
+    (void)state;
+    enum { WAITING = 300000 };
+    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    for (uint64_t seq = 2; seq <= WAITING; seq += 1000)
+        peer_publishes(seq, seq + 999 < WAITING ? seq + 999 : WAITING);
+    assert_int_equal(stats->dispatched, 0);
+    peer_publishes(1, 1);
+    assert_int_equal(stats->dispatched, WAITING);
 }
 
 int main(void)
@@ -215,6 +230,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that, start, stop),
         cmocka_unit_test_setup_teardown(a_peer_that_is_silent_holds_publishers_up_for_a_moment_only, start, stop),
         cmocka_unit_test_setup_teardown(what_the_live_stream_is_about_to_bring_is_not_pulled, start, stop),
+        cmocka_unit_test_setup_teardown(what_waited_behind_a_hole_goes_at_once_however_much_it_is, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
