@@ -34,9 +34,10 @@ uint64_t fm_asof(const struct fm_hub *h)
         const struct fm_peer *p = fm_peer_find(h, o->id);
         if (fm_origin_hole(o) && o->whole_ms < ms)
             ms = o->whole_ms;
-        /* Out of reach, and so may be what only it, or who is on its side, could tell of. */
-        if (!(p && p->alive) && o->heard_ms < ms)
-            ms = o->heard_ms;
+        /* Out of reach, and so may be what only it, or who is on its side, could tell of; or it has yet to tell what that is. */
+        uint64_t told_ms = p ? p->told_ms : o->heard_ms;
+        if (!(p && p->alive && p->told) && told_ms < ms)
+            ms = told_ms;
     }
     return ms + h->ahead_ms;
 }
@@ -78,17 +79,25 @@ static bool known(const struct fm_hub *h, uint64_t ms)
     return false;
 }
 
-/* What nodes forget while they are linked, both have known; what one forgot before they met, the other may never have heard of. */
-void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s, bool first)
+/* A node that is wrong about the time makes all older cursors useless, once; not those that are given from then on. */
+static uint64_t believed(const struct fm_env_state *s, uint64_t ms)
 {
-    if (s->time_ms > fm_cluster_ms(h))
-        h->ahead_ms += s->time_ms - fm_cluster_ms(h);
+    return fm_least(ms, fm_least(s->time_ms, FM_TIME_MAX / 2) + SPREAD_MS);
+}
+
+/* What nodes forget while they are linked, both have known. What another forgot before, or learnt of somebody who was out of reach, this
+ * one may never have heard of. */
+void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s)
+{
+    uint64_t time_ms = fm_least(s->time_ms, FM_TIME_MAX / 2), blind_ms = believed(s, s->blind_ms), unnamed_ms = believed(s, s->unnamed_ms);
+    if (time_ms > fm_cluster_ms(h))
+        h->ahead_ms += time_ms - fm_cluster_ms(h);
     uint64_t was = fm_later(h->blind_ms, h->unnamed_ms);
-    h->blind_ms = fm_later(h->blind_ms, s->blind_ms);
-    if (!known(h, s->unnamed_ms))
-        h->unnamed_ms = fm_later(h->unnamed_ms, s->unnamed_ms);
+    h->blind_ms = fm_later(h->blind_ms, blind_ms);
+    if (!known(h, unnamed_ms))
+        h->unnamed_ms = fm_later(h->unnamed_ms, unnamed_ms);
     uint64_t is = fm_later(h->blind_ms, h->unnamed_ms);
-    if (!h->ready || !first || is <= was + SAME_DEATH_MS || known(h, is))
+    if (!h->ready || is <= was + SAME_DEATH_MS || known(h, is))
         return;
     fm_diag(FM_WARN, "origins_unknown", "why=\"nodes that were out of reach have forgotten origins that this one never heard of\"");
     fm_blind_now(h, 0, 0, FM_GAP_OPEN);

@@ -104,6 +104,7 @@ struct fm_peer {
     bool told;                      /* all of its origins, since it is linked */
     uint64_t heard_ms;              /* mono: last envelope, moved on by times in which this node itself stood still */
     uint64_t spoke_ms;              /* mono: last envelope */
+    uint64_t told_ms;               /* mono: when it spoke last and had told all; at first when it was met */
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
@@ -248,6 +249,10 @@ static inline uint64_t fm_later(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
+static inline uint64_t fm_least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 /* The cluster's time: that of the node whose steady clock is ahead of all others'. Never goes back. */
 uint64_t fm_cluster_ms(const struct fm_hub *h);
 /* As of when, in the cluster's time, this node has given or told everything. */
@@ -260,8 +265,8 @@ bool fm_asof_take(const struct fm_hub *h, struct fm_vector *cursor);
 uint64_t fm_blind_by(const struct fm_hub *h, const struct fm_origin *o);
 /* All who joined before now may have missed something, of which only `origin` (0: not even that) and the range are known. */
 void fm_blind_now(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t to);
-/* What another node's state says of it. first: since it is linked. */
-void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s, bool first);
+/* What another node's state says of it. */
+void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s);
 
 /* ---- counters that every message goes through: only the hub's thread writes them, so it needs no locked instruction for that ---- */
 static inline void fm_stat_set(_Atomic uint64_t *stat, uint64_t value)

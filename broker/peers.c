@@ -58,7 +58,7 @@ static struct fm_peer *peer_get(struct fm_hub *h, uint64_t incarnation)
         fm_peer_remove(h, first);
     }
     p = &h->peers[h->peers_n++];
-    *p = (struct fm_peer){.incarnation = incarnation, .heard_ms = h->now.mono_ms, .alone_ms = h->now.mono_ms};
+    *p = (struct fm_peer){.incarnation = incarnation, .heard_ms = h->now.mono_ms, .told_ms = h->now.mono_ms, .alone_ms = h->now.mono_ms};
     return p;
 }
 
@@ -237,7 +237,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     p->draining = s.flags & FM_STATE_DRAINING;
     if (s.flags & FM_STATE_FULL)
         p->has.n = p->passed.n = 0; /* what it does not claim any more it can't give */
-    fm_blind_heard(h, &s, !p->told);
+    fm_blind_heard(h, &s);
     for (uint32_t i = 0; i < s.n; i++) {
         const struct fm_env_position *at = &s.at[i];
         if (at->passed && fm_vector_set(&p->passed, at->origin, at->passed) != FM_OK)
@@ -252,8 +252,9 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
             continue;
         }
         struct fm_origin *o = fm_origin_find(h, at->origin);
+        uint64_t idle_ms = fm_least(at->idle_s, FM_AGE_MAX / 1000) * 1000;
         if (!o)
-            o = fm_origin_get(h, at->origin, h->now.mono_ms > at->idle_s * 1000 ? h->now.mono_ms - at->idle_s * 1000 : 0);
+            o = fm_origin_get(h, at->origin, h->now.mono_ms > idle_ms ? h->now.mono_ms - idle_ms : 0);
         if (o)
             fm_origin_claim(o, at->contig);
         else
@@ -270,6 +271,8 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
 static void peer_heard(struct fm_hub *h, struct fm_peer *p)
 {
     p->heard_ms = p->spoke_ms = h->now.mono_ms;
+    if (p->told)
+        p->told_ms = h->now.mono_ms;
     struct fm_origin *o = fm_origin_find(h, p->incarnation);
     if (o)
         o->heard_ms = h->now.mono_ms; /* one that publishes nothing is not dead for that */

@@ -184,11 +184,6 @@ static void take_tomb(struct fm_hub *h, struct fm_origin *o, const struct fm_env
         fm_tomb_set(h, pos, rec->seq);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* authority: what is not in the range is given up; otherwise only its messages are taken. */
 static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_env_range r, bool answer, bool authority)
 {
@@ -205,7 +200,7 @@ static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_e
         return err;
     /* Topics that the sender no longer names had messages up to `forgotten`, and any topic may have lost some up to `lost`. A node that is
      * taking over knows no topic that the sender doesn't name, so only the latter concerns it. */
-    uint64_t forgotten = least(r.forgotten, r.upto), nameless = h->ready ? forgotten : least(r.lost, r.upto);
+    uint64_t forgotten = fm_least(r.forgotten, r.upto), nameless = h->ready ? forgotten : fm_least(r.lost, r.upto);
     /* Not of what is settled here already, or is here: a topic without a position would be taken for told what it has still to be told. */
     if (forgotten > was && !all_held(o, was + 1, forgotten)) {
         if (nameless > was)

@@ -174,6 +174,34 @@ static void a_cursor_from_a_split_is_as_old_as_the_split(void **state)
     fm_vector_fini(&there);
 }
 
+/* It takes nobody for dead because it stood still, but knows nothing of what they did meanwhile. */
+static void a_cursor_from_a_node_that_just_went_on_is_as_old_as_its_standstill(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 40000;
+    scene.age_ms = 5000;
+    scene.tune = short_logs;
+    struct scene_node *a = scene_start(0), *c = scene_start(2);
+    scene_run(4000);
+    a->frozen = true;
+    scene_cut(a, c); /* as a process that is stopped takes up no new link */
+    scene_cut(a, &scene.nodes[1]);
+    scene_run(3000);
+    struct scene_node *b = scene_start(1);
+    scene_run(4000);
+    scene_publish(b, 3);
+    scene_run(500);
+    scene_stop(b);
+    scene_run(6000);
+    heal();
+    a->frozen = false;
+    struct fm_vector first = scene_cursor(a);
+    scene_run(46000);
+    assert_int_equal(fm_hub_stats(c->hub)->origins, 2);
+    assert_false(scene_recovers(c, &first));
+    fm_vector_fini(&first);
+}
+
 /* Two nodes whose steady clocks began at different times. */
 static void a_cursor_means_the_same_to_a_node_that_was_started_later(void **state)
 {
@@ -199,6 +227,7 @@ int main(void)
         SCENE(a_cursor_from_before_an_origin_that_is_known_is_recovered_where_nothing_was_missed),
         SCENE(a_replay_that_did_not_arrive_is_missed_once_its_origin_is_forgotten),
         SCENE(a_cursor_from_a_split_is_as_old_as_the_split),
+        SCENE(a_cursor_from_a_node_that_just_went_on_is_as_old_as_its_standstill),
         SCENE(a_cursor_means_the_same_to_a_node_that_was_started_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
