@@ -3,11 +3,13 @@
 #include "diag.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
     SWEEP_EVERY_MS = 250,
     SWEEP_TOPICS = 2000,
+    SEEDS_SAID = 600,   /* bytes of the addresses to join in the log */
     TICK_IDLE_MS = 250, /* when nothing is due */
     TICK_SERVE_MS = 1,  /* another node waits for an answer */
     TICK_BUSY_MS = 2,   /* an acknowledgement is owed, or a batch waits for one */
@@ -187,6 +189,24 @@ static bool caught_up(struct fm_hub *h)
     return true;
 }
 
+/* Nobody there is not yet ready: all may start at once. Nobody there at all is likely a mistake in an address. */
+static void founded_say(const struct fm_hub *h)
+{
+    char seeds[SEEDS_SAID] = "";
+    size_t n = 0;
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        if (h->peers[i].alive) {
+            fm_diag(FM_WARN, "ready", "why=\"no ready node answered within found_ms; founded a cluster\"");
+            return;
+        }
+    for (uint32_t i = 0; h->config.seeds && h->config.seeds[i] && n < sizeof seeds; i++)
+        n += (size_t)snprintf(seeds + n, sizeof seeds - n, "%s%s", i ? "," : "", h->config.seeds[i]);
+    fm_diag(FM_WARN, "ready",
+            "why=\"no node answered within found_ms; founded a cluster\" join=%s "
+            "then=\"it goes on dialling; if the others run, check that these are their mesh_listen addresses, and the secret\"",
+            seeds);
+}
+
 static void ready_check(struct fm_hub *h)
 {
     if (h->ready)
@@ -208,7 +228,7 @@ static void ready_check(struct fm_hub *h)
         if (any)
             return; /* a ready node is there: its next heartbeat tells what to take over */
         h->ready = true;
-        fm_diag(FM_WARN, "ready", "why=\"no ready node answered within found_ms; founded a cluster\"");
+        founded_say(h);
     }
     h->stats.ready = h->ready;
 }
@@ -253,15 +273,23 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
     return next_due(h);
 }
 
+static bool heir_there(const struct fm_hub *h)
+{
+    for (uint32_t i = 0; i < h->peers_n; i++)
+        if (h->peers[i].alive && !h->peers[i].draining)
+            return true;
+    return false;
+}
+
 /* Is there a node that stays and can take over what we have? If none is in reach: is there one at all, as far as we know? It may be back
  * before the drain's time is up. */
 static bool heir_awaited(const struct fm_hub *h)
 {
     bool known = false;
+    if (heir_there(h))
+        return false;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         const struct fm_peer *p = &h->peers[i];
-        if (p->alive && !p->draining)
-            return false;
         known |= !p->left && !(p->alive && p->draining);
     }
     /* Somebody who has not said yet who they are. A node speaks at once and a stranger that does not is sent away soon, but the next one
@@ -279,6 +307,7 @@ static void leave_check(struct fm_hub *h)
     if (h->bye_ms) {
         h->left = h->now.mono_ms - h->bye_ms >= BYE_LINGERS_MS;
     } else if (fm_mutation(LEAVES_AT_ONCE) || (!heir_awaited(h) && fm_everyone_has_all(h))) {
+        h->left_alone = !heir_there(h);
         h->left = h->links_n == 0; /* there is nobody to tell */
         if (!h->left)
             fm_bye_send(h);
@@ -316,6 +345,11 @@ void fm_hub_drain(struct fm_hub *h, struct fm_now now)
 bool fm_hub_left(const struct fm_hub *h)
 {
     return h->left;
+}
+
+bool fm_hub_left_alone(const struct fm_hub *h)
+{
+    return h->left_alone;
 }
 
 void fm_hub_inbox_dropped(struct fm_hub *h, uint64_t n)

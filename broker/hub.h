@@ -278,6 +278,8 @@ uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
 /* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything that this node has, and BYE was sent. */
 void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
 bool fm_hub_left(const struct fm_hub *hub);
+/* Once it has left: was there no node that stays and has what this one has? */
+bool fm_hub_left_alone(const struct fm_hub *hub);
 
 /* So many envelopes found no room in the hub's inbox. */
 void fm_hub_inbox_dropped(struct fm_hub *hub, uint64_t n);

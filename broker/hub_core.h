@@ -197,6 +197,7 @@ struct fm_hub {
     bool hello_due, changed;                 /* changed: a position moved, held joins may go on */
     uint64_t isolated_ms;                    /* mono: since when no other node is in reach; good while stats.isolated */
     uint64_t started_ms, drained_ms, bye_ms; /* drained_ms: when the drain began; bye_ms 0: not said yet */
+    bool left_alone;                         /* no node that stays was in reach when this one had nothing more to wait for */
 
     bool ready, draining, left;
     bool said_ready;      /* `ready`, when this node last told the others of all its origins, */
@@ -381,7 +382,8 @@ void fm_address_good(struct fm_hub *h, const char *address);
 /* ---- peers.c ---- */
 struct fm_peer *fm_peer_find(const struct fm_hub *h, uint64_t incarnation);
 void fm_peer_remove(struct fm_hub *h, uint32_t i);
-void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event);
+/* `more` goes behind the fields that name it. */
+void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event, const char *more);
 /* It missed several heartbeats, but is not taken for down yet. */
 bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p);
 /* Cuts to fit. */

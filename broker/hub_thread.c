@@ -33,7 +33,7 @@ struct fm_hub_thread {
     _Atomic uint64_t dropped; /* envelopes that the hub has not been told of yet */
     pthread_mutex_t lock;     /* of `left`, for who waits in drain */
     pthread_cond_t left_cond;
-    bool left;
+    bool left, left_alone;
 };
 
 static struct fm_now now_read(void)
@@ -119,6 +119,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *w, int events)
     if (fm_hub_left(t->hub)) {
         pthread_mutex_lock(&t->lock);
         t->left = true;
+        t->left_alone = fm_hub_left_alone(t->hub);
         pthread_cond_signal(&t->left_cond);
         pthread_mutex_unlock(&t->lock);
     }
@@ -275,7 +276,7 @@ fail_after_alloc:
     return err;
 }
 
-bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms)
+bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alone)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -291,6 +292,8 @@ bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms)
     while (!t->left && pthread_cond_clockwait(&t->left_cond, &t->lock, CLOCK_MONOTONIC, &until) == 0)
         ;
     bool left = t->left;
+    if (alone)
+        *alone = t->left_alone;
     pthread_mutex_unlock(&t->lock);
     return left;
 }

@@ -18,8 +18,9 @@ struct fm_hub_thread_config {
 /* -- the thread that starts and stops it (main) -- */
 /* *what (static text) names what could not be had: which listen address, say. */
 FM_MUST_CHECK enum fm_err fm_hub_thread_start(struct fm_hub_thread **t, const struct fm_hub_thread_config *config, const char **what);
-/* Announces the final seq, waits at most timeout_ms for the peers' acknowledgements. true: they have everything. */
-bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms);
+/* Announces the final seq, waits at most timeout_ms for the peers' acknowledgements. true: they have everything. *alone (may be NULL):
+ * there are none that stay, and nobody has it. */
+bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alone);
 void fm_hub_thread_stop(struct fm_hub_thread **t);
 
 /* -- any thread, until stop -- */

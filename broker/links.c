@@ -70,7 +70,7 @@ void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
         p->alone_ms = h->now.mono_ms;
         p->told = false;
         h->links_due_ms = h->now.mono_ms; /* redial soon */
-        fm_peer_say(p, FM_INFO, "link_down");
+        fm_peer_say(p, FM_INFO, "link_down", "");
     }
 }
 

@@ -62,11 +62,12 @@ static struct fm_peer *peer_get(struct fm_hub *h, uint64_t incarnation)
     return p;
 }
 
-void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event)
+void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event, const char *more)
 {
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[FM_NAME_MAX * 4 + 3];
     fm_origin_print(p->incarnation, origin);
-    fm_diag(level, event, "node=%s incarnation=%s mesh=%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus);
+    fm_diag(level, event, "node=%s incarnation=%s mesh=%s%s", fm_diag_quote(name, sizeof name, p->name, strlen(p->name)), origin, p->bus,
+            more);
 }
 
 bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p)
@@ -222,7 +223,7 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     p = fm_peer_find(h, self);
     if (p && !known) {
         h->hello_due = true; /* so that the others learn of it from us */
-        fm_peer_say(p, FM_INFO, "peer_met");
+        fm_peer_say(p, FM_INFO, "peer_met", "");
     }
 }
 
@@ -280,7 +281,7 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
         return;
     p->alive = true;
     p->lag_ms = 0;
-    fm_peer_say(p, FM_INFO, "peer_up");
+    fm_peer_say(p, FM_INFO, "peer_up", "");
 }
 
 /* Older than what that node was heard to say. */
@@ -339,7 +340,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
     case FM_ENV_BYE:
         p->left = true;
         p->alive = false;
-        fm_peer_say(p, FM_INFO, "peer_left");
+        fm_peer_say(p, FM_INFO, "peer_left", "");
         h->port.bus_ops->unlink(h->port.bus, p->bus);
         break;
     case FM_ENV_PULL:
@@ -367,7 +368,8 @@ static void peers_expire(struct fm_hub *h)
         struct fm_peer *p = &h->peers[i];
         if (p->alive && h->now.mono_ms - p->heard_ms > h->config.down_ms) {
             p->alive = false;
-            fm_peer_say(p, FM_WARN, "peer_down");
+            fm_peer_say(p, FM_WARN, "peer_down",
+                        " why=\"nothing was heard of it for down_ms\" then=\"it is dialled again until it is back\"");
             /* The connection may be half open: only closing it makes the dialler try again. */
             for (uint32_t k = 0; k < h->links_n; k++)
                 if (h->links[k].peer == p->incarnation)

@@ -211,7 +211,7 @@ static void print_counters(struct fm_buf *out, struct fm_slice metrics)
         {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
         {"process_resident_memory_bytes", "KiB of memory", 1024},
     };
-    fm_buf_u8(out, '\n');
+    fm_buf_str(out, "\nThis node alone:\n");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         double sum;
         if (metric_sum(metrics, lines[i].metric, &sum))

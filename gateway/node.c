@@ -311,9 +311,9 @@ uint64_t fm_node_incarnation(const struct fm_node *node)
     return fm_hub_incarnation(node->hub);
 }
 
-bool fm_node_leave(struct fm_node *node)
+bool fm_node_leave(struct fm_node *node, bool *alone)
 {
-    return fm_hub_thread_drain(node->hub, (unsigned)node->s->leave_ms);
+    return fm_hub_thread_drain(node->hub, (unsigned)node->s->leave_ms, alone);
 }
 
 void fm_node_stop(struct fm_node **np)

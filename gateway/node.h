@@ -20,8 +20,9 @@ uint64_t fm_node_incarnation(const struct fm_node *node);
 uint64_t fm_node_connections(const struct fm_node *node);
 /* Bytes that the node knows to be in use: messages, what goes with them, what is owed to clients. */
 uint64_t fm_node_held(const struct fm_node *node);
-/* Takes no more publishes; waits at most settings.leave_ms until the other nodes have everything of this one. False: they may not. */
-bool fm_node_leave(struct fm_node *node);
+/* Takes no more publishes; waits at most settings.leave_ms until the other nodes have everything of this one. False: they may not. *alone:
+ * there is none that stays. */
+bool fm_node_leave(struct fm_node *node, bool *alone);
 void fm_node_stop(struct fm_node **node);
 
 /* Raises the limit of file descriptors as far as the node can use it, and cuts connections_max to what it allows; warnings go to the log.

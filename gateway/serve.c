@@ -153,11 +153,16 @@ static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
                 mono_ms() - began);
     else
         fm_diag(FM_INFO, "drained", "connections=0 ms=%" PRIu64, mono_ms() - began);
-    if (fm_node_leave(node))
-        fm_diag(FM_INFO, "left", "why=\"every other node has what this one accepted\"");
-    else
+    bool alone = false;
+    if (!fm_node_leave(node, &alone))
         fm_diag(FM_WARN, "left", "leave_ms=%" PRIu64 " why=\"not every other node confirmed in time that it has what this one accepted\"",
                 s->leave_ms);
+    else if (alone && s->join.n)
+        fm_diag(FM_WARN, "left", "why=\"no other node is in reach to take over what this one has; it goes with it\"");
+    else if (alone)
+        fm_diag(FM_INFO, "left", "why=\"there is no other node; what this one has goes with it\"");
+    else
+        fm_diag(FM_INFO, "left", "why=\"every other node has what this one accepted\"");
 }
 
 static enum fm_exit serve(const struct fm_command *command, struct fm_settings *s)

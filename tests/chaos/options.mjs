@@ -28,7 +28,7 @@ ${Object.entries(table)
                    ${Object.keys(kinds).join(', ').replace(/(.{60,90}?,) /g, '$1\n                   ')}
   --preset NAME    the build that the nodes are of: release, or asan or tsan, which find more and are slower: give a lower rate (release)
   --expect WHAT    a control: WHAT must come out, else the run fails. loss: something is missing and nobody was told; doubles
-  --keep           keep the logs also of a good run
+  --keep           of a good run keep all files, not only the report, the picture and the logs
 
 Environment: FANMESH_BIN is the nodes' binary, if not that of --preset. FANMESH_MUTATION breaks one thing in it (then it is build/release/tests/fanmesh_mutated).
 Report, picture and logs: build/chaos/SEED/. Exit codes: 0 good; 1 a promise was broken; 2 the run could not be made; 3 network namespaces

@@ -30,6 +30,9 @@ const note = (text) => {
   if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${(now() / 1000).toFixed(0)} s  ${text}`);
 };
 
+// First, so that a run that is interrupted can be made again.
+console.log(`${seen.command}; logs: ${path.relative(root, folder)}`);
+
 const clockLibrary = path.join(root, 'build/release/tests/clock_jump.so');
 
 async function startNodes() {

@@ -221,7 +221,7 @@ static void a_replicated_publish_is_answered_when_others_have_it_and_refused_whe
     assert_int_equal(publish_replicated(&n[0], 1), FM_OK);
     assert_int_equal(publish_replicated(&n[0], 2), FM_OK);
     assert_int_equal(publish_replicated(&n[0], 3), FM_E_NOT_REPLICATED);
-    assert_true(fm_hub_thread_drain(n[2].hub, 3000));
+    assert_true(fm_hub_thread_drain(n[2].hub, 3000, NULL));
     node_stop(&n[2]);
     wait_peers(&n[0], 1);
     assert_int_equal(publish_replicated(&n[0], 2), FM_E_NOT_REPLICATED);

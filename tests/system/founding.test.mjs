@@ -119,3 +119,28 @@ test('two_clusters_that_were_founded_apart_merge_when_the_link_between_them_open
   for (const link of across) link.heal();
   await oneCluster({ cluster, nodes, topic, published, publish, channels }, nodes.map(() => []));
 });
+
+test('a_node_that_finds_nobody_says_where_it_looked_and_what_goes_with_it_when_it_stops', async (t) => {
+  const { nodes: [other, node] } = await create(t, 2, { options: { found_ms: '300ms' } });
+  await other.start();
+  node.options.join = `127.0.0.1:${other.askPort}`; // the wrong one of the two ports
+  await node.start();
+  assert.match(node.log, new RegExp(`event=ready why="no node answered within found_ms; founded a cluster" join=127\\.0\\.0\\.1:${other.askPort} then=".*mesh_listen`));
+  await node.publish({ topic: 'room:1', event: 'msg' });
+  await node.stop();
+  assert.match(node.log, /level=warn event=left why="no other node is in reach to take over what this one has; it goes with it"/);
+  await other.stop();
+  assert.match(other.log, /level=info event=left why="there is no other node; what this one has goes with it"/);
+});
+
+test('a_node_that_stops_says_whether_others_have_what_it_had', async (t) => {
+  const { nodes: [first, last] } = await create(t, 2);
+  last.options.join = first.meshAddress;
+  await first.start();
+  await last.start();
+  await first.publish({ topic: 'room:1', event: 'msg' });
+  await first.stop();
+  assert.match(first.log, /level=info event=left why="every other node has what this one accepted"/);
+  await last.stop();
+  assert.doesNotMatch(last.log, /event=left why="every other node/);
+});

@@ -72,7 +72,9 @@ static void a_node_listens_on_all_four_ports_until_it_is_stopped(void **state)
     assert_true(fm_node_incarnation(node) != 0);
     for (unsigned i = 0; i < PORTS; i++)
         assert_true(connects(p.at[i]));
-    assert_true(fm_node_leave(node)); /* nobody else is there */
+    bool alone = false;
+    assert_true(fm_node_leave(node, &alone));
+    assert_true(alone); /* nobody else is there */
     fm_node_stop(&node);
     assert_null(node);
     for (unsigned i = 0; i < PORTS; i++)
