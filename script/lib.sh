@@ -26,6 +26,18 @@ if [[ -x .tools/node/bin/node ]]; then
     PATH=$root/.tools/node/bin:$PATH
 fi
 
+system_npm() { PATH=$system_path npm "$@"; }
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "installing packages needs root: run script/bootstrap as root, or install sudo"
+    fi
+}
+
 # build PRESET [TARGET...]: silent while it works, the end of its log when it doesn't.
 build() {
     local preset=$1 log=$logs/build-$1.log

@@ -145,6 +145,8 @@ static void connects_due(struct fm_fleet *f, uint64_t now_ns)
     uint32_t most = rate / 8 > CONNECTING_MIN ? rate / 8 : CONNECTING_MIN;
     if (rate == 0)
         burst = most = f->config.clients;
+    if (f->config.connecting_max)
+        most = f->config.connecting_max;
     f->tokens += rate ? (double)(now_ns - f->ticked_ns) * 1e-9 * rate : burst;
     if (f->tokens > burst)
         f->tokens = burst;

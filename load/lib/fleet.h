@@ -37,6 +37,7 @@ struct fm_fleet_config {
     uint32_t sources;         /* 127.0.0.1 ... of this many addresses; 1: the kernel chooses */
     uint32_t streams;         /* fm_fleet_stream gives larger numbers */
     uint32_t connect_rate;    /* new connections a second; 0: all at once */
+    uint32_t connecting_max;  /* connections that are begun and not joined; 0: as many as the rate brings */
     uint32_t heartbeat_ms;    /* 0: none */
     uint32_t beat_timeout_ms; /* a heartbeat without an answer for so long: the connection is given up */
     uint32_t timeout_ms;      /* of connecting, opening and joining, each */

@@ -33,6 +33,9 @@
       "Join without a cursor. Then order is checked a publishing connection instead of an origin, and what is missed while cut off " \
       "counts as declared.") \
     X("Clients", COUNT, connect_rate, 0, 1000000, "2000", "New connections a second; 0: all at once.") \
+    X("Clients", COUNT, connecting_max, 0, 1000000, "0", \
+      "Connections that have begun and not joined, at most: beyond what a server's listener holds they wait a second. 0: an eighth of a " \
+      "second's, or all.") \
     X("Clients", MS, connect_ms, 1, 86400000, "60s", \
       "All clients must have joined by then; and how long, while publishing, no node may take a message.") \
     X("Clients", MS, join_timeout_ms, 1, 86400000, "10s", \

@@ -177,6 +177,12 @@ static uint32_t first_of(const struct fm_run *r, uint32_t self)
     return (uint32_t)(o->connections / unit * self / o->processes * unit);
 }
 
+/* Of a limit of the whole run; 0 stays 0. */
+static uint32_t share(uint64_t limit, uint64_t processes)
+{
+    return (uint32_t)((limit + processes - 1) / processes);
+}
+
 static struct fm_fleet_config fleet_config(struct fm_run *r)
 {
     const struct fm_load_options *o = &r->options;
@@ -198,7 +204,8 @@ static struct fm_fleet_config fleet_config(struct fm_run *r)
                                     .streams = r->self * STREAMS_EACH,
                                     .topic_prefix = r->prefix,
                                     .sources = (uint32_t)o->sources,
-                                    .connect_rate = (uint32_t)((o->connect_rate + o->processes - 1) / o->processes),
+                                    .connect_rate = share(o->connect_rate, o->processes),
+                                    .connecting_max = share(o->connecting_max, o->processes),
                                     .heartbeat_ms = (uint32_t)o->heartbeat_ms,
                                     .beat_timeout_ms = (uint32_t)(o->heartbeat_timeout_ms ? o->heartbeat_timeout_ms : o->heartbeat_ms),
                                     .timeout_ms = (uint32_t)o->join_timeout_ms,

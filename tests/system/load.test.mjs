@@ -1,6 +1,8 @@
 // Many clients on real nodes, judged by fanmesh-load: every message at every client, once, in the order of its origin.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import { startCluster } from '../lib/cluster.mjs';
@@ -120,4 +122,15 @@ test('clients_and_publishers_of_a_frozen_node_go_on_at_the_others_and_nothing_is
   assert.equal(result.published.refused + result.published.unanswered, 0, text);
   assert.equal(result.clients.joined, 300, text);
   t.diagnostic(JSON.stringify({ ...result.tally, ...result.recovery_ms, ...result.published }));
+});
+
+test('no_more_connections_than_connecting_max_wait_for_a_server_that_does_not_answer', async (t) => {
+  let accepted = 0;
+  const server = net.createServer((socket) => (accepted++, socket.on('error', () => {}))).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const nodes = `ws://127.0.0.1:${server.address().port}`;
+  const { code } = await load({ nodes, connections: 100, connect_rate: 0, connecting_max: 7, connect_ms: '1s', join_timeout_ms: '10s' });
+  assert.equal(code, verdict.unusable);
+  assert.equal(accepted, 7);
 });
