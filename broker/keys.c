@@ -1,7 +1,16 @@
 #include "keys.h"
 
 #include <assert.h>
+#include <stdalign.h>
 #include <stdlib.h>
+
+enum { BLOCK_BYTES = 64 << 10 };
+
+struct fm_key_block {
+    struct fm_key_block *next;
+    uint32_t used, known; /* bytes; keys that are not forgotten yet */
+    alignas(struct fm_key) uint8_t bytes[BLOCK_BYTES];
+};
 
 struct name { /* of a key: what `bytes` holds */
     unsigned n, hash;
@@ -41,11 +50,44 @@ static void held_remove(struct fm_keys *keys, struct fm_key *k)
     keys->held_bytes -= size_of(k);
 }
 
-static void gone_forget(struct fm_keys *keys, struct fm_key *k)
+static size_t room_of(const struct fm_key *k)
 {
+    size_t n = sizeof *k + k->hh.keylen, odd = n % alignof(struct fm_key);
+    return odd ? n + alignof(struct fm_key) - odd : n;
+}
+
+/* Room behind the key that went last. NULL: no memory. */
+static struct fm_key *gone_room(struct fm_keys *keys, size_t n)
+{
+    struct fm_key_block *b = keys->newest;
+    if (!b || b->used + n > sizeof b->bytes) {
+        b = malloc(sizeof *b);
+        if (!b)
+            return NULL;
+        b->next = NULL;
+        b->used = b->known = 0;
+        *(keys->newest ? &keys->newest->next : &keys->oldest) = b;
+        keys->newest = b;
+    }
+    struct fm_key *k = (struct fm_key *)(void *)(b->bytes + b->used);
+    b->used += (uint32_t)n;
+    b->known++;
+    return k;
+}
+
+/* The first that went. */
+static void gone_forget(struct fm_keys *keys)
+{
+    struct fm_key *k = keys->gone;
     HASH_DELETE(hh, keys->gone, k);
     keys->gone_bytes -= size_of(k);
-    free(k);
+    struct fm_key_block *b = keys->oldest;
+    if (--b->known > 0)
+        return;
+    keys->oldest = b->next;
+    if (b == keys->newest)
+        keys->newest = NULL;
+    free(b);
 }
 
 void fm_keys_fini(struct fm_keys *keys)
@@ -56,7 +98,7 @@ void fm_keys_fini(struct fm_keys *keys)
         free(k);
     }
     while (keys->gone)
-        gone_forget(keys, keys->gone);
+        gone_forget(keys);
     assert(keys->held_bytes == 0 && keys->gone_bytes == 0);
 }
 
@@ -92,20 +134,21 @@ bool fm_keys_add(struct fm_keys *keys, const struct fm_msg *m)
     return true;
 }
 
-void fm_keys_leave(struct fm_keys *keys, const struct fm_msg *m, bool keep)
+bool fm_keys_leave(struct fm_keys *keys, const struct fm_msg *m, bool keep)
 {
     struct name name;
     name_of(&name, fm_msg_topic(m), fm_msg_key(m));
-    struct fm_key *k = find(keys->held, &name);
+    struct fm_key *k = find(keys->held, &name), *moved = NULL;
     if (!k || !is_of(k, m))
-        return;
+        return true;
     held_remove(keys, k);
-    if (!keep) {
-        free(k);
-        return;
+    if (keep && (moved = gone_room(keys, room_of(k))) != NULL) {
+        memcpy(moved, k, sizeof *k + name.n);
+        HASH_ADD_KEYPTR_BYHASHVALUE(hh, keys->gone, moved->bytes, name.n, name.hash, moved);
+        keys->gone_bytes += size_of(moved);
     }
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, keys->gone, k->bytes, name.n, name.hash, k);
-    keys->gone_bytes += size_of(k);
+    free(k);
+    return !keep || moved;
 }
 
 uint64_t fm_keys_expire(struct fm_keys *keys, int64_t now_ms, uint64_t age_ms, uint64_t bytes_max)
@@ -116,7 +159,7 @@ uint64_t fm_keys_expire(struct fm_keys *keys, int64_t now_ms, uint64_t age_ms, u
         if (!old && keys->gone_bytes <= bytes_max)
             break;
         early += !old;
-        gone_forget(keys, keys->gone);
+        gone_forget(keys);
     }
     return early;
 }

@@ -14,16 +14,10 @@ bool fm_key_add(struct fm_hub *h, const struct fm_msg *m)
     return fm_keys_add(&h->keys, m) || fm_mutation(KEYS_IGNORED);
 }
 
-void fm_key_leave(struct fm_hub *h, const struct fm_msg *m)
+/* early: so many were forgotten already, before their time */
+static void keys_tend(struct fm_hub *h, uint64_t early)
 {
-    bool keep = h->config.keys_bytes && fm_msg_age_ms(h, m) < h->config.log_age_ms && !fm_mutation(KEYS_FORGOTTEN);
-    fm_keys_leave(&h->keys, m, keep);
-    fm_keys_tend(h);
-}
-
-void fm_keys_tend(struct fm_hub *h)
-{
-    uint64_t early = fm_keys_expire(&h->keys, (int64_t)h->now.mono_ms, h->config.log_age_ms, h->config.keys_bytes);
+    early += fm_keys_expire(&h->keys, (int64_t)h->now.mono_ms, h->config.log_age_ms, h->config.keys_bytes);
     h->stats.keys = HASH_COUNT(h->keys.gone);
     h->stats.keys_bytes = h->keys.gone_bytes;
     if (!early)
@@ -34,9 +28,21 @@ void fm_keys_tend(struct fm_hub *h)
     if (h->now.mono_ms < t->quiet_until_ms)
         return;
     fm_diag(FM_WARN, "keys_forgotten",
-            "keys=%" PRIu64 " known=%u why=\"keys_bytes is full before log_age is over: a retry with one of them is published again\"",
+            "keys=%" PRIu64
+            " known=%u why=\"keys_bytes is full, or memory short, before log_age is over: a retry with one of them is published again\"",
             t->untold, HASH_COUNT(h->keys.gone));
     *t = (struct fm_told){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
+}
+
+void fm_key_leave(struct fm_hub *h, const struct fm_msg *m)
+{
+    bool keep = h->config.keys_bytes && fm_msg_age_ms(h, m) < h->config.log_age_ms && !fm_mutation(KEYS_FORGOTTEN);
+    keys_tend(h, !fm_keys_leave(&h->keys, m, keep));
+}
+
+void fm_keys_tend(struct fm_hub *h)
+{
+    keys_tend(h, 0);
 }
 
 /* ---- accepting ---- */

@@ -12,13 +12,15 @@ const ports = { clients: 4000, api: 4001, mesh: 4002, ask: 4003, behind: 1000 };
 const READY_MS = 20_000;
 const END_MS = 15_000;
 
-// The caps are small on purpose: ordinary load fits into memory for longer than any fault lasts, a burst leaves no room for it.
+// The caps are small on purpose: ordinary load fits into memory for longer than any fault lasts, a burst leaves no room for it. The age of
+// logs is that of keys as well: what a node holds must be full long before its memory is judged.
 const options = {
   workers: 2,
   drain_ms: 500,
   leave_ms: 3000,
   memory_bytes: '24MiB',
   log_bytes: '24MiB',
+  log_age: '4m',
   worker_inbox_bytes: '4MiB',
   hub_inbox_bytes: '32MiB',
 };

@@ -31,7 +31,7 @@ static bool add(struct fm_keys *keys, const char *topic, const char *key, uint64
 static void leave(struct fm_keys *keys, const char *topic, const char *key, uint64_t origin, uint64_t seq, bool keep)
 {
     struct fm_msg *m = message(topic, key, origin, seq, 0);
-    fm_keys_leave(keys, m, keep);
+    assert_true(fm_keys_leave(keys, m, keep));
     fm_msg_unref(&m);
 }
 
@@ -42,7 +42,7 @@ static void went(struct fm_keys *keys, unsigned n, int64_t born_ms)
     (void)snprintf(key, sizeof key, "k%u", n);
     struct fm_msg *m = message("t", key, 1, n, born_ms);
     assert_true(fm_keys_add(keys, m));
-    fm_keys_leave(keys, m, true);
+    assert_true(fm_keys_leave(keys, m, true));
     fm_msg_unref(&m);
 }
 
@@ -185,6 +185,23 @@ static void beyond_the_bytes_what_went_first_is_forgotten_and_counted(void **sta
     fm_keys_fini(&keys);
 }
 
+/* Several blocks of memory are filled, emptied and filled again. */
+static void many_keys_come_and_go(void **state)
+{
+    (void)state;
+    struct fm_keys keys = {0};
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned n = 1000; n < 6000; n++)
+            went(&keys, n, round * AGE_MS);
+        assert_true(known(&keys, 1000) && known(&keys, 5999) && HASH_COUNT(keys.gone) == 5000);
+        assert_int_equal(fm_keys_expire(&keys, 0, AGE_MS, keys.gone_bytes / 2), 2500);
+        assert_true(!known(&keys, 3499) && known(&keys, 3500));
+        assert_int_equal(fm_keys_expire(&keys, (round + 1) * AGE_MS, AGE_MS, no_limit), 0);
+        assert_true(!keys.gone && keys.gone_bytes == 0 && !keys.oldest && !keys.newest);
+    }
+    fm_keys_fini(&keys);
+}
+
 static void keys_whose_messages_are_held_are_never_forgotten(void **state)
 {
     (void)state;
@@ -221,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_key_is_known_for_its_age_counted_from_its_message),
         cmocka_unit_test(an_old_key_behind_a_young_one_waits_and_is_not_forgotten_early),
         cmocka_unit_test(beyond_the_bytes_what_went_first_is_forgotten_and_counted),
+        cmocka_unit_test(many_keys_come_and_go),
         cmocka_unit_test(keys_whose_messages_are_held_are_never_forgotten),
         cmocka_unit_test(the_longest_topic_and_key_fit),
     };
