@@ -27,6 +27,7 @@ const subscribers = 200;
 const messages = 100;
 const batches = 30;
 const batch = 8;
+const meshMessages = 8000;
 const tolerance = 0.03;
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-instructions-'));
@@ -188,6 +189,15 @@ async function work() {
   return { connecting, single, batched, closing };
 }
 
+// Two hubs in one thread with what a message meets in a cluster: the seal, many topics, histories, logs that are full.
+function meshWork() {
+  const args = ['--simulate', '--messages', String(meshMessages), '--log-bytes', '1MiB', '--topics', '10', '--history', '100'];
+  const file = `${folder}/mesh`;
+  const ran = spawnSync('valgrind', ['--tool=callgrind', `--callgrind-out-file=${file}`, path.join(build, 'load/mesh-bench'), ...args], { encoding: 'utf8' });
+  if (ran.status !== 0) fail(`mesh-bench under callgrind ended with ${ran.status}: ${ran.stdout}${ran.stderr}`);
+  return edges(fs.readFileSync(file, 'utf8'));
+}
+
 // ---- the figures ----
 
 // Instructions of a function, whoever else called it.
@@ -200,7 +210,7 @@ const callbacks = (profiled, but = []) =>
     .filter(({ from, to }) => from === 'ev_invoke_pending' && !['on_tick', 'on_timer', 'on_drain_step', ...but].includes(to))
     .reduce((sum, { instructions }) => sum + instructions, 0);
 
-function figures({ connecting, single, batched, closing }) {
+function figures({ connecting, single, batched, closing, mesh }) {
   const deliveries = (subscribers + 1) * messages;
   const batchedDeliveries = (subscribers + 1) * batches * batch;
   return {
@@ -213,6 +223,8 @@ function figures({ connecting, single, batched, closing }) {
     'connection opened and joined: the hub': of(connecting, 'on_wake') / subscribers,
     'connection closed: the worker': callbacks(closing, ['on_wake']) / subscribers,
     'connection closed: the hub': of(closing, 'fm_hub_handle') / subscribers, // how many leaves meet at one wake-up depends on time,
+    'mesh: a message on the node that publishes it': of(mesh, 'fm_mesh_step_publisher') / meshMessages,
+    'mesh: a message on another node': of(mesh, 'fm_mesh_step_receiver') / meshMessages,
   };
 }
 
@@ -237,7 +249,7 @@ function compare(now, reference) {
   return within;
 }
 
-const now = figures(await work());
+const now = figures({ ...(await work()), mesh: meshWork() });
 child.removeAllListeners('exit');
 const missing = Object.entries(now).filter(([, value]) => !(value > 0));
 if (missing.length) fail(`nothing was counted for: ${missing.map(([name]) => name).join(', ')}. Was a function renamed?`);
