@@ -224,6 +224,9 @@ struct fm_hub_port { /* effects */
     X(envelopes_bad, "fanmesh_mesh_envelopes_refused_total", "counter", "envelopes refused: seal, cluster, version, replay or syntax") \
     X(links_refused, "fanmesh_mesh_links_refused_total", "counter", \
       "links ended since what came over them was refused: dialled addresses are then dialled more rarely") \
+    X(dials_ended, "fanmesh_mesh_dials_ended_total", "counter", \
+      "links that this node dialled and the other side ended before it said anything: it has another secret, cluster or version, or was " \
+      "ending") \
     X(inbox_dropped, "fanmesh_hub_inbox_dropped_total", "counter", \
       "envelopes thrown away because the hub's inbox was full; repaired like any loss") \
     X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \

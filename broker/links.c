@@ -62,8 +62,10 @@ void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
     if (!l)
         return;
     uint64_t peer = l->peer;
-    if (!peer && l->dialled && !l->dropped && !h->left)
+    if (!peer && l->dialled && !l->dropped && !h->left) {
+        h->stats.dials_ended++;
         fm_address_rest(h, l->address, false);
+    }
     *l = h->links[--h->links_n];
     struct fm_peer *p = peer ? fm_peer_find(h, peer) : NULL;
     if (p && !fm_peer_linked(h, p)) {
@@ -248,9 +250,10 @@ void fm_links_tend(struct fm_hub *h)
 /* A link to ourselves: by a seed that names this node, or an advertised address that leads back. */
 void fm_link_to_self(struct fm_hub *h, uint32_t pipe)
 {
-    const struct fm_link *l = fm_link_find(h, pipe);
+    struct fm_link *l = fm_link_find(h, pipe);
     if (!l || !l->dialled)
         return;
+    l->dropped = true;
     fm_diag(FM_DEBUG, "link_to_self", "address=%s", l->address);
     seed_led_to(h, l->address, h->self->id);
     h->port.bus_ops->unlink(h->port.bus, l->address);

@@ -207,7 +207,7 @@ static void peer_json(struct fm_hub *h, struct fm_buf *b, const struct fm_peer *
     member_text(b, "ask", p->ask);
     member_text(b, "state", p->left ? "left" : fm_peer_suspect(h, p) ? "suspect" : p->alive ? "up" : p->met ? "down" : "heard of");
     member_bool(b, "linked", fm_peer_linked(h, p));
-    member_bool(b, "ready", p->ready);
+    member_bool(b, "ready", p->ready && p->alive); /* what it said of itself holds no longer than it is heard */
     member_bool(b, "draining", p->draining);
     member_num(b, "heard_ms_ago", h->now.mono_ms - p->heard_ms);
     uint64_t has = fm_vector_get(&p->has, h->self->id);

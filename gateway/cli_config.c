@@ -10,7 +10,7 @@ const struct fm_option fm_publish_options[] = {FM_OPTIONS_PUBLISH(X)};
 const struct fm_option fm_subscribe_options[] = {FM_OPTIONS_SUBSCRIBE(X)};
 #undef X
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_status_options, group, type, name, min, max, def, help)
-const struct fm_option fm_status_options[] = {FM_OPTIONS_CALL(X)};
+const struct fm_option fm_status_options[] = {FM_OPTIONS_STATUS(X)};
 #undef X
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_help_options, group, type, name, min, max, def, help)
 const struct fm_option fm_help_options[] = {FM_OPTIONS_HELP(X)};

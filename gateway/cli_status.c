@@ -48,6 +48,12 @@ static bool is_heard(const struct fm_json *peer)
     return says(peer, "state", "up") || says(peer, "state", "suspect");
 }
 
+/* It was heard just now, but nothing can come any more: it may have died a moment ago. */
+static bool is_cut(const struct fm_json *peer)
+{
+    return is_heard(peer) && !is_true(peer, "linked");
+}
+
 /* "0.4 s", "12 s", "3 min", "5 h". */
 static void ago(const struct fm_json *peer, char out[TEXT_MAX])
 {
@@ -86,8 +92,10 @@ static void peer_row(const struct fm_json *peer, struct row *r)
 {
     row_begin(peer, r);
     member(peer, "state", r->at[3]);
+    if (is_cut(peer))
+        snprintf(r->at[3], TEXT_MAX, "link lost");
     snprintf(r->at[4], TEXT_MAX, "%s", is_true(peer, "linked") ? "yes" : "no");
-    if (says(peer, "state", "up")) /* what it said of itself; of one that is late nobody knows */
+    if (says(peer, "state", "up") && !is_cut(peer)) /* what it said of itself; of one that is late nobody knows */
         snprintf(r->at[5], TEXT_MAX, "%s", is_true(peer, "draining") ? "draining" : is_true(peer, "ready") ? "yes" : "no");
     ago(peer, r->at[6]);
     member(peer, "lag", r->at[7]);
@@ -142,7 +150,8 @@ static unsigned metric_sum(struct fm_slice text, const char *name, double *sum)
 struct nodes {
     struct row rows[FM_PEERS_MAX + 2];
     size_t n;
-    unsigned heard, lost, left; /* other nodes, by state */
+    unsigned n_others, lost, cut, unready, left; /* other nodes, by state */
+    bool ready, draining;                        /* this one */
 };
 
 static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
@@ -152,7 +161,7 @@ static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
     if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
         !fm_json_get(&root, FM_LIT("peers"), &peers))
         return false;
-    *t = (struct nodes){.n = 2};
+    *t = (struct nodes){.n = 2, .ready = is_true(&self, "ready"), .draining = is_true(&self, "draining")};
     t->rows[0] = head;
     self_row(&self, deaf, &t->rows[1]);
     for (struct fm_json_walk w = fm_json_walk_of(&peers); t->n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);) {
@@ -160,14 +169,41 @@ static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
             t->left++;
             continue;
         }
-        *(is_heard(&peer) ? &t->heard : &t->lost) += 1;
+        t->n_others++;
+        if (!is_heard(&peer))
+            t->lost++;
+        else if (is_cut(&peer))
+            t->cut++;
+        else if (!is_true(&peer, "ready") || is_true(&peer, "draining"))
+            t->unready++;
         peer_row(&peer, &t->rows[t->n++]);
     }
     return true;
 }
 
-/* First what is wrong, if anything is. */
-static bool print_nodes(struct fm_buf *out, struct fm_slice answer, struct fm_slice metrics)
+/* What is wrong, a line each; nothing if all is well. */
+static void print_wrong(struct fm_buf *out, const struct nodes *t, struct fm_slice metrics, bool deaf)
+{
+    double sum;
+    if (t->draining)
+        fm_buf_str(out, "DRAINING: this node shuts down\n");
+    else if (!t->ready)
+        fm_buf_str(out, "NOT READY: this node is still taking over the cluster's state\n");
+    if (deaf)
+        fm_buf_str(out, "DEAF: this node does not hear what it sends to itself; /readyz and its log say which part\n");
+    if (metric_sum(metrics, "fanmesh_mesh_isolated", &sum) && sum > 0)
+        fm_buf_str(out, "ISOLATED: this node reaches no other; what it accepts reaches them after they are back\n");
+    if (t->lost)
+        fm_buf_printf(out, "%u of %u other nodes out of reach\n", t->lost, t->n_others);
+    if (t->cut)
+        fm_buf_printf(out, "%u of %u other nodes just lost the link; they are dialled again, and down if they stay silent for down_ms\n", t->cut,
+                      t->n_others);
+    if (t->unready)
+        fm_buf_printf(out, "%u of %u other nodes not ready, or shutting down\n", t->unready, t->n_others);
+}
+
+/* First what is wrong, if anything is. False: this is not the answer of a node. */
+static bool print_nodes(struct fm_buf *out, struct fm_slice answer, struct fm_slice metrics, bool *well)
 {
     struct nodes t;
     double sum;
@@ -175,12 +211,8 @@ static bool print_nodes(struct fm_buf *out, struct fm_slice answer, struct fm_sl
     bool deaf = (parts = metric_sum(metrics, "fanmesh_probe_ok", &sum)) > 0 && sum < parts;
     if (!nodes_read(&t, answer, deaf))
         return false;
-    if (deaf)
-        fm_buf_str(out, "DEAF: this node does not hear what it sends to itself; /readyz and its log say which part\n");
-    if (metric_sum(metrics, "fanmesh_mesh_isolated", &sum) && sum > 0)
-        fm_buf_str(out, "ISOLATED: this node reaches no other; what it accepts reaches them after they are back\n");
-    if (t.lost)
-        fm_buf_printf(out, "%u of %u other nodes out of reach\n", t.lost, t.lost + t.heard);
+    print_wrong(out, &t, metrics, deaf);
+    *well = out->n == 0;
     if (out->n)
         fm_buf_u8(out, '\n');
     table_print(out, t.rows, t.n);
@@ -208,6 +240,7 @@ static void print_counters(struct fm_buf *out, struct fm_slice metrics)
         {"fanmesh_slow_skipped_total", "messages left out for slow clients, told to them as gaps", 1},
         {"fanmesh_slow_disconnects_total", "slow clients disconnected", 1},
         {"fanmesh_mesh_links_refused_total", "links of the mesh refused: another secret, cluster or version", 1},
+        {"fanmesh_mesh_dials_ended_total", "dials ended by the other side before it said anything: compare secret and cluster", 1},
         {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
         {"process_resident_memory_bytes", "KiB of memory", 1024},
     };
@@ -225,10 +258,13 @@ static enum fm_exit status(const struct fm_command *command, const struct fm_sta
     struct fm_call metrics = {.url = o->url, .path = "/metrics", .key = o->api_key, .timeout_ms = o->timeout_ms};
     struct fm_buf out = {0};
     enum fm_exit code = FM_EXIT_FAILED;
+    bool well = false;
     if (fm_call(command, &cluster) && fm_call(command, &metrics)) {
-        if (print_nodes(&out, fm_buf_view(&cluster.answer), fm_buf_view(&metrics.answer))) {
+        if (print_nodes(&out, fm_buf_view(&cluster.answer), fm_buf_view(&metrics.answer), &well)) {
             print_counters(&out, fm_buf_view(&metrics.answer));
             code = fm_cli_print(command, &out);
+            if (o->check && !well)
+                code = FM_EXIT_FAILED;
         } else {
             fm_cli_complain(command, "the answer is not what a fanmesh node says of its cluster; is this the address of its API?");
         }

@@ -12,7 +12,7 @@ struct fm_subscribe_options {
     FM_OPTIONS_SUBSCRIBE(X)
 };
 struct fm_status_options {
-    FM_OPTIONS_CALL(X)
+    FM_OPTIONS_STATUS(X)
 };
 struct fm_help_options {
     FM_OPTIONS_HELP(X)
@@ -23,7 +23,7 @@ enum {
 #define X(...) +1
     FM_PUBLISH_OPTIONS_N = 0 FM_OPTIONS_PUBLISH(X),
     FM_SUBSCRIBE_OPTIONS_N = 0 FM_OPTIONS_SUBSCRIBE(X),
-    FM_STATUS_OPTIONS_N = 0 FM_OPTIONS_CALL(X),
+    FM_STATUS_OPTIONS_N = 0 FM_OPTIONS_STATUS(X),
     FM_HELP_OPTIONS_N = 0 FM_OPTIONS_HELP(X),
 #undef X
 };

@@ -152,6 +152,12 @@
       "Under slow = conflate a newer message with the same key replaces an older one for a client that is behind.") \
     X("Message", ACK, ack, 0, 0, "local", "When to answer: the node has the message, or other nodes have stored it as well.")
 
+#define FM_OPTIONS_STATUS(X) \
+    FM_OPTIONS_CALL(X) \
+    X("Form", FLAG, check, 0, 1, "false", \
+      "End with 1 if something is wrong: the node or another is not ready, deaf, isolated, out of reach or shutting down. The lines above " \
+      "the table say what.")
+
 #define FM_OPTIONS_SUBSCRIBE(X) \
     X("Connection", TEXT, socket_url, 1, 1024, "ws://127.0.0.1:4000/socket", "Phoenix socket of a node.") \
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long connecting and joining may take.") \

@@ -240,7 +240,7 @@ void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s)
 
 static const char *const client_options[] = {
 #define X(group, type, name, min, max, def, help) #name,
-    FM_OPTIONS_PUBLISH(X) FM_OPTIONS_SUBSCRIBE(X)
+    FM_OPTIONS_PUBLISH(X) FM_OPTIONS_SUBSCRIBE(X) FM_OPTIONS_STATUS(X)
 #undef X
 };
 

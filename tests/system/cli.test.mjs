@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { startCluster, startNode } from '../lib/cluster.mjs';
-import { apiKey, binary, root, workFolder } from '../lib/node.mjs';
+import { apiKey, binary, Node, root, workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { until, within } from '../lib/wait.mjs';
@@ -293,6 +293,42 @@ test('status_says_who_is_out_of_reach_and_lists_no_earlier_life_of_a_node', asyn
   assert.match(await status(a), /^2 of 2 other nodes out of reach$/m);
   c.thaw();
   await cluster.restart(b);
+});
+
+test('status_check_ends_with_1_while_something_is_wrong_and_says_what', async (t) => {
+  const cluster = await startCluster(t, 2, { options: { down_ms: '60s', heartbeat_ms: '5s' } });
+  const [a, b] = cluster.nodes;
+  const well = await run(['status', '--check', ...key(a)]);
+  assert.equal(well.code, 0, well.out);
+  assert.match(well.out, /^NODE /);
+  await b.kill(); // down_ms is far: only the lost link can be known
+  let cut;
+  await until('the lost link is told', async () => (cut = await run(['status', '--check', ...key(a)])).code === 1);
+  assert.match(cut.out, /^1 of 1 other nodes just lost the link; [^\n]*\n\nNODE /, cut.out);
+  assert.match(cut.out, /^node2 .* link lost +no +- +/m);
+  assert.equal((await run(['status', ...key(a)])).code, 0, 'without --check the code says whether the node answered');
+  await cluster.restart(b);
+});
+
+test('the_cluster_says_ready_of_no_node_that_is_down', async (t) => {
+  const cluster = await startCluster(t, 2, { options: { down_ms: '1s', heartbeat_ms: '250ms' } });
+  const [a, b] = cluster.nodes;
+  const peers = async () => (await a.clusterView()).peers;
+  assert.deepEqual((await peers()).map(({ ready }) => ready), [true]);
+  await b.kill();
+  await until('it is down', async () => (await peers())[0].state === 'down');
+  assert.equal((await peers())[0].ready, false);
+  await cluster.restart(b);
+});
+
+test('status_counts_dials_that_the_other_side_ended', async (t) => {
+  const node = await startNode(t);
+  const stranger = await Node.create({ name: 'stranger', folder, secret: 'not the secret of that node', join: node });
+  t.after(() => stranger.stop());
+  await stranger.start();
+  await until('a dial was ended', async () => (await stranger.metric('fanmesh_mesh_dials_ended_total')) > 0);
+  const { out } = await run(['status', ...key(stranger)]);
+  assert.match(out, /^ +[1-9]\d* {2}dials ended by the other side [^\n]*: compare secret and cluster$/m);
 });
 
 test('a_node_alone_says_that_it_is_ready', async (t) => {

@@ -147,6 +147,18 @@ static void a_stranger_that_dials_again_and_again_makes_the_node_say_nothing_mor
     assert_int_equal(fm_hub_stats(rig.hub)->links_refused, 500);
 }
 
+static void a_dial_that_the_other_side_ends_before_it_says_anything_is_counted(void **state)
+{
+    (void)state;
+    goes_down(comes_up(true), true);
+    assert_int_equal(fm_hub_stats(rig.hub)->dials_ended, 1);
+    goes_down(comes_up(false), false); /* it dialled us */
+    uint32_t pipe = comes_up(true);
+    says(rig.peer, PEER, pipe, NULL);
+    goes_down(pipe, true);
+    assert_int_equal(fm_hub_stats(rig.hub)->dials_ended, 1);
+}
+
 static void a_stranger_that_dials_again_and_again_does_not_keep_the_node_from_noticing_who_is_gone(void **state)
 {
     (void)state;
@@ -291,6 +303,7 @@ static void who_says_only_what_was_said_before_is_refused_as_a_replay(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_dial_that_the_other_side_ends_before_it_says_anything_is_counted, start, stop),
         cmocka_unit_test_setup_teardown(a_stranger_that_dials_again_and_again_makes_the_node_say_nothing_more, start, stop),
         cmocka_unit_test_setup_teardown(a_stranger_that_dials_again_and_again_does_not_keep_the_node_from_noticing_who_is_gone, start,
                                         stop),
