@@ -98,22 +98,6 @@ static enum fm_exit publish(const struct fm_command *command, const struct fm_pu
     return code;
 }
 
-/* What a script gives as "$KEY" with nothing in it would be published without one, and be no longer what it was meant to be. */
-static bool keys_given(const struct fm_command *command, const struct fm_args *args)
-{
-    static const char *const keys[] = {"key", "conflation_key"};
-    char flag[32];
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *value = fm_args_value(args, keys[i]);
-        if (!value || *value)
-            continue;
-        fm_flag_name(keys[i], flag, sizeof flag);
-        fm_cli_complain(command, "%s is empty; it takes 1 to %d bytes, or leave it out", flag, FM_KEY_MAX);
-        return false;
-    }
-    return true;
-}
-
 enum fm_exit fm_run_publish(const struct fm_command *command, int argc, char *const *argv)
 {
     struct fm_report report = {0};
@@ -124,7 +108,7 @@ enum fm_exit fm_run_publish(const struct fm_command *command, int argc, char *co
     bool go;
     enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
     if (go)
-        code = fm_cli_positionals(command, &args, 3) && keys_given(command, &args) ? publish(command, &o, args.positional) : FM_EXIT_USAGE;
+        code = fm_cli_positionals(command, &args, 3) ? publish(command, &o, args.positional) : FM_EXIT_USAGE;
     fm_options_fini(fm_publish_options, FM_PUBLISH_OPTIONS_N, &o);
     fm_args_fini(&args);
     fm_report_fini(&report);

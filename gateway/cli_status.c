@@ -196,8 +196,8 @@ static void print_wrong(struct fm_buf *out, const struct nodes *t, struct fm_sli
     if (t->lost)
         fm_buf_printf(out, "%u of %u other nodes out of reach\n", t->lost, t->n_others);
     if (t->cut)
-        fm_buf_printf(out, "%u of %u other nodes just lost the link; they are dialled again, and down if they stay silent for down_ms\n", t->cut,
-                      t->n_others);
+        fm_buf_printf(out, "%u of %u other nodes just lost the link; they are dialled again, and down if they stay silent for down_ms\n",
+                      t->cut, t->n_others);
     if (t->unready)
         fm_buf_printf(out, "%u of %u other nodes not ready, or shutting down\n", t->unready, t->n_others);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { QUOTE_MAX = 160 };
+enum { QUOTE_MAX = 160, NAME_MAX_SHOWN = 64 };
 
 static const struct {
     const char *form, *words;
@@ -246,7 +246,7 @@ static enum fm_err number_read(enum fm_option_type t, const char *text, uint64_t
     uint64_t by = 1;
     enum fm_err err = fm_slice_u64(fm_slice_of(text, digits), UINT64_MAX, out);
     if (err)
-        return err;
+        return digits ? FM_E_TOO_LARGE : err;
     if (text[digits]) {
         const struct scale *s = scales_of(t);
         while (s->unit && strcasecmp(s->unit, text + digits) != 0)
@@ -276,7 +276,7 @@ static void number_print(struct fm_buf *b, enum fm_option_type t, uint64_t v)
 struct setting { /* one call of fm_option_set */
     struct fm_option_set *set;
     const struct fm_option *o;
-    const char *where, *text;
+    const char *where, *name, *text; /* what is said of it begins "where: name"; where NULL: the name says it */
 };
 
 static const char *quoted(const struct setting *s, char out[QUOTE_MAX])
@@ -294,7 +294,7 @@ static bool set_number(const struct setting *s, uint64_t *f)
     enum fm_err err = number_read(o->type, s->text, &v);
     if (err == FM_E_SYNTAX) {
         const char *comment = strpbrk(s->text, "#;");
-        fm_report_error(s->set->report, s->where, "%s takes %s, not %s%s", o->name, takes(o->type), quoted(s, q),
+        fm_report_error(s->set->report, s->where, "%s takes %s, not %s%s", s->name, takes(o->type), quoted(s, q),
                         comment && comment > s->text ? " (a comment after a value begins with a space and `;`)" : "");
         return false;
     }
@@ -303,7 +303,7 @@ static bool set_number(const struct setting *s, uint64_t *f)
         number_print(&range, o->type, o->min);
         fm_buf_str(&range, " and ");
         number_print(&range, o->type, o->max);
-        fm_report_error(s->set->report, s->where, "%s is %s; it must lie between %.*s", o->name, quoted(s, q), (int)range.n,
+        fm_report_error(s->set->report, s->where, "%s is %s; it must lie between %.*s", s->name, quoted(s, q), (int)range.n,
                         (const char *)range.p);
         fm_buf_fini(&range);
         return false;
@@ -327,7 +327,7 @@ static bool set_word(const struct setting *s, unsigned *f)
             break;
         w += len + 1;
     }
-    fm_report_error(s->set->report, s->where, "%s takes %s, not %s", s->o->name, types[s->o->type].words, quoted(s, q));
+    fm_report_error(s->set->report, s->where, "%s takes %s, not %s", s->name, types[s->o->type].words, quoted(s, q));
     return false;
 }
 
@@ -336,7 +336,7 @@ static bool set_flag(const struct setting *s, bool *f)
     char q[QUOTE_MAX];
     bool yes = strcmp(s->text, "true") == 0;
     if (!yes && strcmp(s->text, "false") != 0) {
-        fm_report_error(s->set->report, s->where, "%s takes true or false, not %s", s->o->name, quoted(s, q));
+        fm_report_error(s->set->report, s->where, "%s takes true or false, not %s", s->name, quoted(s, q));
         return false;
     }
     *f = yes;
@@ -351,8 +351,11 @@ static bool address_ok(const struct setting *s, const char *text)
         return true;
     if (fm_address_read(text, &a) == FM_OK)
         return true;
-    fm_report_error(s->set->report, s->where, "%s: %s is not an address; give host:port%s", s->o->name,
-                    fm_diag_quote(q, sizeof q, text, strlen(text)), s->o->type == FM_OPTION_LISTENER ? " or none" : "");
+    const char *port = strrchr(text, ':');
+    bool number = port && port[1] && port[1 + strspn(port + 1, "0123456789")] == 0;
+    fm_report_error(s->set->report, s->where, "%s: %s is not an address; give host:port%s%s", s->name,
+                    fm_diag_quote(q, sizeof q, text, strlen(text)), number ? " (a port from 1 to 65535)" : "",
+                    s->o->type == FM_OPTION_LISTENER ? " or none" : "");
     return false;
 }
 
@@ -362,13 +365,13 @@ static bool set_text(const struct setting *s, char **f)
     size_t n = strlen(s->text);
     char q[QUOTE_MAX];
     if (n < o->min || n > o->max) {
-        fm_report_error(s->set->report, s->where, "%s has %zu bytes; it must have %llu to %llu", o->name, n, (unsigned long long)o->min,
+        fm_report_error(s->set->report, s->where, "%s has %zu bytes; it must have %llu to %llu", s->name, n, (unsigned long long)o->min,
                         (unsigned long long)o->max);
         return false;
     }
     for (size_t i = 0; i < n; i++) {
         if ((unsigned char)s->text[i] < 0x20 || s->text[i] == 0x7f) {
-            fm_report_error(s->set->report, s->where, "%s holds a control character: %s", o->name, quoted(s, q));
+            fm_report_error(s->set->report, s->where, "%s holds a control character: %s", s->name, quoted(s, q));
             return false;
         }
     }
@@ -377,7 +380,7 @@ static bool set_text(const struct setting *s, char **f)
         return false;
     char *copy = strdup(s->text);
     if (!copy) {
-        fm_report_error(s->set->report, s->where, "%s: out of memory", o->name);
+        fm_report_error(s->set->report, s->where, "%s: out of memory", s->name);
         return false;
     }
     free(*f);
@@ -399,11 +402,11 @@ static bool set_list(const struct setting *s, struct fm_list *f, bool grow)
         if (n == 0)
             break;
         if (f->n >= s->o->max) {
-            fm_report_error(s->set->report, s->where, "%s has more than %llu entries", s->o->name, (unsigned long long)s->o->max);
+            fm_report_error(s->set->report, s->where, "%s has more than %llu entries", s->name, (unsigned long long)s->o->max);
             return false;
         }
         if (!list_add(f, fm_slice_of(p, n))) {
-            fm_report_error(s->set->report, s->where, "%s: out of memory", s->o->name);
+            fm_report_error(s->set->report, s->where, "%s: out of memory", s->name);
             return false;
         }
         if (s->o->type == FM_OPTION_ADDRESSES && !address_ok(s, f->at[f->n - 1]))
@@ -437,7 +440,17 @@ void fm_option_set(struct fm_option_set *set, const struct fm_option *o, struct 
         was->bad = true;
         return;
     }
-    struct setting s = {set, o, where, text};
+    char flag[NAME_MAX_SHOWN], env[NAME_MAX_SHOWN];
+    fm_flag_name(o->name, flag, sizeof flag);
+    fm_env_name(o->name, env, sizeof env);
+    bool named = strcmp(where, flag) == 0 || strcmp(where, env) == 0;
+    struct setting s = {set, o, named ? NULL : where, named ? where : o->name, text};
+    if (from.rank >= FM_RANK_FILE && text[strspn(text, is_list(o->type) ? " \t," : " \t")] == 0) {
+        /* Such as --join "$UNSET": taken as nothing it would found a cluster of its own. */
+        fm_report_error(set->report, s.where, "%s is empty; give it a value, or leave it out", s.name);
+        was->bad = true;
+        return;
+    }
     if (set_field(&s, was->rank == from.rank))
         *was = from;
     else

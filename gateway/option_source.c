@@ -123,15 +123,21 @@ void fm_env_name(const char *option, char *out, size_t out_size)
         *p = (char)toupper((unsigned char)*p);
 }
 
+static const char *env_find(char *const *env, const char *name)
+{
+    size_t n = strlen(name);
+    for (; env && *env; env++)
+        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+            return *env + n + 1;
+    return NULL;
+}
+
 const char *fm_env_value(char *const *env, const char *option)
 {
     char name[NAME_MAX_SHOWN];
     fm_env_name(option, name, sizeof name);
-    size_t n = strlen(name);
-    for (; env && *env; env++)
-        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=' && (*env)[n + 1])
-            return *env + n + 1;
-    return NULL;
+    const char *value = env_find(env, name);
+    return value && *value ? value : NULL;
 }
 
 void fm_env_apply(struct fm_option_set *set, char *const *env)
@@ -142,16 +148,19 @@ void fm_env_apply(struct fm_option_set *set, char *const *env)
         fm_env_name(set->table[i].name, where, sizeof where);
         if (value)
             fm_option_set(set, &set->table[i], (struct fm_from){.rank = FM_RANK_ENV}, where, value);
+        else if (env_find(env, where))
+            fm_report_warning(set->report, NULL, "%s is empty, which counts as unset", where);
     }
 }
 
 /* ---- secrets ---- */
 
 /* The file's one line. NULL: *why says the reason. */
-static char *secret_read(const char *path, const char **why)
+static char *secret_read(const char *path, const char **why, bool *open_to_all)
 {
     char *text = NULL;
     struct stat st;
+    *open_to_all = false;
     FILE *f = fopen(path, "re");
     if (!f) {
         *why = strerror(errno);
@@ -160,6 +169,7 @@ static char *secret_read(const char *path, const char **why)
     *why = "it is not a file";
     if (fstat(fileno(f), &st) != 0 || S_ISDIR(st.st_mode))
         goto done;
+    *open_to_all = S_ISREG(st.st_mode) && (st.st_mode & S_IROTH);
     text = calloc(1, SECRET_FILE_MAX + 1);
     *why = "out of memory";
     if (!text)
@@ -193,11 +203,15 @@ void fm_option_secret_file(struct fm_option_set *set, const char *option, const 
         fm_report_error(set->report, NULL, "%s and %s are both set; give one of the two", option, file_option);
         return;
     }
-    char *text = secret_read(path, &why);
+    bool open_to_all;
+    char *text = secret_read(path, &why, &open_to_all);
     if (!text) {
         fm_report_error(set->report, file_option, "can't read %s: %s", fm_diag_quote(quote, sizeof quote, path, strlen(path)), why);
         return;
     }
+    if (open_to_all)
+        fm_report_warning(set->report, file_option, "every user of this machine can read %s; take that from them: chmod o-r",
+                          fm_diag_quote(quote, sizeof quote, path, strlen(path)));
     fm_option_set(set, o, set->from[file - set->table], file_option, text);
     explicit_bzero(text, strlen(text));
     free(text);

@@ -155,7 +155,8 @@
 #define FM_OPTIONS_STATUS(X) \
     FM_OPTIONS_CALL(X) \
     X("Form", FLAG, check, 0, 1, "false", \
-      "End with 1 if something is wrong: the node or another is not ready, deaf, isolated, out of reach or shutting down. The lines above " \
+      "End with 1 if something is wrong: the node or another is not ready, deaf, isolated, out of reach or shutting down. The lines " \
+      "above " \
       "the table say what.")
 
 #define FM_OPTIONS_SUBSCRIBE(X) \

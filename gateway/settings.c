@@ -146,10 +146,14 @@ void fm_settings_print(struct fm_buf *out, const struct fm_settings *s, const ch
         if (i == 0 || strcmp(o->group, fm_options[i - 1].group) != 0)
             fm_buf_printf(out, "%s# %s\n", i ? "\n" : "", o->group);
         size_t at = out->n;
-        /* Not read back: the file's own path, and a mask in place of a secret. */
-        bool comment = o->type == FM_OPTION_SECRET || strcmp(o->name, "config") == 0;
+        struct fm_buf value = {0};
+        fm_option_print(&value, o, s);
+        /* Not read back: the file's own path, a mask in place of a secret, and what is unset. */
+        bool comment = o->type == FM_OPTION_SECRET || strcmp(o->name, "config") == 0 || value.n == 0;
         fm_buf_printf(out, "%s%s = ", comment ? "# " : "", o->name);
-        fm_option_print(out, o, s);
+        fm_buf_slice(out, fm_buf_view(&value));
+        out->failed = out->failed || value.failed;
+        fm_buf_fini(&value);
         do
             fm_buf_u8(out, ' ');
         while (!out->failed && out->n - at < 40);
@@ -173,7 +177,7 @@ void fm_settings_markdown(struct fm_buf *out)
         "Every option of `fanmesh serve` can be given in three ways; the later one wins:\n"
         "\n"
         "1. in the settings file, as `name = value`: `idle_ms = 60s` (`--config FILE` or `FANMESH_CONFIG`),\n"
-        "2. in the environment, as `FANMESH_NAME`: `FANMESH_IDLE_MS=60s` (an empty variable counts as unset),\n"
+        "2. in the environment, as `FANMESH_NAME`: `FANMESH_IDLE_MS=60s` (an empty variable counts as unset, with a warning),\n"
         "3. on the command line, as `--name value` or `--name=value`, with `-` for `_`: `--idle-ms 60s`.\n"
         "\n"
         "`fanmesh check-config` prints the effective settings with the origin of each, or every error with its line.\n"

@@ -67,7 +67,7 @@ static void check_listeners(const struct check *c)
                 fm_report_error(c->report, l[i].option, "%s collides with %s = %s; give each its own port", l[i].text, l[j].option,
                                 l[j].text);
     if (c->flawless && !given(s->listen) && !given(s->api_listen))
-        fm_report_error(c->report, "listen", "listen and api_listen are both none, so nobody could reach this node; give one of them");
+        fm_report_error(c->report, NULL, "listen and api_listen are both none, so nobody could reach this node; give one of them");
 }
 
 static void check_mesh(const struct check *c)
@@ -178,7 +178,7 @@ static void check_order(const struct check *c, const char *low, unsigned times, 
     if (times > 1)
         fm_buf_printf(&text, "1/%u of ", times);
     print_pair(&text, c, high);
-    fm_report_error(c->report, low, "%.*s: %s", (int)text.n, (const char *)text.p, why);
+    fm_report_error(c->report, NULL, "%.*s: %s; lower %s or raise %s", (int)text.n, (const char *)text.p, why, low, high);
     fm_buf_fini(&text);
 }
 
@@ -200,7 +200,7 @@ static void check_limits(const struct check *c)
     check_order(c, "log_age", 2, false, "cursor_ttl", forgotten_too_soon);
     if (good(c, "repair_rate") && c->s->repair_rate && c->s->repair_rate < REPAIR_RATE_MIN)
         fm_report_error(
-            c->report, "repair_rate",
+            c->report, NULL,
             "repair_rate = %llu is less than one answer of another node holds, so that a hole would wait for longer than gap_ms; "
             "give at least 64KiB, or 0 for no limit",
             (unsigned long long)c->s->repair_rate);

@@ -190,8 +190,8 @@ void fm_settings_file(struct fm_option_set *set, struct fm_settings *s, const ch
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0) {
         why = strerror(errno);
-    } else if (!S_ISREG(st.st_mode)) {
-        why = "it is not a file";
+    } else if (S_ISDIR(st.st_mode)) {
+        why = "it is a folder";
     } else if (!(text = malloc(FM_SETTINGS_FILE_MAX + 1))) {
         why = "out of memory";
     } else {

@@ -1,6 +1,6 @@
 // The command line as people and scripts use it: what is printed, where, and with which exit code.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -82,11 +82,13 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
     [['subscribe'], 'fanmesh subscribe: takes TOPIC; 0 arguments were given'],
     [
       ['publish', '--conflation-key', '', 'room:1', 'msg', '1'],
-      'fanmesh publish: --conflation-key is empty; it takes 1 to 128 bytes, or leave it out',
+      'fanmesh publish: --conflation-key is empty; give it a value, or leave it out',
     ],
-    [['publish', '--key=', 'room:1', 'msg', '1'], 'fanmesh publish: --key is empty; it takes 1 to 128 bytes, or leave it out'],
+    [['publish', '--key=', 'room:1', 'msg', '1'], 'fanmesh publish: --key is empty; give it a value, or leave it out'],
     [['status', 'now'], 'fanmesh status: takes no arguments, but got "now"'],
     [['serve', 'now'], 'fanmesh serve: takes no arguments, but got "now"'],
+    [['serve', '--dev', '--join', ''], 'fanmesh serve: --join is empty; give it a value, or leave it out'],
+    [['serve', '--dev', '--config='], 'fanmesh serve: --config is empty; give it a value, or leave it out'],
     [['serve', '--listen'], 'fanmesh serve: --listen needs a value'],
     [['version', '--dev'], 'fanmesh version: unknown option "--dev"; --help lists all'],
     [['help', 'srve'], 'fanmesh: unknown command "srve"; the nearest is `serve`'],
@@ -146,6 +148,19 @@ test('check_config_names_every_mistake_with_its_line_and_ends_with_2', async () 
       'fanmesh check-config: mount: socket is not a path such as /socket: it begins with `/`, ends without, and needs no escapes',
     ],
   );
+});
+
+test('settings_come_from_a_pipe_as_well', () => {
+  const script = `printf 'idle_ms = 7s\\napi_listen = none\\n' | "$0" check-config --config /dev/stdin`;
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', script, binary], { encoding: 'utf8', env: { PATH: process.env.PATH } });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^idle_ms = 7s +; \/dev\/stdin:1$/m);
+});
+
+test('what_check_config_prints_can_be_read_as_settings', async () => {
+  const printed = await run(['check-config', '--dev']);
+  const again = await run(['check-config', '--config', settings('printed.ini', printed.out)]);
+  assert.equal(again.code, 0, again.err);
 });
 
 test('serve_does_not_start_with_settings_that_make_no_sense', async () => {

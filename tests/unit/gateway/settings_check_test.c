@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char *no_env[] = {NULL};
@@ -46,6 +47,24 @@ static void a_secret_file_gives_the_secret_without_its_line_end(void **state)
     unlink(path);
 }
 
+static void a_secret_file_that_everybody_can_read_is_warned_of(void **state)
+{
+    (void)state;
+    for (unsigned mode = 0600; mode <= 0604; mode += 4) {
+        struct settings_load l;
+        char arg[128];
+        char *path = settings_temp_file("0123456789abcdef", 16);
+        assert_int_equal(chmod(path, mode), 0);
+        snprintf(arg, sizeof arg, "--secret_file=%s", path);
+        assert_true(settings_whole_load(&l, (char *[]){"--dev", arg, NULL}, no_env));
+        fm_buf_u8(&l.report.warnings, 0);
+        assert_int_equal(strstr((const char *)l.report.warnings.p, "secret_file: every user of this machine can read ") != NULL,
+                         mode == 0604);
+        settings_load_end(&l);
+        unlink(path);
+    }
+}
+
 static void a_secret_file_that_holds_none_is_refused(void **state)
 {
     (void)state;
@@ -77,7 +96,7 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
     (void)state;
     const struct {
         char *argv[5];
-        const char *error; /* begins with the option */
+        const char *error; /* begins with the option, and names it once */
     } cases[] = {
         {{"--api_listen=127.0.0.1:9", NULL}, "api_key: the API needs a key"},
         {{"--dev", "--api_listen=0.0.0.0:9", NULL}, "api_listen: 0.0.0.0:9 is not a loopback address"},
@@ -86,7 +105,7 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
         {{"--dev", "--mesh_listen=0.0.0.0:9", "--secret=0123456789abcdef", NULL}, "mesh_advertise: mesh_listen = 0.0.0.0:9 is no address"},
         {{"--dev", "--listen=127.0.0.1:4001", NULL}, "api_listen: 127.0.0.1:4001 collides with listen"},
         {{"--dev", "--listen=0.0.0.0:4003", NULL}, "mesh_ask_listen: 127.0.0.1:4003 collides with listen = 0.0.0.0:4003"},
-        {{"--dev", "--listen=none", "--api_listen=none", NULL}, "listen: listen and api_listen are both none"},
+        {{"--dev", "--listen=none", "--api_listen=none", NULL}, "listen and api_listen are both none"},
         {{"--dev", "--mesh_listen=none", "--join=a:1", NULL}, "join: there are nodes to join, but mesh_listen is none"},
         {{"--dev", "--mount=socket", NULL}, "mount: socket is not a path"},
         {{"--dev", "--mount=/socket/", NULL}, "mount: /socket/ is not a path"},
@@ -94,16 +113,21 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
         {{"--dev", "--web-root=/dev/null", NULL}, "web_root: /dev/null is not a folder"},
         {{"--dev", "--mount=/metrics", NULL}, "mount: /metrics is a path of the node itself"},
         {{"--dev", "--origins=app.example.org", NULL}, "origins: app.example.org is not an origin"},
-        {{"--dev", "--message_max=8MiB", "--outbox_bytes=8MiB", NULL},
-         "message_max: message_max = 8MiB must not exceed api_body_max = 4MiB"},
-        {{"--dev", "--message_max=2MiB", NULL}, "message_max: message_max = 2MiB must not exceed outbox_bytes = 1MiB"},
-        {{"--dev", "--log_bytes=2GiB", NULL}, "log_bytes: log_bytes = 2GiB must not exceed memory_bytes = 1GiB"},
-        {{"--dev", "--heartbeat_ms=2s", NULL}, "heartbeat_ms: heartbeat_ms = 2s must not exceed 1/2 of down_ms = 2s"},
-        {{"--dev", "--repair_after_ms=5s", NULL}, "repair_after_ms: repair_after_ms = 5s must be below gap_ms = 5s"},
-        {{"--dev", "--log_age=13h", NULL}, "log_age: log_age = 13h must not exceed 1/2 of cursor_ttl = 1d"},
+        {{"--dev", "--message_max=8MiB", "--outbox_bytes=8MiB", NULL}, "message_max = 8MiB must not exceed api_body_max = 4MiB"},
+        {{"--dev", "--message_max=2MiB", NULL}, "message_max = 2MiB must not exceed outbox_bytes = 1MiB"},
+        {{"--dev", "--log_bytes=2GiB", NULL}, "log_bytes = 2GiB must not exceed memory_bytes = 1GiB"},
+        {{"--dev", "--memory_bytes=2MiB", NULL},
+         "log_bytes = 64MiB must not exceed memory_bytes = 2MiB: the log of one node must fit into the memory for all; lower log_bytes or "
+         "raise memory_bytes\n"},
+        {{"--dev", "--listen=127.0.0.1:70000", NULL},
+         "--listen: \"127.0.0.1:70000\" is not an address; give host:port (a port from 1 to 65535) or none\n"},
+        {{"--dev", "--idle-ms=99999999999999999999999", NULL}, "--idle-ms is \"99999999999999999999999\"; it must lie between 1s and 1d\n"},
+        {{"--dev", "--heartbeat_ms=2s", NULL}, "heartbeat_ms = 2s must not exceed 1/2 of down_ms = 2s"},
+        {{"--dev", "--repair_after_ms=5s", NULL}, "repair_after_ms = 5s must be below gap_ms = 5s"},
+        {{"--dev", "--log_age=13h", NULL}, "log_age = 13h must not exceed 1/2 of cursor_ttl = 1d"},
         {{"--dev", "--cursor_ttl=1h", NULL}, "[topic \"room:*\"]: history_age = 3600s exceeds 1/2 of cursor_ttl = 3600s"},
-        {{"--dev", "--repair_rate=1000", NULL}, "repair_rate: repair_rate = 1000 is less than one answer"},
-        {{"--dev", "--window=16", NULL}, "--window: window is \"16\"; it must lie between 1 and 15"},
+        {{"--dev", "--repair_rate=1000", NULL}, "repair_rate = 1000 is less than one answer"},
+        {{"--dev", "--window=16", NULL}, "--window is \"16\"; it must lie between 1 and 15"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct settings_load l;
@@ -139,7 +163,7 @@ static void every_mistake_is_said_in_one_go_and_none_that_follows_from_another(v
                                        ":6: log_bytes ",
                                        ":9: unknown key \"psuh\"",
                                        "\nmount: socket is not a path",
-                                       "\nrepair_after_ms: repair_after_ms = 6s must be below gap_ms = 5s",
+                                       "\nrepair_after_ms = 6s must be below gap_ms = 5s",
                                        "\n[topic \"room:*\"]: message_max = 1048576 exceeds the node's"};
     unsigned lines = 0;
     for (const char *c = errors; *c; c++)
@@ -256,7 +280,7 @@ static void a_settings_file_that_is_not_there_is_named(void **state)
     assert_string_equal(settings_load_errors(&l), "config: can't read /nowhere.ini: No such file or directory\n");
     settings_load_end(&l);
     assert_false(settings_whole_load(&l, (char *[]){NULL}, (char *[]){"FANMESH_CONFIG=/tmp", NULL}));
-    assert_string_equal(settings_load_errors(&l), "config: can't read /tmp: it is not a file\n");
+    assert_string_equal(settings_load_errors(&l), "config: can't read /tmp: it is a folder\n");
     settings_load_end(&l);
 }
 
@@ -294,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_secret_is_never_printed),
         cmocka_unit_test(a_secret_file_gives_the_secret_without_its_line_end),
+        cmocka_unit_test(a_secret_file_that_everybody_can_read_is_warned_of),
         cmocka_unit_test(a_secret_file_that_holds_none_is_refused),
         cmocka_unit_test(settings_that_make_no_sense_together_stop_the_start),
         cmocka_unit_test(every_mistake_is_said_in_one_go_and_none_that_follows_from_another),

@@ -112,6 +112,29 @@ static void an_empty_variable_counts_as_unset(void **state)
     settings_env_load(&l, (char *[]){"FANMESH_WINDOW=", "FANMESH_WINDOWS=3", "FANMESH=1", NULL});
     assert_string_equal(settings_load_errors(&l), "");
     assert_int_equal(l.s.window, 12);
+    fm_buf_u8(&l.report.warnings, 0);
+    assert_string_equal((const char *)l.report.warnings.p, "FANMESH_WINDOW is empty, which counts as unset\n");
+    settings_load_end(&l);
+}
+
+static void an_empty_value_is_refused_wherever_it_is_given(void **state)
+{
+    (void)state;
+    static char *const flags[] = {"--config", "--join", "--join", "--join", "--secret-file", "--listen", "--name", "--idle-ms"};
+    static char *const values[] = {"", "", ",,", " , ", "", " ", "", ""};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        struct settings_load l;
+        char want[96];
+        snprintf(want, sizeof want, "%s is empty; give it a value, or leave it out\n", flags[i]);
+        settings_file_load(&l, "");
+        settings_args_load(&l, (char *[]){flags[i], values[i], NULL});
+        assert_string_equal(settings_load_errors(&l), want);
+        settings_load_end(&l);
+    }
+    struct settings_load l;
+    settings_file_load(&l, "join =\nsecret_file =\n");
+    assert_string_equal(settings_load_errors(&l), "f.ini:1: join is empty; give it a value, or leave it out\n"
+                                                  "f.ini:2: secret_file is empty; give it a value, or leave it out\n");
     settings_load_end(&l);
 }
 
@@ -165,7 +188,7 @@ static void a_mistake_in_the_file_is_told_with_its_line_and_the_nearest_name(voi
         {"idle_ms = 99999999999999999d\n", "f.ini:1: idle_ms is \"99999999999999999d\"; it must lie between 1s and 1d\n"},
         {"idle_ms = 5 apples\n", "f.ini:1: idle_ms takes milliseconds, or a number with ms, s, m, h or d, not \"5 apples\"\n"},
         {"idle_ms = -5\n", "f.ini:1: idle_ms takes milliseconds, or a number with ms, s, m, h or d, not \"-5\"\n"},
-        {"idle_ms =\n", "f.ini:1: idle_ms takes milliseconds, or a number with ms, s, m, h or d, not \"\"\n"},
+        {"idle_ms =\n", "f.ini:1: idle_ms is empty; give it a value, or leave it out\n"},
         {"log_age = 5\n", "f.ini:1: log_age takes a number with ms, s, m, h or d, such as 10m, not \"5\"\n"},
         {"workers = 1k\n", "f.ini:1: workers takes a whole number, not \"1k\"\n"},
         {"workers = 1 # one\n",
@@ -173,10 +196,10 @@ static void a_mistake_in_the_file_is_told_with_its_line_and_the_nearest_name(voi
         {"dev = yes\n", "f.ini:1: dev takes true or false, not \"yes\"\n"},
         {"log_level = loud\n", "f.ini:1: log_level takes debug|info|warn|error, not \"loud\"\n"},
         {"listen = 4000\n", "f.ini:1: listen: \"4000\" is not an address; give host:port or none\n"},
-        {"listen = h:70000\n", "f.ini:1: listen: \"h:70000\" is not an address; give host:port or none\n"},
+        {"listen = h:70000\n", "f.ini:1: listen: \"h:70000\" is not an address; give host:port (a port from 1 to 65535) or none\n"},
         {"mesh_advertise = none\n", "f.ini:1: mesh_advertise: \"none\" is not an address; give host:port\n"},
         {"join = a:1,b\n", "f.ini:1: join: \"b\" is not an address; give host:port\n"},
-        {"cluster =\n", "f.ini:1: cluster has 0 bytes; it must have 1 to 63\n"},
+        {"cluster =\n", "f.ini:1: cluster is empty; give it a value, or leave it out\n"},
         {"dev = true\ndev = false\n", "f.ini:2: dev is set already in line 1; remove one of the two\n"},
         {"just words\n", "f.ini:1: \"just words\" is neither `name = value` nor a section\n"},
         {"name = a\001b\n", "f.ini:1: the line holds a control character (byte 9); settings are plain text\n"},
@@ -314,6 +337,7 @@ int main(void)
         cmocka_unit_test(the_command_line_wins_over_the_environment_over_the_file_over_the_default),
         cmocka_unit_test(a_list_grows_within_one_source_and_is_replaced_by_a_higher_one),
         cmocka_unit_test(an_empty_variable_counts_as_unset),
+        cmocka_unit_test(an_empty_value_is_refused_wherever_it_is_given),
         cmocka_unit_test(units_are_read_and_printed),
         cmocka_unit_test(a_mistake_in_the_file_is_told_with_its_line_and_the_nearest_name),
         cmocka_unit_test(a_line_too_long_to_be_read_whole_is_refused),
