@@ -99,6 +99,8 @@ void fm_blind_heard(struct fm_hub *h, const struct fm_env_state *s)
     uint64_t is = fm_later(h->blind_ms, h->unnamed_ms);
     if (!h->ready || is <= was + SAME_DEATH_MS || known(h, is))
         return;
-    fm_diag(FM_WARN, "origins_unknown", "why=\"nodes that were out of reach have forgotten origins that this one never heard of\"");
+    fm_diag(
+        FM_WARN, "origins_unknown",
+        "why=\"nodes that were out of reach have forgotten origins that this one never heard of\" then=\"all subscribers are told a gap\"");
     fm_blind_now(h, 0, 0, FM_GAP_OPEN);
 }

@@ -35,8 +35,9 @@ bool fm_nng_oversized(struct fm_nng_out *out, const char *plane, size_t n)
     if (!atomic_compare_exchange_strong(&out->warned_ms, &before, now))
         return true; /* another thread tells it */
     atomic_fetch_sub(&out->warn_count, count);
-    fm_diag(FM_WARN, "mesh_oversized", "plane=%s bytes=%zu limit=%zu dropped=%" PRIu32 " hint=\"all nodes need the same message_max\"",
-            plane, n, out->envelope_max, count);
+    fm_diag(FM_WARN, "mesh_oversized",
+            "plane=%s bytes=%zu limit=%zu dropped=%" PRIu32 " then=\"it is dropped; all nodes need the same message_max\"", plane, n,
+            out->envelope_max, count);
     return true;
 }
 

@@ -247,7 +247,8 @@ enum fm_err fm_nng_answer_open(struct fm_nng_answer **plane, struct fm_nng_out *
     if (rv == 0)
         rv = nng_listen(s->socket, url, NULL, 0);
     if (rv != 0) {
-        fm_diag(FM_ERROR, "mesh_listen_failed", "plane=ask address=%s why=\"%s\"", address, nng_strerror(rv));
+        fm_diag(FM_ERROR, "mesh_listen_failed", "plane=ask address=%s why=\"%s\" then=\"the node does not start\"", address,
+                nng_strerror(rv));
         fm_nng_answer_close(&s);
         return fm_nng_err(rv);
     }

@@ -98,7 +98,7 @@ static void on_pipe_enters(nng_pipe id, nng_pipe_ev event, void *arg)
     struct fm_nng_publish *s = arg;
     struct pipe *p = pipe_new(id);
     if (!p) {
-        fm_diag(FM_ERROR, "mesh_link_refused", "err=%s", fm_err_code(FM_E_NOMEM));
+        fm_diag(FM_ERROR, "mesh_link_refused", "err=%s then=\"the link is not used; give the node more memory\"", fm_err_code(FM_E_NOMEM));
         return; /* not in the table: a link that nobody sees */
     }
     int dialer = nng_dialer_id(nng_pipe_dialer(id));
@@ -336,7 +336,8 @@ enum fm_err fm_nng_publish_open(struct fm_nng_publish **plane, struct fm_nng_out
     if (rv == 0)
         rv = nng_listen(s->socket, url, NULL, 0);
     if (rv != 0) {
-        fm_diag(FM_ERROR, "mesh_listen_failed", "plane=publish address=%s why=\"%s\"", address, nng_strerror(rv));
+        fm_diag(FM_ERROR, "mesh_listen_failed", "plane=publish address=%s why=\"%s\" then=\"the node does not start\"", address,
+                nng_strerror(rv));
         fm_nng_publish_close(&s);
         return fm_nng_err(rv);
     }

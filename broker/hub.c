@@ -196,7 +196,9 @@ static void founded_say(const struct fm_hub *h)
     size_t n = 0;
     for (uint32_t i = 0; i < h->peers_n; i++)
         if (h->peers[i].alive) {
-            fm_diag(FM_WARN, "ready", "why=\"no ready node answered within found_ms; founded a cluster\"");
+            fm_diag(FM_WARN, "ready",
+                    "why=\"no ready node answered within found_ms\" then=\"it founded a cluster, and merges with the others when they are "
+                    "ready\"");
             return;
         }
     for (uint32_t i = 0; h->config.seeds && h->config.seeds[i] && n < sizeof seeds; i++)

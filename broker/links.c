@@ -213,7 +213,8 @@ void fm_isolation_check(struct fm_hub *h)
     if (isolated) {
         h->isolated_ms = h->now.mono_ms;
         fm_diag(FM_WARN, "mesh_isolated",
-                "why=\"no other node is in reach; this one goes on alone, and what it accepts reaches the others after they are back\"");
+                "why=\"no other node is in reach\" then=\"this one goes on alone, and what it accepts reaches the others after they are "
+                "back\"");
     } else {
         fm_diag(FM_INFO, "mesh_isolation_over", "ms=%llu why=\"%s\"", (unsigned long long)(h->now.mono_ms - h->isolated_ms),
                 alive ? "another node is in reach again" : "the other nodes have left in good order");
@@ -225,7 +226,8 @@ void fm_seeds_link(struct fm_hub *h)
     for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
         if (!seed_rests(h, i) && !fm_address_rests(h, h->config.seeds[i]) &&
             h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
-            fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial; give host:port\"", h->config.seeds[i]);
+            fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial\" then=\"it is left out; give host:port in join\"",
+                    h->config.seeds[i]);
 }
 
 void fm_links_tend(struct fm_hub *h)

@@ -81,8 +81,9 @@ static void origin_forget(struct fm_hub *h, struct fm_origin *o)
     char origin[FM_ORIGIN_TEXT_MAX + 1];
     fm_origin_print(o->id, origin);
     fm_diag(FM_WARN, "origin_forgotten",
-            "origin=%s messages=%llu why=\"nodes were started %d times within cursor_ttl: is one in a crash loop?\"", origin,
-            (unsigned long long)messages, FM_ORIGINS_MAX);
+            "origin=%s messages=%llu why=\"nodes were started %d times within cursor_ttl: is one in a crash loop?\" then=\"what it had "
+            "published is dropped; older cursors get recovered: false\"",
+            origin, (unsigned long long)messages, FM_ORIGINS_MAX);
     origin_drop(h, o);
 }
 
@@ -147,7 +148,7 @@ void fm_origin_refused(struct fm_hub *h, uint64_t id, uint64_t to)
     fm_origin_print(id, origin);
     fm_diag(FM_WARN, "origin_refused",
             "origin=%s messages=%llu why=\"it died while its node was out of reach, and %d younger starts are remembered: is a node in a "
-            "crash loop?\"",
+            "crash loop?\" then=\"its messages are not taken in; all subscribers are told a gap\"",
             origin, (unsigned long long)to, FM_ORIGINS_MAX);
     fm_blind_now(h, id, 1, to);
 }

@@ -29,7 +29,8 @@ static void keys_tend(struct fm_hub *h, uint64_t early)
         return;
     fm_diag(FM_WARN, "keys_forgotten",
             "keys=%" PRIu64
-            " known=%u why=\"keys_bytes is full, or memory short, before log_age is over: a retry with one of them is published again\"",
+            " known=%u why=\"keys_bytes is full, or memory short, before log_age is over: a retry with one of them is published again\" "
+            "then=\"raise keys_bytes, or lower log_age\"",
             t->untold, HASH_COUNT(h->keys.gone));
     *t = (struct fm_told){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
 }

@@ -61,7 +61,8 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
     *untold += times;
     if (h->now.mono_ms < reason->quiet_until_ms || (place && place->why == err && h->now.mono_ms < place->told.quiet_until_ms))
         return;
-    fm_diag(FM_WARN, event, "from=%s code=%s times=%" PRIu64 " why=\"%s\"", from ? from : "?", fm_err_code(err), *untold, fm_err_text(err));
+    fm_diag(FM_WARN, event, "from=%s code=%s times=%" PRIu64 " why=\"%s\" then=\"it is thrown away\"", from ? from : "?", fm_err_code(err),
+            *untold, fm_err_text(err));
     reason->quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS;
     *untold = 0;
     if (place) {
@@ -80,7 +81,9 @@ void fm_address_rest(struct fm_hub *h, const char *address, bool refused)
     r->closed += !refused;
     if (r->closed == CLOSED_TELL)
         fm_diag(FM_WARN, "link_refused",
-                "address=%s why=\"the node there ends the link before it says anything; if it is one of this cluster, its log says why\"",
+                "address=%s why=\"the node there ends the link before it says anything\" then=\"it is dialled ever more rarely; if it is "
+                "one of "
+                "this cluster, compare secret and cluster, and see its log\"",
                 address);
     h->port.bus_ops->unlink(h->port.bus, address);
 }

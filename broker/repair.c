@@ -321,7 +321,8 @@ static void give_up(struct fm_hub *h, struct fm_origin *o)
         return;
     char origin[FM_ORIGIN_TEXT_MAX + 1];
     fm_origin_print(o->id, origin);
-    fm_diag(FM_WARN, "hole_given_up", "origin=%s from=%llu to=%llu why=\"no reachable node has it\"", origin,
+    fm_diag(FM_WARN, "hole_given_up",
+            "origin=%s from=%llu to=%llu why=\"no reachable node has it\" then=\"subscribers of what it may hold are told a gap\"", origin,
             (unsigned long long)o->contig + 1, (unsigned long long)end);
     /* The clock goes on: if the origin is dead, its next hole has been there as long as this one. It is asked for once more. */
     fm_origin_gap(h, o, end, FM_GAP_LOST);

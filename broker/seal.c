@@ -108,7 +108,7 @@ static bool prepare_crypto(struct fm_seal *s)
     for (unsigned i = 0; ok && i < FM_PLANES; i++)
         ok = derive(s, s->incarnation, (enum fm_plane)(FM_PLANE_BUS + i), &s->own[i]);
     if (!ok)
-        fm_diag(FM_ERROR, "seal_unavailable", "kdf=%s cipher=%s hint=\"the mesh needs OpenSSL's default provider\"",
+        fm_diag(FM_ERROR, "seal_unavailable", "kdf=%s cipher=%s then=\"the mesh needs OpenSSL's default provider\"",
                 s->kdf ? "HKDF" : "missing", s->cipher ? "ChaCha20-Poly1305" : "missing");
     return ok;
 }

@@ -42,7 +42,9 @@ static void tail_lost(struct fm_hub *h, struct fm_origin *o)
 {
     char origin[FM_ORIGIN_TEXT_MAX + 1];
     fm_origin_print(o->id, origin);
-    fm_diag(FM_WARN, "origin_tail_unknown", "origin=%s from=%llu to=%llu why=\"its node is gone and nobody else has these messages\"",
+    fm_diag(FM_WARN, "origin_tail_unknown",
+            "origin=%s from=%llu to=%llu why=\"its node is gone and nobody else has these messages\" then=\"subscribers of what they may "
+            "be are told a gap\"",
             origin, (unsigned long long)o->contig + 1, (unsigned long long)o->claimed);
     h->stats.tail_unknown += o->claimed - o->contig;
     fm_origin_gap(h, o, o->claimed, FM_GAP_LOST);

@@ -54,7 +54,8 @@ static void no_descriptors(struct fm_worker *w)
     if (w->accept_warned_ms == 0 || now - w->accept_warned_ms > WARN_EVERY_MS) {
         w->accept_warned_ms = now;
         fm_diag(FM_WARN, "accept_failed",
-                "worker=%u reason=\"no file descriptor or memory is left; raise the limit or connections_max is too high\"",
+                "worker=%u why=\"no file descriptor or memory is left\" then=\"new clients wait; raise the limit (ulimit -n), or lower "
+                "connections_max\"",
                 w->config.index);
     }
     pause_for(w, AGAIN_FULL_MS);

@@ -141,7 +141,8 @@ static void on_log(int level, const char *line)
 {
     (void)level;
     char quoted[512];
-    fm_diag(FM_WARN, "libwebsockets", "line=%s", fm_diag_quote(quoted, sizeof quoted, line, strcspn(line, "\n")));
+    fm_diag(FM_WARN, "libwebsockets", "line=%s then=\"the connection that it concerns ends, if any; the node goes on\"",
+            fm_diag_quote(quoted, sizeof quoted, line, strcspn(line, "\n")));
 }
 
 enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop, bool deflate)

@@ -67,7 +67,7 @@ void fm_node_limits(struct fm_settings *s)
     if (s->connections_max > can)
         fm_diag(FM_WARN, "connections_max_cut",
                 "connections_max=%" PRIu64 " to=%" PRIu64 " descriptors=%" PRIu64
-                " why=\"every connection needs a file descriptor; raise the hard limit (ulimit -Hn) or lower connections_max\"",
+                " why=\"every connection needs a file descriptor\" then=\"raise the hard limit (ulimit -Hn) or lower connections_max\"",
                 s->connections_max, can, (uint64_t)lim.rlim_max);
     s->connections_max = asked < can ? asked : can;
 }

@@ -30,7 +30,7 @@ static sigset_t ending(void)
 static void end_at_once(int signal)
 {
     static const char line[] =
-        "level=warn event=stopped why=\"a second signal: ended at once, without waiting for clients and other nodes\"\n";
+        "level=warn event=stopped why=\"a second signal\" then=\"ended at once, without waiting for clients and other nodes\"\n";
     (void)signal;
     ssize_t done = write(STDERR_FILENO, line, sizeof line - 1);
     (void)done;
@@ -42,7 +42,8 @@ static void end_at_once(int signal)
  * and then waits for it for ever when its socket is closed; fixed in 1.6.) */
 static void end_of_patience(int signal)
 {
-    static const char line[] = "level=warn event=stopped why=\"asked to; a library did not end its threads in time\"\n";
+    static const char line[] =
+        "level=warn event=stopped why=\"asked to\" then=\"ended without a library that did not end its threads in time\"\n";
     (void)signal;
     ssize_t done = write(STDERR_FILENO, line, sizeof line - 1);
     (void)done;
@@ -103,7 +104,7 @@ static void log_warnings(const struct fm_buf *warnings)
     const char *p = (const char *)warnings->p, *end = p + warnings->n, *nl;
     char quote[QUOTE_MAX];
     for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1)
-        fm_diag(FM_WARN, "settings", "why=%s", fm_diag_quote(quote, sizeof quote, p, (size_t)(nl - p)));
+        fm_diag(FM_WARN, "settings", "why=%s then=\"the node goes on with it\"", fm_diag_quote(quote, sizeof quote, p, (size_t)(nl - p)));
 }
 
 static void log_rules(const struct fm_settings *s)
@@ -111,7 +112,7 @@ static void log_rules(const struct fm_settings *s)
     char quote[QUOTE_MAX];
     struct fm_rule *r;
     for (size_t i = 0; (r = fm_rules_at(s->rules, i)); i++)
-        fm_diag(s->dev ? FM_WARN : FM_INFO, "topic_rule", "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
+        fm_diag(FM_INFO, "topic_rule", "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
                 fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
                 r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
                 r->slow == FM_SLOW_DROP       ? "drop"
@@ -132,7 +133,7 @@ static void log_start(const struct fm_settings *s, const struct fm_node *node)
             s->join.n);
     if (s->dev)
         fm_diag(FM_WARN, "dev_profile",
-                "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s; never run it in production\"", s->listen,
+                "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s\" then=\"never run it in production\"", s->listen,
                 *s->api_key ? "" : ", and the API without a key");
     log_rules(s);
 }
@@ -149,16 +150,20 @@ static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
     while ((left = fm_node_connections(node)) > 0 && mono_ms() < until)
         nanosleep(&(struct timespec){.tv_nsec = DRAIN_LOOK_MS * 1000000L}, NULL);
     if (left)
-        fm_diag(FM_WARN, "drained", "connections=%" PRIu64 " ms=%" PRIu64 " why=\"these clients did not answer the close in time\"", left,
-                mono_ms() - began);
+        fm_diag(FM_WARN, "drained",
+                "connections=%" PRIu64 " ms=%" PRIu64
+                " why=\"these clients did not answer the close in time\" then=\"their connections are cut\"",
+                left, mono_ms() - began);
     else
         fm_diag(FM_INFO, "drained", "connections=0 ms=%" PRIu64, mono_ms() - began);
     bool alone = false;
     if (!fm_node_leave(node, &alone))
-        fm_diag(FM_WARN, "left", "leave_ms=%" PRIu64 " why=\"not every other node confirmed in time that it has what this one accepted\"",
+        fm_diag(FM_WARN, "left",
+                "leave_ms=%" PRIu64 " why=\"not every other node confirmed in time that it has what this one accepted\" then=\"it ends all "
+                "the same; where that happens often raise leave_ms\"",
                 s->leave_ms);
     else if (alone && s->join.n)
-        fm_diag(FM_WARN, "left", "why=\"no other node is in reach to take over what this one has; it goes with it\"");
+        fm_diag(FM_WARN, "left", "why=\"no other node is in reach to take over what this one has\" then=\"it goes with this one\"");
     else if (alone)
         fm_diag(FM_INFO, "left", "why=\"there is no other node; what this one has goes with it\"");
     else

@@ -4,6 +4,9 @@
 #include "../broker/diag.h"
 
 #include <assert.h>
+#include <inttypes.h>
+
+enum { WARN_EVERY_MS = 10000 };
 
 /* ---- leaving ---- */
 
@@ -31,7 +34,8 @@ void fm_subs_leave_hub(struct fm_worker *w, struct fm_slice topic, uint32_t subs
         fm_wtopic_mark(w, t);
         return;
     }
-    fm_diag(FM_ERROR, "leave_lost", "err=%s subs=%u", fm_err_code(FM_E_NOMEM), subs);
+    fm_diag(FM_ERROR, "leave_lost", "err=%s subs=%u then=\"the hub goes on sending this topic here; give the node more memory\"",
+            fm_err_code(FM_E_NOMEM), subs);
 }
 
 void fm_subs_settle(struct fm_worker *w)
@@ -133,6 +137,25 @@ static void tell_gap_all(struct fm_wtopic *t, const struct fm_gap *gap, const st
     }
 }
 
+/* Lost for want of what an option could keep. One line for all in a while; the other reasons have lines of their own. */
+static void evicted_log(struct fm_worker *w, const struct fm_wtopic *t, const struct fm_gap *gap)
+{
+    uint64_t now = fm_mono_ms();
+    w->evicted_untold++;
+    if (w->evicted_warned_ms && now - w->evicted_warned_ms < WARN_EVERY_MS)
+        return;
+    w->evicted_warned_ms = now;
+    char origin[FM_ORIGIN_TEXT_MAX + 1], quote[FM_TOPIC_MAX + 32];
+    fm_origin_print(gap->origin, origin);
+    fm_diag(FM_WARN, "gap_evicted",
+            "worker=%u topic=%s origin=%s from=%" PRIu64 " to=%" PRIu64 " clients=%u gaps=%" PRIu64
+            " why=\"no node in reach still has these messages\" then=\"the clients are told a gap; to bridge such times keep more on all "
+            "nodes: log_bytes, log_age, memory_bytes, and history_count, history_bytes, history_age of the topic\"",
+            w->config.index, fm_diag_quote(quote, sizeof quote, (const char *)gap->topic, gap->topic_n), origin, gap->from, gap->to, t->n,
+            w->evicted_untold);
+    w->evicted_untold = 0;
+}
+
 void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
 {
     struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(gap->topic, gap->topic_n));
@@ -146,6 +169,8 @@ void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap)
     for (uint32_t i = 0; i < gap->cursor.n; i++)
         fm_position_raise(&t->at, gap->cursor.at[i]);
     tell_gap_all(t, gap, &gap->cursor);
+    if (gap->reason == FM_GAP_EVICTED)
+        evicted_log(w, t, gap);
 }
 
 void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)

@@ -154,7 +154,8 @@ struct fm_worker {
     struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
     bool draining_inbox, flushed; /* flushed: this turn gave messages out */
     bool overrun;                 /* something that belongs into the backlog was refused */
-    uint64_t overrun_warned_ms, lag_warned_ms;
+    uint64_t overrun_warned_ms, lag_warned_ms, evicted_warned_ms;
+    uint64_t evicted_untold; /* gaps since the last line in the log */
     struct fm_item *deferred, **deferred_last;
     struct fm_socket *touched, *doomed;
     struct fm_outbox *spare;

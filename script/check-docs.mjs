@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Checks that the docs hold together: every relative link leads somewhere, every folder has its README, and what the docs say of
-// commands and options exists. Without a built binary the options are not checked.
+// commands, options and log lines is so. Without a built binary the options are not checked.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -51,6 +51,18 @@ function checkCommands(file, options) {
   }
 }
 
+// The guide says that every line at warn or error says what to do, or what the node did: that is its `then="..."`.
+function checkLogLines(folder) {
+  const text = '"(?:[^"\\\\\\n]|\\\\.)*"';
+  const call = new RegExp(`\\bfm_(?:diag|peer_say)\\((?:${text}|[^";])*;|${text}`, 'g');
+  for (const name of fs.readdirSync(folder).filter((name) => name.endsWith('.c'))) {
+    for (const [found] of fs.readFileSync(path.join(folder, name), 'utf8').matchAll(call)) {
+      if (!/FM_WARN|FM_ERROR|level=(?:warn|error) event/.test(found) || found.includes('then=')) continue;
+      problems.push(`${path.basename(folder)}/${name}: a line at warn or error without then="...": ${found.replace(/\s+/g, ' ').slice(0, 90)}`);
+    }
+  }
+}
+
 function knownOptions() {
   const binary = path.join(root, 'build/release/fanmesh');
   if (!fs.existsSync(binary)) return undefined;
@@ -68,6 +80,7 @@ for (const file of files) {
   checkLinks(file);
   checkCommands(file, options);
 }
+for (const folder of ['gateway', 'broker']) checkLogLines(path.join(root, folder));
 for (const folder of ['gateway', 'broker', 'include', 'web', 'tests', 'load', 'script', 'deploy', 'docs']) {
   if (!fs.existsSync(path.join(root, folder, 'README.md'))) problems.push(`${folder}/README.md is missing`);
 }

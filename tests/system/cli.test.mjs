@@ -193,7 +193,7 @@ async function devNode(t, args = []) {
 test('the_dev_profile_works_without_a_key_and_says_loudly_what_it_opened', async (t) => {
   const node = await devNode(t);
   assert.match(node.err, /level=warn event=dev_profile why="--dev opens room:\*/);
-  assert.match(node.err, /level=warn event=topic_rule pattern="room:\*" join=anyone push=anyone/);
+  assert.match(node.err, /level=info event=topic_rule pattern="room:\*" join=anyone push=anyone/);
   assert.match(node.err, /level=info event=started version=\S+ name=\S+ incarnation=[0-9A-Za-z]+ /);
   const { code, out } = await run(['publish', '--url', node.api, 'room:1', 'msg', '{}']);
   assert.equal(code, 0);

@@ -76,6 +76,7 @@ test('a_node_that_was_away_too_long_tells_a_gap_on_the_topic_that_ran_over_and_o
   assert.deepEqual(untold, [], JSON.stringify(gaps));
   const falsely = idsOf(channels.busy).filter((id) => gaps.some(({ from, to }) => seqOf(id) >= from && seqOf(id) <= to));
   assert.deepEqual(falsely, [], 'a gap names nothing that was given');
+  assert.match(c.log, /level=warn event=gap_evicted worker=\d+ topic="?busy:1"? origin=\w+ from=\d+ to=\d+ clients=\d+ .*log_bytes, log_age/);
   await until('a plain channel is told too', () => gapsOf(plain).length === gaps.length);
 
   // A client that was away as long is told the same by the answers to its joins, on any node.
