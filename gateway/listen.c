@@ -33,7 +33,16 @@ static enum fm_err split(const char *address, char host[HOST_MAX + 1], const cha
 
 static enum fm_err why(void)
 {
-    return errno == EADDRINUSE ? FM_E_IN_USE : errno == EADDRNOTAVAIL || errno == EACCES ? FM_E_ADDRESS : FM_E_IO;
+    switch (errno) {
+    case EADDRINUSE:
+        return FM_E_IN_USE;
+    case EADDRNOTAVAIL:
+        return FM_E_ELSEWHERE;
+    case EACCES:
+        return FM_E_PORT;
+    default:
+        return FM_E_IO;
+    }
 }
 
 /* shared: with SO_REUSEPORT. SO_REUSEADDR: a restart must not wait for the last run's connections. Accepted sockets inherit TCP_NODELAY. */

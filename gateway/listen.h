@@ -10,7 +10,8 @@ enum { FM_PEER_TEXT_MAX = 48 };
 
 /* A non-blocking listener at "host:port" or "[v6]:port" with SO_REUSEPORT, so that every worker has one of its own and the kernel spreads
  * connections over them. Port 0 is any free port. alone: nobody may listen there yet (SO_REUSEPORT by itself would let a second process
- * of the same user share the port in silence); the first of a process's workers asks for this. FM_E_ADDRESS, FM_E_IN_USE, FM_E_IO. */
+ * of the same user share the port in silence); the first of a process's workers asks for this. FM_E_ADDRESS, FM_E_ELSEWHERE, FM_E_PORT,
+ * FM_E_IN_USE, FM_E_IO. */
 FM_MUST_CHECK enum fm_err fm_listen(const char *address, bool alone, int *fd);
 /* The port that a listener got; 0 if it has none. */
 uint16_t fm_listen_port(int fd);

@@ -1,5 +1,6 @@
 #include "node.h"
 #include "api.h"
+#include "listen.h"
 #include "tls.h"
 #include "worker.h"
 
@@ -8,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     ENVELOPE_BATCH_MAX = 1 << 20, /* the most that batch_bytes allows: another node's batches may be larger than ours */
@@ -122,6 +124,31 @@ static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned wor
 static void why_address(struct fm_buf *why, const char *option, const char *address, enum fm_err err)
 {
     fm_buf_printf(why, "%s = %s: %s", option, address, fm_err_text(err));
+}
+
+/* Nothing is started, and said to be ready, before every port is known to be free; all that are not are named in one go. (Who takes one
+ * between this and its use is still told, when its turn comes.) */
+static enum fm_err listeners_check(const struct fm_settings *s, struct fm_buf *why)
+{
+    const struct {
+        const char *option, *address;
+    } all[] = {{"listen", s->listen},
+               {"api_listen", s->api_listen},
+               {"mesh_listen", s->mesh_listen},
+               {"mesh_ask_listen", given(s->mesh_listen) ? s->mesh_ask_listen : "none"}};
+    enum fm_err first = FM_OK;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        int fd;
+        enum fm_err err = given(all[i].address) ? fm_listen(all[i].address, true, &fd) : FM_OK;
+        if (err) {
+            why_address(why, all[i].option, all[i].address, err);
+            fm_buf_u8(why, '\n');
+            first = first ? first : err;
+        } else if (given(all[i].address)) {
+            close(fd);
+        }
+    }
+    return first;
 }
 
 static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
@@ -258,7 +285,9 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     node->n = node->publics + (given(s->api_listen) ? 1 : 0);
     if (s->probe_ms && node->publics)
         fm_probe_board_init(&node->board, node->publics);
-    enum fm_err err = mailboxes_make(node);
+    enum fm_err err = listeners_check(s, why);
+    if (!err)
+        err = mailboxes_make(node);
     if (!err)
         err = hub_start(node, why);
     if (!err)

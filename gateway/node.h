@@ -10,8 +10,8 @@
 
 struct fm_node;
 
-/* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people.
- */
+/* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people,
+ * a line each. */
 FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_buf *why);
 /* Readiness turns false, listening stops, clients are sent away over settings.drain_ms. Returns at once. */
 void fm_node_drain(struct fm_node *node);

@@ -177,7 +177,7 @@ static enum fm_exit serve(const struct fm_command *command, struct fm_settings *
     signals_block();
     fm_node_limits(s);
     if (fm_node_start(&node, s, &why) != FM_OK) {
-        fm_cli_complain(command, "%.*s", (int)why.n, why.n ? (const char *)why.p : "");
+        fm_cli_report(command, &why, "");
         fm_buf_fini(&why);
         return FM_EXIT_FAILED;
     }

@@ -42,6 +42,9 @@
     X(FM_E_VERSION, "wrong_version", "the protocol version is not one this node speaks") \
     X(FM_E_REPLAY, "replayed", "the envelope's counter does not grow: a replay or a duplicate link") \
     X(FM_E_ADDRESS, "bad_address", "the address can't be used; give host:port") \
+    X(FM_E_ELSEWHERE, "address_elsewhere", "this machine has no such address; listen on one that it has (`ip address` lists them)") \
+    X(FM_E_PORT, "port_forbidden", \
+      "this user may not listen on this port; choose one above 1023, or give the process CAP_NET_BIND_SERVICE") \
     X(FM_E_IN_USE, "address_in_use", "another process listens on this address; choose another port or stop it") \
     X(FM_E_IO, "io_error", "the operating system refused the operation; the log has its reason") \
     X(FM_E_CLOSED, "closed", "the connection or the node is closed") \

@@ -60,6 +60,28 @@ test('a_mesh_without_secret_does_not_listen_beyond_loopback', () => {
   assert.match(stderr, /secret/);
 });
 
+test('all_ports_in_use_are_named_in_one_go_once_and_before_anything_is_ready', async (t) => {
+  const first = await startNode(t);
+  for (const alone of [false, true]) {
+    const second = await Node.create({ name: `all-${alone}`, folder });
+    for (const option of ['listen', 'api_listen', 'mesh_listen', 'mesh_ask_listen']) second.options[option] = first.options[option];
+    if (alone) second.options.mesh_listen = 'none';
+    second.spawn();
+    assert.equal((await second.exited).code, 1, second.log);
+    const taken = alone ? ['listen', 'api_listen'] : ['listen', 'api_listen', 'mesh_listen', 'mesh_ask_listen'];
+    const want = taken.map((option) => `fanmesh serve: ${option} = ${first.options[option]}: another process listens on this address; choose another port or stop it`);
+    assert.deepEqual(second.log.trim().split('\n'), want);
+  }
+});
+
+test('an_address_that_this_machine_does_not_have_is_named_as_that', async () => {
+  const node = await Node.create({ name: 'elsewhere', folder });
+  node.options.mesh_listen = '203.0.113.1:5042';
+  node.spawn();
+  assert.equal((await node.exited).code, 1, node.log);
+  assert.match(node.log, /^fanmesh serve: mesh_listen = 203\.0\.113\.1:5042: this machine has no such address; listen on one that it has [^\n]*\n$/);
+});
+
 test('a_port_in_use_is_named_with_its_option_and_the_other_node_goes_on', async (t) => {
   const first = await startNode(t);
   for (const option of ['listen', 'api_listen', 'mesh_listen', 'mesh_ask_listen']) {

@@ -29,12 +29,14 @@ static void workers_share_a_port_that_nobody_else_may_take(void **state)
 static void what_is_no_address_of_this_machine_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "192.0.2.1:0", "[127.0.0.1:0", "127.0.0.1:70000"};
+    static const char *const bad[] = {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "[127.0.0.1:0", "127.0.0.1:70000"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         int fd;
         if (fm_listen(bad[i], true, &fd) != FM_E_ADDRESS)
             fail_msg("%s", bad[i]);
     }
+    int fd;
+    assert_int_equal(fm_listen("192.0.2.1:0", true, &fd), FM_E_ELSEWHERE);
 }
 
 static void a_client_is_accepted_with_its_address(void **state)
