@@ -272,7 +272,8 @@ static enum fm_err read_message(struct parse *p, const struct fm_json *message)
     if (err)
         return err;
     if (!p->has[M_EVENT])
-        return refuse(p, FM_E_INVALID, message->raw.p, "`event` is missing");
+        return refuse(p, FM_E_INVALID, message->raw.p,
+                      p->has[M_TOPIC] || p->has[M_TOPICS] ? "`event` is missing" : "`event` is missing, and `topic` or `topics`");
     err = read_text(p, &p->at[M_EVENT], "`event`", FM_EVENT_MAX, event, &c.event);
     if (err)
         return err;

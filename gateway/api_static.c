@@ -87,14 +87,20 @@ done:
     return err;
 }
 
+static void fail_not_found(struct fm_http_request *req, const char *root)
+{
+    fm_http_fail(req, FM_E_NOT_FOUND,
+                 root ? "clients are served the files of web_root, the WebSocket endpoint, /healthz and /readyz here; the API is where "
+                        "api_listen says"
+                      : "clients are served the WebSocket endpoint, /healthz and /readyz here; the API is where api_listen says");
+}
+
 void fm_api_static(struct fm_http_request *req)
 {
     const char *root = fm_api_of(req)->config.web_root;
     char path[PATH_BYTES_MAX + 16];
     if (!root || !relative_path(req->path, path) || !type_of(path)) {
-        fm_http_fail(req, FM_E_NOT_FOUND,
-                     "the public listener has the WebSocket endpoint, /healthz and /readyz; the API is on the "
-                     "internal listener");
+        fail_not_found(req, root);
         return;
     }
     if (req->method != FM_HTTP_GET && req->method != FM_HTTP_HEAD) {
@@ -103,7 +109,9 @@ void fm_api_static(struct fm_http_request *req)
     }
     struct fm_buf file = {0};
     enum fm_err err = read_file(root, path, &file);
-    if (err)
+    if (err == FM_E_NOT_FOUND)
+        fail_not_found(req, root);
+    else if (err)
         fm_http_fail_with(req, &(struct fm_http_error){.err = err, .status = err == FM_E_TOO_LARGE ? 500 : 0});
     else
         fm_http_respond(req, 200, type_of(path), FM_LIT("X-Content-Type-Options: nosniff\r\n"), fm_buf_view(&file));

@@ -139,6 +139,12 @@ static enum fm_exit unknown_command(const char *word)
     for (size_t i = 0; i < COMMANDS_N; i++)
         at[i] = shown(&commands[i], names[i]);
     const char *near = fm_nearest(word, at, COMMANDS_N);
+    char option[OPTION_SHOWN_MAX];
+    snprintf(option, sizeof option, "%.*s", (int)strcspn(word, "="), word);
+    if (strncmp(word, "--", 2) == 0 && fm_option_find(fm_options, FM_OPTIONS_N, option + 2)) {
+        fm_cli_complain(NULL, "the command comes first, then its options: `fanmesh serve %s`", option);
+        return FM_EXIT_USAGE;
+    }
     fm_cli_complain(NULL, "unknown command %s%s", fm_diag_quote(quote, sizeof quote, word, strlen(word)),
                     *near ? near : "; `fanmesh --help` lists all");
     return FM_EXIT_USAGE;

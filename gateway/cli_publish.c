@@ -68,7 +68,7 @@ static bool body_make(const struct fm_command *command, const struct fm_publish_
 
 static enum fm_exit print_id(const struct fm_command *command, struct fm_slice answer)
 {
-    struct fm_json root, id;
+    struct fm_json root, id, duplicate;
     struct fm_slice text;
     char space[FM_ID_TEXT_MAX + 1];
     if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("id"), &id) ||
@@ -80,6 +80,8 @@ static enum fm_exit print_id(const struct fm_command *command, struct fm_slice a
     fm_buf_slice(&line, text);
     fm_buf_u8(&line, '\n');
     enum fm_exit code = fm_cli_print(command, &line);
+    if (fm_json_get(&root, FM_LIT("duplicate"), &duplicate) && duplicate.type == FM_JSON_TRUE)
+        fm_cli_complain(command, "a message with this key was published before; this is its id, and nothing new was published");
     fm_buf_fini(&line);
     return code;
 }

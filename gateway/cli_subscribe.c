@@ -52,6 +52,19 @@ static bool url_make(struct subscribe *s)
     return len > 0 && (size_t)len < sizeof s->url;
 }
 
+/* Whether it can be dialled at all; says what is wrong. */
+static bool url_good(struct subscribe *s)
+{
+    struct fm_url url;
+    char quote[URL_MAX / 4];
+    if (fm_url_parse(fm_slice_str(s->url), "ws", &url) == FM_OK)
+        return true;
+    fm_cli_complain(s->command, "--socket-url %s can't be used: give ws://host:port/path, without user names%s",
+                    fm_cli_url(quote, sizeof quote, s->o->socket_url),
+                    strncasecmp(s->url, "wss:", 4) == 0 ? "; this command speaks no TLS, so ask a node without tls_cert" : "");
+    return false;
+}
+
 /* ---- output ---- */
 
 static bool is_gap(const char *line)
@@ -144,7 +157,7 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned stat
     char quote[URL_MAX / 4];
     const char *url = fm_cli_url(quote, sizeof quote, s->url);
     if (err == FM_E_ADDRESS)
-        fm_cli_complain(s->command, "%s can't be used: give --socket-url as ws://host:port/path, with a host that exists", url);
+        fm_cli_complain(s->command, "%s has a host that can't be found; give --socket-url as ws://host:port/path", url);
     else if (err == FM_E_IO)
         fm_cli_complain(s->command, "can't connect to %s: %s; start a node there, or give its --socket-url", url, strerror(errno));
     else if (err == FM_E_FORBIDDEN)
@@ -190,9 +203,11 @@ static enum fm_exit subscribe(struct subscribe *s)
     static const unsigned waits_ms[] = {100, 200, 500, 1000, 2000, 5000};
     size_t tries = 0;
     if (!url_make(s)) {
-        fm_cli_complain(s->command, "socket_url is too long");
+        fm_cli_complain(s->command, "--socket-url is too long");
         return FM_EXIT_USAGE;
     }
+    if (!url_good(s))
+        return FM_EXIT_USAGE;
     while (!is_done(s)) {
         s->opened = false;
         if (session(s) == FM_OK || is_done(s))

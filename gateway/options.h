@@ -69,7 +69,7 @@
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
       "Memory that the messages of one API call may take; a payload counts once for each of its topics.") \
-    X("HTTP API", COUNT, replicas, 1, 16, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
+    X("HTTP API", COUNT, replicas, 1, 127, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
     X("HTTP API", MS, ack_timeout_ms, 10, 60000, "2s", "How long such an answer waits before it fails with not_replicated.")
 
 #define FM_OPTIONS_MESH(X) \

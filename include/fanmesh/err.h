@@ -9,7 +9,7 @@
 #define FM_ERR_TABLE(X) \
     X(FM_OK, "ok", "success") \
     X(FM_E_NOMEM, "out_of_memory", "the node could not get memory; lower its limits or give it more") \
-    X(FM_E_INVALID, "invalid", "an argument is out of its range") \
+    X(FM_E_INVALID, "invalid", "a value is missing, of the wrong type, or out of its range") \
     X(FM_E_SHORT, "truncated", "the input ends before it is complete") \
     X(FM_E_SYNTAX, "bad_syntax", "the input does not follow its grammar") \
     X(FM_E_JSON, "bad_json", "the body is not valid JSON; see `at` for the byte where reading stopped") \

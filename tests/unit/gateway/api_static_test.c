@@ -31,7 +31,7 @@ static void a_file_is_served_and_nothing_outside_the_folder(void **state)
                              "/a/link.txt", climb, "a/index.html", "//a/index.html", "/a\\index.html",  "/a/index"};
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         ask(FM_HTTP_GET, false, refused[i], "");
-        assert_answer(404, "not_found");
+        assert_answer(404, "the files of web_root");
     }
     ask(FM_HTTP_POST, false, "/a/index.html", "");
     assert_answer(405, "method_not_allowed");
