@@ -57,11 +57,11 @@ static bool url_good(struct subscribe *s)
 {
     struct fm_url url;
     char quote[URL_MAX / 4];
-    if (fm_url_parse(fm_slice_str(s->url), "ws", &url) == FM_OK)
+    bool tls;
+    if (fm_ws_url(s->url, &url, &tls) == FM_OK)
         return true;
-    fm_cli_complain(s->command, "--socket-url %s can't be used: give ws://host:port/path, without user names%s",
-                    fm_cli_url(quote, sizeof quote, s->o->socket_url),
-                    strncasecmp(s->url, "wss:", 4) == 0 ? "; this command speaks no TLS, so ask a node without tls_cert" : "");
+    fm_cli_complain(s->command, "--socket-url %s can't be used: give ws://host:port/path or wss://..., without user names",
+                    fm_cli_url(quote, sizeof quote, s->o->socket_url));
     return false;
 }
 
@@ -152,7 +152,7 @@ static enum fm_err step(struct subscribe *s)
     return mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
 }
 
-static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned status)
+static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned status, const char *why)
 {
     char quote[URL_MAX / 4];
     const char *url = fm_cli_url(quote, sizeof quote, s->url);
@@ -160,6 +160,11 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned stat
         fm_cli_complain(s->command, "%s has a host that can't be found; give --socket-url as ws://host:port/path", url);
     else if (err == FM_E_IO)
         fm_cli_complain(s->command, "can't connect to %s: %s; start a node there, or give its --socket-url", url, strerror(errno));
+    else if (err == FM_E_TLS)
+        fm_cli_complain(s->command,
+                        "no TLS with %s: %s; a certificate of one's own is trusted with SSL_CERT_FILE=cert.pem, and ws:// is for a node "
+                        "without tls_cert",
+                        url, why);
     else if (err == FM_E_FORBIDDEN)
         fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket", url, status);
     else
@@ -173,7 +178,7 @@ static enum fm_err session(struct subscribe *s)
     enum fm_err err = fm_ws_open(&s->conn, &dial);
     if (err) {
         if (!interrupted)
-            complain_of_dial(s, err, dial.status);
+            complain_of_dial(s, err, dial.status, dial.tls_why);
         return err;
     }
     s->channel.why[0] = 0;

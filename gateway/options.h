@@ -160,7 +160,7 @@
       "the table say what.")
 
 #define FM_OPTIONS_SUBSCRIBE(X) \
-    X("Connection", TEXT, socket_url, 1, 1024, "ws://127.0.0.1:4000/socket", "Phoenix socket of a node.") \
+    X("Connection", TEXT, socket_url, 1, 1024, "ws://127.0.0.1:4000/socket", "Phoenix socket of a node; wss:// where it has tls_cert.") \
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long connecting and joining may take.") \
     X("Messages", COUNT, last, 0, 1000000, "0", "Begin with the newest n messages of the topic's history.") \
     X("Messages", COUNT, count, 0, 18446744073709551615U, "0", "Stop after so many messages. 0: never.")

@@ -5,6 +5,8 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -12,10 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, TIMEOUT_MS_DEFAULT = 10000 };
+enum { READ_BYTES = 64 * 1024, TLS_READ_BYTES = 16 * 1024, TIMEOUT_MS_DEFAULT = 10000 };
 
 struct fm_ws_conn {
     int fd;
+    SSL *ssl; /* NULL: plaintext. It reads and writes memory, so that what it wants sent goes out like anything else (no SIGPIPE) */
     uint32_t timeout_ms;
     struct fm_ws_in in;
     struct fm_buf received; /* bytes before `taken` are done with */
@@ -106,20 +109,140 @@ static enum fm_err connect_any(const struct fm_url *url, int64_t deadline, int *
 
 /* ---- bytes ---- */
 
-static enum fm_err flush_out(struct fm_ws_conn *c)
+static enum fm_err send_all(struct fm_ws_conn *c, const uint8_t *bytes, size_t n)
 {
     int64_t deadline = now_ms() + c->timeout_ms;
-    size_t done = 0;
-    enum fm_err err = c->out.failed ? FM_E_NOMEM : FM_OK;
-    while (!err && done < c->out.n) {
-        ssize_t n = send(c->fd, c->out.p + done, c->out.n - done, MSG_NOSIGNAL);
-        if (n >= 0)
-            done += (size_t)n;
+    enum fm_err err = FM_OK;
+    while (!err && n) {
+        ssize_t done = send(c->fd, bytes, n, MSG_NOSIGNAL);
+        if (done >= 0)
+            bytes += done, n -= (size_t)done;
         else if (errno == EAGAIN)
             err = wait_for(c->fd, POLLOUT, deadline);
         else if (errno != EINTR)
             err = errno == EPIPE || errno == ECONNRESET ? FM_E_CLOSED : FM_E_IO;
     }
+    return err;
+}
+
+/* Waits until there are some. */
+static enum fm_err recv_some(struct fm_ws_conn *c, uint8_t *out, size_t max, size_t *n, int64_t deadline)
+{
+    for (;;) {
+        ssize_t got = recv(c->fd, out, max, 0);
+        if (got > 0) {
+            *n = (size_t)got;
+            return FM_OK;
+        }
+        if (got == 0 || errno == ECONNRESET)
+            return FM_E_CLOSED;
+        if (errno != EAGAIN)
+            return FM_E_IO;
+        enum fm_err err = wait_for(c->fd, POLLIN, deadline);
+        if (err)
+            return err;
+    }
+}
+
+/* ---- TLS ---- */
+
+/* What TLS has to say to the other side leaves. */
+static enum fm_err tls_flush(struct fm_ws_conn *c)
+{
+    char *bytes;
+    long n = BIO_get_mem_data(SSL_get_wbio(c->ssl), &bytes);
+    enum fm_err err = n > 0 ? send_all(c, (const uint8_t *)bytes, (size_t)n) : FM_OK;
+    (void)BIO_reset(SSL_get_wbio(c->ssl));
+    return err;
+}
+
+/* After a call that wants to read. */
+static enum fm_err tls_feed(struct fm_ws_conn *c, int64_t deadline)
+{
+    uint8_t bytes[TLS_READ_BYTES];
+    size_t n;
+    enum fm_err err = tls_flush(c);
+    if (!err)
+        err = recv_some(c, bytes, sizeof bytes, &n, deadline);
+    if (!err && BIO_write(SSL_get_rbio(c->ssl), bytes, (int)n) != (int)n)
+        err = FM_E_NOMEM;
+    return err;
+}
+
+/* The certificate must be the host's; a host that is an address has one in its certificate, and is not sent as a name. */
+static bool tls_expect(SSL *ssl, const char *host)
+{
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1)
+        return true;
+    ERR_clear_error();
+    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+static bool tls_new(struct fm_ws_conn *c, const char *host)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    if (ctx && SSL_CTX_set_default_verify_paths(ctx) == 1) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+        c->ssl = SSL_new(ctx);
+    }
+    SSL_CTX_free(ctx);
+    if (!c->ssl || !in || !out) {
+        BIO_free(in);
+        BIO_free(out);
+        return false;
+    }
+    SSL_set_bio(c->ssl, in, out);
+    return tls_expect(c->ssl, host);
+}
+
+static enum fm_err tls_start(struct fm_ws_conn *c, const char *host, struct fm_ws_dial *dial, int64_t deadline)
+{
+    int done;
+    if (!tls_new(c, host))
+        return FM_E_NOMEM;
+    while ((done = SSL_connect(c->ssl)) != 1) {
+        if (SSL_get_error(c->ssl, done) != SSL_ERROR_WANT_READ) {
+            long verdict = SSL_get_verify_result(c->ssl);
+            const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+            dial->tls_why = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict) : reason ? reason : "no TLS is spoken there";
+            (void)tls_flush(c); /* the other side is told as well */
+            return FM_E_TLS;
+        }
+        enum fm_err err = tls_feed(c, deadline);
+        dial->tls_why = err == FM_E_TIMEOUT ? "it does not answer to TLS" : "the connection ended before TLS was agreed on";
+        if (err)
+            return err == FM_E_CLOSED || err == FM_E_TIMEOUT ? FM_E_TLS : err;
+    }
+    return tls_flush(c);
+}
+
+static enum fm_err tls_read(struct fm_ws_conn *c, uint8_t *out, size_t max, size_t *n, int64_t deadline)
+{
+    for (;;) {
+        ERR_clear_error();
+        int got = SSL_read(c->ssl, out, (int)max);
+        if (got > 0) {
+            *n = (size_t)got;
+            return tls_flush(c);
+        }
+        if (SSL_get_error(c->ssl, got) != SSL_ERROR_WANT_READ)
+            return FM_E_CLOSED;
+        enum fm_err err = tls_feed(c, deadline);
+        if (err)
+            return err;
+    }
+}
+
+/* ---- either ---- */
+
+static enum fm_err flush_out(struct fm_ws_conn *c)
+{
+    enum fm_err err = c->out.failed ? FM_E_NOMEM : FM_OK;
+    if (!err && !c->ssl)
+        err = send_all(c, c->out.p, c->out.n);
+    else if (!err && c->out.n) /* memory takes all of it at once */
+        err = SSL_write(c->ssl, c->out.p, (int)c->out.n) == (int)c->out.n ? tls_flush(c) : FM_E_CLOSED;
     c->out.n = 0;
     return err;
 }
@@ -134,20 +257,11 @@ static enum fm_err read_more(struct fm_ws_conn *c, int64_t deadline)
     }
     if (!fm_buf_reserve(&c->received, READ_BYTES))
         return FM_E_NOMEM;
-    for (;;) {
-        ssize_t n = recv(c->fd, c->received.p + c->received.n, READ_BYTES, 0);
-        if (n > 0) {
-            c->received.n += (size_t)n;
-            return FM_OK;
-        }
-        if (n == 0 || errno == ECONNRESET)
-            return FM_E_CLOSED;
-        if (errno != EAGAIN)
-            return FM_E_IO;
-        enum fm_err err = wait_for(c->fd, POLLIN, deadline);
-        if (err)
-            return err;
-    }
+    size_t n = 0;
+    uint8_t *end = c->received.p + c->received.n;
+    enum fm_err err = c->ssl ? tls_read(c, end, READ_BYTES, &n, deadline) : recv_some(c, end, READ_BYTES, &n, deadline);
+    c->received.n += n;
+    return err;
 }
 
 /* ---- the connection ---- */
@@ -176,13 +290,25 @@ static enum fm_err upgrade(struct fm_ws_conn *c, const struct fm_url *url, struc
     return err;
 }
 
+enum fm_err fm_ws_url(const char *text, struct fm_url *url, bool *tls)
+{
+    *tls = strncasecmp(text, "wss:", 4) == 0;
+    enum fm_err err = fm_url_parse(fm_slice_str(text), *tls ? "wss" : "ws", url);
+    const char *after = strrchr(url->authority, ']');
+    if (!err && *tls && !strchr(after ? after : url->authority, ':'))
+        memcpy(url->port, "443", sizeof "443");
+    return err;
+}
+
 enum fm_err fm_ws_open(struct fm_ws_conn **conn, struct fm_ws_dial *dial)
 {
     struct fm_url url;
     int fd;
+    bool tls;
     dial->status = 0;
+    dial->tls_why = NULL;
     *conn = NULL;
-    enum fm_err err = fm_url_parse(fm_slice_str(dial->url), "ws", &url);
+    enum fm_err err = fm_ws_url(dial->url, &url, &tls);
     if (err)
         return err;
     uint32_t timeout_ms = dial->timeout_ms ? dial->timeout_ms : TIMEOUT_MS_DEFAULT;
@@ -195,7 +321,10 @@ enum fm_err fm_ws_open(struct fm_ws_conn **conn, struct fm_ws_dial *dial)
         return FM_E_NOMEM;
     }
     *c = (struct fm_ws_conn){.fd = fd, .timeout_ms = timeout_ms, .in = {.message_max = dial->message_max}};
-    if ((err = upgrade(c, &url, dial, deadline))) {
+    err = tls ? tls_start(c, url.host, dial, deadline) : FM_OK;
+    if (!err)
+        err = upgrade(c, &url, dial, deadline);
+    if (err) {
         int saved = errno;
         fm_ws_close(&c, 0, NULL);
         errno = saved;
@@ -246,10 +375,18 @@ void fm_ws_close(struct fm_ws_conn **conn, unsigned code, const char *reason)
         return;
     if (code && !c->out.failed) {
         fm_ws_close_put(&c->out, code, fm_slice_str(reason), draw_mask());
-        ssize_t n = send(c->fd, c->out.p, c->out.n, MSG_NOSIGNAL | MSG_DONTWAIT);
-        (void)n; /* a peer that takes no more learns it from the end of the connection */
+        char *bytes = (char *)c->out.p;
+        long n = (long)c->out.n;
+        if (c->ssl) {
+            (void)SSL_write(c->ssl, c->out.p, (int)c->out.n);
+            (void)SSL_shutdown(c->ssl);
+            n = BIO_get_mem_data(SSL_get_wbio(c->ssl), &bytes);
+        }
+        ssize_t sent = send(c->fd, bytes, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)sent; /* a peer that takes no more learns it from the end of the connection */
     }
     close(c->fd);
+    SSL_free(c->ssl);
     fm_buf_fini(&c->received);
     fm_buf_fini(&c->parts);
     fm_buf_fini(&c->out);

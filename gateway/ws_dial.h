@@ -1,5 +1,5 @@
 /* One blocking WebSocket client connection, for the command line and for tests: dial, send, receive, close. Pings are answered inside
- * fm_ws_recv. Plaintext only: a wss:// URL is FM_E_ADDRESS.
+ * fm_ws_recv. wss:// is TLS, and the server's certificate must lead to one that this system trusts (or SSL_CERT_FILE of the environment).
  *
  * -- one owner -- */
 #pragma once
@@ -8,16 +8,20 @@
 
 struct fm_ws_conn;
 
+/* As fm_url_parse for ws:// and wss://, whose port is 443 where the URL has none. */
+FM_MUST_CHECK enum fm_err fm_ws_url(const char *text, struct fm_url *url, bool *tls);
+
 struct fm_ws_dial {
-    const char *url;      /* ws://host[:port][/path][?query] */
+    const char *url;      /* ws:// or wss://host[:port][/path][?query] */
     const char *headers;  /* "Name: value\r\n"...; may be NULL */
     uint32_t timeout_ms;  /* for connecting and the answer together; 0: 10 s */
     uint32_t message_max; /* 0: FM_WS_MESSAGE_MAX */
     unsigned status;      /* out: the HTTP status, 0 before there was one */
+    const char *tls_why;  /* out, FM_E_TLS: what is wrong, a static text */
 };
 
 /* FM_E_ADDRESS: not a URL, or its host is unknown. FM_E_IO: refused or broken (errno says why). FM_E_TIMEOUT. FM_E_FORBIDDEN: answered
- * with dial->status. FM_E_SYNTAX: not a WebSocket server. FM_E_NOMEM. */
+ * with dial->status. FM_E_SYNTAX: not a WebSocket server. FM_E_TLS: dial->tls_why. FM_E_NOMEM. */
 FM_MUST_CHECK enum fm_err fm_ws_open(struct fm_ws_conn **conn, struct fm_ws_dial *dial);
 /* Waits until all is with the kernel, at most timeout_ms of the dial. FM_E_TIMEOUT, FM_E_CLOSED, FM_E_IO, FM_E_NOMEM. */
 FM_MUST_CHECK enum fm_err fm_ws_send(struct fm_ws_conn *conn, enum fm_ws_kind kind, struct fm_slice payload);

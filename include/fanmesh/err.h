@@ -47,6 +47,7 @@
       "this user may not listen on this port; choose one above 1023, or give the process CAP_NET_BIND_SERVICE") \
     X(FM_E_IN_USE, "address_in_use", "another process listens on this address; choose another port or stop it") \
     X(FM_E_IO, "io_error", "the operating system refused the operation; the log has its reason") \
+    X(FM_E_TLS, "tls_failed", "the other side speaks no TLS here, or its certificate is not to be trusted") \
     X(FM_E_CLOSED, "closed", "the connection or the node is closed") \
     X(FM_E_OPTION, "bad_option", "an option of the settings is unknown or out of its range")
 

@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { makeCertificate } from '../lib/certificate.mjs';
 import { startCluster, startNode } from '../lib/cluster.mjs';
 import { apiKey, binary, Node, root, workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
@@ -416,10 +417,28 @@ test('subscribe_says_why_it_can_not', async (t) => {
 test('a_socket_url_that_can_not_be_used_is_a_wrong_option', async () => {
   for (const url of ['http://x', 'ws://x:70000/socket', 'ws://me:s3cret@x/socket']) {
     const { code, err } = await run(['subscribe', '--socket-url', url, 'room:1']);
-    assert.match(err, /^fanmesh subscribe: --socket-url "[^"]*" can't be used: give ws:\/\/host:port\/path, without user names\n$/);
+    assert.match(err, /^fanmesh subscribe: --socket-url "[^"]*" can't be used: give ws:\/\/host:port\/path or wss:\/\/\.\.\., without user names\n$/);
     assert.equal(code, 2);
     assert.doesNotMatch(err, /s3cret/);
   }
+});
+
+test('subscribe_speaks_tls_where_the_url_says_wss_and_says_why_it_trusts_nobody', async (t) => {
+  const { cert, key: tlsKey } = makeCertificate(folder);
+  const node = await startNode(t, { options: { tls_cert: cert, tls_key: tlsKey } });
+  const plain = await startNode(t);
+  const url = (of) => of.ws.replace('ws://127.0.0.1', 'wss://localhost');
+  const long = 'x'.repeat(40_000); // more than one record
+  await node.publish({ topic: 'room:1', event: 'msg', payload: { long } });
+  const trusting = await run(['subscribe', '--socket-url', url(node), '--last', '1', '--count', '1', 'room:1'], { env: { SSL_CERT_FILE: cert } });
+  assert.equal(trusting.code, 0, trusting.err);
+  assert.deepEqual(JSON.parse(trusting.out).payload, { long });
+  const strict = await run(['subscribe', '--socket-url', url(node), 'room:1']);
+  assert.equal(strict.code, 1);
+  assert.match(strict.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": self[- ]signed certificate; .*SSL_CERT_FILE[^\n]*\n$/);
+  const nobody = await run(['subscribe', '--timeout-ms', '500', '--socket-url', url(plain), 'room:1'], { env: { SSL_CERT_FILE: cert } });
+  assert.equal(nobody.code, 1);
+  assert.match(nobody.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": it does not answer to TLS; /);
 });
 
 test('an_interrupt_ends_subscribe_with_0', async (t) => {
