@@ -148,7 +148,7 @@ static void a_port_without_a_listener_is_an_io_error(void **state)
     shutdown(s.listener, SHUT_RDWR);
     server_stop(&s);
     assert_int_equal(fm_ws_open(&c, &d), FM_E_IO);
-    d.url = "wss://127.0.0.1/";
+    d.url = "http://127.0.0.1/";
     assert_int_equal(fm_ws_open(&c, &d), FM_E_ADDRESS);
 }
 
