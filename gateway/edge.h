@@ -31,7 +31,11 @@ struct fm_edge_upgrade {
  * failed, fd is closed; fm_socket_gone was called or will not be: *socket is gone either way. */
 bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const struct fm_edge_upgrade *up);
 
-enum fm_edge_write { FM_EDGE_SENT, FM_EDGE_PARTIAL /* all of it was taken, the rest leaves by itself */, FM_EDGE_DEAD };
+enum fm_edge_write {
+    FM_EDGE_SENT,
+    FM_EDGE_PARTIAL, /* all of it was taken; the rest leaves by itself, and then fm_socket_writable is called */
+    FM_EDGE_DEAD,
+};
 
 /* The following are called for a socket by worker_core.h's fm_edge_*, which know whose connection it is: libwebsockets' or (TLS) link.c's.
  */

@@ -18,7 +18,7 @@ struct fm_link {
     struct fm_socket *socket;
     struct ssl_st *ssl;
     int fd;
-    bool wants;      /* fm_socket_writable is to be called */
+    bool wants;      /* fm_socket_writable is to be called; always so while `out` holds something */
     bool close_sent; /* a close frame is in `out`, or has left */
     bool close_got;  /* the client's came, or no more of it can be read */
     bool read_needs_write;
@@ -93,6 +93,7 @@ static bool put(struct fm_link *l, struct fm_slice frames)
     if (sent == frames.n)
         return true;
     fm_buf_put(&l->out, frames.p + sent, frames.n - sent);
+    l->wants = true; /* what the socket keeps back meanwhile leaves when this has left, with nothing new to push it */
     watch(l);
     return !l->out.failed;
 }
@@ -154,9 +155,10 @@ static bool writable(struct fm_link *l)
         return true;
     if (l->close_sent && l->close_got)
         return false;
-    if (!l->wants || l->close_sent)
-        return true;
+    bool wants = l->wants && !l->close_sent;
     l->wants = false;
+    if (!wants)
+        return true;
     struct fm_close close = fm_socket_writable(l->socket);
     return !close.code || close_put(l, close.code, close.reason);
 }

@@ -174,15 +174,31 @@ test('frames_that_break_the_rfc_are_refused_over_tls', async () => {
 
 test('a_slow_reader_over_tls_gets_everything_in_order', async () => {
   const topic = 'room:slow';
-  const slow = await client(a, topic);
+  const slow = await client(a, topic, { perMessageDeflate: false });
   const fast = await client(a, topic);
-  slow._socket.pause();
+  slow.pause();
   const n = 40;
   for (let i = 0; i < n; i++) fast.say('shout', { i, text: 'x'.repeat(100000) });
   await until('the other has them', () => fast.got.length === n);
-  slow._socket.resume();
+  slow.resume();
   await until('and the slow one, too', () => slow.got.length === n);
   assert.deepEqual(slow.got.map(({ i }) => i), Array.from({ length: n }, (_, i) => i));
+});
+
+test('what_a_slow_reader_over_tls_is_owed_leaves_when_it_reads_again_with_nothing_new_behind_it', async () => {
+  const topic = 'room:silent';
+  const slow = await client(a, topic, { perMessageDeflate: false });
+  const fast = await client(a, topic);
+  slow.pause();
+  let n = 0;
+  while ((await a.metric('fanmesh_outbox_bytes')) < 1_000_000) {
+    fast.say('shout', { i: n++, text: 'x'.repeat(100000) });
+    await until('the other has it', () => fast.got.length === n);
+  }
+  slow.resume();
+  await until('and the slow one all, too', () => slow.got.length === n);
+  assert.deepEqual(slow.got.map(({ i }) => i), Array.from({ length: n }, (_, i) => i));
+  await until('nothing is owed', async () => (await a.metric('fanmesh_outbox_bytes')) === 0);
 });
 
 test('who_speaks_no_tls_is_told_so_or_cut_off_in_time', async () => {
