@@ -12,6 +12,9 @@
 
 enum { SECRET_OWN = 32 };
 
+/* Of TLS 1.2: what every client of the last ten years has, with forward secrecy and without CBC. (TLS 1.3 has no others.) */
+#define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20"
+
 struct fm_tls {
     SSL_CTX *context;
     uint8_t *secret; /* of the tickets */
@@ -95,24 +98,48 @@ static bool secret_take(struct fm_tls *tls, struct fm_slice secret)
     return secret.n || RAND_bytes(tls->secret, SECRET_OWN) == 1;
 }
 
-static enum fm_err file_bad(struct fm_buf *why, const char *what, const char *file)
+/* known: what is wrong with it; NULL: OpenSSL says. */
+static enum fm_err file_bad(struct fm_buf *why, const char *what, const char *file, const char *known)
 {
     unsigned long e = ERR_peek_error();
     const char *reason = ERR_reason_error_string(e);
     fm_buf_printf(why, "%s %s can't be used: %s", what, file,
-                  ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e))
-                  : reason            ? reason
-                                      : "unknown");
+                  known                 ? known
+                  : ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e))
+                  : reason              ? reason
+                                        : "unknown");
     ERR_clear_error();
     return FM_E_IO;
 }
 
-static void context_set(SSL_CTX *c, struct fm_tls *tls)
+/* OpenSSL would ask whoever sits at the terminal, and a service has nobody there. */
+static int no_password(char *buffer, int size, int writing, void *asked)
+{
+    (void)buffer, (void)size, (void)writing;
+    *(bool *)asked = true;
+    return -1;
+}
+
+/* HTTP/1.1 is all that is spoken: who offers others alone is refused, and bytes meant for another protocol with him. */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n, void *ctx)
+{
+    static const unsigned char ours[] = "\x08http/1.1";
+    (void)ssl, (void)ctx;
+    unsigned char *chosen; /* of `in` or `ours`, neither of which is written to */
+    if (SSL_select_next_proto(&chosen, out_n, ours, sizeof ours - 1, in, in_n) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static bool context_set(SSL_CTX *c, struct fm_tls *tls)
 {
     SSL_CTX_set_app_data(c, tls);
     SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
     SSL_CTX_set_options(c,
                         SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    /* After a record that is no data control goes back to the loop: a client's key updates, however many, don't hold up the others. */
+    SSL_CTX_clear_mode(c, SSL_MODE_AUTO_RETRY);
     /* An idle connection keeps no buffers. */
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
@@ -120,6 +147,9 @@ static void context_set(SSL_CTX *c, struct fm_tls *tls)
     SSL_CTX_set_timeout(c, FM_TLS_TICKET_S);
     SSL_CTX_set_num_tickets(c, 1);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(c, on_ticket);
+    SSL_CTX_set_alpn_select_cb(c, on_alpn, NULL);
+    SSL_CTX_set_default_passwd_cb(c, no_password);
+    return SSL_CTX_set_cipher_list(c, CIPHERS_1_2) == 1;
 }
 
 enum fm_err fm_tls_new(struct fm_tls **out, const struct fm_tls_config *config, struct fm_buf *why)
@@ -129,17 +159,20 @@ enum fm_err fm_tls_new(struct fm_tls **out, const struct fm_tls_config *config, 
     if (!tls)
         return err;
     tls->context = SSL_CTX_new(TLS_server_method());
-    if (!tls->context || !secret_take(tls, config->secret))
+    if (!tls->context || !secret_take(tls, config->secret) || !context_set(tls->context, tls))
         goto fail;
-    context_set(tls->context, tls);
+    bool asked = false;
+    SSL_CTX_set_default_passwd_cb_userdata(tls->context, &asked);
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(tls->context, config->cert_file) != 1)
-        err = file_bad(why, "tls_cert", config->cert_file);
+        err = file_bad(why, "tls_cert", config->cert_file, NULL);
     else if (SSL_CTX_use_PrivateKey_file(tls->context, config->key_file, SSL_FILETYPE_PEM) != 1 ||
              SSL_CTX_check_private_key(tls->context) != 1)
-        err = file_bad(why, "tls_key", config->key_file);
+        err = file_bad(why, "tls_key", config->key_file,
+                       asked ? "it is encrypted; give one without a password, readable by this user alone" : NULL);
     else
         err = FM_OK;
+    SSL_CTX_set_default_passwd_cb_userdata(tls->context, NULL);
     if (err)
         goto fail;
     *out = tls;

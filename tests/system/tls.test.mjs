@@ -172,6 +172,16 @@ test('frames_that_break_the_rfc_are_refused_over_tls', async () => {
   }
 });
 
+test('what_no_client_needs_is_not_offered', async () => {
+  const refused = (options) => assert.rejects(connect(a, options), `${JSON.stringify(options)}`);
+  await refused({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT:@SECLEVEL=0' });
+  await refused({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA' });
+  await refused({ ALPNProtocols: ['h2'] });
+  const socket = await connect(a, { ALPNProtocols: ['h2', 'http/1.1'] });
+  assert.equal(socket.alpnProtocol, 'http/1.1');
+  assert.match((await connect(a, { maxVersion: 'TLSv1.2' })).getCipher().name, /^ECDHE-ECDSA-AES.*-GCM-/);
+});
+
 test('a_slow_reader_over_tls_gets_everything_in_order', async () => {
   const topic = 'room:slow';
   const slow = await client(a, topic, { perMessageDeflate: false });
@@ -226,7 +236,10 @@ test('a_certificate_that_can_not_be_used_stops_the_start', async () => {
       encoding: 'utf8', timeout: 20_000,
     });
   const other = makeCertificate(folder, 'other');
+  const locked = path.join(folder, 'locked.pem');
+  spawnSync('openssl', ['ec', '-in', key, '-aes256', '-passout', 'pass:locked', '-out', locked]);
   const cases = [
+    [['--tls-cert', cert, '--tls-key', locked], /tls_key .* can't be used: it is encrypted/],
     [['--tls-cert', cert], /tls_key/],
     [['--tls-key', key], /tls_cert/],
     [['--tls-cert', '/nowhere', '--tls-key', key], /tls_cert \/nowhere can't be used: No such file/],
