@@ -99,7 +99,8 @@ static ssize_t conn_recv(struct fm_conn *c, uint8_t *bytes, size_t n)
     enum fm_tls_io io = fm_tls_recv(c->ssl, bytes, n, &got);
     if (io == FM_TLS_DONE || io == FM_TLS_END)
         return (ssize_t)got;
-    errno = io == FM_TLS_READ || io == FM_TLS_WRITE ? EAGAIN : ECONNRESET;
+    /* FM_TLS_WRITE: it changes keys again and again and takes none of the answers; no client does. */
+    errno = io == FM_TLS_READ ? EAGAIN : ECONNRESET;
     return -1;
 }
 

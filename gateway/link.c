@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { READS_A_TURN = 4, CLOSE_PROTOCOL = 1002, CLOSE_TEXT = 1007 };
+enum { READS_A_TURN = 4, CONTROL_MAX = 125, CLOSE_PROTOCOL = 1002, CLOSE_TEXT = 1007 };
 
 struct fm_link {
     struct ev_io io;
@@ -48,7 +48,9 @@ void fm_link_kill(struct fm_link *l)
 
 static void watch(struct fm_link *l)
 {
-    int events = EV_READ | (l->wants || l->read_needs_write || fm_link_busy(l) ? EV_WRITE : 0);
+    int events = l->wants || fm_link_busy(l) ? EV_READ | EV_WRITE : EV_READ;
+    if (l->read_needs_write)
+        events = EV_WRITE; /* what came can't be read before: looking at it again and again would keep the thread busy */
     if (events == (l->io.events & (EV_READ | EV_WRITE)))
         return;
     ev_io_stop(l->worker->loop, &l->io);
@@ -129,8 +131,8 @@ void fm_link_want_write(struct fm_link *l)
 
 static bool control_put(struct fm_link *l, enum fm_ws_kind kind, struct fm_slice payload)
 {
-    uint8_t frame[2 + 125] = {(uint8_t)(0x80 | kind), (uint8_t)payload.n};
-    assert(payload.n <= 125);
+    uint8_t frame[2 + CONTROL_MAX] = {(uint8_t)(0x80 | kind), (uint8_t)payload.n};
+    assert(payload.n <= CONTROL_MAX);
     if (payload.n)
         memcpy(frame + 2, payload.p, payload.n);
     return put(l, fm_slice_of(frame, 2 + payload.n));
@@ -138,7 +140,7 @@ static bool control_put(struct fm_link *l, enum fm_ws_kind kind, struct fm_slice
 
 static bool close_put(struct fm_link *l, unsigned code, struct fm_slice reason)
 {
-    uint8_t payload[125] = {(uint8_t)(code >> 8), (uint8_t)code};
+    uint8_t payload[CONTROL_MAX] = {(uint8_t)(code >> 8), (uint8_t)code};
     assert(reason.n <= sizeof payload - 2);
     if (reason.n)
         memcpy(payload + 2, reason.p, reason.n);
@@ -189,14 +191,29 @@ static bool closed(struct fm_link *l, struct fm_slice payload)
     return fm_link_busy(l); /* nothing more to send: the end */
 }
 
-static bool control(struct fm_link *l, const struct fm_ws_part *part)
+/* Of pings that came together the last is answered (RFC 6455, 5.5.3), so that a few bytes don't make as many writes. */
+struct pong {
+    bool due;
+    uint8_t n, payload[CONTROL_MAX];
+};
+
+static bool pong_put(struct fm_link *l, const struct pong *pong)
 {
-    struct fm_slice payload = fm_slice_of(part->bytes, part->n);
-    if (part->kind == FM_WS_CLOSE)
-        return closed(l, payload);
     /* One who asks without reading the answers must not fill the memory with them. */
-    if (part->kind == FM_WS_PING && !l->close_sent && l->out.n < FM_WRITE_MAX)
-        return control_put(l, FM_WS_PONG, payload);
+    if (!pong->due || l->close_sent || l->out.n >= FM_WRITE_MAX)
+        return true;
+    return control_put(l, FM_WS_PONG, fm_slice_of(pong->payload, pong->n));
+}
+
+static bool control(struct fm_link *l, const struct fm_ws_part *part, struct pong *pong)
+{
+    if (part->kind == FM_WS_CLOSE)
+        return closed(l, fm_slice_of(part->bytes, part->n));
+    if (part->kind != FM_WS_PING)
+        return true;
+    pong->due = true;
+    pong->n = (uint8_t)part->n;
+    memcpy(pong->payload, part->bytes, part->n);
     return true;
 }
 
@@ -204,16 +221,17 @@ static bool control(struct fm_link *l, const struct fm_ws_part *part)
 static bool take(struct fm_link *l, uint8_t *bytes, size_t n)
 {
     struct fm_ws_part part;
+    struct pong pong = {0};
     while (!l->close_got) {
         switch (fm_ws_feed(&l->feed, &bytes, &n, &part)) {
         case FM_WS_FED_MORE:
-            return true;
+            return pong_put(l, &pong);
         case FM_WS_FED_PIECE:
             fm_socket_received(l->socket, part.bytes, part.n, part.to_come > SIZE_MAX ? SIZE_MAX : (size_t)part.to_come,
                                part.kind == FM_WS_BINARY, part.packed, part.last);
             break;
         case FM_WS_FED_CONTROL:
-            if (!control(l, &part))
+            if (!control(l, &part, &pong))
                 return false;
             break;
         case FM_WS_FED_BAD:

@@ -172,6 +172,16 @@ test('frames_that_break_the_rfc_are_refused_over_tls', async () => {
   }
 });
 
+test('of_pings_that_come_together_over_tls_the_last_is_answered', async () => {
+  const socket = await upgraded(a);
+  const n = 1000;
+  socket.write(Buffer.concat(Array.from({ length: n }, (_, i) => frame(9, String(i).padStart(3, '0')))));
+  const last = Buffer.concat([Buffer.from([0x8a, 3]), Buffer.from(String(n - 1))]);
+  await until('the last is answered', () => socket.received.subarray(-last.length).equals(last));
+  assert.ok(socket.received.length < (n / 10) * last.length, `${socket.received.length} bytes`);
+  socket.destroy();
+});
+
 test('what_no_client_needs_is_not_offered', async () => {
   const refused = (options) => assert.rejects(connect(a, options), `${JSON.stringify(options)}`);
   await refused({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT:@SECLEVEL=0' });
