@@ -287,6 +287,17 @@ void fm_subs_hurry(struct fm_worker *w, struct fm_sub *sub)
     run_advance(w, t, run, 1);
 }
 
+bool fm_subs_waits(const struct fm_sub *sub, struct fm_id id)
+{
+    const struct fm_wtopic *t = sub->topic;
+    if (!t || !t->run || fm_vector_get(&t->at, id.origin) >= id.seq)
+        return false;
+    for (uint32_t i = t->batch.n; i-- > 0;) /* the newest of an origin is the last of it */
+        if (t->batch.at[i]->id.origin == id.origin)
+            return t->batch.at[i]->id.seq >= id.seq;
+    return false;
+}
+
 bool fm_subs_advance(struct fm_worker *w)
 {
     struct fm_run *run = w->runs;

@@ -90,12 +90,18 @@ static void answer(struct fm_worker *w, struct fm_item *item)
     fm_hub_item_free(item);
 }
 
-/* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. */
-static void pushed_hurry(struct fm_worker *w, const struct fm_item *item)
+/* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. false: that waits behind a
+ * run of its topic, and so the answer has to. */
+static bool pushed_hurry(struct fm_worker *w, const struct fm_item *item)
 {
+    const struct fm_publish *p = (const struct fm_publish *)item;
     const struct fm_socket *pusher = fm_expect_socket(w, token_of(item));
-    for (struct fm_sub *sub = pusher ? pusher->subs : NULL; sub; sub = sub->next)
+    for (struct fm_sub *sub = pusher ? pusher->subs : NULL; sub; sub = sub->next) {
+        if (p->err == FM_OK && fm_subs_waits(sub, p->results[0].id))
+            return false;
         fm_subs_hurry(w, sub);
+    }
+    return true;
 }
 
 static void deferred_answer(struct fm_worker *w)
@@ -105,9 +111,13 @@ static void deferred_answer(struct fm_worker *w)
     w->deferred_last = &w->deferred;
     for (; it; it = next) {
         next = it->next;
-        if (w->runs)
-            pushed_hurry(w, it);
-        answer(w, it);
+        it->next = NULL;
+        if (!w->runs || pushed_hurry(w, it)) {
+            answer(w, it);
+            continue;
+        }
+        *w->deferred_last = it; /* the next turn, which the run makes sure of, looks again */
+        w->deferred_last = &it->next;
     }
 }
 
@@ -414,6 +424,15 @@ static void caches_free(struct fm_worker *w)
     free(w->inbound);
 }
 
+static void items_free(struct fm_item **items)
+{
+    while (*items) {
+        struct fm_item *item = *items;
+        *items = item->next;
+        fm_hub_item_free(item);
+    }
+}
+
 void fm_worker_stop(struct fm_worker **wp)
 {
     struct fm_worker *w = *wp;
@@ -433,11 +452,8 @@ void fm_worker_stop(struct fm_worker **wp)
     if (w->sockets_n)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);
-    while (w->backlog) {
-        struct fm_item *item = w->backlog;
-        w->backlog = item->next;
-        fm_hub_item_free(item);
-    }
+    items_free(&w->backlog);
+    items_free(&w->deferred);
     fm_expect_free_all(w);
     fm_edge_free(&w->edge);
     ev_loop_destroy(w->loop);

@@ -289,6 +289,8 @@ void fm_subs_finish(struct fm_worker *w, struct fm_wtopic *t);
 bool fm_subs_advance(struct fm_worker *w);
 /* The sub is given it now, before something else is said to it. */
 void fm_subs_hurry(struct fm_worker *w, struct fm_sub *sub);
+/* Is this message, perhaps, gathered behind what the sub's topic is being given? */
+bool fm_subs_waits(const struct fm_sub *sub, struct fm_id id);
 /* The sub of a slot leaves: which slot is empty then, in the part behind the run. */
 uint32_t fm_subs_run_leave(struct fm_wtopic *t, uint32_t slot);
 /* All that still wait for it are given it now. */

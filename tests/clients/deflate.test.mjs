@@ -142,6 +142,13 @@ test('a_compressed_message_in_fragments_with_a_ping_between_is_read', async () =
   raw.close();
 });
 
+test('a_compressed_message_whose_first_fragment_is_empty_is_read', async () => {
+  const raw = await rawDeflate();
+  raw.send(Buffer.concat([frame(1, '', { fin: false, rsv: rsv1 }), frame(0, packed(heartbeat))]));
+  await raw.expect(answered);
+  raw.close();
+});
+
 test('a_bomb_is_refused_with_1009_and_leaves_no_memory_behind', async () => {
   const bomb = packed(Buffer.alloc(8 << 20, 'a'));
   assert.ok(bomb.length < messageMax);

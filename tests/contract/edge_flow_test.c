@@ -134,23 +134,17 @@ static void who_pushes_to_the_others_gets_everything_but_its_own(void **state)
     }
 }
 
-static void the_reply_to_a_push_follows_its_broadcast(void **state)
+/* Pushes 100 times and reads the replies: before each one comes what it replies to. */
+static void pushed_before_replied(struct raw_client *c)
 {
-    (void)state;
-    struct raw_client c, other;
-    edge_node_start(&node);
-    raw_connect(&c, node.port);
-    raw_connect(&other, node.port);
-    raw_join(&c, "room:r");
-    raw_join(&other, "room:r");
     for (int i = 0; i < 100; i++) {
         char text[128];
         snprintf(text, sizeof text, "[\"j\",\"p%d\",\"room:r\",\"e\",{\"i\":%d}]", i, i);
-        raw_text(&c, text);
+        raw_text(c, text);
     }
     int seen = -1;
     for (int replies = 0; replies < 100;) {
-        struct raw_message m = raw_next(&c);
+        struct raw_message m = raw_next(c);
         const char *reply = strstr((const char *)m.bytes, "\"p"), *at = strstr((const char *)m.bytes, "{\"i\":");
         if (at) {
             assert_int_equal(strtol(at + 5, NULL, 10), seen + 1);
@@ -162,10 +156,44 @@ static void the_reply_to_a_push_follows_its_broadcast(void **state)
         }
         free(m.bytes);
     }
+}
+
+static void the_reply_to_a_push_follows_its_broadcast(void **state)
+{
+    (void)state;
+    struct raw_client c, other;
+    edge_node_start(&node);
+    raw_connect(&c, node.port);
+    raw_connect(&other, node.port);
+    raw_join(&c, "room:r");
+    raw_join(&other, "room:r");
+    pushed_before_replied(&c);
     for (int i = 0; i < 100; i++)
         assert_int_equal(raw_next_i(&other), i);
     raw_close(&c);
     raw_close(&other);
+}
+
+static void the_reply_to_a_push_follows_its_broadcast_also_where_that_goes_in_slices(void **state)
+{
+    (void)state;
+    enum { OTHERS = 8 };
+    struct raw_client c, others[OTHERS];
+    node.client.fanout_slice = 1;
+    edge_node_start(&node);
+    for (int k = 0; k < OTHERS; k++) {
+        raw_connect(&others[k], node.port);
+        raw_join(&others[k], "room:r");
+    }
+    raw_connect(&c, node.port);
+    raw_join(&c, "room:r");
+    pushed_before_replied(&c);
+    for (int k = 0; k < OTHERS; k++) {
+        for (int i = 0; i < 100; i++)
+            assert_int_equal(raw_next_i(&others[k]), i);
+        raw_close(&others[k]);
+    }
+    raw_close(&c);
 }
 
 static void the_reply_to_a_push_follows_its_broadcast_also_before_the_answer_to_a_join(void **state)
@@ -239,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_burst_of_many_turns_is_given_out_to_the_last_message, defaults, stop),
         cmocka_unit_test_setup_teardown(who_pushes_to_the_others_gets_everything_but_its_own, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast, defaults, stop),
+        cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast_also_where_that_goes_in_slices, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast_also_before_the_answer_to_a_join, defaults, stop),
         cmocka_unit_test_setup_teardown(a_join_under_load_misses_nothing_and_doubles_nothing, defaults, stop),
     };
