@@ -89,7 +89,7 @@ async function measure(peer, cell, limitMs) {
 async function measureOnce(peer, cell, limitMs) {
   const servers = await Servers.start(cell.nodes === 1 ? peer.one : peer.three);
   try {
-    const run = await load({ ...cell.options, ...servers.launch.load, pid: servers.pids.join(',') }, limitMs);
+    const { plots: _, ...run } = await load({ ...cell.options, ...servers.launch.load, pid: servers.pids.join(',') }, limitMs);
     if (!run.cost) throw new Error('a server ended while it was measured');
     if (run.measured && !run.cost.cpu_s) throw new Error('its processes spent no time: they are not those that deliver');
     return run;
