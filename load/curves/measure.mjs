@@ -5,11 +5,12 @@ import { metricsOf, nodes } from '../peers/fanmesh/peer.mjs';
 import floor from '../peers/floor/peer.mjs';
 import { built, load, output, Servers } from '../peers/host.mjs';
 
-// CPU time of a process in s, to the nanosecond: what /proc/PID/stat says comes in hundredths of a second. Threads that ended are not in it; a
-// node's don't.
-function cpuOf(pid) {
+// CPU time of a process, or of its threads of one name, in s, to the nanosecond: what /proc/PID/stat says comes in hundredths of a second.
+// Threads that ended are not in it; a node's don't.
+function cpuOf(pid, thread) {
   const tasks = `/proc/${pid}/task`;
-  return fs.readdirSync(tasks).reduce((sum, id) => sum + Number(fs.readFileSync(`${tasks}/${id}/schedstat`, 'utf8').split(' ')[0]), 0) / 1e9;
+  const wanted = fs.readdirSync(tasks).filter((id) => !thread || fs.readFileSync(`${tasks}/${id}/comm`, 'utf8') === `${thread}\n`);
+  return wanted.reduce((sum, id) => sum + Number(fs.readFileSync(`${tasks}/${id}/schedstat`, 'utf8').split(' ')[0]), 0) / 1e9;
 }
 
 const residentOf = (pid) => Number(fs.readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB/m)[1]) * 1024;
@@ -20,6 +21,7 @@ async function stateOf(servers) {
   return metrics.map((metric, i) => ({
     t: performance.now() / 1000,
     cpu: cpuOf(servers.children[i].pid),
+    hub: cpuOf(servers.children[i].pid, 'hub'),
     envelopes: metric.fanmesh_mesh_envelopes_in_total ?? 0,
     bytes: metric.fanmesh_mesh_bytes_in_total ?? 0,
   }));
@@ -34,7 +36,7 @@ async function idleOf(servers, scale) {
   await sleep(scale.idleMs);
   const each = spent(before, await stateOf(servers));
   return {
-    each: each.map(({ t, cpu, envelopes, bytes }) => ({ cpu: cpu / t, envelopes: envelopes / t, bytes: bytes / t })),
+    each: each.map(({ t, cpu, hub, envelopes, bytes }) => ({ cpu: cpu / t, hub: hub / t, envelopes: envelopes / t, bytes: bytes / t })),
     cpu: each.reduce((sum, { t, cpu }) => sum + cpu / t, 0), // of all of them, in cores
     envelopes: mean(each.map(({ t, envelopes }) => envelopes / t)),
     bytes: mean(each.map(({ t, bytes }) => bytes / t)),
@@ -47,7 +49,7 @@ function sharesOf(each, idle, messages) {
   const above = (i, key) => Math.max(0, each[i][key] - idle.each[i][key] * each[i].t) / messages;
   return {
     first: above(0, 'cpu') * 1e6,
-    ...(each.length > 2 ? { bystander: above(1, 'cpu') * 1e6, envelopes: above(1, 'envelopes') } : {}),
+    ...(each.length > 2 ? { bystander: above(1, 'cpu') * 1e6, hub: above(1, 'hub') * 1e6, envelopes: above(1, 'envelopes') } : {}),
   };
 }
 

@@ -36,6 +36,5 @@ function curve(series, figure, color) {
 
 export function picture({ machine, rounds, series }) {
   const panels = series.flatMap((each, i) => each.figures.map((figure) => curve(each, figure, colors[i % colors.length])));
-  const titles = series.map(({ title }) => title).join(' · ');
-  return sheet(`fanmesh: cost against scale${rounds > 1 ? `, medians of ${rounds} rounds` : ''}`, [machine, titles], panels);
+  return sheet(`fanmesh: cost against scale${rounds > 1 ? `, medians of ${rounds} rounds` : ''}`, [machine, 'What was done for each series stands above its table.'], panels);
 }

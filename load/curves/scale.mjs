@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command, write } from '../peers/command.mjs';
 import { median } from '../peers/figures.mjs';
 import { pinned, root } from '../peers/host.mjs';
 import { measure } from './measure.mjs';
@@ -25,43 +25,17 @@ const usage = `usage: load/scale [--series ${names.join(',')}] [--points N,...] 
 Exit code: 0, or 1 where a point failed, 2 for options that make no sense.
 `;
 
-function fail(sentence) {
-  console.error(`scale: ${sentence}`);
-  process.exit(2);
-}
-
 function optionsOf() {
-  const string = (value) => ({ type: 'string', default: value });
-  const flag = { type: 'boolean', default: false };
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        series: string(names.join(',')), points: string(''), rate: string(''), rounds: string('1'), quick: flag, output: string('build/scale'), help: flag,
-      },
-    }));
-  } catch (error) {
-    fail(error.message);
-  }
-  if (values.help) {
-    process.stdout.write(usage);
-    process.exit(0);
-  }
-  const whole = (text, name) => {
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < 1) fail(`${name} takes whole numbers from 1`);
-    return value;
-  };
-  const series = values.series.split(',');
-  const wrong = series.find((name) => !names.includes(name));
-  if (wrong !== undefined) fail(`--series: there is no ${wrong}; there are ${names.join(', ')}`);
+  const command = new Command('scale', usage, { series: names.join(','), points: '', rate: '', rounds: '1', quick: false, output: 'build/scale' });
+  const { values } = command;
+  const series = command.chosen(values.series, names, '--series');
   const scale = { ...(values.quick ? scales.quick : scales.full) };
-  if (values.rate) scale.rate = whole(values.rate, '--rate');
+  if (values.rate) scale.rate = command.whole(values.rate, '--rate');
   if (values.points) {
-    if (series.length > 1) fail('--points are those of one series: name it with --series');
-    scale[series[0]] = values.points.split(',').map((text) => whole(text, '--points'));
+    if (series.length > 1) command.fail('--points are those of one series: name it with --series');
+    scale[series[0]] = values.points.split(',').map((text) => command.whole(text, '--points'));
   }
-  return { ...values, rounds: whole(values.rounds, '--rounds'), series, scale };
+  return { ...values, rounds: command.whole(values.rounds, '--rounds'), series, scale };
 }
 
 const seconds = (from) => Math.round((Date.now() - from) / 1000);
@@ -134,12 +108,9 @@ const report = {
     points: each.points.map((_, i) => pointOf(each, i, rounds)),
   })),
 };
-const output = path.resolve(root, options.output);
-fs.mkdirSync(output, { recursive: true });
 const withoutPlots = (key, value) => (key === 'plots' ? undefined : value);
-for (const [name, content] of [['json', `${JSON.stringify({ ...report, runs: rounds }, withoutPlots, 1)}\n`], ['md', markdown(report)], ['svg', picture(report)]]) {
-  fs.writeFileSync(path.join(output, `scale.${name}`), content);
-}
+const json = `${JSON.stringify({ ...report, runs: rounds }, withoutPlots, 1)}\n`;
+const output = write(options.output, 'scale', { json, md: markdown(report), svg: picture(report) });
 const paged = page(output, rounds, path.join(output, 'scale.html'));
 process.stdout.write(markdown(report));
 const where = path.relative(process.cwd(), output);

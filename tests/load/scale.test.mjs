@@ -58,8 +58,8 @@ test('a_series_or_a_point_that_there_is_not_is_refused_with_what_there_is', () =
   for (const [args, sentence] of [
     [['--series', 'clouds'], 'there is no clouds; there are connections, topics, nodes, hubs'],
     [['--points', '5'], 'name it with --series'],
-    [['--series', 'hubs', '--points', '0'], 'takes whole numbers from 1'],
-    [['--rounds', 'two'], '--rounds takes whole numbers from 1'],
+    [['--series', 'hubs', '--points', '0'], '--points takes a whole number from 1, not 0'],
+    [['--rounds', 'two'], '--rounds takes a whole number from 1, not two'],
   ]) {
     const { status, stderr } = run(...args);
     assert.equal(status, 2);
