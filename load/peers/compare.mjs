@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 // fanmesh beside what users would take instead, on the same work: cell by cell and in turns, a fresh server for each. Run by load/compare, which
 // installs and builds. Figures are ratios of what was measured in one round; a peer that can't be had is named and left out.
-import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { cellsOf, promises, rowsOf, scales } from './cells.mjs';
+import { Command, write } from './command.mjs';
 import { figuresOf } from './figures.mjs';
-import { load, pinned, root, Servers } from './host.mjs';
+import { load, pinned, Servers } from './host.mjs';
 import { picture } from './picture.mjs';
 import { markdown, text } from './table.mjs';
 
@@ -25,40 +24,18 @@ const usage = `usage: load/compare [--peers ${names.join(',')}] [--cells CELL,..
 Exit code: 0, or 1 where a cell failed or a promise was not kept, 2 for options that make no sense.
 `;
 
-function fail(sentence) {
-  console.error(`compare: ${sentence}`);
-  process.exit(2);
-}
-
 function optionsOf() {
-  const string = (value) => ({ type: 'string', default: value });
-  const flag = { type: 'boolean', default: false };
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: { peers: string(names.join(',')), cells: string(''), rounds: string(''), quick: flag, check: flag, output: string('build/compare'), help: flag },
-    }));
-  } catch (error) {
-    fail(error.message);
-  }
-  if (values.help) {
-    process.stdout.write(usage);
-    process.exit(0);
-  }
-  const rounds = Number(values.rounds || (values.quick ? 1 : 3));
-  if (!Number.isInteger(rounds) || rounds < 1) fail('--rounds takes a whole number from 1');
   const known = cellsOf(scales.full).map(({ id }) => id);
-  const chosen = (list, all, option) => {
-    const wrong = list.find((name) => !all.includes(name));
-    if (wrong !== undefined) fail(`${option}: there is no ${wrong}; there are ${all.join(', ')}`);
-    return list;
-  };
+  const defaults = { peers: names.join(','), cells: known.join(','), rounds: '', quick: false, check: false, output: 'build/compare' };
+  const command = new Command('compare', usage, defaults);
+  const { values } = command;
   return {
     ...values,
-    rounds,
+    command,
+    rounds: command.whole(values.rounds || (values.quick ? 1 : 3), '--rounds'),
     scale: values.quick ? scales.quick : scales.full,
-    peers: chosen(values.peers.split(','), names, '--peers'),
-    cells: chosen(values.cells ? values.cells.split(',') : known, known, '--cells'),
+    peers: command.chosen(values.peers, names, '--peers'),
+    cells: command.chosen(values.cells, known, '--cells'),
   };
 }
 
@@ -89,7 +66,7 @@ async function measure(peer, cell, limitMs) {
 async function measureOnce(peer, cell, limitMs) {
   const servers = await Servers.start(cell.nodes === 1 ? peer.one : peer.three);
   try {
-    const run = await load({ ...cell.options, ...servers.launch.load, pid: servers.pids.join(',') }, limitMs);
+    const { plots: _, ...run } = await load({ ...cell.options, ...servers.launch.load, pid: servers.pids.join(',') }, limitMs);
     if (!run.cost) throw new Error('a server ended while it was measured');
     if (run.measured && !run.cost.cpu_s) throw new Error('its processes spent no time: they are not those that deliver');
     return run;
@@ -150,7 +127,7 @@ function judge(report) {
 
 const options = optionsOf();
 const { peers, absent } = await peersOf(options);
-if (!peers.length) fail(`nothing to measure: ${absent.map(({ title, reason }) => `${title}: ${reason}`).join('; ')}`);
+if (!peers.length) options.command.fail(`nothing to measure: ${absent.map(({ title, reason }) => `${title}: ${reason}`).join('; ')}`);
 const cells = cellsOf(options.scale).filter(({ id }) => options.cells.includes(id));
 const runs = await run(options, peers, cells);
 const rows = rowsOf(options.scale).filter(({ cell }) => options.cells.includes(cell));
@@ -168,11 +145,8 @@ const report = {
   figures: figuresOf(rows, peers, runs),
   failures: failuresOf(peers, runs),
 };
-const output = path.resolve(root, options.output);
-fs.mkdirSync(output, { recursive: true });
-for (const [name, content] of [['json', `${JSON.stringify({ ...report, cells, runs }, null, 1)}\n`], ['md', markdown(report)], ['svg', picture(report)]]) {
-  fs.writeFileSync(path.join(output, `compare.${name}`), content);
-}
+const json = `${JSON.stringify({ ...report, cells, runs }, null, 1)}\n`;
+const output = write(options.output, 'compare', { json, md: markdown(report), svg: picture(report) });
 process.stdout.write(text({ ...report, width: process.stdout.columns || 120 }));
 const judged = options.quick ? [] : judge(report);
 for (const { sentence, value, kept } of judged) console.log(`${kept ? 'kept' : 'NOT kept'} (${value.toFixed(2)}): ${sentence}`);

@@ -56,7 +56,7 @@ process.on('exit', () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 function start(core, command, stdio) {
-  const [program, ...args] = pinned ? ['taskset', '-c', String(core), ...command] : command;
+  const [program, ...args] = pinned && core !== undefined ? ['taskset', '-c', String(core), ...command] : command;
   const child = spawn(program, args, { stdio, env: environment });
   child.ended = new Promise((resolve) => {
     child.once('error', (error) => resolve(error.message));
@@ -168,10 +168,9 @@ export class Servers {
   }
 }
 
-// Runs fanmesh-load: its JSON; an Error that says why there is none, or what was lost.
-export async function load(options, limitMs) {
-  const args = Object.entries(options).flatMap(([name, value]) => (value === true ? [`--${name}`] : [`--${name}`, String(value)]));
-  const child = start(1, [built('load/fanmesh-load'), '--json', ...args], ['ignore', 'pipe', 'pipe']);
+// Runs a program beside the servers: { code, out, errors }. core: undefined for all of them.
+export async function output(core, command, limitMs) {
+  const child = start(core, command, ['ignore', 'pipe', 'pipe']);
   let out = '';
   let errors = '';
   child.stdout.on('data', (bytes) => (out += bytes));
@@ -180,8 +179,15 @@ export async function load(options, limitMs) {
   const code = await child.ended;
   clearTimeout(timer);
   if (code === 'SIGKILL') throw new Error(`not done within ${limitMs / 1000} s`);
-  if (!out) throw new Error(errors.trim().replace(/^fanmesh-load: /, '') || `fanmesh-load ended with ${code}`);
-  const { plots: _, ...result } = JSON.parse(out);
+  if (!out) throw new Error(errors.trim().replace(/^[\w-]+: /, '') || `${path.basename(command[0])} ended with ${code}`);
+  return { code, out, errors };
+}
+
+// Runs fanmesh-load: its JSON; an Error that says why there is none, or what was lost.
+export async function load(options, limitMs) {
+  const args = Object.entries(options).flatMap(([name, value]) => (value === true ? [`--${name}`] : [`--${name}`, String(value)]));
+  const { code, out, errors } = await output(1, [built('load/fanmesh-load'), '--json', ...args], limitMs);
+  const result = JSON.parse(out);
   const wrong = Object.entries(result.tally).filter(([name, n]) => n > 0 && /missing|doubled$|disordered|strange|malformed|declared/.test(name));
   if (code !== 0) throw new Error(wrong.map(([name, n]) => `${n} ${name}`).join(', ') || errors.trim() || `fanmesh-load ended with ${code}`);
   return result;

@@ -1,15 +1,10 @@
 // The picture: a bar chart for each row of the table, with the same colour for the same peer everywhere. A thin line shows the range.
-const COLUMNS = 3;
-const PANEL = 430;
-const GAP = 30;
+import { escape, headOf, PANEL, sheet, short } from './svg.mjs';
+
 const LABEL = 118;
 const BAR = 16;
-const HEAD = 84;
 const colors = { fanmesh: '#d9480f', floor: '#868e96' };
 const others = ['#3366cc', '#2b8a3e', '#9c36b5', '#b08900', '#0b7285', '#c2255c', '#5c677d', '#364fc7'];
-
-const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
-const short = (value, digits) => (value >= 1000 ? Math.round(value).toLocaleString('en-US') : value.toFixed(digits));
 
 function bar(peer, figure, row, y, scale, color) {
   const label = `<text x="${LABEL - 6}" y="${y + 12}" text-anchor="end"${peer.name === 'fanmesh' ? ' font-weight="bold"' : ''}>${escape(peer.title)}</text>`;
@@ -28,10 +23,7 @@ function panel(row, index, { peers, figures }, colorOf) {
   const bars = peers.map((peer) => [peer, figures[peer.name][index]]).filter(([, figure]) => figure);
   const longest = Math.max(...bars.map(([, figure]) => (figure.error ? 0 : figure.high)), 1e-9);
   const scale = (PANEL - LABEL - 100) / longest;
-  const parts = [
-    `<text y="14" class="head">${escape(`${row.group}, ${row.unit}`)}</text>`,
-    `<text y="29" class="small">${escape(`${row.title} (${row.more ? 'more' : 'less'} is better)`)}</text>`,
-  ];
+  const parts = headOf(`${row.group}, ${row.unit}`, `${row.title} (${row.more ? 'more' : 'less'} is better)`);
   bars.forEach(([peer, figure], i) => parts.push(bar(peer, figure, row, 36 + i * BAR, scale, colorOf(peer.name))));
   return { height: 36 + bars.length * BAR + 24, text: parts.join('\n') };
 }
@@ -40,23 +32,7 @@ export function picture(report) {
   const plain = report.peers.map(({ name }) => name).filter((name) => !colors[name]);
   const colorOf = (name) => colors[name] ?? others[plain.indexOf(name) % others.length];
   const panels = report.rows.map((row, i) => panel(row, i, report, colorOf));
-  const out = [];
-  let y = HEAD;
-  for (let i = 0; i < panels.length; i += COLUMNS) {
-    const line = panels.slice(i, i + COLUMNS);
-    line.forEach(({ text }, k) => out.push(`<g transform="translate(${GAP + k * (PANEL + GAP)} ${y})">${text}</g>`));
-    y += Math.max(...line.map(({ height }) => height));
-  }
-  const width = COLUMNS * (PANEL + GAP) + GAP;
   const versions = report.peers.map(({ title, versionText }) => `${title} ${versionText}`).join(' · ');
   const title = `fanmesh beside others: bars are medians, lines ranges of ${report.rounds} round${report.rounds > 1 ? 's' : ''}, x the ratio to fanmesh`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}">
-<style>svg{font:11.5px "DejaVu Sans",Helvetica,Arial,sans-serif}.small{font-size:10.5px}.head{font-weight:bold;font-size:12.5px}</style>
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="${GAP}" y="28" font-size="16" font-weight="bold">${title}</text>
-<text x="${GAP}" y="46" class="small">${escape(report.machine)}</text>
-<text x="${GAP}" y="62" class="small">${escape(versions)}</text>
-${out.join('\n')}
-</svg>
-`;
+  return sheet(title, [report.machine, versions], panels);
 }
