@@ -199,7 +199,9 @@ static void phase_idle(struct fm_run *r)
     uint64_t start = fm_loop_now_ns();
     struct fm_proc_cost before = cost_now(r);
     rest(r, "idle", r->options.idle_ms);
-    r->result.cpu_idle_s = seconds(cost_now(r).cpu_ns - before.cpu_ns);
+    struct fm_proc_cost after = cost_now(r);
+    r->result.cpu_idle_s = seconds(after.cpu_ns - before.cpu_ns);
+    r->result.wakes_idle = after.wakes > before.wakes ? after.wakes - before.wakes : 0;
     r->result.idle_s = seconds(fm_loop_now_ns() - start);
 }
 

@@ -60,8 +60,9 @@ static void costs_put(struct fm_buf *out, const struct fm_result *r)
     fm_buf_printf(out, ",\"cost\":{\"rss_before\":%llu,\"rss_joined\":%llu,\"bytes_per_connection\":%.1f,\"cpu_connect_us\":%.2f",
                   ULL(r->rss_before), ULL(r->rss_joined), ((double)r->rss_joined - (double)r->rss_before) / n,
                   fm_per(r->cpu_connect_s * 1e6, n));
-    fm_buf_printf(out, ",\"idle_s\":%.3f,\"idle_cpu_percent\":%.4f,\"cpu_s\":%.6f,\"cpu_us_per_delivery\":%.4f}", r->idle_s,
-                  fm_per(r->cpu_idle_s, r->idle_s) * 100, r->cpu_s, fm_per(r->cpu_s * 1e6, (double)r->measured));
+    fm_buf_printf(out, ",\"idle_s\":%.3f,\"idle_cpu_percent\":%.4f,\"idle_wakes_per_s\":%.2f", r->idle_s,
+                  fm_per(r->cpu_idle_s, r->idle_s) * 100, fm_per((double)r->wakes_idle, r->idle_s));
+    fm_buf_printf(out, ",\"cpu_s\":%.6f,\"cpu_us_per_delivery\":%.4f}", r->cpu_s, fm_per(r->cpu_s * 1e6, (double)r->measured));
 }
 
 static void storm_put(struct fm_buf *out, const struct fm_result *r)
