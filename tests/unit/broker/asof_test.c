@@ -6,9 +6,6 @@
 enum { PIPE = 5 };
 
 static struct rig {
-    struct fm_hub *hub;
-    struct fm_seal *seal, *peer; /* the hub's, and the played peer's */
-    struct fm_now now;
     unsigned gaps;
     struct fm_join *joined;
     bool said;
@@ -38,7 +35,7 @@ static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
     struct fm_env env;
     uint8_t *copy = malloc(bytes.n);
     memcpy(copy, bytes.p, bytes.n);
-    assert_int_equal(fm_seal_open(rig.peer, FM_PLANE_BUS, unbound, copy, bytes.n, &env), FM_OK);
+    assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_BUS, unbound, copy, bytes.n, &env), FM_OK);
     if (fm_env_type(env.body) == FM_ENV_STATE) {
         assert_int_equal(fm_env_state_read(env.body, &rig.said_last), FM_OK); /* whatever it was told, others understand it */
         rig.said = true;
@@ -47,30 +44,14 @@ static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
     return FM_OK;
 }
 
-static enum fm_err bus_link(struct fm_bus *bus, const char *address)
-{
-    (void)bus, (void)address;
-    return FM_OK;
-}
-
-static void bus_unlink(struct fm_bus *bus, const char *address)
-{
-    (void)bus, (void)address;
-}
-
-static void bus_drop(struct fm_bus *bus, uint32_t pipe)
-{
-    (void)bus, (void)pipe;
-}
-
-static const struct fm_bus_ops bus_ops = {.publish = bus_publish, .link = bus_link, .unlink = bus_unlink, .drop = bus_drop};
+static const struct fm_bus_ops bus_ops = {.publish = bus_publish, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
 
 /* ---- the peer and the clients ---- */
 
 static void give(enum fm_bus_event event, struct fm_slice bytes)
 {
-    fm_hub_handle(rig.hub, rig.now, &bus_item(event, PIPE, bytes)->item);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_handle(mesh.hub, mesh.now, &bus_item(event, PIPE, bytes)->item);
+    fm_hub_flush(mesh.hub, mesh.now);
 }
 
 /* time_ms, blind_ms and unnamed_ms as given. */
@@ -81,17 +62,10 @@ static void peer_says(struct fm_env_state s, bool all)
     s.n = 1;
     s.at[0] = (struct fm_env_position){.origin = PEER};
     fm_env_state_write(&b, &s);
-    assert_int_equal(fm_seal_close(rig.peer, FM_PLANE_BUS, unbound, fm_buf_view(&b), &sealed, NULL), FM_OK);
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_BUS, unbound, fm_buf_view(&b), &sealed, NULL), FM_OK);
     give(FM_BUS_ENVELOPE, fm_buf_view(&sealed));
     fm_buf_fini(&b);
     fm_buf_fini(&sealed);
-}
-
-static void tick(unsigned ms)
-{
-    rig.now.mono_ms += ms;
-    rig.now.wall_ms += ms;
-    fm_hub_tick(rig.hub, rig.now);
 }
 
 /* With this cursor, or for the first time; the caller frees it. */
@@ -103,8 +77,8 @@ static struct fm_join *join(const struct fm_vector *cursor)
         j->has_cursor = true;
         assert_int_equal(fm_vector_copy(&j->cursor, cursor), FM_OK);
     }
-    fm_hub_handle(rig.hub, rig.now, &j->item);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_handle(mesh.hub, mesh.now, &j->item);
+    fm_hub_flush(mesh.hub, mesh.now);
     j = rig.joined;
     rig.joined = NULL;
     assert_true(j && j->err == FM_OK);
@@ -114,26 +88,15 @@ static struct fm_join *join(const struct fm_vector *cursor)
 static int start(void **state)
 {
     (void)state;
-    rig = (struct rig){.now = {100000, 1700000000000}};
-    assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
-    assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
-    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, to_worker);
-    tick(1);
+    rig = (struct rig){0};
+    mesh_start((struct fm_slice){0}, &bus_ops, 100000, to_worker);
+    mesh_tick(1);
     give(FM_BUS_UP, (struct fm_slice){0});
     struct fm_buf sealed = {0};
-    hello_seal(rig.peer, PEER, &sealed);
+    hello_seal(mesh.peer, PEER, &sealed);
     give(FM_BUS_ENVELOPE, fm_buf_view(&sealed));
     fm_buf_fini(&sealed);
     peer_says((struct fm_env_state){.time_ms = 100000}, true);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fm_hub_free(&rig.hub);
-    fm_seal_free(&rig.seal);
-    fm_seal_free(&rig.peer);
     return 0;
 }
 
@@ -144,14 +107,14 @@ static void subscribers_are_told_of_what_a_node_learns_while_it_is_linked(void *
 {
     (void)state;
     struct fm_join *j = join(NULL);
-    tick(900);
+    mesh_tick(900);
     peer_says((struct fm_env_state){.time_ms = 101000, .blind_ms = 100900}, false);
     assert_int_equal(rig.gaps, 1);
     struct fm_join *again = join(&j->cursor);
     assert_false(again->recovered);
     fm_join_free(&again);
     fm_join_free(&j);
-    tick(900);
+    mesh_tick(900);
     peer_says((struct fm_env_state){.time_ms = 102000, .blind_ms = 102000}, true); /* it was told by this node */
     assert_int_equal(rig.gaps, 1);
 }
@@ -167,13 +130,13 @@ static void a_node_that_is_wrong_about_the_time_makes_older_cursors_useless_and_
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         peer_says(wrong[i], true);
-        tick(600);
+        mesh_tick(600);
         assert_true(rig.said && rig.said_last.time_ms < FM_TIME_MAX);
         rig.said = false;
-        tick(600);
+        mesh_tick(600);
         peer_says((struct fm_env_state){.time_ms = 1000}, true);
         for (unsigned ms = 0; ms < 61000; ms += 500) { /* by so much the death of an origin is looked at as later than it was */
-            tick(500);
+            mesh_tick(500);
             peer_says((struct fm_env_state){.time_ms = 1000}, true);
         }
         struct fm_join *j = join(NULL), *again = join(&j->cursor);
@@ -190,13 +153,13 @@ static void a_cursor_from_the_future_changes_nothing_for_others(void **state)
     struct fm_vector forged = {0};
     assert_int_equal(fm_vector_set(&forged, FM_CURSOR_ASOF, UINT64_MAX), FM_OK);
     struct fm_join *before = join(NULL), *j = join(&forged);
-    assert_true(fm_vector_get(&j->cursor, FM_CURSOR_ASOF) <= rig.now.mono_ms);
+    assert_true(fm_vector_get(&j->cursor, FM_CURSOR_ASOF) <= mesh.now.mono_ms);
     fm_join_free(&j);
-    tick(900);
+    mesh_tick(900);
     peer_says((struct fm_env_state){.time_ms = 101000, .blind_ms = 100950}, true);
     j = join(&before->cursor);
     assert_false(j->recovered);
-    assert_true(fm_vector_get(&j->cursor, FM_CURSOR_ASOF) <= rig.now.mono_ms + 1000);
+    assert_true(fm_vector_get(&j->cursor, FM_CURSOR_ASOF) <= mesh.now.mono_ms + 1000);
     fm_join_free(&j);
     fm_join_free(&before);
     fm_vector_fini(&forged);
@@ -206,9 +169,10 @@ int main(void)
 {
     fm_diag_level_set(FM_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(subscribers_are_told_of_what_a_node_learns_while_it_is_linked, start, stop),
-        cmocka_unit_test_setup_teardown(a_node_that_is_wrong_about_the_time_makes_older_cursors_useless_and_no_newer_ones, start, stop),
-        cmocka_unit_test_setup_teardown(a_cursor_from_the_future_changes_nothing_for_others, start, stop),
+        cmocka_unit_test_setup_teardown(subscribers_are_told_of_what_a_node_learns_while_it_is_linked, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(a_node_that_is_wrong_about_the_time_makes_older_cursors_useless_and_no_newer_ones, start,
+                                        mesh_stop),
+        cmocka_unit_test_setup_teardown(a_cursor_from_the_future_changes_nothing_for_others, start, mesh_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,7 @@
 static const char seed[] = PEER_ADDRESS, from[] = "10.0.0.9:40000";
 
 static struct rig {
-    struct fm_hub *hub;
-    struct fm_seal *seal, *peer, *stranger;
-    struct fm_now now;
+    struct fm_seal *stranger;
     unsigned published, links, drops;
     bool dialling;
     uint32_t pipe;
@@ -52,8 +50,8 @@ static void give(enum fm_bus_event event, uint32_t pipe, bool dialled, struct fm
     struct fm_bus_item *it = bus_item(event, pipe, bytes);
     it->dialled = dialled;
     memcpy(it->address, dialled ? seed : from, dialled ? sizeof seed : sizeof from);
-    fm_hub_handle(rig.hub, rig.now, &it->item);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_handle(mesh.hub, mesh.now, &it->item);
+    fm_hub_flush(mesh.hub, mesh.now);
 }
 
 static uint32_t comes_up(bool dialled)
@@ -91,38 +89,30 @@ static void says_again(const struct fm_buf *old, uint32_t pipe)
 static void pass(unsigned ms)
 {
     for (unsigned i = 0; i < ms; i += 10) {
-        rig.now.mono_ms += 10;
-        rig.now.wall_ms += 10;
-        fm_hub_tick(rig.hub, rig.now);
-        fm_hub_flush(rig.hub, rig.now);
+        mesh_tick(10);
+        fm_hub_flush(mesh.hub, mesh.now);
     }
 }
 
 static int start(void **state)
 {
     (void)state;
-    rig = (struct rig){.now = {1000, 1700000000000}};
-    assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), FM_LIT("one secret of 16"), SELF), FM_OK);
-    assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), FM_LIT("one secret of 16"), PEER), FM_OK);
+    rig = (struct rig){0};
     assert_int_equal(fm_seal_new(&rig.stranger, FM_LIT("c"), FM_LIT("another secret..."), PEER + 1), FM_OK);
-    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, NULL);
+    mesh_start(FM_LIT("one secret of 16"), &bus_ops, 1000, NULL);
     pass(20);
     return 0;
 }
 
 static int stop(void **state)
 {
-    (void)state;
-    fm_hub_free(&rig.hub);
-    fm_seal_free(&rig.seal);
-    fm_seal_free(&rig.peer);
     fm_seal_free(&rig.stranger);
-    return 0;
+    return mesh_stop(state);
 }
 
 static uint64_t refused(void)
 {
-    return fm_hub_stats(rig.hub)->envelopes_bad;
+    return fm_hub_stats(mesh.hub)->envelopes_bad;
 }
 
 /* ---- refused links ---- */
@@ -130,7 +120,7 @@ static uint64_t refused(void)
 static void a_stranger_that_dials_again_and_again_makes_the_node_say_nothing_more(void **state)
 {
     (void)state;
-    says(rig.peer, PEER, comes_up(false), NULL); /* there is somebody to hear it */
+    says(mesh.peer, PEER, comes_up(false), NULL); /* there is somebody to hear it */
     pass(6000);
     unsigned before = rig.published;
     pass(10000);
@@ -144,27 +134,27 @@ static void a_stranger_that_dials_again_and_again_makes_the_node_say_nothing_mor
     }
     assert_true(rig.published - before <= usual + 1);
     assert_int_equal(refused(), 500);
-    assert_int_equal(fm_hub_stats(rig.hub)->links_refused, 500);
+    assert_int_equal(fm_hub_stats(mesh.hub)->links_refused, 500);
 }
 
 static void a_dial_that_the_other_side_ends_before_it_says_anything_is_counted(void **state)
 {
     (void)state;
     goes_down(comes_up(true), true);
-    assert_int_equal(fm_hub_stats(rig.hub)->dials_ended, 1);
+    assert_int_equal(fm_hub_stats(mesh.hub)->dials_ended, 1);
     goes_down(comes_up(false), false); /* it dialled us */
     uint32_t pipe = comes_up(true);
-    says(rig.peer, PEER, pipe, NULL);
+    says(mesh.peer, PEER, pipe, NULL);
     goes_down(pipe, true);
-    assert_int_equal(fm_hub_stats(rig.hub)->dials_ended, 1);
+    assert_int_equal(fm_hub_stats(mesh.hub)->dials_ended, 1);
 }
 
 static void a_stranger_that_dials_again_and_again_does_not_keep_the_node_from_noticing_who_is_gone(void **state)
 {
     (void)state;
     uint32_t pipe = comes_up(false);
-    says(rig.peer, PEER, pipe, NULL);
-    assert_int_equal(fm_hub_stats(rig.hub)->isolated, 0);
+    says(mesh.peer, PEER, pipe, NULL);
+    assert_int_equal(fm_hub_stats(mesh.hub)->isolated, 0);
     goes_down(pipe, false);
     for (unsigned i = 0; i < 300; i++) {
         uint32_t again = comes_up(false);
@@ -172,7 +162,7 @@ static void a_stranger_that_dials_again_and_again_does_not_keep_the_node_from_no
         goes_down(again, false);
         pass(20);
     }
-    assert_int_equal(fm_hub_stats(rig.hub)->isolated, 1);
+    assert_int_equal(fm_hub_stats(mesh.hub)->isolated, 1);
 }
 
 static void a_silent_link_of_a_node_that_speaks_over_another_is_ended(void **state)
@@ -181,14 +171,14 @@ static void a_silent_link_of_a_node_that_speaks_over_another_is_ended(void **sta
     uint32_t first = comes_up(false), second = comes_up(false);
     for (unsigned i = 0; i < 4; i++) { /* the second is behind, but not silent */
         struct fm_buf copy = {0};
-        says(rig.peer, PEER, first, &copy);
+        says(mesh.peer, PEER, first, &copy);
         says_again(&copy, second);
         fm_buf_fini(&copy);
         pass(1000);
     }
     assert_int_equal(rig.drops, 0);
     for (unsigned i = 0; i < 3; i++) {
-        says(rig.peer, PEER, first, NULL);
+        says(mesh.peer, PEER, first, NULL);
         pass(1000);
     }
     assert_int_equal(rig.drops, 1);
@@ -213,7 +203,7 @@ static void an_address_where_another_secret_is_used_is_dialled_ever_more_rarely(
     while (!rig.dialling)
         pass(10);
     uint32_t pipe = comes_up(true);
-    says(rig.peer, PEER, pipe, NULL);
+    says(mesh.peer, PEER, pipe, NULL);
     goes_down(pipe, true);
     assert_true(rig.dialling);
 }
@@ -240,7 +230,7 @@ static void hellos_that_nodes_make_due_again_and_again_go_out_once_a_second(void
     unsigned before = rig.published;
     for (unsigned i = 0; i < 500; i++) {
         uint32_t pipe = comes_up(false);
-        says(rig.peer, PEER, pipe, NULL);
+        says(mesh.peer, PEER, pipe, NULL);
         goes_down(pipe, false);
         pass(20);
     }
@@ -256,13 +246,13 @@ static void what_a_second_link_brings_late_is_no_replay(void **state)
     struct fm_buf late[4] = {{0}};
     uint32_t first = comes_up(false);
     for (unsigned i = 0; i < 3; i++)
-        says(rig.peer, PEER, first, &late[i]);
-    says(rig.peer, PEER, first, NULL);
+        says(mesh.peer, PEER, first, &late[i]);
+    says(mesh.peer, PEER, first, NULL);
     uint32_t second = comes_up(false);
     for (unsigned i = 0; i < 3; i++)
         says_again(&late[i], second);
-    says(rig.peer, PEER, second, &late[3]); /* the copy of the first link is behind now */
-    says(rig.peer, PEER, second, NULL);
+    says(mesh.peer, PEER, second, &late[3]); /* the copy of the first link is behind now */
+    says(mesh.peer, PEER, second, NULL);
     says_again(&late[3], first);
     pass(6000);
     assert_int_equal(refused(), 0);
@@ -276,14 +266,14 @@ static void who_says_only_what_was_said_before_is_refused_as_a_replay(void **sta
     struct fm_buf recorded[3] = {{0}};
     uint32_t first = comes_up(false);
     for (unsigned i = 0; i < 3; i++)
-        says(rig.peer, PEER, first, &recorded[i]);
-    says(rig.peer, PEER, first, NULL);
+        says(mesh.peer, PEER, first, &recorded[i]);
+    says(mesh.peer, PEER, first, NULL);
     uint32_t second = comes_up(false);
     for (unsigned i = 0; i < 3; i++)
         says_again(&recorded[i], second);
     unsigned drops = rig.drops;
     for (unsigned i = 0; i < 30; i++) {
-        says(rig.peer, PEER, first, NULL);
+        says(mesh.peer, PEER, first, NULL);
         pass(100);
     }
     assert_int_equal(refused(), 3);

@@ -14,29 +14,71 @@ enum { SELF = 77, PEER = 99 };
 
 static const struct fm_env_bind unbound;
 
-/* It has the seal `self` and a worker that is given what it says, or none, and is ready after its first tick, since it founds its cluster
- * at once. */
-static struct fm_hub *hub_start(struct fm_seal *self, const struct fm_bus_ops *ops, struct fm_now now,
-                                void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain, bool lost))
+static struct mesh {
+    struct fm_hub *hub;
+    struct fm_seal *seal, *peer; /* the hub's, and the played peer's */
+    struct fm_now now;
+} mesh;
+
+/* The hub has a worker that is given what it says, or none, and is ready after its first tick, since it founds its cluster at once. */
+static inline void mesh_start(struct fm_slice secret, const struct fm_bus_ops *ops, uint64_t mono_ms,
+                              void (*to_worker)(void *ctx, unsigned worker, struct fm_item *chain, bool lost))
 {
     static const char *const seeds[] = {PEER_ADDRESS, NULL};
     struct fm_hub_config c;
-    struct fm_hub *hub;
+    mesh = (struct mesh){.now = {mono_ms, 1700000000000}};
+    assert_int_equal(fm_seal_new(&mesh.seal, FM_LIT("c"), secret, SELF), FM_OK);
+    assert_int_equal(fm_seal_new(&mesh.peer, FM_LIT("c"), secret, PEER), FM_OK);
     fm_hub_config_default(&c);
     c.incarnation = SELF;
     c.bus_address = "10.0.0.1:1";
     c.ask_address = "10.0.0.1:2";
     c.seeds = seeds;
-    c.seal = self;
+    c.seal = mesh.seal;
     c.workers = to_worker ? 1 : 0;
     c.found_ms = 0;
     c.repair_bytes_per_s = 1 << 20;
     c.backlog_bytes = 20 << 10;
     const struct fm_hub_port port = {.to_worker = to_worker, .bus_ops = ops};
-    assert_int_equal(fm_hub_new(&hub, &c, &port, now), FM_OK);
-    fm_hub_start(hub, now);
-    return hub;
+    assert_int_equal(fm_hub_new(&mesh.hub, &c, &port, mesh.now), FM_OK);
+    fm_hub_start(mesh.hub, mesh.now);
 }
+
+static inline int mesh_stop(void **state)
+{
+    (void)state;
+    fm_hub_free(&mesh.hub);
+    fm_seal_free(&mesh.seal);
+    fm_seal_free(&mesh.peer);
+    return 0;
+}
+
+static inline void mesh_tick(unsigned ms)
+{
+    mesh.now.mono_ms += ms;
+    mesh.now.wall_ms += ms;
+    fm_hub_tick(mesh.hub, mesh.now);
+}
+
+/* ---- of a bus: what a test has no interest in ---- */
+
+static inline enum fm_err link_ignored(struct fm_bus *bus, const char *address)
+{
+    (void)bus, (void)address;
+    return FM_OK;
+}
+
+static inline void unlink_ignored(struct fm_bus *bus, const char *address)
+{
+    (void)bus, (void)address;
+}
+
+static inline void drop_ignored(struct fm_bus *bus, uint32_t pipe)
+{
+    (void)bus, (void)pipe;
+}
+
+/* ---- what comes from others ---- */
 
 /* Of the peer: what it is and where; sealed by `seal`. */
 static void hello_seal(struct fm_seal *seal, uint64_t incarnation, struct fm_buf *sealed)

@@ -5,9 +5,6 @@
 enum { PIPE = 5, WINDOW = 12 };
 
 static struct rig {
-    struct fm_hub *hub;
-    struct fm_seal *seal, *peer; /* the hub's, and the played peer's */
-    struct fm_now now;
     unsigned asks, batches;
     uint64_t counter, claimed; /* of the last batch that left; what the hub last claimed to have of its own */
 } rig;
@@ -21,7 +18,7 @@ static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
     struct fm_env_state s;
     uint8_t *copy = malloc(bytes.n);
     memcpy(copy, bytes.p, bytes.n);
-    assert_int_equal(fm_seal_open(rig.peer, FM_PLANE_BUS, unbound, copy, bytes.n, &env), FM_OK);
+    assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_BUS, unbound, copy, bytes.n, &env), FM_OK);
     if (fm_env_type(env.body) == FM_ENV_RANGE) {
         rig.batches++;
         rig.counter = env.counter;
@@ -40,30 +37,19 @@ static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id,
     return FM_OK;
 }
 
-static enum fm_err bus_link(struct fm_bus *bus, const char *address)
-{
-    (void)bus, (void)address;
-    return FM_OK;
-}
-
-static void bus_unlink(struct fm_bus *bus, const char *address)
-{
-    (void)bus, (void)address;
-}
-
-static const struct fm_bus_ops bus_ops = {.publish = bus_publish, .ask = bus_ask, .link = bus_link, .unlink = bus_unlink};
+static const struct fm_bus_ops bus_ops = {.publish = bus_publish, .ask = bus_ask, .link = link_ignored, .unlink = unlink_ignored};
 
 /* ---- the peer ---- */
 
 static void give(const struct fm_buf *sealed)
 {
-    fm_hub_handle(rig.hub, rig.now, &bus_item(FM_BUS_ENVELOPE, PIPE, fm_buf_view(sealed))->item);
+    fm_hub_handle(mesh.hub, mesh.now, &bus_item(FM_BUS_ENVELOPE, PIPE, fm_buf_view(sealed))->item);
 }
 
 static void say(const struct fm_buf *body)
 {
     struct fm_buf sealed = {0};
-    assert_int_equal(fm_seal_close(rig.peer, FM_PLANE_BUS, unbound, fm_buf_view(body), &sealed, NULL), FM_OK);
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_BUS, unbound, fm_buf_view(body), &sealed, NULL), FM_OK);
     give(&sealed);
     fm_buf_fini(&sealed);
 }
@@ -98,13 +84,6 @@ static void peer_publishes(uint64_t from, uint64_t to)
 
 /* ---- the rig ---- */
 
-static void tick(unsigned ms)
-{
-    rig.now.mono_ms += ms;
-    rig.now.wall_ms += ms;
-    fm_hub_tick(rig.hub, rig.now);
-}
-
 /* Messages of 1 KiB, each in a drain of its own. */
 static void publish(unsigned n)
 {
@@ -113,8 +92,8 @@ static void publish(unsigned n)
         struct fm_publish *p = fm_publish_new(FM_NO_WORKER, 0, 1, (struct fm_slice){0});
         p->msgs[0] =
             fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, fm_slice_of(payload, sizeof payload), FM_MSG_BINARY);
-        fm_hub_handle(rig.hub, rig.now, &p->item);
-        fm_hub_flush(rig.hub, rig.now);
+        fm_hub_handle(mesh.hub, mesh.now, &p->item);
+        fm_hub_flush(mesh.hub, mesh.now);
     }
 }
 
@@ -122,26 +101,15 @@ static int start(void **state)
 {
     (void)state;
     struct fm_buf sealed = {0};
-    rig = (struct rig){.now = {1000, 1700000000000}};
-    assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
-    assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
-    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, NULL);
-    tick(1);
-    fm_hub_handle(rig.hub, rig.now, &bus_item(FM_BUS_UP, PIPE, (struct fm_slice){0})->item);
-    hello_seal(rig.peer, PEER, &sealed);
+    rig = (struct rig){0};
+    mesh_start((struct fm_slice){0}, &bus_ops, 1000, NULL);
+    mesh_tick(1);
+    fm_hub_handle(mesh.hub, mesh.now, &bus_item(FM_BUS_UP, PIPE, (struct fm_slice){0})->item);
+    hello_seal(mesh.peer, PEER, &sealed);
     give(&sealed);
     fm_buf_fini(&sealed);
     peer_says(0, 0);
-    tick(1);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fm_hub_free(&rig.hub);
-    fm_seal_free(&rig.seal);
-    fm_seal_free(&rig.peer);
+    mesh_tick(1);
     return 0;
 }
 
@@ -153,9 +121,9 @@ static void batches_wait_for_acknowledgements_and_then_leave_together(void **sta
     publish(WINDOW + 3);
     assert_int_equal(rig.batches, WINDOW);
     peer_says(0, rig.counter);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_flush(mesh.hub, mesh.now);
     assert_int_equal(rig.batches, WINDOW + 1);
-    assert_int_equal(fm_hub_stats(rig.hub)->backlog_bytes, 0);
+    assert_int_equal(fm_hub_stats(mesh.hub)->backlog_bytes, 0);
 }
 
 /* So that the others know of it, should this node die. */
@@ -163,21 +131,21 @@ static void what_waits_to_leave_is_claimed(void **state)
 {
     (void)state;
     publish(WINDOW + 3);
-    fm_hub_drain(rig.hub, rig.now); /* sends a state */
+    fm_hub_drain(mesh.hub, mesh.now); /* sends a state */
     assert_int_equal(rig.claimed, WINDOW + 3);
 }
 
 static void publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that(void **state)
 {
     (void)state;
-    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    const struct fm_hub_stats *stats = fm_hub_stats(mesh.hub);
     publish(50);
     /* Twelve batches of one message each left, and not quite 20 KiB wait. */
     assert_int_equal(stats->published, WINDOW + 19);
     assert_int_equal(stats->backlog_refused, 50 - WINDOW - 19);
     assert_in_range(stats->backlog_bytes, 20 << 10, 22 << 10);
     peer_says(0, rig.counter);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_flush(mesh.hub, mesh.now);
     assert_int_equal(stats->backlog_bytes, 0);
     publish(1);
     assert_int_equal(stats->published, WINDOW + 19 + 1);
@@ -186,10 +154,10 @@ static void publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that(
 static void a_peer_that_is_silent_holds_publishers_up_for_a_moment_only(void **state)
 {
     (void)state;
-    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    const struct fm_hub_stats *stats = fm_hub_stats(mesh.hub);
     publish(50);
     assert_true(stats->backlog_refused > 0);
-    tick(250); /* window_live_ms is over */
+    mesh_tick(250); /* window_live_ms is over */
     assert_int_equal(stats->backlog_bytes, 0);
     uint64_t refused = stats->backlog_refused;
     publish(50);
@@ -202,10 +170,10 @@ static void what_the_live_stream_is_about_to_bring_is_not_pulled(void **state)
     peer_says(1000, 0);
     for (uint64_t seq = 1; seq < 50; seq++) {
         peer_publishes(seq, seq);
-        tick(20);
+        mesh_tick(20);
     }
     assert_int_equal(rig.asks, 0);
-    tick(60); /* it has stopped */
+    mesh_tick(60); /* it has stopped */
     assert_int_equal(rig.asks, 1);
 }
 
@@ -214,7 +182,7 @@ static void what_waited_behind_a_hole_goes_at_once_however_much_it_is(void **sta
 {
     (void)state;
     enum { WAITING = 300000 };
-    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    const struct fm_hub_stats *stats = fm_hub_stats(mesh.hub);
     for (uint64_t seq = 2; seq <= WAITING; seq += 1000)
         peer_publishes(seq, seq + 999 < WAITING ? seq + 999 : WAITING);
     assert_int_equal(stats->dispatched, 0);
@@ -225,12 +193,12 @@ static void what_waited_behind_a_hole_goes_at_once_however_much_it_is(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(batches_wait_for_acknowledgements_and_then_leave_together, start, stop),
-        cmocka_unit_test_setup_teardown(what_waits_to_leave_is_claimed, start, stop),
-        cmocka_unit_test_setup_teardown(publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that, start, stop),
-        cmocka_unit_test_setup_teardown(a_peer_that_is_silent_holds_publishers_up_for_a_moment_only, start, stop),
-        cmocka_unit_test_setup_teardown(what_the_live_stream_is_about_to_bring_is_not_pulled, start, stop),
-        cmocka_unit_test_setup_teardown(what_waited_behind_a_hole_goes_at_once_however_much_it_is, start, stop),
+        cmocka_unit_test_setup_teardown(batches_wait_for_acknowledgements_and_then_leave_together, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(what_waits_to_leave_is_claimed, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(a_peer_that_is_silent_holds_publishers_up_for_a_moment_only, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(what_the_live_stream_is_about_to_bring_is_not_pulled, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(what_waited_behind_a_hole_goes_at_once_however_much_it_is, start, mesh_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

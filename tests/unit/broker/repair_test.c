@@ -5,9 +5,6 @@
 enum { OTHER = 111, PIPE = 5, ASKS_MAX = 200 };
 
 static struct rig {
-    struct fm_hub *hub;
-    struct fm_seal *seal, *peer; /* the hub's, and the played peer's */
-    struct fm_now now;
     uint64_t ask_id[ASKS_MAX], ask_counter[ASKS_MAX], ask_origin[ASKS_MAX];
     unsigned asks, answers;
     uint64_t gap_from, gap_to; /* of the last gap that worker 0 was told */
@@ -41,7 +38,7 @@ static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id,
     struct fm_env_pull pull;
     uint8_t *copy = malloc(bytes.n);
     memcpy(copy, bytes.p, bytes.n);
-    assert_int_equal(fm_seal_open(rig.peer, FM_PLANE_ASK, unbound, copy, bytes.n, &env), FM_OK);
+    assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_ASK, unbound, copy, bytes.n, &env), FM_OK);
     assert_int_equal(fm_env_pull_read(env.body, &pull), FM_OK);
     assert_true(rig.asks < ASKS_MAX);
     rig.ask_id[rig.asks] = id;
@@ -58,24 +55,8 @@ static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_sli
     return FM_OK;
 }
 
-static enum fm_err bus_link(struct fm_bus *bus, const char *address)
-{
-    (void)bus, (void)address;
-    return FM_OK;
-}
-
-static void bus_unlink(struct fm_bus *bus, const char *address)
-{
-    (void)bus, (void)address;
-}
-
-static void bus_drop(struct fm_bus *bus, uint32_t pipe)
-{
-    (void)bus, (void)pipe;
-}
-
 static const struct fm_bus_ops bus_ops = {
-    .publish = bus_publish, .ask = bus_ask, .answer = bus_answer, .link = bus_link, .unlink = bus_unlink, .drop = bus_drop};
+    .publish = bus_publish, .ask = bus_ask, .answer = bus_answer, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
 
 /* ---- the peer ---- */
 
@@ -83,13 +64,13 @@ static void give(enum fm_bus_event event, struct fm_slice bytes, uint64_t handle
 {
     struct fm_bus_item *it = bus_item(event, PIPE, bytes);
     it->handle = handle;
-    fm_hub_handle(rig.hub, rig.now, &it->item);
+    fm_hub_handle(mesh.hub, mesh.now, &it->item);
 }
 
 static void send(enum fm_bus_event event, enum fm_plane plane, struct fm_env_bind bind, const struct fm_buf *body, uint64_t handle)
 {
     struct fm_buf sealed = {0};
-    assert_int_equal(fm_seal_close(rig.peer, plane, bind, fm_buf_view(body), &sealed, NULL), FM_OK);
+    assert_int_equal(fm_seal_close(mesh.peer, plane, bind, fm_buf_view(body), &sealed, NULL), FM_OK);
     give(event, fm_buf_view(&sealed), handle);
     fm_buf_fini(&sealed);
 }
@@ -97,14 +78,14 @@ static void send(enum fm_bus_event event, enum fm_plane plane, struct fm_env_bin
 static void skip_one(void)
 {
     struct fm_buf sealed = {0};
-    assert_int_equal(fm_seal_close(rig.peer, FM_PLANE_BUS, unbound, FM_LIT("x"), &sealed, NULL), FM_OK);
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_BUS, unbound, FM_LIT("x"), &sealed, NULL), FM_OK);
     fm_buf_fini(&sealed);
 }
 
 static void peer_hello(void)
 {
     struct fm_buf sealed = {0};
-    hello_seal(rig.peer, PEER, &sealed);
+    hello_seal(mesh.peer, PEER, &sealed);
     give(FM_BUS_ENVELOPE, fm_buf_view(&sealed), 0);
     fm_buf_fini(&sealed);
 }
@@ -157,39 +138,21 @@ static void peer_asks(uint64_t handle)
 
 /* ---- the rig ---- */
 
-static void tick(unsigned ms)
-{
-    rig.now.mono_ms += ms;
-    rig.now.wall_ms += ms;
-    fm_hub_tick(rig.hub, rig.now);
-}
-
 static int start(void **state)
 {
     (void)state;
-    rig = (struct rig){.now = {1000, 1700000000000}};
-    assert_int_equal(fm_seal_new(&rig.seal, FM_LIT("c"), (struct fm_slice){0}, SELF), FM_OK);
-    assert_int_equal(fm_seal_new(&rig.peer, FM_LIT("c"), (struct fm_slice){0}, PEER), FM_OK);
-    rig.hub = hub_start(rig.seal, &bus_ops, rig.now, to_worker);
-    tick(1);
+    rig = (struct rig){0};
+    mesh_start((struct fm_slice){0}, &bus_ops, 1000, to_worker);
+    mesh_tick(1);
     give(FM_BUS_UP, (struct fm_slice){0}, 0);
     peer_hello();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fm_hub_free(&rig.hub);
-    fm_seal_free(&rig.seal);
-    fm_seal_free(&rig.peer);
     return 0;
 }
 
 static void envelopes_that_are_missing_on_a_link_are_counted_as_dropped(void **state)
 {
     (void)state;
-    const struct fm_hub_stats *stats = fm_hub_stats(rig.hub);
+    const struct fm_hub_stats *stats = fm_hub_stats(mesh.hub);
     peer_has(0, 0);
     assert_int_equal(stats->dropped, 0);
     skip_one();
@@ -209,8 +172,8 @@ static void a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin
 {
     (void)state;
     peer_has(100000, 0);
-    tick(1);
-    tick(60);
+    mesh_tick(1);
+    mesh_tick(60);
     assert_int_equal(rig.asks, 1);
     /* 30 answers of about 16 KiB at 1 MiB a second take about half a second. */
     unsigned ms = 0;
@@ -218,7 +181,7 @@ static void a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin
         unsigned asked = rig.asks;
         peer_answers(i, i * 16 + 1, i * 16 + 16, 1024);
         for (; rig.asks == asked; ms += 10)
-            tick(10);
+            mesh_tick(10);
         assert_true(ms < 2000);
         assert_int_equal(rig.ask_origin[rig.asks - 1], PEER);
     }
@@ -227,8 +190,8 @@ static void a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin
     peer_answers(rig.asks - 1, 30 * 16 + 1, 30 * 16 + 64, 1024);
     unsigned asked = rig.asks;
     peer_has(100000, 1);
-    tick(1);
-    tick(50);
+    mesh_tick(1);
+    mesh_tick(50);
     assert_int_equal(rig.asks, asked + 1);
     assert_int_equal(rig.ask_origin[asked], OTHER);
 }
@@ -239,18 +202,18 @@ static void answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time(voi
     for (unsigned i = 0; i < 10; i++)
         peer_asks(i + 1);
     assert_int_equal(rig.answers, 0);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_flush(mesh.hub, mesh.now);
     assert_int_equal(rig.answers, 4);
     struct fm_buf b = {0};
     range_put(&b, PEER, 1, 1, 10);
     send(FM_BUS_ENVELOPE, FM_PLANE_BUS, unbound, &b, 0);
     fm_buf_fini(&b);
-    assert_int_equal(fm_hub_flush(rig.hub, rig.now), 1);
+    assert_int_equal(fm_hub_flush(mesh.hub, mesh.now), 1);
     assert_int_equal(rig.answers, 5);
-    fm_hub_flush(rig.hub, rig.now);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_flush(mesh.hub, mesh.now);
+    fm_hub_flush(mesh.hub, mesh.now);
     assert_int_equal(rig.answers, 10);
-    assert_int_equal(fm_hub_stats(rig.hub)->pulls_served, 10);
+    assert_int_equal(fm_hub_stats(mesh.hub)->pulls_served, 10);
 }
 
 /* A piece without messages: of the topic everything up to `tomb` is evicted, if there was any. */
@@ -272,11 +235,11 @@ static void what_one_holder_gave_up_is_not_taken_for_told_where_another_had_more
 {
     (void)state;
     peer_has(100, 0);
-    fm_hub_handle(rig.hub, rig.now, &fm_join_new(0, 1, FM_LIT("room:2"))->item);
+    fm_hub_handle(mesh.hub, mesh.now, &fm_join_new(0, 1, FM_LIT("room:2"))->item);
     peer_gives_nothing(1, 50, 0, 0);
     peer_gives_nothing(51, 60, 35, 0);
     peer_gives_nothing(61, 100, 0, 90);
-    fm_hub_flush(rig.hub, rig.now);
+    fm_hub_flush(mesh.hub, mesh.now);
     assert_int_equal(rig.gap_from, 1);
     assert_int_equal(rig.gap_to, 90);
 }
@@ -284,10 +247,10 @@ static void what_one_holder_gave_up_is_not_taken_for_told_where_another_had_more
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(envelopes_that_are_missing_on_a_link_are_counted_as_dropped, start, stop),
-        cmocka_unit_test_setup_teardown(a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin_go_first, start, stop),
-        cmocka_unit_test_setup_teardown(answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time, start, stop),
-        cmocka_unit_test_setup_teardown(what_one_holder_gave_up_is_not_taken_for_told_where_another_had_more, start, stop),
+        cmocka_unit_test_setup_teardown(envelopes_that_are_missing_on_a_link_are_counted_as_dropped, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(a_long_repair_keeps_its_pace_and_lets_a_small_hole_of_another_origin_go_first, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(answers_to_other_nodes_come_behind_live_messages_a_few_at_a_time, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(what_one_holder_gave_up_is_not_taken_for_told_where_another_had_more, start, mesh_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
