@@ -386,7 +386,7 @@ void fm_peers_tick(struct fm_hub *h)
         return;
     if (fm_hello_due(h)) {
         h->hello_due = false;
-        h->hello_spent_ms = (h->hello_spent_ms > h->now.mono_ms ? h->hello_spent_ms : h->now.mono_ms) + HELLO_COST_MS;
+        h->hello_spent_ms = fm_later(h->hello_spent_ms, h->now.mono_ms) + HELLO_COST_MS;
         /* The heartbeat stays due when it was: a stranger that dials and is refused again and again must not keep us from noticing who is
          * silent. */
         hello_send(h);

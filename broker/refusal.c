@@ -82,8 +82,7 @@ void fm_address_rest(struct fm_hub *h, const char *address, bool refused)
     if (r->closed == CLOSED_TELL)
         fm_diag(FM_WARN, "link_refused",
                 "address=%s why=\"the node there ends the link before it says anything\" then=\"it is dialled ever more rarely; if it is "
-                "one of "
-                "this cluster, compare secret and cluster, and see its log\"",
+                "one of this cluster, compare secret and cluster, and see its log\"",
                 address);
     h->port.bus_ops->unlink(h->port.bus, address);
 }

@@ -23,8 +23,7 @@ static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, b
             return false;
         any = true;
         *claimed |= fm_vector_has(&p->has, o->id);
-        uint64_t has = fm_vector_get(&p->has, o->id);
-        *most = *most > has ? *most : has;
+        *most = fm_later(*most, fm_vector_get(&p->has, o->id));
     }
     *claimed |= !any;
     return any || fm_peer_find(h, o->id); /* a node that has forgotten the others, having been alone for long, knows nothing */
