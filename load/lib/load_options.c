@@ -1,7 +1,7 @@
 #include "load_options.h"
 #include "framing.h"
+#include "program.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 const struct fm_option fm_load_options[] = {
@@ -9,23 +9,6 @@ const struct fm_option fm_load_options[] = {
     FM_LOAD_OPTIONS(X)
 #undef X
 };
-
-static void help_print(void)
-{
-    struct fm_buf out = {0};
-    fm_buf_str(&out, "usage: fanmesh-load [OPTION...]\n\n");
-    fm_text_wrap(&out, 0,
-                 "Connects many clients to nodes, publishes, and checks every message at every client. Prints deliveries a second, "
-                 "latencies, and what the nodes spent.");
-    fm_options_help(&out, fm_load_options, FM_LOAD_OPTIONS_N);
-    fm_buf_str(&out,
-               "\nExit codes: 0 everything arrived, once, in order; 1 something was lost in silence, doubled, out of order or wrong;\n"
-               "2 the test could not be carried out; 3 something was lost and its subscribers were told, or (--gone-file) it died with its "
-               "node.\n");
-    if (!out.failed)
-        fwrite(out.p, 1, out.n, stdout);
-    fm_buf_fini(&out);
-}
 
 struct preset {
     const char *option, *value;
@@ -123,40 +106,36 @@ static void check(const struct fm_load_options *o, struct fm_report *report)
     check_publishing(o, report);
 }
 
+static void apply(struct fm_option_set *set, const struct fm_args *args)
+{
+    struct fm_load_options *o = set->base;
+    const char *key = fm_env_value(environ, "api_key");
+    if (key && *key)
+        fm_option_set(set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "api_key"), (struct fm_from){.rank = FM_RANK_ENV},
+                      "FANMESH_API_KEY", key);
+    scenario_apply(set, args);
+    if (set->report->n_errors == 0)
+        fm_args_apply(args, set);
+    if (o->rooms) {
+        o->topics = o->rooms;
+        o->connections = o->rooms * o->members;
+    }
+    check(o, set->report);
+}
+
+static const struct fm_program program = {
+    .name = "fanmesh-load",
+    .about = "Connects many clients to nodes, publishes, and checks every message at every client. Prints deliveries a second, latencies, "
+             "and what the nodes spent.",
+    .exits = "\nExit codes: 0 everything arrived, once, in order; 1 something was lost in silence, doubled, out of order or wrong;\n"
+             "2 the test could not be carried out; 3 something was lost and its subscribers were told, or (--gone-file) it died with its "
+             "node.\n",
+    .table = fm_load_options,
+    .table_n = FM_LOAD_OPTIONS_N,
+    .apply = apply,
+};
+
 enum fm_load_exit fm_load_options_read(struct fm_load_options *o, int argc, char *const *argv, bool *go)
 {
-    struct fm_report report = {0};
-    struct fm_from from[FM_LOAD_OPTIONS_N] = {0};
-    struct fm_option_set set = {fm_load_options, FM_LOAD_OPTIONS_N, o, from, NULL, &report};
-    struct fm_args args = {0};
-    enum fm_load_exit result = FM_LOAD_UNUSABLE;
-    *go = false;
-    if (!fm_options_init(&set))
-        return FM_LOAD_UNUSABLE;
-    bool read = fm_args_read(&args, &set, argc, argv);
-    if (read && args.help) {
-        help_print();
-        result = FM_LOAD_OK;
-    } else if (read && args.positionals) {
-        fm_report_error(&report, args.positional[0], "not an option; see --help");
-    } else if (read) {
-        const char *key = fm_env_value(environ, "api_key");
-        if (key && *key)
-            fm_option_set(&set, fm_option_find(fm_load_options, FM_LOAD_OPTIONS_N, "api_key"), (struct fm_from){.rank = FM_RANK_ENV},
-                          "FANMESH_API_KEY", key);
-        scenario_apply(&set, &args);
-        if (report.n_errors == 0)
-            fm_args_apply(&args, &set);
-        if (o->rooms) {
-            o->topics = o->rooms;
-            o->connections = o->rooms * o->members;
-        }
-        check(o, &report);
-        *go = report.n_errors == 0;
-    }
-    fm_args_fini(&args);
-    if (report.errors.n)
-        fprintf(stderr, "%.*s", (int)report.errors.n, (const char *)report.errors.p);
-    fm_report_fini(&report);
-    return *go ? FM_LOAD_OK : result;
+    return fm_program_read(&program, o, argc, argv, go) ? FM_LOAD_UNUSABLE : FM_LOAD_OK;
 }
