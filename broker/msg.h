@@ -84,7 +84,7 @@ static inline size_t fm_msg_size(const struct fm_msg *m)
     return sizeof *m + m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n;
 }
 
-/* A topic whose name begins with a zero byte belongs to the node's probe of itself (gateway/probe.h): no rule matches such a name, so
+/* A topic whose name begins with a zero byte belongs to the node's probe of itself (gateway/probe/probe.h): no rule matches such a name, so
  * nobody else can join it, publish to it or ask for it. */
 static inline bool fm_topic_of_probe(struct fm_slice topic)
 {

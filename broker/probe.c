@@ -1,5 +1,5 @@
-/* The node's messages to itself (gateway/probe.h): they go the way of every message, worker, hub, worker, but are nobody else's business.
- * So there is no topic, seq, log, history or mesh for them here, and no counter counts them. */
+/* The node's messages to itself (gateway/probe/probe.h): they go the way of every message, worker, hub, worker, but are nobody else's
+ * business. So there is no topic, seq, log, history or mesh for them here, and no counter counts them. */
 #include "hub_core.h"
 
 #include <stdlib.h>

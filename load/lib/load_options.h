@@ -1,7 +1,7 @@
 /* The options of fanmesh-load: one table, from which `--help` is printed. */
 #pragma once
 
-#include "../../gateway/option.h"
+#include "../../gateway/settings/option.h"
 
 /* group, type, name, min, max, default, help */
 #define FM_LOAD_OPTIONS(X) \

@@ -3,7 +3,7 @@
  * -- owner only -- */
 #pragma once
 
-#include "../../gateway/ws_client.h"
+#include "../../gateway/client/ws_client.h"
 
 #include <netinet/in.h>
 #include <sys/types.h>

@@ -1,7 +1,7 @@
 /* How a program of this folder reads its command line: a table of options and what the table can't say. */
 #pragma once
 
-#include "../../gateway/option.h"
+#include "../../gateway/settings/option.h"
 
 enum { FM_PROGRAM_OPTIONS_MAX = 128 };
 

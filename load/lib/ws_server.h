@@ -3,7 +3,7 @@
  * -- any thread, one owner at a time -- */
 #pragma once
 
-#include "../../gateway/ws_client.h"
+#include "../../gateway/client/ws_client.h"
 
 enum { FM_REQUEST_HEADERS_MAX = 16 * 1024 };
 

@@ -2,7 +2,7 @@
 #include "edge_node.h"
 #include "raw_client.h"
 
-#include "../../gateway/ws_client.h"
+#include "../../gateway/client/ws_client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Fuzz target: bodies of the publish requests. The first byte chooses the kind, the second the limits; the rest is the body.
  * What is accepted obeys every rule and limit; what is refused says why and points into the body; and a batch of one line is what the same
  * line alone is. */
-#include "../../gateway/api_parse.h"
+#include "../../gateway/api/api_parse.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* Frames from a server that `subscribe` talks to: the first byte chooses text or binary; a byte 0xff separates frames. Lines are whole
  * lines. */
-#include "../../gateway/cli_channel.h"
+#include "../../gateway/cli/cli_channel.h"
 
 #include <stdlib.h>
 

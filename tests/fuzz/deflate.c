@@ -1,6 +1,6 @@
 /* Offers of permessage-deflate, and compressed messages from clients. What is accepted is answered by what would be accepted again; nothing
  * is unpacked beyond its limit; what was packed comes back. */
-#include "../../gateway/deflate.h"
+#include "../../gateway/edge/deflate.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* Any bytes as a frame of each version, text and binary: either a refusal with a close code and a sentence that fits a close frame, or
  * fields that lie where they may and that can be written and read again. The first byte chooses version and kind. */
-#include "../../gateway/phoenix_frame.h"
+#include "../../gateway/phoenix/phoenix_frame.h"
 
 #include <stdlib.h>
 

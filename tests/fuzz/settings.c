@@ -1,5 +1,5 @@
 /* The settings file and the rules in it: any bytes give settings or errors, and what is printed can be read again. */
-#include "../../gateway/settings.h"
+#include "../../gateway/settings/settings.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* Whatever a server sends: URL, answer and frames are read without a fault; a stream cut in two at any byte gives the same events as the
  * whole; a payload lies where it may; and what the client writes has the length it says. */
-#include "../../gateway/ws_client.h"
+#include "../../gateway/client/ws_client.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Whatever a client sends over WebSocket: read without a fault, and the same in one piece as cut in two anywhere. */
-#include "../../gateway/ws_feed.h"
+#include "../../gateway/edge/ws_feed.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* A node in the test's own process: a real hub without mesh, one worker for clients, one for the API. */
 #pragma once
 
-#include "../../gateway/api.h"
+#include "../../gateway/api/api.h"
 
 struct edge_node {
     struct fm_worker_config client; /* of the worker for clients; start fills in what it must */

@@ -1,7 +1,7 @@
 /* Settings in tests: loaded from a file in memory, an environment and a command line, one after another or as a node does. */
 #pragma once
 
-#include "../../gateway/settings.h"
+#include "../../gateway/settings/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

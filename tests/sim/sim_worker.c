@@ -1,5 +1,5 @@
-/* A node's worker, as gateway/worker.c must behave: it gives what its hub posts to the clients that joined here, in the order of its inbox,
- * and reads its topics again after it lost something. The mutations of the test of the test are here too. */
+/* A node's worker, as gateway/worker/worker.c must behave: it gives what its hub posts to the clients that joined here, in the order of its
+ * inbox, and reads its topics again after it lost something. The mutations of the test of the test are here too. */
 #include "sim_world.h"
 
 #include <stdlib.h>

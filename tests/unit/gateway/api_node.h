@@ -2,7 +2,7 @@
  * little and must be watched. Each program includes it once. */
 #pragma once
 
-#include "../../../gateway/api_state.h"
+#include "../../../gateway/api/api_state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/api_parse.h"
+#include "../../../gateway/api/api_parse.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

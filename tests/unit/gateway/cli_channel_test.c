@@ -1,4 +1,4 @@
-#include "../../../gateway/cli_channel.h"
+#include "../../../gateway/cli/cli_channel.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

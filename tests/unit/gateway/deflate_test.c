@@ -1,5 +1,5 @@
 /* permessage-deflate: what is offered and answered, and messages there and back. */
-#include "../../../gateway/deflate.h"
+#include "../../../gateway/edge/deflate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/proto.h"
+#include "../../../gateway/phoenix/proto.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

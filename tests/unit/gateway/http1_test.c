@@ -1,4 +1,4 @@
-#include "../../../gateway/http1.h"
+#include "../../../gateway/edge/http1.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/http.h"
+#include "../../../gateway/edge/http.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* A subscriber that is behind: what is kept, what is declared, and in which order. */
-#include "../../../gateway/lag.h"
+#include "../../../gateway/worker/lag.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/listen.h"
+#include "../../../gateway/edge/listen.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

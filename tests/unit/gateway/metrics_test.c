@@ -1,4 +1,4 @@
-#include "../../../gateway/metrics.h"
+#include "../../../gateway/api/metrics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

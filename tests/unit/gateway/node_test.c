@@ -1,4 +1,4 @@
-#include "../../../gateway/node.h"
+#include "../../../gateway/node/node.h"
 
 #include "settings_load.h"
 

@@ -1,4 +1,4 @@
-#include "../../../gateway/outbox.h"
+#include "../../../gateway/worker/outbox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

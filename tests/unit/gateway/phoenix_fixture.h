@@ -2,7 +2,7 @@
  * edge and the hub are played by this file, so that every order of events can be made. Included once by each test program. */
 #pragma once
 
-#include "../../../gateway/phoenix.h"
+#include "../../../gateway/phoenix/phoenix.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

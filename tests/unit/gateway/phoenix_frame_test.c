@@ -1,4 +1,4 @@
-#include "../../../gateway/phoenix_frame.h"
+#include "../../../gateway/phoenix/phoenix_frame.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

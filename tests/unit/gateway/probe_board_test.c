@@ -1,4 +1,4 @@
-#include "../../../gateway/probe.h"
+#include "../../../gateway/probe/probe.h"
 
 #include "../../../broker/diag.h"
 

@@ -1,5 +1,5 @@
 /* The probe's client, and a worker that takes its connections and does nothing with them. */
-#include "../../../gateway/probe_core.h"
+#include "../../../gateway/probe/probe_core.h"
 
 #include "../../../broker/diag.h"
 

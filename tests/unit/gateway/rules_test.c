@@ -1,4 +1,4 @@
-#include "../../../gateway/settings.h"
+#include "../../../gateway/settings/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Topics, subs and a client for each, without sockets, threads or a hub: what is given to whom is written down. */
 #pragma once
 
-#include "../../../gateway/worker_core.h"
+#include "../../../gateway/worker/worker_core.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Topics of a worker that was overrun: whose answer is whose, and what position goes with it. Items are made and taken by hand, so that
  * they come in orders that threads produce once in a million times. */
-#include "../../../gateway/worker_core.h"
+#include "../../../gateway/worker/worker_core.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Keys of session tickets: the same wherever the secret is, others at every time. (Handshakes: tests/system/tls.test.mjs.) */
-#include "../../../gateway/tls.h"
+#include "../../../gateway/edge/tls.h"
 
 #include <openssl/pem.h>
 #include <openssl/ssl.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/trim.h"
+#include "../../../gateway/node/trim.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/front.h"
+#include "../../../gateway/edge/front.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

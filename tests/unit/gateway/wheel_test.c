@@ -1,4 +1,4 @@
-#include "../../../gateway/wheel.h"
+#include "../../../gateway/worker/wheel.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/ws_client.h"
+#include "../../../gateway/client/ws_client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The blocking client against a server of a few lines in a thread of the test. */
-#include "../../../gateway/ws_dial.h"
+#include "../../../gateway/client/ws_dial.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>

@@ -1,0 +1,222 @@
+#include "cli.h"
+#include "cli_tables.h"
+
+#include "../../broker/diag.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const struct fm_command commands[] = {
+#define X(name, arguments, prose) {#name, arguments, prose, fm_run_##name, FM_OPTIONS_OF_##name},
+    FM_COMMANDS(X)
+#undef X
+};
+
+enum { COMMANDS_N = sizeof commands / sizeof commands[0], NAME_SHOWN_MAX = 32, OPTION_SHOWN_MAX = 64 };
+
+/* As users write it: check-config. */
+static const char *shown(const struct fm_command *c, char out[NAME_SHOWN_MAX])
+{
+    snprintf(out, NAME_SHOWN_MAX, "%s", c->name);
+    for (char *p = out; *p; p++)
+        if (*p == '_')
+            *p = '-';
+    return out;
+}
+
+static const struct fm_command *command_find(const char *name)
+{
+    char text[NAME_SHOWN_MAX];
+    for (size_t i = 0; i < COMMANDS_N; i++)
+        if (strcmp(shown(&commands[i], text), name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* ---- speaking ---- */
+
+void fm_cli_complain(const struct fm_command *command, const char *fmt, ...)
+{
+    char name[NAME_SHOWN_MAX], text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "fanmesh%s%s: %s\n", command ? " " : "", command ? shown(command, name) : "", text);
+}
+
+const char *fm_cli_url(char *out, size_t size, const char *url)
+{
+    const char *scheme = strstr(url, "://"), *from = scheme ? scheme + 3 : url, *end = from + strcspn(from, "?#");
+    const char *login = memrchr(from, '@', (size_t)(end - from));
+    struct fm_buf plain = {0};
+    fm_buf_put(&plain, url, (size_t)(from - url));
+    from = login ? login + 1 : from;
+    fm_buf_put(&plain, from, (size_t)(end - from));
+    fm_diag_quote(out, size, plain.p ? (const char *)plain.p : "", plain.n);
+    fm_buf_fini(&plain);
+    return out;
+}
+
+void fm_cli_report(const struct fm_command *command, const struct fm_buf *lines, const char *kind)
+{
+    const char *p = (const char *)lines->p, *end = p + lines->n;
+    while (p < end) {
+        const char *nl = memchr(p, '\n', (size_t)(end - p));
+        size_t n = (size_t)((nl ? nl : end) - p);
+        fm_cli_complain(command, "%s%.*s", kind, (int)n, p);
+        p += n + 1;
+    }
+    if (lines->failed)
+        fm_cli_complain(command, "%s", fm_err_text(FM_E_NOMEM));
+}
+
+enum fm_exit fm_cli_print(const struct fm_command *command, const struct fm_buf *text)
+{
+    if (text->failed) {
+        fm_cli_complain(command, "%s", fm_err_text(FM_E_NOMEM));
+        return FM_EXIT_FAILED;
+    }
+    if (fwrite(text->p, 1, text->n, stdout) != text->n || fflush(stdout) != 0) {
+        fm_cli_complain(command, "can't write to standard output: %s", strerror(errno));
+        return FM_EXIT_FAILED;
+    }
+    return FM_EXIT_OK;
+}
+
+/* ---- help ---- */
+
+void fm_cli_help(struct fm_buf *out, const struct fm_command *command)
+{
+    char name[NAME_SHOWN_MAX];
+    shown(command, name);
+    fm_buf_printf(out, "usage: fanmesh %s%s%s%s\n\n", name, command->options_n ? " [OPTION...]" : "", *command->arguments ? " " : "",
+                  command->arguments);
+    fm_text_wrap(out, 0, command->prose);
+    if (!command->options_n)
+        return;
+    fm_options_help(out, command->options, command->options_n);
+    char env[OPTION_SHOWN_MAX], flag[OPTION_SHOWN_MAX];
+    fm_env_name(command->options->name, env, sizeof env);
+    fm_flag_name(command->options->name, flag, sizeof flag);
+    fm_buf_printf(out, "\nEvery option may also come from the environment (%s for %s)", env, flag);
+    fm_buf_str(out, command->run == fm_run_serve || command->run == fm_run_check_config
+                        ? ", or from the settings file as name = value.\nCommand line before environment before file.\n"
+                        : ".\n");
+    fm_buf_str(out, "Exit codes: 0 done; 1 it could not be done; 2 the options are wrong.\n");
+}
+
+static void overview(struct fm_buf *out)
+{
+    char name[NAME_SHOWN_MAX];
+    fm_buf_str(out, "usage: fanmesh COMMAND [OPTION...] [ARGUMENT...]\n\n");
+    for (size_t i = 0; i < COMMANDS_N; i++) {
+        fm_buf_printf(out, "  %s%s%s\n", shown(&commands[i], name), *commands[i].arguments ? " " : "", commands[i].arguments);
+        fm_text_wrap(out, 6, commands[i].prose);
+    }
+    fm_buf_str(out, "\n`fanmesh COMMAND --help` lists a command's options.\n"
+                    "Exit codes: 0 done; 1 it could not be done; 2 the command line or the settings are wrong.\n");
+}
+
+static enum fm_exit print_help(const struct fm_command *command)
+{
+    struct fm_buf out = {0};
+    if (command)
+        fm_cli_help(&out, command);
+    else
+        overview(&out);
+    enum fm_exit code = fm_cli_print(command, &out);
+    fm_buf_fini(&out);
+    return code;
+}
+
+static enum fm_exit unknown_command(const char *word)
+{
+    char names[COMMANDS_N][NAME_SHOWN_MAX], quote[128];
+    const char *at[COMMANDS_N];
+    for (size_t i = 0; i < COMMANDS_N; i++)
+        at[i] = shown(&commands[i], names[i]);
+    const char *near = fm_nearest(word, at, COMMANDS_N);
+    char option[OPTION_SHOWN_MAX];
+    snprintf(option, sizeof option, "%.*s", (int)strcspn(word, "="), word);
+    if (strncmp(word, "--", 2) == 0 && fm_option_find(fm_options, FM_OPTIONS_N, option + 2)) {
+        fm_cli_complain(NULL, "the command comes first, then its options: `fanmesh serve %s`", option);
+        return FM_EXIT_USAGE;
+    }
+    fm_cli_complain(NULL, "unknown command %s%s", fm_diag_quote(quote, sizeof quote, word, strlen(word)),
+                    *near ? near : "; `fanmesh --help` lists all");
+    return FM_EXIT_USAGE;
+}
+
+enum fm_exit fm_cli_help_command(const struct fm_command *self, const char *word, bool markdown)
+{
+    if (word && strcmp(word, "options") == 0) {
+        struct fm_buf out = {0};
+        if (markdown)
+            fm_settings_markdown(&out);
+        else
+            fm_options_help(&out, fm_options, FM_OPTIONS_N);
+        enum fm_exit code = fm_cli_print(self, &out);
+        fm_buf_fini(&out);
+        return code;
+    }
+    const struct fm_command *c = word ? command_find(word) : NULL;
+    return word && !c ? unknown_command(word) : print_help(c);
+}
+
+/* ---- options of a client command ---- */
+
+bool fm_cli_positionals(const struct fm_command *command, const struct fm_args *args, size_t n)
+{
+    char quote[128];
+    if (args->positionals == n)
+        return true;
+    if (n == 0)
+        fm_cli_complain(command, "takes no arguments, but got %s",
+                        fm_diag_quote(quote, sizeof quote, args->positional[0], strlen(args->positional[0])));
+    else
+        fm_cli_complain(command, "takes %s; %zu argument%s given", command->arguments, args->positionals,
+                        args->positionals == 1 ? " was" : "s were");
+    return false;
+}
+
+enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_set *set, struct fm_args *args, int argc, char *const *argv,
+                            bool *go)
+{
+    *go = false;
+    *args = (struct fm_args){0};
+    if (fm_options_init(set) && fm_args_read(args, set, argc, argv)) {
+        if (args->help)
+            return print_help(command);
+        fm_env_apply(set, environ);
+        fm_args_apply(args, set);
+        if (fm_option_find(set->table, set->n, "api_key_file"))
+            fm_option_secret_file(set, "api_key", "api_key_file");
+    }
+    fm_cli_report(command, &set->report->warnings, "warning: ");
+    fm_cli_report(command, &set->report->errors, "");
+    *go = set->report->n_errors == 0;
+    return *go ? FM_EXIT_OK : FM_EXIT_USAGE;
+}
+
+/* ---- main ---- */
+
+enum fm_exit fm_cli_main(int argc, char *const *argv)
+{
+    if (argc < 2) {
+        struct fm_buf out = {0};
+        overview(&out);
+        fwrite(out.p, 1, out.n, stderr);
+        fm_buf_fini(&out);
+        return FM_EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return print_help(NULL);
+    if (strcmp(word, "--version") == 0)
+        word = "version";
+    const struct fm_command *c = command_find(word);
+    return c ? c->run(c, argc - 2, argv + 2) : unknown_command(word);
+}

@@ -1,0 +1,58 @@
+/* The command line: `fanmesh COMMAND [OPTION...] [ARGUMENT...]`. A command is one row of the table; its options are a table of option.h.
+ *
+ * Exit codes, of every command: 0 it did what was asked; 1 it could not (the node is not there, a port is taken, the server refused);
+ * 2 the command line, the environment or the settings file is wrong, and nothing was started or sent.
+ *
+ * -- main -- */
+#pragma once
+
+#include "../settings/option.h"
+
+enum fm_exit { FM_EXIT_OK = 0, FM_EXIT_FAILED = 1, FM_EXIT_USAGE = 2 };
+
+struct fm_command {
+    const char *name, *arguments, *prose;
+    enum fm_exit (*run)(const struct fm_command *command, int argc, char *const *argv);
+    const struct fm_option *options;
+    size_t options_n;
+};
+
+#define FM_COMMANDS(X) \
+    X(serve, "", \
+      "Runs a node until TERM or INT. It then drains: readiness turns false, clients are sent away (1012) over drain_ms, other " \
+      "nodes get what they lack. A second TERM or INT ends it at once.") \
+    X(publish, "TOPIC EVENT PAYLOAD", \
+      "Publishes one message through a node's HTTP API and prints its id. PAYLOAD is JSON, or - to read it " \
+      "from standard input.") \
+    X(subscribe, "TOPIC", \
+      "Joins a topic and prints each message as one line of JSON, and resumes without loss when the connection " \
+      "breaks. Ends after --count messages, or at INT.") \
+    X(status, "", "Prints the nodes of the cluster and what the asked node does.") \
+    X(check_config, "", "Reads the settings as serve would and prints them, each with where it comes from, or every error.") \
+    X(version, "", "Prints the version.") \
+    X(help, "[COMMAND|options]", "Prints help. `help options --markdown` makes docs/settings.md.")
+
+#define X(name, arguments, prose) enum fm_exit fm_run_##name(const struct fm_command *command, int argc, char *const *argv);
+FM_COMMANDS(X)
+#undef X
+
+/* Runs the command that argv names. */
+enum fm_exit fm_cli_main(int argc, char *const *argv);
+void fm_cli_help(struct fm_buf *out, const struct fm_command *command);
+
+/* ---- for commands ---- */
+
+/* A client command's options from environment and command line. Returns FM_EXIT_OK with *go: the base is filled; without: help was
+ * printed. FM_EXIT_USAGE: errors were printed. The caller ends with fm_options_fini on the base either way. */
+FM_MUST_CHECK enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_set *set, struct fm_args *args, int argc,
+                                          char *const *argv, bool *go);
+/* Exactly n positionals, or a line that says what they are. */
+FM_MUST_CHECK bool fm_cli_positionals(const struct fm_command *command, const struct fm_args *args, size_t n);
+/* Prints each line of a report as `fanmesh COMMAND: line` to stderr. */
+void fm_cli_report(const struct fm_command *command, const struct fm_buf *lines, const char *kind);
+/* A URL for a message, in quotes if need be: without what may be secret, its query and who it logs in as. Returns out. */
+const char *fm_cli_url(char *out, size_t size, const char *url);
+/* One line to stderr: `fanmesh COMMAND: sentence`. */
+void fm_cli_complain(const struct fm_command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Writes to stdout. FM_EXIT_FAILED: it can't be written. */
+enum fm_exit fm_cli_print(const struct fm_command *command, const struct fm_buf *text);

@@ -1,0 +1,123 @@
+#include "cli_http.h"
+#include "../phoenix/json_slice.h"
+
+#include "../../broker/diag.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+
+enum { URL_MAX = 2048, QUOTE_MAX = 256, DEPTH_MAX = 64 };
+
+static size_t on_bytes(char *bytes, size_t size, size_t n, void *user)
+{
+    struct fm_buf *b = user;
+    if (b->n + size * n > FM_CALL_ANSWER_MAX)
+        return 0; /* ends the transfer with an error */
+    fm_buf_put(b, bytes, size * n);
+    return b->failed ? 0 : size * n;
+}
+
+static bool headers_make(const struct fm_call *call, struct curl_slist **headers)
+{
+    char line[640];
+    struct curl_slist *list = curl_slist_append(NULL, call->body.p ? "Content-Type: application/json" : "Accept: */*");
+    *headers = list;
+    /* Without this curl waits for 100 Continue before it sends a large body. */
+    if (!list || !curl_slist_append(list, "Expect:"))
+        return false;
+    if (!*call->key)
+        return true;
+    snprintf(line, sizeof line, "Authorization: Bearer %s", call->key);
+    return curl_slist_append(list, line) != NULL;
+}
+
+static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struct curl_slist *headers)
+{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "fanmesh/" FM_VERSION);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
+    if (!call->body.p)
+        return;
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.p);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
+}
+
+/* {"error":{"code","message"}} as a line; the id of a message that was accepted all the same (not_replicated) follows. */
+static void complain_of_answer(const struct fm_command *command, const char *url, const struct fm_call *call)
+{
+    struct fm_json root, error, code, message, id;
+    struct fm_slice code_text = {0}, message_text = {0}, id_text = {0};
+    char code_buf[64], message_buf[768], id_buf[64], quote[QUOTE_MAX];
+    if (fm_json_parse(fm_buf_view(&call->answer), DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("error"), &error) ||
+        !fm_json_get(&error, FM_LIT("code"), &code) || fm_json_text(&code, code_buf, sizeof code_buf, &code_text) ||
+        !fm_json_get(&error, FM_LIT("message"), &message) || fm_json_text(&message, message_buf, sizeof message_buf, &message_text)) {
+        fm_cli_complain(command, "%s answered with HTTP status %u, which no fanmesh node sends here; is this the address of its API?",
+                        fm_cli_url(quote, sizeof quote, url), call->status);
+        return;
+    }
+    if (fm_json_get(&root, FM_LIT("id"), &id) && fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
+        id_text = (struct fm_slice){0};
+    fm_cli_complain(command, "%.*s: %.*s%s%.*s%s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n,
+                    (const char *)message_text.p, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p,
+                    call->status == 401 ? "; give it with --api-key-file or FANMESH_API_KEY" : "");
+}
+
+static void complain_of_curl(const struct fm_command *command, const char *url, CURLcode rc)
+{
+    char quote[QUOTE_MAX];
+    fm_cli_url(quote, sizeof quote, url);
+    if (rc == CURLE_COULDNT_CONNECT)
+        fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --url", quote);
+    else if (rc == CURLE_OPERATION_TIMEDOUT)
+        fm_cli_complain(command, "%s did not answer within --timeout-ms", quote);
+    else if (rc == CURLE_WRITE_ERROR)
+        fm_cli_complain(command, "the answer of %s is larger than what this command takes", quote);
+    else
+        fm_cli_complain(command, "can't call %s: %s", quote, curl_easy_strerror(rc));
+}
+
+bool fm_call(const struct fm_command *command, struct fm_call *call)
+{
+    char url[URL_MAX];
+    bool ok = false;
+    size_t n = strlen(call->url);
+    while (n && call->url[n - 1] == '/')
+        n--;
+    int len = snprintf(url, sizeof url, "%.*s%s", (int)n, call->url, call->path);
+    if (len < 0 || (size_t)len >= sizeof url) {
+        fm_cli_complain(command, "url is too long");
+        return false;
+    }
+    struct curl_slist *headers = NULL;
+    CURL *curl = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? curl_easy_init() : NULL;
+    if (!curl || !headers_make(call, &headers)) {
+        fm_cli_complain(command, "%s", fm_err_text(FM_E_NOMEM));
+        goto out;
+    }
+    curl_set_up(curl, call, url, headers);
+    CURLcode rc = curl_easy_perform(curl);
+    long status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    call->status = (unsigned)status;
+    ok = rc == CURLE_OK && status == 200;
+    if (rc != CURLE_OK)
+        complain_of_curl(command, url, rc);
+    else if (!ok)
+        complain_of_answer(command, url, call);
+out:
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    curl_global_cleanup();
+    return ok;
+}
+
+void fm_call_fini(struct fm_call *call)
+{
+    fm_buf_fini(&call->answer);
+}

@@ -1,0 +1,293 @@
+/* status: what one node knows of the cluster, and what it does, as plain tables. */
+#include "cli_http.h"
+#include "cli_tables.h"
+#include "../phoenix/json_slice.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { DEPTH_MAX = 64, TEXT_MAX = 80, COLUMNS = 8 };
+
+struct row {
+    char at[COLUMNS][TEXT_MAX];
+};
+
+/* A member as text for people: strings without quotes, control characters replaced, anything else as it stands; "-" if it is not there. */
+static void member(const struct fm_json *object, const char *name, char out[TEXT_MAX])
+{
+    struct fm_json value;
+    struct fm_slice text;
+    char space[TEXT_MAX];
+    snprintf(out, TEXT_MAX, "-");
+    if (!fm_json_get(object, fm_slice_str(name), &value))
+        return;
+    text = value.raw;
+    if (value.type == FM_JSON_STRING && fm_json_text(&value, space, sizeof space - 1, &text) != FM_OK)
+        return;
+    if (text.n == 0 || text.n >= TEXT_MAX)
+        return;
+    for (size_t i = 0; i < text.n; i++)
+        out[i] = (char)(text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : text.p[i]);
+    out[text.n] = 0;
+}
+
+static bool is_true(const struct fm_json *object, const char *name)
+{
+    struct fm_json value;
+    return fm_json_get(object, fm_slice_str(name), &value) && value.type == FM_JSON_TRUE;
+}
+
+static bool says(const struct fm_json *object, const char *name, const char *text)
+{
+    struct fm_json value;
+    return fm_json_get(object, fm_slice_str(name), &value) && fm_json_is(&value, fm_slice_str(text));
+}
+
+static bool is_heard(const struct fm_json *peer)
+{
+    return says(peer, "state", "up") || says(peer, "state", "suspect");
+}
+
+/* It was heard just now, but nothing can come any more: it may have died a moment ago. */
+static bool is_cut(const struct fm_json *peer)
+{
+    return is_heard(peer) && !is_true(peer, "linked");
+}
+
+/* "0.4 s", "12 s", "3 min", "5 h". */
+static void ago(const struct fm_json *peer, char out[TEXT_MAX])
+{
+    struct fm_json value;
+    uint64_t ms;
+    snprintf(out, TEXT_MAX, "-");
+    if (!fm_json_get(peer, FM_LIT("heard_ms_ago"), &value) || fm_json_u64(&value, UINT64_MAX, &ms) != FM_OK)
+        return;
+    if (ms < 10000)
+        snprintf(out, TEXT_MAX, "%.1f s", (double)ms / 1000);
+    else if (ms < 120 * 1000)
+        snprintf(out, TEXT_MAX, "%llu s", (unsigned long long)ms / 1000);
+    else if (ms < 7200 * 1000)
+        snprintf(out, TEXT_MAX, "%llu min", (unsigned long long)ms / 60000);
+    else
+        snprintf(out, TEXT_MAX, "%llu h", (unsigned long long)ms / 3600000);
+}
+
+static void row_begin(const struct fm_json *node, struct row *r)
+{
+    static const char *const names[] = {"name", "incarnation", "mesh"};
+    for (size_t i = 0; i < COLUMNS; i++)
+        snprintf(r->at[i], TEXT_MAX, "-");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        member(node, names[i], r->at[i]);
+}
+
+static void self_row(const struct fm_json *self, bool deaf, struct row *r)
+{
+    row_begin(self, r);
+    snprintf(r->at[3], TEXT_MAX, "this node");
+    snprintf(r->at[5], TEXT_MAX, "%s", is_true(self, "draining") ? "draining" : !is_true(self, "ready") ? "no" : deaf ? "deaf" : "yes");
+}
+
+static void peer_row(const struct fm_json *peer, struct row *r)
+{
+    row_begin(peer, r);
+    member(peer, "state", r->at[3]);
+    if (is_cut(peer))
+        snprintf(r->at[3], TEXT_MAX, "link lost");
+    snprintf(r->at[4], TEXT_MAX, "%s", is_true(peer, "linked") ? "yes" : "no");
+    if (says(peer, "state", "up") && !is_cut(peer)) /* what it said of itself; of one that is late nobody knows */
+        snprintf(r->at[5], TEXT_MAX, "%s", is_true(peer, "draining") ? "draining" : is_true(peer, "ready") ? "yes" : "no");
+    ago(peer, r->at[6]);
+    member(peer, "lag", r->at[7]);
+}
+
+static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 0; c < COLUMNS; c++) {
+            size_t width = 0;
+            for (size_t k = 0; k < n; k++)
+                width = strlen(rows[k].at[c]) > width ? strlen(rows[k].at[c]) : width;
+            fm_buf_printf(out, c + 1 < COLUMNS ? "%-*s  " : "%-.*s", (int)width, rows[i].at[c]);
+        }
+        fm_buf_u8(out, '\n');
+    }
+}
+
+/* ---- metrics ---- */
+
+/* Sum of a metric's series in the Prometheus text: `name value` or `name{labels} value`. The worker of the API serves no clients: its
+ * connections are calls like this one. Returns how many there were. */
+static unsigned metric_sum(struct fm_slice text, const char *name, double *sum)
+{
+    const char *p = (const char *)text.p, *end = p + text.n, *nl;
+    size_t n = strlen(name);
+    unsigned found = 0;
+    *sum = 0;
+    for (; p < end; p = nl + 1) {
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (!nl)
+            break;
+        size_t len = (size_t)(nl - p);
+        if (len <= n || memcmp(p, name, n) != 0 || (p[n] != ' ' && p[n] != '{'))
+            continue;
+        if (memmem(p, len, "worker=\"internal\"", 17))
+            continue;
+        const char *space = memrchr(p, ' ', len);
+        char number[64], *rest;
+        snprintf(number, sizeof number, "%.*s", space ? (int)(nl - space - 1) : 0, space ? space + 1 : "");
+        double value = strtod(number, &rest);
+        if (rest != number) {
+            *sum += value;
+            found++;
+        }
+    }
+    return found;
+}
+
+/* ---- the nodes ---- */
+
+struct nodes {
+    struct row rows[FM_PEERS_MAX + 2];
+    size_t n;
+    unsigned n_others, lost, cut, unready, left; /* other nodes, by state */
+    bool ready, draining;                        /* this one */
+};
+
+static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
+{
+    static const struct row head = {{"NODE", "INCARNATION", "MESH", "STATE", "LINKED", "READY", "HEARD", "BEHIND"}};
+    struct fm_json root, self, peers, peer;
+    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
+        !fm_json_get(&root, FM_LIT("peers"), &peers))
+        return false;
+    *t = (struct nodes){.n = 2, .ready = is_true(&self, "ready"), .draining = is_true(&self, "draining")};
+    t->rows[0] = head;
+    self_row(&self, deaf, &t->rows[1]);
+    for (struct fm_json_walk w = fm_json_walk_of(&peers); t->n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);) {
+        if (says(&peer, "state", "left")) {
+            t->left++;
+            continue;
+        }
+        t->n_others++;
+        if (!is_heard(&peer))
+            t->lost++;
+        else if (is_cut(&peer))
+            t->cut++;
+        else if (!is_true(&peer, "ready") || is_true(&peer, "draining"))
+            t->unready++;
+        peer_row(&peer, &t->rows[t->n++]);
+    }
+    return true;
+}
+
+/* What is wrong, a line each; nothing if all is well. */
+static void print_wrong(struct fm_buf *out, const struct nodes *t, struct fm_slice metrics, bool deaf)
+{
+    double sum;
+    if (t->draining)
+        fm_buf_str(out, "DRAINING: this node shuts down\n");
+    else if (!t->ready)
+        fm_buf_str(out, "NOT READY: this node is still taking over the cluster's state\n");
+    if (deaf)
+        fm_buf_str(out, "DEAF: this node does not hear what it sends to itself; /readyz and its log say which part\n");
+    if (metric_sum(metrics, "fanmesh_mesh_isolated", &sum) && sum > 0)
+        fm_buf_str(out, "ISOLATED: this node reaches no other; what it accepts reaches them after they are back\n");
+    if (t->lost)
+        fm_buf_printf(out, "%u of %u other nodes out of reach\n", t->lost, t->n_others);
+    if (t->cut)
+        fm_buf_printf(out, "%u of %u other nodes just lost the link; they are dialled again, and down if they stay silent for down_ms\n",
+                      t->cut, t->n_others);
+    if (t->unready)
+        fm_buf_printf(out, "%u of %u other nodes not ready, or shutting down\n", t->unready, t->n_others);
+}
+
+/* First what is wrong, if anything is. False: this is not the answer of a node. */
+static bool print_nodes(struct fm_buf *out, struct fm_slice answer, struct fm_slice metrics, bool *well)
+{
+    struct nodes t;
+    double sum;
+    unsigned parts;
+    bool deaf = (parts = metric_sum(metrics, "fanmesh_probe_ok", &sum)) > 0 && sum < parts;
+    if (!nodes_read(&t, answer, deaf))
+        return false;
+    print_wrong(out, &t, metrics, deaf);
+    *well = out->n == 0;
+    if (out->n)
+        fm_buf_u8(out, '\n');
+    table_print(out, t.rows, t.n);
+    if (t.left)
+        fm_buf_printf(out, "(not listed: %u that left or were started anew; /api/cluster has them)\n", t.left);
+    return true;
+}
+
+/* ---- what it does ---- */
+
+static void print_counters(struct fm_buf *out, struct fm_slice metrics)
+{
+    static const struct {
+        const char *metric, *text;
+        double by;
+    } lines[] = {
+        {"fanmesh_connections", "clients connected", 1},
+        {"fanmesh_subscriptions", "channels open", 1},
+        {"fanmesh_topics", "topics known", 1},
+        {"fanmesh_published_total", "messages accepted here", 1},
+        {"fanmesh_deliveries_total", "deliveries to clients", 1},
+        {"fanmesh_holes", "origins with something missing now", 1},
+        {"fanmesh_repaired_messages_total", "messages repaired", 1},
+        {"fanmesh_gaps_total", "gaps told to clients: messages lost for good", 1},
+        {"fanmesh_slow_skipped_total", "messages left out for slow clients, told to them as gaps", 1},
+        {"fanmesh_slow_disconnects_total", "slow clients disconnected", 1},
+        {"fanmesh_mesh_links_refused_total", "links of the mesh refused: another secret, cluster or version", 1},
+        {"fanmesh_mesh_dials_ended_total", "dials ended by the other side before it said anything: compare secret and cluster", 1},
+        {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
+        {"process_resident_memory_bytes", "KiB of memory", 1024},
+    };
+    fm_buf_str(out, "\nThis node alone:\n");
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        double sum;
+        if (metric_sum(metrics, lines[i].metric, &sum))
+            fm_buf_printf(out, "%12.0f  %s\n", sum / lines[i].by, lines[i].text);
+    }
+}
+
+static enum fm_exit status(const struct fm_command *command, const struct fm_status_options *o)
+{
+    struct fm_call cluster = {.url = o->url, .path = "/api/cluster", .key = o->api_key, .timeout_ms = o->timeout_ms};
+    struct fm_call metrics = {.url = o->url, .path = "/metrics", .key = o->api_key, .timeout_ms = o->timeout_ms};
+    struct fm_buf out = {0};
+    enum fm_exit code = FM_EXIT_FAILED;
+    bool well = false;
+    if (fm_call(command, &cluster) && fm_call(command, &metrics)) {
+        if (print_nodes(&out, fm_buf_view(&cluster.answer), fm_buf_view(&metrics.answer), &well)) {
+            print_counters(&out, fm_buf_view(&metrics.answer));
+            code = fm_cli_print(command, &out);
+            if (o->check && !well)
+                code = FM_EXIT_FAILED;
+        } else {
+            fm_cli_complain(command, "the answer is not what a fanmesh node says of its cluster; is this the address of its API?");
+        }
+    }
+    fm_buf_fini(&out);
+    fm_call_fini(&cluster);
+    fm_call_fini(&metrics);
+    return code;
+}
+
+enum fm_exit fm_run_status(const struct fm_command *command, int argc, char *const *argv)
+{
+    struct fm_report report = {0};
+    struct fm_status_options o = {0};
+    struct fm_from from[FM_STATUS_OPTIONS_N];
+    struct fm_option_set set = {fm_status_options, FM_STATUS_OPTIONS_N, &o, from, NULL, &report};
+    struct fm_args args;
+    bool go;
+    enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
+    if (go)
+        code = fm_cli_positionals(command, &args, 0) ? status(command, &o) : FM_EXIT_USAGE;
+    fm_options_fini(fm_status_options, FM_STATUS_OPTIONS_N, &o);
+    fm_args_fini(&args);
+    fm_report_fini(&report);
+    return code;
+}

@@ -1,0 +1,56 @@
+/* Inside the HTTP front: front.c (reading, answering) and upgrade.c (what becomes a WebSocket). */
+#pragma once
+
+#include "http1.h"
+#include "../worker/worker_core.h"
+
+enum fm_conn_state {
+    FM_CONN_HEAD,     /* the request's head is read */
+    FM_CONN_BODY,     /* its body */
+    FM_CONN_SERVING,  /* fm_api_handle has it; nothing is read */
+    FM_CONN_ANSWERED, /* the answer leaves */
+    FM_CONN_LINGER,   /* the last answer has left; what still comes is dropped */
+    FM_CONN_DONE,     /* to be closed */
+    FM_CONN_UPGRADED, /* to be handed to the edge */
+};
+
+struct fm_conn {
+    struct fm_worker *worker;
+    struct fm_conn *next, **link; /* of the worker */
+    struct ev_io io;
+    struct fm_timer timer; /* request, keep-alive or linger */
+    int fd;
+    struct ssl_st *ssl; /* NULL: plain text */
+    bool shaking;       /* the TLS handshake is not done yet */
+    uint8_t first;      /* the first byte of it; 0: nothing has come */
+    enum fm_conn_state state;
+    bool running; /* inside fm_conn_run: an answer must not run it again */
+    bool last;    /* the connection ends with this answer */
+    bool eof;     /* the client sends no more */
+    bool served;  /* it has had an answer */
+    bool probe;   /* the node's own */
+    struct fm_buf in, out, path;
+    size_t out_at, scanned, body_n;
+    struct fm_http1_head head;
+    struct fm_http_request request;
+    struct fm_socket *socket; /* UPGRADED */
+    char subprotocol[128];
+    struct fm_deflate_terms deflate;
+    char peer[48];
+};
+
+void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events);
+/* Goes on as far as it can; c may be gone after it. */
+void fm_conn_run(struct fm_conn *c);
+/* Answers with an error and ends the connection after it. status 0: the error's own. */
+void fm_conn_fail(struct fm_conn *c, unsigned status, enum fm_err err, const char *detail, struct fm_slice headers);
+/* Frees all but the descriptor. */
+void fm_conn_detach(struct fm_conn *c);
+
+/* ---- upgrade.c ---- */
+/* Accepts the upgrade (FM_CONN_UPGRADED) or answers with what is wrong. */
+void fm_conn_upgrade(struct fm_conn *c);
+/* Gives the connection to the edge; c is gone after it. */
+void fm_conn_hand_over(struct fm_conn *c);
+/* May a page of this Origin open a WebSocket on this Host? allowed: NULL-terminated, "*" for all. */
+bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed);

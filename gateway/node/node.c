@@ -1,0 +1,364 @@
+#include "node.h"
+#include "../api/api.h"
+#include "../edge/listen.h"
+#include "../edge/tls.h"
+#include "../worker/worker.h"
+
+#include "../../broker/diag.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    ENVELOPE_BATCH_MAX = 1 << 20, /* the most that batch_bytes allows: another node's batches may be larger than ours */
+    ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message that overfills a batch */
+    DESCRIPTORS_FIXED = 128,      /* standard streams, epoll, wake-ups, the mesh's listeners and links, the API's clients */
+    DESCRIPTORS_WORKER = 16,
+    DESCRIPTORS_SPARE = 1024, /* where the hard limit allows: a large mesh */
+    /* connections_max = 0. The limit is set to what is needed, not to all that is allowed, which may be 10^9: libwebsockets makes tables of
+     * that size, and looks through them whenever a connection closes. */
+    CONNECTIONS_USUAL = 100000,
+};
+
+struct fm_node {
+    const struct fm_settings *s;
+    struct fm_mailbox mailboxes[FM_WORKERS_MAX];
+    struct fm_inbox *inbox_at[FM_WORKERS_MAX];
+    unsigned mailboxes_n; /* made; one for each worker, the internal one's is the last */
+    unsigned publics;     /* workers that serve clients */
+    unsigned n;           /* all workers */
+    struct fm_hub_thread *hub;
+    struct fm_api *api;
+    struct fm_worker *workers[FM_WORKERS_MAX];
+    struct fm_probe_board board;
+    struct fm_probe *probe;
+    struct fm_tls *tls;
+};
+
+static bool given(const char *listener)
+{
+    return strcmp(listener, "none") != 0;
+}
+
+/* ---- limits ---- */
+
+static uint64_t descriptors_kept(uint64_t workers)
+{
+    return DESCRIPTORS_FIXED + DESCRIPTORS_WORKER * workers;
+}
+
+uint64_t fm_node_connections_for(uint64_t descriptors, uint64_t workers)
+{
+    uint64_t kept = descriptors_kept(workers);
+    return descriptors > kept ? descriptors - kept : 1;
+}
+
+void fm_node_limits(struct fm_settings *s)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
+        return;
+    uint64_t asked = s->connections_max ? s->connections_max : CONNECTIONS_USUAL;
+    uint64_t can = fm_node_connections_for(lim.rlim_max, s->workers);
+    uint64_t want = (asked < can ? asked : can) + descriptors_kept(s->workers) + DESCRIPTORS_SPARE;
+    struct rlimit set = {want < lim.rlim_max ? want : lim.rlim_max, lim.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &set) != 0)
+        can = fm_node_connections_for(lim.rlim_cur, s->workers);
+    if (s->connections_max > can)
+        fm_diag(FM_WARN, "connections_max_cut",
+                "connections_max=%" PRIu64 " to=%" PRIu64 " descriptors=%" PRIu64
+                " why=\"every connection needs a file descriptor\" then=\"raise the hard limit (ulimit -Hn) or lower connections_max\"",
+                s->connections_max, can, (uint64_t)lim.rlim_max);
+    s->connections_max = asked < can ? asked : can;
+}
+
+/* ---- start ---- */
+
+static enum fm_err mailboxes_make(struct fm_node *node)
+{
+    for (unsigned i = 0; i < node->n; i++) {
+        enum fm_err err = fm_mailbox_init(&node->mailboxes[i], node->s->worker_inbox_bytes);
+        if (err)
+            return err;
+        node->inbox_at[i] = &node->mailboxes[i].inbox;
+        node->mailboxes_n++;
+    }
+    return FM_OK;
+}
+
+static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned workers)
+{
+    struct fm_hub_config c;
+    fm_hub_config_default(&c);
+    c.name = s->name;
+    c.bus_address = s->mesh_advertise;
+    c.ask_address = s->mesh_ask_advertise;
+    c.seeds = (const char *const *)s->join.at;
+    c.workers = workers;
+    c.log_bytes = s->log_bytes;
+    c.log_age_ms = s->log_age;
+    c.memory_bytes = s->memory_bytes;
+    c.keys_bytes = s->keys_bytes;
+    c.topics_max = (uint32_t)s->topics_max;
+    c.replicas = (uint32_t)s->replicas;
+    c.heartbeat_ms = (uint32_t)s->heartbeat_ms;
+    c.repair_after_ms = (uint32_t)s->repair_after_ms;
+    c.gap_ms = (uint32_t)s->gap_ms;
+    c.found_ms = (uint32_t)s->found_ms;
+    c.join_wait_ms = (uint32_t)s->join_wait_ms;
+    c.down_ms = (uint32_t)s->down_ms;
+    c.ask_timeout_ms = (uint32_t)s->ask_timeout_ms;
+    c.cursor_ttl_ms = s->cursor_ttl;
+    c.window = (uint32_t)s->window;
+    c.window_live_ms = (uint32_t)s->window_live_ms;
+    c.batch_bytes = (uint32_t)s->batch_bytes;
+    c.backlog_bytes = s->mesh_backlog;
+    c.repair_bytes_per_s = s->repair_rate;
+    c.retention = fm_rules_retention;
+    c.retention_ctx = s->rules;
+    return c;
+}
+
+static void why_address(struct fm_buf *why, const char *option, const char *address, enum fm_err err)
+{
+    fm_buf_printf(why, "%s = %s: %s", option, address, fm_err_text(err));
+}
+
+/* Nothing is started, and said to be ready, before every port is known to be free; all that are not are named in one go. (Who takes one
+ * between this and its use is still told, when its turn comes.) */
+static enum fm_err listeners_check(const struct fm_settings *s, struct fm_buf *why)
+{
+    const struct {
+        const char *option, *address;
+    } all[] = {{"listen", s->listen},
+               {"api_listen", s->api_listen},
+               {"mesh_listen", s->mesh_listen},
+               {"mesh_ask_listen", given(s->mesh_listen) ? s->mesh_ask_listen : "none"}};
+    enum fm_err first = FM_OK;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        int fd;
+        enum fm_err err = given(all[i].address) ? fm_listen(all[i].address, true, &fd) : FM_OK;
+        if (err) {
+            why_address(why, all[i].option, all[i].address, err);
+            fm_buf_u8(why, '\n');
+            first = first ? first : err;
+        } else if (given(all[i].address)) {
+            close(fd);
+        }
+    }
+    return first;
+}
+
+static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
+{
+    const struct fm_settings *s = node->s;
+    const char *what = "";
+    struct fm_hub_thread_config c = {
+        .hub = hub_config(s, node->n),
+        .cluster = fm_slice_str(s->cluster),
+        .secret = fm_slice_str(s->secret),
+        .inbox_bytes = s->hub_inbox_bytes,
+        .bus = given(s->mesh_listen) ? &fm_bus_nng : NULL,
+        .bus_config = {.listen = s->mesh_listen,
+                       .listen_ask = s->mesh_ask_listen,
+                       .envelope_max = ENVELOPE_BATCH_MAX + s->message_max + ENVELOPE_ROOM},
+        .workers = node->inbox_at,
+    };
+    enum fm_err err = fm_hub_thread_start(&node->hub, &c, &what);
+    if (!err)
+        return FM_OK;
+    if (strstr(what, "ask plane"))
+        why_address(why, "mesh_ask_listen", s->mesh_ask_listen, err);
+    else if (strstr(what, "publish plane"))
+        why_address(why, "mesh_listen", s->mesh_listen, err);
+    else
+        fm_buf_printf(why, "%s: %s", what, fm_err_text(err));
+    return err;
+}
+
+static enum fm_err api_make(struct fm_node *node)
+{
+    const struct fm_settings *s = node->s;
+    struct fm_api_config c = {
+        .key = *s->api_key ? s->api_key : NULL,
+        .version = FM_VERSION,
+        .batch_max = (uint32_t)s->api_batch_max,
+        .request_bytes = (uint32_t)s->api_request_bytes,
+        .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
+        .replicas = (uint32_t)s->replicas,
+        .rules = s->rules,
+        .probe = node->board.n ? &node->board : NULL,
+        .isolated_unready = s->isolated_unready,
+        .web_root = *s->web_root ? s->web_root : NULL,
+    };
+    return fm_api_new(&node->api, &c);
+}
+
+/* A node's limit, shared out over its workers. */
+static uint32_t share(uint64_t limit, unsigned workers)
+{
+    return workers ? (uint32_t)((limit + workers - 1) / workers) : 0;
+}
+
+static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *why)
+{
+    static const char *const nothing[] = {NULL};
+    const struct fm_settings *s = node->s;
+    bool internal = i == node->publics;
+    struct fm_worker_config c = {
+        .index = i,
+        .internal = internal,
+        .listen = internal ? s->api_listen : s->listen,
+        .mailbox = &node->mailboxes[i],
+        .hub = node->hub,
+        .rules = s->rules,
+        .api = node->api,
+        .mount = s->mount,
+        .origins = s->origins.n ? (const char *const *)s->origins.at : nothing,
+        .message_max = (uint32_t)s->message_max,
+        .body_max = (uint32_t)s->api_body_max,
+        .handshake_ms = (uint32_t)s->handshake_ms,
+        .idle_ms = (uint32_t)s->idle_ms,
+        .outbox_bytes = (uint32_t)s->outbox_bytes,
+        .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
+        .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
+        .topics_per_socket = (uint32_t)s->topics_per_socket,
+        .tls = internal ? NULL : node->tls,
+        .deflate = s->deflate,
+        .deflate_min = (uint32_t)s->deflate_min,
+        .fanout_slice = (uint32_t)s->fanout_slice,
+    };
+    enum fm_err err = fm_worker_new(&node->workers[i], &c);
+    if (err)
+        why_address(why, internal ? "api_listen" : "listen", c.listen, err);
+    return err;
+}
+
+static enum fm_err tls_make(struct fm_node *node, struct fm_buf *why)
+{
+    const struct fm_settings *s = node->s;
+    if (!*s->tls_cert || !node->publics)
+        return FM_OK;
+    const struct fm_tls_config c = {.cert_file = s->tls_cert, .key_file = s->tls_key, .secret = fm_slice_str(s->secret)};
+    return fm_tls_new(&node->tls, &c, why);
+}
+
+static enum fm_err workers_start(struct fm_node *node, struct fm_buf *why)
+{
+    enum fm_err err = FM_OK;
+    for (unsigned i = 0; i < node->n && !err; i++)
+        err = worker_make(node, i, why);
+    if (err)
+        return err;
+    fm_api_attach(node->api, node->hub, node->workers, node->n);
+    for (unsigned i = 0; i < node->n && !err; i++)
+        err = fm_worker_run(node->workers[i]);
+    return err;
+}
+
+static enum fm_err probe_start(struct fm_node *node)
+{
+    if (!node->board.n)
+        return FM_OK;
+    struct fm_probe_config c = {
+        .workers = node->workers,
+        .n = node->publics,
+        .hub = node->hub,
+        .mount = node->s->mount,
+        .every_ms = (uint32_t)node->s->probe_ms,
+        .timeout_ms = (uint32_t)node->s->probe_timeout_ms,
+        .board = &node->board,
+    };
+    return fm_probe_start(&node->probe, &c);
+}
+
+enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_buf *why)
+{
+    *out = NULL;
+    struct fm_node *node = calloc(1, sizeof *node);
+    if (!node)
+        return FM_E_NOMEM;
+    node->s = s;
+    node->publics = given(s->listen) ? (unsigned)s->workers : 0;
+    node->n = node->publics + (given(s->api_listen) ? 1 : 0);
+    if (s->probe_ms && node->publics)
+        fm_probe_board_init(&node->board, node->publics);
+    enum fm_err err = listeners_check(s, why);
+    if (!err)
+        err = mailboxes_make(node);
+    if (!err)
+        err = hub_start(node, why);
+    if (!err)
+        err = api_make(node);
+    if (!err)
+        err = tls_make(node, why);
+    if (!err)
+        err = workers_start(node, why);
+    if (!err)
+        err = probe_start(node);
+    if (err && why->n == 0)
+        fm_buf_str(why, fm_err_text(err));
+    *out = node;
+    if (err)
+        fm_node_stop(out);
+    return err;
+}
+
+/* ---- the end ---- */
+
+void fm_node_drain(struct fm_node *node)
+{
+    fm_api_draining(node->api);
+    fm_probe_stop(&node->probe);
+    for (unsigned i = 0; i < node->publics; i++)
+        fm_worker_drain(node->workers[i], (uint32_t)node->s->drain_ms);
+}
+
+uint64_t fm_node_connections(const struct fm_node *node)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < node->publics; i++)
+        n += atomic_load_explicit(&fm_worker_stats(node->workers[i])->connections, memory_order_relaxed);
+    return n;
+}
+
+uint64_t fm_node_held(const struct fm_node *node)
+{
+    const struct fm_hub_stats *hub = fm_hub_thread_stats(node->hub);
+    uint64_t bytes = atomic_load_explicit(&hub->log_bytes, memory_order_relaxed);
+    bytes += atomic_load_explicit(&hub->index_bytes, memory_order_relaxed);
+    bytes += atomic_load_explicit(&hub->keys_bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < node->n; i++)
+        bytes += atomic_load_explicit(&fm_worker_stats(node->workers[i])->outbox_bytes, memory_order_relaxed);
+    return bytes;
+}
+
+uint64_t fm_node_incarnation(const struct fm_node *node)
+{
+    return fm_hub_incarnation(node->hub);
+}
+
+bool fm_node_leave(struct fm_node *node, bool *alone)
+{
+    return fm_hub_thread_drain(node->hub, (unsigned)node->s->leave_ms, alone);
+}
+
+void fm_node_stop(struct fm_node **np)
+{
+    struct fm_node *node = *np;
+    *np = NULL;
+    if (!node)
+        return;
+    fm_probe_stop(&node->probe);
+    for (unsigned i = node->n; i > 0; i--)
+        if (node->workers[i - 1])
+            fm_worker_stop(&node->workers[i - 1]);
+    fm_tls_free(&node->tls);
+    fm_hub_thread_stop(&node->hub);
+    fm_api_free(&node->api);
+    for (unsigned i = 0; i < node->mailboxes_n; i++)
+        fm_mailbox_fini(&node->mailboxes[i]);
+    free(node);
+}

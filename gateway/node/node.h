@@ -1,0 +1,32 @@
+/* A whole node, put together from its settings: inboxes, hub, API, workers, in this order; taken apart in the reverse one.
+ *
+ *   fm_node_start -> runs -> fm_node_drain (no new clients, the others are sent away) -> fm_node_leave (the mesh is flushed) ->
+ * fm_node_stop
+ *
+ * -- main; signals are blocked before start, so that the node's threads leave them to main -- */
+#pragma once
+
+#include "../settings/settings.h"
+
+struct fm_node;
+
+/* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people,
+ * a line each. */
+FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_buf *why);
+/* Readiness turns false, listening stops, clients are sent away over settings.drain_ms. Returns at once. */
+void fm_node_drain(struct fm_node *node);
+uint64_t fm_node_incarnation(const struct fm_node *node);
+/* Client sockets that are open. */
+uint64_t fm_node_connections(const struct fm_node *node);
+/* Bytes that the node knows to be in use: messages, what goes with them, what is owed to clients. */
+uint64_t fm_node_held(const struct fm_node *node);
+/* Takes no more publishes; waits at most settings.leave_ms until the other nodes have everything of this one. False: they may not. *alone:
+ * there is none that stays. */
+bool fm_node_leave(struct fm_node *node, bool *alone);
+void fm_node_stop(struct fm_node **node);
+
+/* Raises the limit of file descriptors as far as the node can use it, and cuts connections_max to what it allows; warnings go to the log.
+ */
+void fm_node_limits(struct fm_settings *settings);
+/* The number of connections that `descriptors` leave to a node with so many workers. */
+uint64_t fm_node_connections_for(uint64_t descriptors, uint64_t workers);

@@ -1,0 +1,210 @@
+/* `fanmesh serve`: a node from its settings to its end.
+ *
+ * Signals are blocked in every thread and waited for here. Once the drain has begun, main lets them through again, and a handler ends the
+ * process at once: so the second signal works whatever main is waiting for. */
+#include "../cli/cli_tables.h"
+#include "node.h"
+#include "trim.h"
+
+#include "../../broker/diag.h"
+#include "fanmesh/cursor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STOP_SECONDS = 3, DRAIN_GRACE_MS = 1000, DRAIN_LOOK_MS = 20, QUOTE_MAX = 512 };
+
+static sigset_t ending(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
+}
+
+static void end_at_once(int signal)
+{
+    static const char line[] =
+        "level=warn event=stopped why=\"a second signal\" then=\"ended at once, without waiting for clients and other nodes\"\n";
+    (void)signal;
+    ssize_t done = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)done;
+    _exit(FM_EXIT_FAILED);
+}
+
+/* Taking the node apart gives nothing to anybody any more: clients and other nodes have been served. If a library does not let go, the
+ * process still ends as asked. (NNG 1.5.2 never finishes a receive whose link is closed here between the header and the body of a message,
+ * and then waits for it for ever when its socket is closed; fixed in 1.6.) */
+static void end_of_patience(int signal)
+{
+    static const char line[] =
+        "level=warn event=stopped why=\"asked to\" then=\"ended without a library that did not end its threads in time\"\n";
+    (void)signal;
+    ssize_t done = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)done;
+    _exit(FM_EXIT_OK);
+}
+
+static void patience_set(unsigned seconds)
+{
+    struct sigaction sa = {.sa_handler = end_of_patience};
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGALRM, &sa, NULL);
+    alarm(seconds);
+}
+
+static void signals_block(void)
+{
+    sigset_t set = ending();
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void signals_end_at_once(void)
+{
+    struct sigaction sa = {.sa_handler = end_at_once};
+    sigset_t set = ending();
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* Until the node is to end; meanwhile it looks after its memory. */
+static int signal_wait(const struct fm_node *node, uint64_t trim_ms)
+{
+    sigset_t set = ending();
+    struct fm_trim trim = {0};
+    struct timespec every = {(time_t)(trim_ms / 1000), (long)(trim_ms % 1000) * 1000000};
+    for (;;) {
+        int sig = sigtimedwait(&set, NULL, trim_ms ? &every : NULL);
+        if (sig > 0)
+            return sig;
+        if (errno == EAGAIN)
+            fm_trim(&trim, fm_node_held(node));
+    }
+}
+
+static uint64_t mono_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- log ---- */
+
+static void log_warnings(const struct fm_buf *warnings)
+{
+    const char *p = (const char *)warnings->p, *end = p + warnings->n, *nl;
+    char quote[QUOTE_MAX];
+    for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1)
+        fm_diag(FM_WARN, "settings", "why=%s then=\"the node goes on with it\"", fm_diag_quote(quote, sizeof quote, p, (size_t)(nl - p)));
+}
+
+static void log_rules(const struct fm_settings *s)
+{
+    char quote[QUOTE_MAX];
+    struct fm_rule *r;
+    for (size_t i = 0; (r = fm_rules_at(s->rules, i)); i++)
+        fm_diag(FM_INFO, "topic_rule", "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
+                fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
+                r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
+                r->slow == FM_SLOW_DROP       ? "drop"
+                : r->slow == FM_SLOW_CONFLATE ? "conflate"
+                                              : "disconnect");
+}
+
+static void log_start(const struct fm_settings *s, const struct fm_node *node)
+{
+    char origin[FM_ORIGIN_TEXT_MAX + 1], name[QUOTE_MAX], cluster[QUOTE_MAX];
+    fm_origin_print(fm_node_incarnation(node), origin);
+    fm_diag(FM_INFO, "started",
+            "version=%s name=%s incarnation=%s cluster=%s sealed=%s pid=%ld workers=%" PRIu64 " connections_max=%" PRIu64
+            " listen=%s api_listen=%s mesh_listen=%s mesh_ask_listen=%s mesh_advertise=%s mesh_ask_advertise=%s join=%zu",
+            FM_VERSION, fm_diag_quote(name, sizeof name, s->name, strlen(s->name)), origin,
+            fm_diag_quote(cluster, sizeof cluster, s->cluster, strlen(s->cluster)), *s->secret ? "yes" : "no", (long)getpid(), s->workers,
+            s->connections_max, s->listen, s->api_listen, s->mesh_listen, s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise,
+            s->join.n);
+    if (s->dev)
+        fm_diag(FM_WARN, "dev_profile",
+                "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s\" then=\"never run it in production\"", s->listen,
+                *s->api_key ? "" : ", and the API without a key");
+    log_rules(s);
+}
+
+/* ---- life ---- */
+
+/* Clients first, then the mesh. */
+static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
+{
+    uint64_t began = mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS, left = fm_node_connections(node);
+    fm_diag(FM_INFO, "draining", "signal=%s connections=%" PRIu64 " drain_ms=%" PRIu64 " why=\"a second signal ends the node at once\"",
+            sig == SIGINT ? "INT" : "TERM", left, s->drain_ms);
+    fm_node_drain(node);
+    while ((left = fm_node_connections(node)) > 0 && mono_ms() < until)
+        nanosleep(&(struct timespec){.tv_nsec = DRAIN_LOOK_MS * 1000000L}, NULL);
+    if (left)
+        fm_diag(FM_WARN, "drained",
+                "connections=%" PRIu64 " ms=%" PRIu64
+                " why=\"these clients did not answer the close in time\" then=\"their connections are cut\"",
+                left, mono_ms() - began);
+    else
+        fm_diag(FM_INFO, "drained", "connections=0 ms=%" PRIu64, mono_ms() - began);
+    bool alone = false;
+    if (!fm_node_leave(node, &alone))
+        fm_diag(FM_WARN, "left",
+                "leave_ms=%" PRIu64 " why=\"not every other node confirmed in time that it has what this one accepted\" then=\"it ends all "
+                "the same; where that happens often raise leave_ms\"",
+                s->leave_ms);
+    else if (alone && s->join.n)
+        fm_diag(FM_WARN, "left", "why=\"no other node is in reach to take over what this one has\" then=\"it goes with this one\"");
+    else if (alone)
+        fm_diag(FM_INFO, "left", "why=\"there is no other node; what this one has goes with it\"");
+    else
+        fm_diag(FM_INFO, "left", "why=\"every other node has what this one accepted\"");
+}
+
+static enum fm_exit serve(const struct fm_command *command, struct fm_settings *s)
+{
+    struct fm_node *node;
+    struct fm_buf why = {0};
+    signals_block();
+    fm_node_limits(s);
+    if (fm_node_start(&node, s, &why) != FM_OK) {
+        fm_cli_report(command, &why, "");
+        fm_buf_fini(&why);
+        return FM_EXIT_FAILED;
+    }
+    fm_buf_fini(&why);
+    log_start(s, node);
+    int sig = signal_wait(node, s->trim_ms);
+    signals_end_at_once();
+    drain(node, s, sig);
+    patience_set(STOP_SECONDS);
+    fm_node_stop(&node);
+    patience_set(0);
+    fm_diag(FM_INFO, "stopped", "why=\"asked to\"");
+    return FM_EXIT_OK;
+}
+
+enum fm_exit fm_run_serve(const struct fm_command *command, int argc, char *const *argv)
+{
+    struct fm_settings s;
+    struct fm_report report = {0};
+    bool go;
+    enum fm_exit code = fm_cli_settings(command, &s, &report, argc, argv, &go);
+    if (go) {
+        fm_diag_level_set((enum fm_diag_level)s.log_level);
+        log_warnings(&report.warnings);
+        code = serve(command, &s);
+    }
+    fm_report_fini(&report);
+    fm_settings_fini(&s);
+    return code;
+}

@@ -1,0 +1,183 @@
+/* Phoenix Channels over WebSocket: who may connect, what a frame is for, and what a message looks like. */
+#include "phoenix.h"
+
+#include "../edge/http.h"
+
+#include <stdio.h>
+
+/* ---- connect ---- */
+
+static bool refuse(struct fm_upgrade *up, unsigned status, enum fm_err err, const char *reason)
+{
+    up->status = status;
+    up->err = err;
+    snprintf(up->reason, sizeof up->reason, "%s", reason);
+    return false;
+}
+
+static bool is_mounted(const struct fm_worker *w, struct fm_slice path)
+{
+    struct fm_slice mount = fm_slice_str(fm_worker_config(w)->mount);
+    return fm_slice_starts(path, mount) && fm_slice_eq(fm_slice_of(path.p + mount.n, path.n - mount.n), FM_LIT("/websocket"));
+}
+
+/* "1", "2.0", "2.0.0": the major version, 0 where it is not a version of ours. */
+static uint32_t version_read(const char *vsn)
+{
+    uint32_t version = vsn[0] == '1' ? FM_PHX_V1 : vsn[0] == '2' ? FM_PHX_V2 : 0;
+    const char *p = vsn + (version ? 1 : 0);
+    for (int part = 0; part < 2 && *p == '.'; part++) {
+        size_t digits = strspn(p + 1, "0123456789");
+        if (digits == 0)
+            return 0;
+        p += 1 + digits;
+    }
+    return *p == 0 ? version : 0;
+}
+
+/* Is `name` in a comma-separated header? */
+static bool is_offered(struct fm_slice list, struct fm_slice name)
+{
+    for (size_t i = 0; i < list.n;) {
+        size_t end = i;
+        while (end < list.n && list.p[end] != ',')
+            end++;
+        size_t from = i, to = end;
+        while (from < to && (list.p[from] == ' ' || list.p[from] == '\t'))
+            from++;
+        while (to > from && (list.p[to - 1] == ' ' || list.p[to - 1] == '\t'))
+            to--;
+        if (fm_slice_eq(fm_slice_of(list.p + from, to - from), name))
+            return true;
+        i = end + 1;
+    }
+    return false;
+}
+
+static bool accept_socket(struct fm_worker *w, struct fm_upgrade *up)
+{
+    if (!is_mounted(w, up->path))
+        return refuse(up, 404, FM_E_NOT_FOUND, "WebSockets are opened at the option `mount` and /websocket");
+    char vsn[16];
+    enum fm_err err = fm_query_param(up->query, "vsn", true, vsn, sizeof vsn);
+    up->variant = err == FM_E_NOT_FOUND ? FM_PHX_V1 : err ? 0 : version_read(vsn);
+    if (!up->variant)
+        return refuse(up, 403, FM_E_VERSION, "connect with vsn=2.0.0 or vsn=1.0.0");
+    up->proto = &fm_phoenix;
+    up->subprotocol[0] = 0;
+    /* The client's authToken travels as a second subprotocol, base64url.bearer.phx.<token>; it is never echoed. */
+    if (is_offered(up->protocols, FM_LIT("phoenix")))
+        snprintf(up->subprotocol, sizeof up->subprotocol, "phoenix");
+    return true;
+}
+
+/* ---- sending ---- */
+
+static enum fm_phx_version version_of(const struct fm_socket *s)
+{
+    return (enum fm_phx_version)fm_socket_variant(s);
+}
+
+struct fm_phx_to fm_phx_answer_to(const struct fm_socket *s, const struct fm_phx_in *in)
+{
+    return (struct fm_phx_to){version_of(s), in->join_ref, in->ref, in->topic_token, in->topic};
+}
+
+struct fm_phx_to fm_phx_channel_to(const struct fm_sub *sub)
+{
+    return (struct fm_phx_to){
+        .version = version_of(sub->socket), .join_ref = fm_sub_join_ref(sub), .ref = FM_LIT("null"), .topic = fm_sub_topic(sub)};
+}
+
+bool fm_phx_send(struct fm_socket *s, struct fm_frames **fp)
+{
+    struct fm_frames *f = *fp;
+    *fp = NULL;
+    if (!f || f->bytes.failed) {
+        fm_frames_unref(&f);
+        fm_socket_close(s, 1013, "the node is out of memory");
+        return false;
+    }
+    fm_socket_send_frames(s, f);
+    return true;
+}
+
+bool fm_phx_send_reply(struct fm_socket *s, const struct fm_phx_to *to, bool ok, struct fm_slice response)
+{
+    struct fm_frames *f = fm_frames_new();
+    if (f)
+        fm_phx_reply(f, to, ok, response);
+    return fm_phx_send(s, &f);
+}
+
+bool fm_phx_send_error(struct fm_socket *s, const struct fm_phx_to *to, const char *reason)
+{
+    char response[128];
+    int n = snprintf(response, sizeof response, "{\"reason\":\"%s\"}", reason);
+    return fm_phx_send_reply(s, to, false, fm_slice_of(response, (size_t)n < sizeof response ? (size_t)n : 0));
+}
+
+/* ---- frames in ---- */
+
+static void dispatch(struct fm_socket *s, const struct fm_phx_in *in)
+{
+    if (fm_slice_eq(in->topic, FM_LIT("phoenix")) && fm_slice_eq(in->event, FM_LIT("heartbeat"))) {
+        struct fm_phx_to to = fm_phx_answer_to(s, in);
+        to.join_ref = FM_LIT("null");
+        fm_phx_send_reply(s, &to, true, FM_LIT("{}"));
+    } else if (fm_slice_eq(in->event, FM_LIT("phx_join"))) {
+        fm_phx_join(s, in);
+    } else if (fm_slice_eq(in->event, FM_LIT("phx_leave"))) {
+        fm_phx_leave(s, in);
+    } else {
+        fm_phx_push(s, in);
+    }
+}
+
+static void recv_frame(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
+{
+    struct fm_phx_in in;
+    struct fm_phx_bad bad;
+    if (!fm_phx_parse(version_of(s), binary, fm_slice_of(bytes, n), &in, &bad)) {
+        atomic_fetch_add_explicit(&fm_worker_stats_mut(fm_socket_worker(s))->bad_messages, 1, memory_order_relaxed);
+        fm_socket_close(s, bad.code, bad.reason);
+        return;
+    }
+    dispatch(s, &in);
+}
+
+/* ---- messages out ---- */
+
+void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at)
+{
+    size_t opened = fm_phx_event_open(f, to, FM_LIT("fm_cursor"));
+    fm_buf_slice(&f->bytes, FM_LIT("{\"cursor\":"));
+    fm_vector_json(&f->bytes, at);
+    fm_buf_u8(&f->bytes, '}');
+    fm_phx_event_close(f, to, opened);
+}
+
+static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
+{
+    enum fm_phx_version version = format == FM_FORMAT_PHX1 || format == FM_FORMAT_PHX1_CURSOR ? FM_PHX_V1 : FM_PHX_V2;
+    bool with_id = format == FM_FORMAT_PHX2_CURSOR || format == FM_FORMAT_PHX1_CURSOR;
+    bool binary = false;
+    for (size_t i = 0; i < n; i++) {
+        fm_phx_message(f, version, FM_LIT("null"), with_id, msgs[i]);
+        binary |= (msgs[i]->flags & FM_MSG_BINARY) != 0;
+    }
+    if (binary && format == FM_FORMAT_PHX2_CURSOR) {
+        struct fm_phx_to to = {.version = version, .join_ref = FM_LIT("null"), .ref = FM_LIT("null"), .topic = fm_msg_topic(msgs[n - 1])};
+        fm_phx_cursor_event(f, &to, at);
+    }
+}
+
+const struct fm_proto fm_phoenix = {
+    .name = "phoenix",
+    .accept = accept_socket,
+    .recv = recv_frame,
+    .joined = fm_phx_joined,
+    .pushed = fm_phx_pushed,
+    .gap = fm_phx_gap,
+    .encode = encode,
+};

@@ -1,0 +1,39 @@
+/* Inside the Phoenix protocol: what phoenix.c (connections, frames in, messages out) and phoenix_channel.c (joins, leaves, pushes, gaps)
+ * share. Nobody else includes this; the protocol's face is the table fm_phoenix in proto.h. docs/protocol.md is its description.
+ *
+ * -- the worker's thread only -- */
+#pragma once
+
+#include "phoenix_frame.h"
+#include "../worker/worker.h"
+
+/* The head of an answer to `in`: the same refs and topic. */
+struct fm_phx_to fm_phx_answer_to(const struct fm_socket *s, const struct fm_phx_in *in);
+/* The head of an event on a channel: its join_ref, no ref. */
+struct fm_phx_to fm_phx_channel_to(const struct fm_sub *sub);
+
+/* Sends f and sets it NULL. Where memory ran out while f was built (or f is NULL already) the socket is closed: what it was to be told
+ * can't be left out in silence. false: then. */
+bool fm_phx_send(struct fm_socket *s, struct fm_frames **f);
+bool fm_phx_send_reply(struct fm_socket *s, const struct fm_phx_to *to, bool ok, struct fm_slice response);
+/* An error reply {"reason":reason}. */
+bool fm_phx_send_error(struct fm_socket *s, const struct fm_phx_to *to, const char *reason);
+
+/* ---- phoenix_channel.c ---- */
+
+void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in);
+void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in);
+void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in);
+/* fm_proto's operations */
+void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
+void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p);
+void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
+
+/* ---- phoenix_replay.c ---- */
+
+/* Appends what a join's answer replays to f, as far as it is short; *rest, if it isn't NULL then, sends what remains. The answer's messages
+ * are taken. false: without memory. */
+FM_MUST_CHECK bool fm_phx_replay(struct fm_frames *f, const struct fm_sub *sub, struct fm_join *j, struct fm_source **rest);
+
+/* The event fm_cursor. Its frame's mark has no message. */
+void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at);

@@ -1,0 +1,165 @@
+/* Between a client connection and a wire protocol. A protocol turns bytes into channel operations (join, leave, push) and channel events
+ * (joined, message, gap) into bytes; it knows neither libwebsockets nor threads. A socket is one client connection; a sub is one channel on
+ * it.
+ *
+ * Who does what:
+ *   edge_lws.c  reads frames and writes buffers                worker.c  inbox, expectations, wheel
+ *   socket.c    sockets, subs, what a slow socket still owes   subs.c    topic -> subs, one encoding a format a drain
+ *   phoenix.c   this table for the Phoenix protocol
+ *
+ * -- the worker's thread only -- */
+#pragma once
+
+#include "../../broker/hub.h"
+#include "../settings/rules.h"
+#include "../edge/ws_kind.h"
+
+struct fm_socket;
+struct fm_worker;
+
+/* Encodings of a broadcast. Each is built at most once a drain, only if a subscriber needs it, and shared by all that do. */
+enum fm_format {
+    FM_FORMAT_PHX2,        /* [null,null,topic,event,payload], or a binary broadcast frame */
+    FM_FORMAT_PHX2_CURSOR, /* [null,id,topic,event,payload]; after binary ones in a drain one text event fm_cursor */
+    FM_FORMAT_PHX1,        /* {"topic","event","payload","ref":null} */
+    FM_FORMAT_PHX1_CURSOR, /* ... "ref":id */
+    FM_FORMATS
+};
+
+/* Complete WebSocket frames (server side, unmasked), one after another, shared by reference (frames.c). Where memory ran out,
+ * bytes.failed is set and every later frame is left out: what is there still ends at a frame's end. */
+struct fm_frames {
+    uint32_t refs; /* of this worker's thread only */
+    struct fm_buf bytes;
+    uint32_t n, cap;
+    struct fm_frame_mark {
+        uint32_t end;       /* offset behind the frame */
+        struct fm_msg *msg; /* what it carries, a reference; NULL for a frame that belongs to none (fm_cursor) */
+    } * marks;
+};
+
+/* One reference, or NULL without memory. */
+struct fm_frames *fm_frames_new(void);
+struct fm_frames *fm_frames_ref(struct fm_frames *f);
+void fm_frames_unref(struct fm_frames **f);
+/* For frames that lie in another struct, or to use one again: drops the marks' messages and empties it; fini frees the memory besides. */
+void fm_frames_reset(struct fm_frames *f);
+void fm_frames_fini(struct fm_frames *f);
+
+/* Appends one frame: header and payload. opcode: FM_WS_*, with FM_WS_PACKED where the payload is compressed. */
+void fm_frames_add(struct fm_frames *f, unsigned opcode, struct fm_slice payload, const struct fm_msg *msg);
+/* The same without a copy: what is written to f->bytes between open and close is the payload. `open` returns what `close` wants. */
+size_t fm_frames_open(struct fm_frames *f);
+void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
+/* Instead of close: it is to be none. */
+void fm_frames_abandon(struct fm_frames *f, size_t opened);
+
+/* A long answer that is encoded while it is sent, so that no client's copy of it ever lies in memory whole. */
+struct fm_source {
+    uint32_t cost; /* bytes that it holds meanwhile: they count in the socket's outbox */
+    /* Appends its next frames to f, about `bytes` of them, at least one if there is any. false: that was all. */
+    bool (*more)(struct fm_source *source, struct fm_frames *f, size_t bytes);
+    void (*free)(struct fm_source *source);
+};
+
+struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
+    struct fm_socket *socket;
+    struct fm_sub *next;     /* of the socket */
+    struct fm_wtopic *topic; /* subs.c's; NULL until joined */
+    uint32_t slot;           /* in the topic's array */
+    uint8_t format;          /* enum fm_format */
+    bool joined;             /* the hub has answered */
+    bool cursor_channel;     /* asked for a cursor */
+    uint64_t id;             /* unique on this node: also fm_msg.from of what it pushes to others */
+    uint64_t tag;            /* fm_join_ask.tag */
+    struct fm_vector *skip;  /* usually NULL: not to be given messages up to these */
+    struct fm_lag *lag;      /* usually NULL: it fell behind, and is given nothing until its socket has room again */
+    const struct fm_rule *rule;
+    void *proto; /* the protocol's own, freed with free() */
+    uint16_t topic_n, join_ref_n;
+    uint8_t text[]; /* topic, then join_ref */
+};
+
+static inline struct fm_slice fm_sub_topic(const struct fm_sub *s)
+{
+    return fm_slice_of(s->text, s->topic_n);
+}
+
+static inline struct fm_slice fm_sub_join_ref(const struct fm_sub *s)
+{
+    return fm_slice_of(s->text + s->topic_n, s->join_ref_n);
+}
+
+struct fm_upgrade { /* what the edge knows of a client that asks for a WebSocket */
+    struct fm_slice path, query, protocols /* Sec-WebSocket-Protocol, raw */, origin, host;
+    bool secure;
+    char peer[48];
+    /* out, if accepted */
+    const struct fm_proto *proto;
+    uint32_t variant;      /* the protocol's own: the Phoenix version */
+    char subprotocol[128]; /* to echo; empty: none */
+    /* out, if refused */
+    unsigned status;  /* HTTP status */
+    enum fm_err err;  /* its code */
+    char reason[160]; /* added to the code's sentence */
+};
+
+struct fm_proto { /* a wire protocol: one static table */
+    const char *name;
+    /* May this client open a WebSocket here? false: status and reason are set. */
+    bool (*accept)(struct fm_worker *w, struct fm_upgrade *up);
+    /* One whole message (the bytes may be changed in place; they are gone after the call). */
+    void (*recv)(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n);
+    /* The hub answered a join of this socket. The sub is subscribed already if j->err is FM_OK; write the reply and j->replay now, live
+     * messages follow. It may take j->replay away (and set j->replayed 0). If it failed, the sub is freed after the call. */
+    void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
+    /* The hub answered fm_socket_push. */
+    void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
+    /* Encodes that something can't be had on an open channel. cursor: the position after it. */
+    void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
+    /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
+    void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
+};
+
+extern const struct fm_proto fm_phoenix;
+
+/* ---- operations for protocols (socket.c) ---- */
+
+/* What is allowed on a topic to this client; NULL: there is no such topic. */
+const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);
+uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
+struct fm_worker *fm_socket_worker(const struct fm_socket *s);
+const char *fm_socket_peer(const struct fm_socket *s);
+struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */
+uint32_t fm_socket_subs(const struct fm_socket *s);
+
+struct fm_join_ask {
+    struct fm_slice topic, join_ref;
+    const struct fm_rule *rule;
+    enum fm_format format;
+    bool cursor_channel;
+    bool has_cursor;         /* `cursor` is not the first join's empty list */
+    bool cut;                /* ... and it named more than it can hold */
+    struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
+    uint32_t last;
+    uint64_t tag; /* echoed to proto->joined */
+    void *proto;  /* becomes sub->proto; moved likewise */
+};
+
+/* Posts the join; proto->joined follows. FM_E_BUSY: the hub's inbox is full. The topic must not be joined on this socket. */
+FM_MUST_CHECK enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask);
+/* Ends a channel at once, joined or still joining (then proto->joined does not follow). *at (may be NULL) gets the position up to which
+ * this socket was sent the topic, merged with sub->skip: where a rejoin on the same socket may resume. Frees the sub. */
+void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at);
+/* Broadcasts as the sub's rule says (to all, or to the others). cookie is echoed to proto->pushed (fm_publish_cookie). The payload is
+ * copied. */
+FM_MUST_CHECK enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload,
+                                         bool binary, struct fm_slice cookie);
+/* One message to this client, after everything sent before. Control messages are never dropped: a socket whose outbox is past its limit is
+ * closed. */
+void fm_socket_send(struct fm_socket *s, bool binary, struct fm_slice payload);
+void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f); /* takes one reference */
+/* The frames of a source, in order with everything else. Takes it. */
+void fm_socket_send_source(struct fm_socket *s, struct fm_source *source);
+/* Close handshake with this code; reason at most 123 bytes. The socket is not to be used after it in this call. */
+void fm_socket_close(struct fm_socket *s, unsigned code, const char *reason);

@@ -1,0 +1,477 @@
+/* The worker's thread: its loop, its inbox, its clock. */
+#include "worker_core.h"
+
+#include "../../broker/diag.h"
+#include "../../broker/mutation.h"
+#include "../edge/tls.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    TURN_BYTES = 256 << 10, /* of items, and */
+    TURN_MS = 20,           /* ... of a turn in which something was given out */
+    DRAIN_STEP_MS = 20,
+    WARN_EVERY_MS = 10000,
+    CLOSE_RESTART = 1012,
+};
+
+uint64_t fm_mono_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- mailbox ---- */
+
+static void ring(void *ctx)
+{
+    const struct fm_mailbox *m = ctx;
+    ssize_t n = write(m->bell, &(uint64_t){1}, sizeof(uint64_t));
+    (void)n; /* it fails only when it is rung more often than 2^64 times */
+}
+
+enum fm_err fm_mailbox_init(struct fm_mailbox *m, size_t bytes_max)
+{
+    m->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (m->bell < 0)
+        return FM_E_IO;
+    enum fm_err err = fm_inbox_init(&m->inbox, bytes_max, ring, m);
+    if (err)
+        close(m->bell);
+    return err;
+}
+
+void fm_mailbox_fini(struct fm_mailbox *m)
+{
+    fm_inbox_fini(&m->inbox, fm_hub_item_free);
+    close(m->bell);
+}
+
+/* ---- the inbox ---- */
+
+/* The token by which an answer finds its asker; 0: it is no answer to one. */
+static uint64_t token_of(const struct fm_item *item)
+{
+    switch ((enum fm_hub_kind)item->kind) {
+    case FM_HUB_JOIN:
+        return ((const struct fm_join *)item)->sub;
+    case FM_HUB_PUBLISH:
+        return ((const struct fm_publish *)item)->token;
+    case FM_HUB_QUERY:
+        return ((const struct fm_query *)item)->token;
+    case FM_HUB_LEAVE:
+    case FM_HUB_MSG:
+    case FM_HUB_GAP:
+        break;
+    }
+    return 0;
+}
+
+static void answer(struct fm_worker *w, struct fm_item *item)
+{
+    fm_answered_fn *answered;
+    void *ctx;
+    if (fm_expect_take(w, token_of(item), &answered, &ctx)) {
+        answered(ctx, item);
+        return;
+    }
+    /* The asker is gone. If it was a subscription, the hub has counted it. */
+    const struct fm_join *join = (const struct fm_join *)item;
+    if (item->kind == FM_HUB_JOIN && !join->reread && join->err == FM_OK)
+        fm_subs_leave_hub(w, fm_slice_of(join->topic, join->topic_n), 1);
+    fm_hub_item_free(item);
+}
+
+/* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. false: that waits behind a
+ * run of its topic, and so the answer has to. */
+static bool pushed_hurry(struct fm_worker *w, const struct fm_item *item)
+{
+    const struct fm_publish *p = (const struct fm_publish *)item;
+    const struct fm_socket *pusher = fm_expect_socket(w, token_of(item));
+    for (struct fm_sub *sub = pusher ? pusher->subs : NULL; sub; sub = sub->next) {
+        if (p->err == FM_OK && fm_subs_waits(sub, p->results[0].id))
+            return false;
+        fm_subs_hurry(w, sub);
+    }
+    return true;
+}
+
+static void deferred_answer(struct fm_worker *w)
+{
+    struct fm_item *next, *it = w->deferred;
+    w->deferred = NULL;
+    w->deferred_last = &w->deferred;
+    for (; it; it = next) {
+        next = it->next;
+        it->next = NULL;
+        if (!w->runs || pushed_hurry(w, it)) {
+            answer(w, it);
+            continue;
+        }
+        *w->deferred_last = it; /* the next turn, which the run makes sure of, looks again */
+        w->deferred_last = &it->next;
+    }
+}
+
+/* The answer to a join: the messages of its topic that came before it are given out first, since it holds them. Where answers to pushes
+ * wait they go first, too, so that a client gets everything in the order of the inbox. */
+static void join_take(struct fm_worker *w, struct fm_join *join)
+{
+    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
+    if (w->deferred) {
+        fm_subs_flush_all(w);
+        deferred_answer(w);
+    } else if (t) {
+        fm_subs_flush(w, t);
+    }
+    if (!join->reread) {
+        answer(w, &join->item);
+        return;
+    }
+    fm_subs_reread_done(w, join);
+    fm_join_free(&join);
+}
+
+static void item_take(struct fm_worker *w, struct fm_item *item)
+{
+    struct fm_socket *pusher;
+    switch ((enum fm_hub_kind)item->kind) {
+    case FM_HUB_MSG:
+        fm_subs_message(w, fm_msg_ref(((struct fm_msg_item *)item)->msg));
+        fm_hub_item_free(item);
+        return;
+    case FM_HUB_JOIN:
+        join_take(w, (struct fm_join *)item);
+        return;
+    case FM_HUB_PUBLISH:
+        pusher = fm_expect_socket(w, token_of(item));
+        if (!pusher)
+            break;
+        fm_socket_cork(pusher);
+        item->next = NULL;
+        *w->deferred_last = item;
+        w->deferred_last = &item->next;
+        return;
+    case FM_HUB_GAP:
+        fm_subs_gap(w, (const struct fm_gap *)item);
+        fm_hub_item_free(item);
+        return;
+    case FM_HUB_QUERY:
+        break;
+    case FM_HUB_LEAVE:
+        fm_hub_item_free(item); /* has no answer */
+        return;
+    }
+    answer(w, item);
+}
+
+static void overrun_note(struct fm_worker *w)
+{
+    uint64_t now = fm_mono_ms();
+    fm_stat_add(&w->stats.overruns, 1);
+    fm_subs_overrun(w);
+    if (w->overrun_warned_ms && now - w->overrun_warned_ms < WARN_EVERY_MS)
+        return;
+    w->overrun_warned_ms = now;
+    fm_diag(FM_WARN, "worker_overrun", "worker=%u topics=%u overruns=%" PRIu64 " then=\"its topics are read again from the hub\"",
+            w->config.index, HASH_COUNT(w->topics), atomic_load_explicit(&w->stats.overruns, memory_order_relaxed));
+}
+
+/* Items of the inbox until it is empty, or until it is time to look after the sockets: a burst must not keep their WRITEABLE events and
+ * heartbeats waiting, or the healthy ones would be taken for slow. What is left over comes first in the next turn. */
+static void turn(struct fm_worker *w)
+{
+    uint64_t began = fm_mono_ms();
+    size_t bytes = 0;
+    w->flushed = false;
+    while (w->backlog && bytes < TURN_BYTES && !(w->flushed && fm_mono_ms() - began >= TURN_MS)) {
+        struct fm_item *item = w->backlog;
+        w->backlog = item->next;
+        bytes += item->cost;
+        item_take(w, item);
+    }
+}
+
+static void inbox_drain(struct fm_worker *w)
+{
+    bool left_over = w->backlog != NULL;
+    if (!left_over)
+        w->backlog = fm_inbox_take(&w->config.mailbox->inbox, &w->overrun);
+    w->draining_inbox = true;
+    w->slice_left = w->config.fanout_slice;
+    turn(w);
+    fm_subs_flush_all(w);
+    bool runs = fm_subs_advance(w);
+    deferred_answer(w);
+    while (w->touched) {
+        struct fm_socket *s = w->touched;
+        w->touched = s->touched_next;
+        fm_socket_flush(s);
+    }
+    w->draining_inbox = false;
+    /* The inbox rings only when it was empty: what came while this was left over has rung already. */
+    if (w->backlog || left_over || runs)
+        ring(w->config.mailbox);
+    if (w->backlog)
+        return;
+    if (w->overrun)
+        overrun_note(w);
+    w->overrun = false;
+    fm_subs_reread(w);
+}
+
+/* ---- events ---- */
+
+static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int events)
+{
+    (void)events;
+    struct fm_worker *w = prepare->data;
+    ev_prepare_stop(loop, prepare);
+    while (w->doomed) {
+        struct fm_socket *s = w->doomed;
+        w->doomed = s->doomed_next;
+        fm_socket_bury(s);
+    }
+    fm_subs_settle(w);
+}
+
+void fm_worker_settle_soon(struct fm_worker *w)
+{
+    ev_prepare_start(w->loop, &w->settle);
+}
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct fm_worker *w = timer->data;
+    uint64_t now = fm_mono_ms();
+    fm_wheel_advance(&w->conns_wheel, now, fm_front_timeout, w);
+    fm_wheel_advance(&w->sockets_wheel, now, fm_socket_timeout, w);
+    fm_subs_reread(w);
+    if (w->dirty)
+        fm_worker_settle_soon(w); /* a leave that could not be made */
+}
+
+/* Sockets are told evenly over the time: at any moment the part of them that corresponds to the part of the time that is over. */
+static void on_drain_step(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)events;
+    struct fm_worker *w = timer->data;
+    uint64_t passed = fm_mono_ms() - w->drain_began_ms;
+    bool last = passed >= w->drain_for_ms;
+    uint64_t due = last ? UINT64_MAX : (uint64_t)w->drain_total * passed / w->drain_for_ms;
+    for (struct fm_socket *s = w->sockets; s && w->drain_told < due; s = s->next) {
+        if (s->state != FM_SOCKET_OPEN)
+            continue;
+        fm_socket_close(s, CLOSE_RESTART, "the node is shutting down");
+        w->drain_told++;
+    }
+    if (last)
+        ev_timer_stop(loop, timer);
+}
+
+static void drain_begin(struct fm_worker *w, uint64_t ms)
+{
+    w->draining = true;
+    fm_worker_listen_stop(w);
+    fm_front_drain(w);
+    w->drain_began_ms = fm_mono_ms();
+    w->drain_for_ms = ms;
+    w->drain_total = w->sockets_n;
+    ev_timer_set(&w->drain, 0, DRAIN_STEP_MS / 1000.0);
+    ev_timer_start(w->loop, &w->drain);
+}
+
+/* Only where it is broken on purpose. */
+static bool deaf(const struct fm_worker *w)
+{
+    static unsigned emptied;
+    return fm_mutation(WORKER_DEAF) && w->config.index == 0 && ++emptied > 50;
+}
+
+static void probe_take(struct fm_worker *w)
+{
+    int fd = atomic_exchange_explicit(&w->probe_fd, 0, memory_order_acq_rel) - 1;
+    if (fd >= 0 && w->draining)
+        close(fd);
+    else if (fd >= 0)
+        fm_front_open(w, fd, "the node itself", true);
+}
+
+static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)events;
+    struct fm_worker *w = io->data;
+    uint64_t rings;
+    ssize_t n = read(io->fd, &rings, sizeof rings);
+    (void)n;
+    if (!deaf(w))
+        inbox_drain(w);
+    probe_take(w);
+    uint64_t drain = atomic_exchange_explicit(&w->drain_ms, 0, memory_order_relaxed);
+    if (drain && !w->draining)
+        drain_begin(w, drain - 1);
+    if (atomic_load_explicit(&w->stop, memory_order_relaxed))
+        ev_break(loop, EVBREAK_ALL);
+}
+
+/* ---- life ---- */
+
+static void events_init(struct fm_worker *w)
+{
+    ev_io_init(&w->door, on_bell, w->config.mailbox->bell, EV_READ);
+    ev_timer_init(&w->tick, on_tick, FM_TICK_MS / 1000.0, FM_TICK_MS / 1000.0);
+    ev_prepare_init(&w->settle, on_settle);
+    ev_init(&w->drain, on_drain_step);
+    w->door.data = w->tick.data = w->settle.data = w->drain.data = w;
+    ev_io_start(w->loop, &w->door);
+    ev_timer_start(w->loop, &w->tick);
+    fm_wheel_init(&w->conns_wheel, FM_TICK_MS, fm_mono_ms());
+    fm_wheel_init(&w->sockets_wheel, FM_TICK_MS, fm_mono_ms());
+}
+
+enum fm_err fm_worker_new(struct fm_worker **out, const struct fm_worker_config *config)
+{
+    enum fm_err err = FM_E_NOMEM;
+    struct fm_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return err;
+    w->config = *config;
+    w->deferred_last = &w->deferred;
+    w->scratch = malloc(FM_READ_MAX > FM_WRITE_MAX ? FM_READ_MAX : FM_WRITE_MAX);
+    if (config->tls)
+        w->inbound = malloc(FM_TLS_RECORD_MAX);
+    if (!w->scratch || (config->tls && !w->inbound))
+        goto fail_after_scratch;
+    w->loop = ev_loop_new(EVBACKEND_EPOLL);
+    if (!w->loop)
+        goto fail_after_scratch;
+    events_init(w);
+    err = config->internal ? FM_OK : fm_edge_new(&w->edge, w->loop, config->deflate);
+    if (err)
+        goto fail_after_loop;
+    err = fm_worker_listen(w);
+    if (err)
+        goto fail_after_edge;
+    *out = w;
+    return FM_OK;
+fail_after_edge:
+    fm_edge_free(&w->edge);
+fail_after_loop:
+    ev_loop_destroy(w->loop);
+fail_after_scratch:
+    free(w->scratch);
+    free(w->inbound);
+    free(w);
+    return err;
+}
+
+static void *thread_main(void *ctx)
+{
+    struct fm_worker *w = ctx;
+    char name[16];
+    snprintf(name, sizeof name, w->config.internal ? "worker-api" : "worker-%u", w->config.index);
+    pthread_setname_np(pthread_self(), name);
+    ev_run(w->loop, 0);
+    return NULL;
+}
+
+enum fm_err fm_worker_run(struct fm_worker *w)
+{
+    sigset_t all, before;
+    sigfillset(&all); /* signals are main's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, thread_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        return FM_E_NOMEM;
+    w->started = true;
+    return FM_OK;
+}
+
+void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms)
+{
+    atomic_store_explicit(&w->drain_ms, (uint64_t)drain_ms + 1, memory_order_relaxed);
+    ring(w->config.mailbox);
+}
+
+void fm_worker_probe(struct fm_worker *w, int fd)
+{
+    int untaken = atomic_exchange_explicit(&w->probe_fd, fd + 1, memory_order_acq_rel) - 1;
+    if (untaken >= 0)
+        close(untaken);
+    ring(w->config.mailbox);
+}
+
+static void caches_free(struct fm_worker *w)
+{
+    for (unsigned i = 0; i < FM_FORMATS; i++)
+        fm_frames_unref(&w->frames[i]);
+    fm_frames_unref(&w->single);
+    fm_outbox_free_all(&w->spare);
+    fm_packer_free(&w->packer);
+    fm_unpacker_free(&w->unpacker);
+    fm_buf_fini(&w->unpacked);
+    free(w->scratch);
+    free(w->inbound);
+}
+
+static void items_free(struct fm_item **items)
+{
+    while (*items) {
+        struct fm_item *item = *items;
+        *items = item->next;
+        fm_hub_item_free(item);
+    }
+}
+
+void fm_worker_stop(struct fm_worker **wp)
+{
+    struct fm_worker *w = *wp;
+    *wp = NULL;
+    if (!w)
+        return;
+    if (w->started) {
+        atomic_store_explicit(&w->stop, true, memory_order_relaxed);
+        ring(w->config.mailbox);
+        pthread_join(w->thread, NULL);
+    }
+    fm_worker_listen_stop(w);
+    w->draining = true;
+    probe_take(w);
+    fm_front_close_all(w);
+    fm_socket_kill_ours(w);
+    if (w->sockets_n)
+        return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
+    on_settle(w->loop, &w->settle, 0);
+    items_free(&w->backlog);
+    items_free(&w->deferred);
+    fm_expect_free_all(w);
+    fm_edge_free(&w->edge);
+    ev_loop_destroy(w->loop);
+    caches_free(w);
+    free(w);
+}
+
+const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w)
+{
+    return &w->stats;
+}
+
+const struct fm_worker_config *fm_worker_config(const struct fm_worker *w)
+{
+    return &w->config;
+}
+
+struct fm_worker_stats *fm_worker_stats_mut(struct fm_worker *w)
+{
+    return &w->stats;
+}

@@ -1,0 +1,113 @@
+/* A worker: one thread with an event loop, a libwebsockets context, a listener, an inbox, its sockets and subscriptions. All workers run
+ * the same code; the internal listener (HTTP API) is a worker with `internal` set. Nothing of it is touched by another thread except its
+ * inbox and counters. */
+#pragma once
+
+#include "../../broker/hub_thread.h"
+#include "../edge/http.h"
+#include "../phoenix/proto.h"
+
+struct fm_tls;
+struct fm_api; /* api.c's shared, immutable context: key, limits, metrics sources */
+
+/* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
+ * worker that is not there yet or any more. */
+struct fm_mailbox {
+    struct fm_inbox inbox;
+    int bell; /* an eventfd */
+};
+
+struct fm_worker_config {
+    unsigned index; /* 0.. ; the internal one has the last */
+    bool internal;
+    const char *listen;         /* "host:port"; SO_REUSEPORT so that all workers share it */
+    struct fm_mailbox *mailbox; /* made by main, since the hub needs the inboxes of all workers at its start */
+    struct fm_hub_thread *hub;
+    const struct fm_rules *rules;
+    const struct fm_api *api;
+    const char *mount;          /* "/socket": <mount>/websocket */
+    const char *const *origins; /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
+    uint32_t message_max;       /* bytes of one client message */
+    uint32_t body_max;          /* bytes of one HTTP body */
+    uint32_t handshake_ms;      /* a connection that hasn't sent its request by then is closed */
+    uint32_t idle_ms;           /* a socket that sent nothing for so long is closed with 1001 */
+    uint32_t outbox_bytes;      /* of one socket */
+    uint32_t connections_max;   /* of this worker */
+    uint32_t accepts_per_s;     /* of this worker; 0: no limit */
+    uint32_t topics_per_socket; /* 100 */
+    struct fm_tls *tls;         /* what its clients speak; NULL: plain text. Borrowed */
+    bool deflate;               /* permessage-deflate with those clients that offer it */
+    uint32_t deflate_min;       /* bytes; smaller messages leave as they are */
+    uint32_t fanout_slice;      /* subscribers that are given a message before others have their turn; 0: all */
+};
+
+#define FM_WORKER_STATS(X) \
+    X(connections, "fanmesh_connections", "gauge", "open client sockets") \
+    X(accepted, "fanmesh_accepted_total", "counter", "connections accepted") \
+    X(refused, "fanmesh_refused_total", "counter", "connections refused: limit, origin, version, path") \
+    X(handshake_timeouts, "fanmesh_handshake_timeouts_total", "counter", \
+      "connections closed because their request did not arrive in time") \
+    X(tls_handshakes, "fanmesh_tls_handshakes_total", "counter", "TLS handshakes completed") \
+    X(tls_resumed, "fanmesh_tls_resumed_total", "counter", "those of them that resumed a session") \
+    X(tls_failed, "fanmesh_tls_failed_total", "counter", "TLS handshakes that failed") \
+    X(subscriptions, "fanmesh_subscriptions", "gauge", "open channels") \
+    X(messages_in, "fanmesh_messages_in_total", "counter", "messages received from clients") \
+    X(bad_messages, "fanmesh_bad_messages_total", "counter", "messages from clients that could not be read") \
+    X(deliveries, "fanmesh_deliveries_total", "counter", "messages given to subscribers") \
+    X(sends, "fanmesh_sends_total", "counter", "writes to client sockets") \
+    X(bytes_out, "fanmesh_bytes_out_total", "counter", "bytes written to client sockets") \
+    X(deflated, "fanmesh_deflated_total", "counter", "messages compressed, once for all subscribers of a worker that agreed to it") \
+    X(deflated_from, "fanmesh_deflated_from_bytes_total", "counter", "bytes of them before") \
+    X(deflated_to, "fanmesh_deflated_to_bytes_total", "counter", "bytes of them after") \
+    X(inflated, "fanmesh_inflated_total", "counter", "compressed messages received from clients") \
+    X(outbox_bytes, "fanmesh_outbox_bytes", "gauge", "bytes that slow sockets still owe") \
+    X(slow_disconnects, "fanmesh_slow_disconnects_total", "counter", "sockets closed because their outbox was past its limit") \
+    X(slow_lags, "fanmesh_slow_lags_total", "counter", "times a subscriber of a topic with slow = drop or conflate fell behind") \
+    X(slow_lagging, "fanmesh_slow_lagging", "gauge", "subscribers that are behind and are not given what comes") \
+    X(slow_skipped, "fanmesh_slow_skipped_total", "counter", "messages left out for subscribers that were behind") \
+    X(slow_conflated, "fanmesh_slow_conflated_total", "counter", "those of them that a newer one with the same conflation key replaced") \
+    X(idle_disconnects, "fanmesh_idle_disconnects_total", "counter", "sockets closed because they sent nothing for the idle limit") \
+    X(overruns, "fanmesh_inbox_overruns_total", "counter", "times this worker was overrun and re-read its topics") \
+    X(http_requests, "fanmesh_http_requests_total", "counter", "HTTP requests answered")
+
+struct fm_worker_stats {
+#define X(name, metric, type, help) _Atomic uint64_t name;
+    FM_WORKER_STATS(X)
+#undef X
+};
+
+/* -- main -- */
+
+FM_MUST_CHECK enum fm_err fm_mailbox_init(struct fm_mailbox *m, size_t bytes_max);
+/* When neither worker nor hub are there any more. */
+void fm_mailbox_fini(struct fm_mailbox *m);
+
+/* Makes the context and the listener; the thread starts with fm_worker_run. To be called one after another, all before the first run
+ * (libwebsockets' contexts overwrite a global of OpenSSL while they are created). FM_E_IN_USE, FM_E_ADDRESS. */
+FM_MUST_CHECK enum fm_err fm_worker_new(struct fm_worker **w, const struct fm_worker_config *config);
+FM_MUST_CHECK enum fm_err fm_worker_run(struct fm_worker *w);
+/* Stops accepting and closes its sockets with 1012, spread evenly over drain_ms. Returns at once; done when stats.connections is 0. */
+void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms);
+/* Ends the thread. Does not destroy a context that still has connections (the process is about to exit; destroying is quadratic). */
+void fm_worker_stop(struct fm_worker **w);
+
+/* The port that it listens on, for listen addresses with port 0. */
+uint16_t fm_worker_port(const struct fm_worker *w);
+/* Its listener, -1: none. */
+int fm_worker_listener(const struct fm_worker *w);
+
+/* -- any thread -- */
+/* A client connection of the node's own probe; takes fd. It counts in no limit and no counter, and no rule binds it. One that the worker
+ * has not taken yet is closed. */
+void fm_worker_probe(struct fm_worker *w, int fd);
+const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w);
+
+/* -- this worker's thread -- */
+const struct fm_worker_config *fm_worker_config(const struct fm_worker *w);
+struct fm_worker_stats *fm_worker_stats_mut(struct fm_worker *w);
+
+/* Answers from the hub find their way by a token: expect returns one (never 0) to put into fm_publish.token, fm_query.token or fm_join.sub;
+ * when the item comes back, `answered` gets it (and owns it), once. forget: the asker is gone; the item is freed when it comes. */
+typedef void fm_answered_fn(void *ctx, struct fm_item *item);
+uint64_t fm_worker_expect(struct fm_worker *w, fm_answered_fn *answered, void *ctx);
+void fm_worker_forget(struct fm_worker *w, uint64_t token);

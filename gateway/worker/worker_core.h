@@ -1,0 +1,351 @@
+/* Inside a worker: what its files share. Nobody else includes this.
+ *
+ *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
+ *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
+ *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
+ *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
+ *
+ * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
+ * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
+ * socket that was given something is written to once. */
+#pragma once
+
+#include "../edge/deflate.h"
+#include "../edge/edge.h"
+#include "lag.h"
+#include "../edge/link.h"
+#include "outbox.h"
+#include "wheel.h"
+#include "worker.h"
+
+#include "../../broker/table.h"
+
+#include <ev.h>
+
+enum {
+    FM_TICK_MS = 50,         /* of the wheel */
+    FM_WRITE_MAX = 64 << 10, /* bytes of one write, and of the messages of a topic that wait for the end of a drain */
+    FM_READ_MAX = 64 << 10,  /* bytes of one read of HTTP */
+    FM_CLOSE_MS = 3000,      /* what a client has to take what is still owed and the close frame */
+};
+
+struct fm_conn;   /* front.c: a connection that speaks HTTP */
+struct fm_expect; /* expect.c */
+
+/* A topic that has subscribers on this worker. */
+struct fm_slot { /* what delivery needs of a sub, side by side */
+    struct fm_socket *socket;
+    struct fm_sub *sub;
+    uint8_t format;
+    uint8_t window; /* of the socket's deflate */
+    bool filtered;  /* sub->skip or sub->lag is there */
+};
+
+struct fm_batch { /* messages of a topic: references */
+    struct fm_msg **at;
+    uint32_t n, cap;
+    size_t bytes;
+    bool from; /* one of them is not for all */
+};
+
+struct fm_run {          /* a batch that is being given to its topic's subscribers (subs_give.c) */
+    struct fm_run *next; /* of the worker: those that did not fit into one turn of the loop */
+    struct fm_wtopic *topic;
+    struct fm_batch batch;
+    struct fm_frames *frames[FM_FORMATS]; /* NULL: nobody wants it, or no memory */
+    struct fm_frames *packed[FM_FORMATS]; /* the same frames, compressed where that helps; NULL: use the others */
+    uint8_t window[FM_FORMATS];           /* that a client needs for them */
+    uint32_t at, end;                     /* slots that it is still to be given to */
+};
+
+enum fm_reread { FM_REREAD_NONE, FM_REREAD_WANTED, FM_REREAD_ASKED };
+
+struct fm_wtopic {
+    UT_hash_handle hh;
+    struct fm_wtopic *dirty_next; /* in the worker's list of topics with a batch or leavers */
+    bool dirty;
+    uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
+    uint8_t slow;   /* enum fm_slow of its rule */
+    uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
+    struct fm_slot *slots;
+    uint32_t n, cap;
+    uint32_t lagging;           /* of the subs */
+    uint32_t users[FM_FORMATS]; /* subs of each format, and those of them whose sockets take it compressed */
+    uint32_t packed_users[FM_FORMATS];
+    const struct fm_proto *protos[FM_FORMATS];
+    struct fm_vector at;   /* what the subs were given, or are being given, the filtered ones aside */
+    struct fm_batch batch; /* what came and was not given out yet */
+    struct fm_run *run;    /* what is being given to them over several turns of the loop; NULL: nothing */
+    bool gap_missed;       /* a gap was declared while it waited for the answer */
+    uint32_t leavers;      /* to be told to the hub */
+    uint32_t name_n;
+    uint8_t name[];
+};
+
+enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_SOCKET_GONE };
+
+struct fm_socket { /* one WebSocket connection. Freed when it is gone and no answer to a push of it is awaited any more. */
+    /* What a delivery looks at, side by side. */
+    struct lws *wsi;     /* its connection: libwebsockets', */
+    struct fm_link *tls; /* or over TLS */
+    struct fm_worker *worker;
+    struct fm_outbox *out; /* NULL: nothing waits here */
+    int fd;                /* of the connection, while it is open */
+    uint8_t state;         /* enum fm_socket_state */
+    bool discard;          /* closing: what waits in `out` is not sent any more */
+    bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
+    bool probe;            /* the node's own */
+    bool touched, doomed;  /* in the worker's list */
+    uint8_t window;        /* deflate: the client's, as a power of two; 0: none was agreed */
+    bool packed;           /* the message that comes is compressed */
+    uint16_t close_code;
+    uint32_t edge_owes; /* bytes that the edge may still hold of the last write, at most */
+    uint32_t subs_n;
+    /* The rest. */
+    const struct fm_proto *proto;
+    struct fm_socket *next, **link; /* of the worker */
+    struct fm_socket *touched_next, *doomed_next;
+    struct fm_sub *subs;
+    struct fm_sub *lagging; /* those that fell behind, by their turn to catch up */
+    struct fm_timer timer;  /* idle, then close */
+    struct fm_buf in;       /* the beginning of a message that came in pieces */
+    char *close_reason;     /* may be NULL */
+    uint32_t variant;
+    uint32_t awaited;    /* answers to pushes that are under way */
+    uint64_t heard_tick; /* of the wheel, when the last message came */
+};
+
+struct fm_worker {
+    struct fm_worker_config config;
+    struct fm_worker_stats stats;
+    struct ev_loop *loop;
+    struct fm_edge *edge; /* NULL: internal */
+    pthread_t thread;
+    bool started;
+
+    struct ev_io door; /* the inbox's bell */
+    struct ev_timer tick;
+    struct ev_prepare settle; /* before each wait: leavers, closes */
+    struct fm_wheel sockets_wheel, conns_wheel;
+
+    struct ev_io listener; /* accept.c */
+    struct ev_timer accept_again;
+    bool listening;
+    double accept_tokens;
+    uint64_t accept_at_ms;
+    uint64_t accept_warned_ms;
+
+    struct fm_conn *conns;
+    struct fm_socket *sockets;
+    uint32_t sockets_n;
+
+    struct fm_expect *expects; /* expect.c */
+    uint64_t next_token;
+
+    struct fm_wtopic *topics, *dirty;     /* subs.c */
+    struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */
+    struct fm_frames *single;             /* socket.c: the same for one message to one client */
+    struct fm_run *runs;                  /* by their turn */
+    uint32_t slice_left;                  /* subscribers that runs may still be given to in this turn */
+    bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
+    uint64_t reread_next;                 /* the name of the last question */
+    bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
+
+    struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
+    bool draining_inbox, flushed; /* flushed: this turn gave messages out */
+    bool overrun;                 /* something that belongs into the backlog was refused */
+    uint64_t overrun_warned_ms, lag_warned_ms, evicted_warned_ms;
+    uint64_t evicted_untold; /* gaps since the last line in the log */
+    struct fm_item *deferred, **deferred_last;
+    struct fm_socket *touched, *doomed;
+    struct fm_outbox *spare;
+    struct fm_packer *packer; /* both made when they are first needed */
+    struct fm_unpacker *unpacker;
+    struct fm_buf unpacked; /* kept for its memory */
+    uint8_t *inbound;       /* with TLS: what was decrypted, while it is looked at */
+    uint8_t *scratch;       /* FM_READ_MAX bytes, for the moment of a read or write */
+
+    _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
+    _Atomic int probe_fd;          /* handed over by the probe: the descriptor + 1 */
+    struct fm_worker_stats unseen; /* what the probe's connections do */
+    atomic_bool stop;
+    struct ev_timer drain;
+    uint64_t drain_began_ms, drain_for_ms;
+    uint32_t drain_total, drain_told;
+    bool draining;
+};
+
+/* ---- counters: one writer, so no locked instruction ---- */
+
+static inline void fm_stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline void fm_stat_sub(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) - n, memory_order_relaxed);
+}
+
+/* Where a connection's doings are counted: /metrics tells of clients, not of the node's own probe. */
+static inline struct fm_worker_stats *fm_stats_of(struct fm_worker *w, bool probe)
+{
+    return probe ? &w->unseen : &w->stats;
+}
+
+/* ---- a socket's connection (edge.h, link.h) ---- */
+
+static inline bool fm_edge_busy(const struct fm_socket *s)
+{
+    return s->tls ? fm_link_busy(s->tls) : fm_lws_busy(s->wsi);
+}
+
+static inline enum fm_edge_write fm_edge_write(const struct fm_socket *s, struct fm_slice frames)
+{
+    return s->tls ? fm_link_write(s->tls, frames) : fm_lws_write(s->wsi, s->fd, frames);
+}
+
+static inline void fm_edge_want_write(const struct fm_socket *s)
+{
+    if (s->tls)
+        fm_link_want_write(s->tls);
+    else
+        fm_lws_want_write(s->wsi);
+}
+
+static inline void fm_edge_kill(const struct fm_socket *s)
+{
+    if (s->tls)
+        fm_link_kill(s->tls);
+    else
+        fm_lws_kill(s->wsi);
+}
+
+/* ---- worker.c ---- */
+uint64_t fm_mono_ms(void);
+/* Makes settle run before the loop waits again. */
+void fm_worker_settle_soon(struct fm_worker *w);
+
+/* ---- accept.c ---- */
+FM_MUST_CHECK enum fm_err fm_worker_listen(struct fm_worker *w);
+void fm_worker_listen_stop(struct fm_worker *w);
+
+/* ---- expect.c ---- */
+/* The entry is gone after it. false: nobody awaits this token. */
+bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answered, void **ctx);
+/* The socket that awaits an answer to a push by this token, or NULL. */
+struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token);
+void fm_expect_free_all(struct fm_worker *w);
+
+/* ---- front.c ---- */
+/* A connection was accepted; takes fd. probe: fm_worker_probe. */
+void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe);
+void fm_front_timeout(void *worker, struct fm_timer *t); /* fires w->conns_wheel */
+/* Those that wait for a request are closed; the others when they have their answer. */
+void fm_front_drain(struct fm_worker *w);
+/* Ends all of them at once. */
+void fm_front_close_all(struct fm_worker *w);
+
+/* ---- socket.c ---- */
+/* A socket for an accepted upgrade; NULL without memory. */
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
+/* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. */
+void fm_socket_kill_ours(struct fm_worker *w);
+/* Its subs leave, and it asks to be written to so that it can close. */
+void fm_socket_bury(struct fm_socket *s);
+/* No word to the client is possible any more. */
+void fm_socket_abandon(struct fm_socket *s);
+/* Frees it if it is gone and nothing refers to it any more: no list, no answer under way. */
+void fm_socket_release(struct fm_socket *s);
+void fm_socket_joined(void *ctx, struct fm_item *item);
+void fm_socket_pushed(void *ctx, struct fm_item *item);
+
+/* ---- socket_io.c ---- */
+/* Gives frames first to end - 1 of f. */
+void fm_socket_give(struct fm_socket *s, struct fm_frames *f, uint32_t first, uint32_t end);
+/* An answer for it follows in this drain: from now on what it is given waits, to leave together. */
+void fm_socket_cork(struct fm_socket *s);
+/* Bytes that it owes its client. */
+size_t fm_socket_owes(const struct fm_socket *s);
+/* The most that it may owe of topics that may leave out. The rest of outbox_bytes is for what may not: replies, gaps, other topics. */
+size_t fm_socket_room(const struct fm_socket *s);
+/* Is there room for so many bytes? What can be written now is written first. one: they are one message, which fits where nothing is owed.
+ */
+bool fm_socket_fits(struct fm_socket *s, size_t bytes, bool one);
+/* The end of the drain: what waits for it is written. */
+void fm_socket_flush(struct fm_socket *s);
+void fm_socket_out_drop(struct fm_socket *s);
+void fm_socket_io_fini(struct fm_socket *s);
+void fm_socket_timeout(void *worker, struct fm_timer *t); /* fires w->sockets_wheel */
+
+/* ---- subs_give.c ---- */
+/* Gives a topic's gathered messages out, or begins to; nothing where it is being given earlier ones still. */
+void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t);
+/* All topics' */
+void fm_subs_flush_all(struct fm_worker *w);
+/* Everything that a topic has is given out before it returns. */
+void fm_subs_finish(struct fm_worker *w, struct fm_wtopic *t);
+/* What is being given over several turns: another slice of it. Is there more to come? */
+bool fm_subs_advance(struct fm_worker *w);
+/* The sub is given it now, before something else is said to it. */
+void fm_subs_hurry(struct fm_worker *w, struct fm_sub *sub);
+/* Is this message, perhaps, gathered behind what the sub's topic is being given? */
+bool fm_subs_waits(const struct fm_sub *sub, struct fm_id id);
+/* The sub of a slot leaves: which slot is empty then, in the part behind the run. */
+uint32_t fm_subs_run_leave(struct fm_wtopic *t, uint32_t slot);
+/* All that still wait for it are given it now. */
+void fm_subs_run_finish(struct fm_worker *w, struct fm_wtopic *t);
+/* It ends where it is. */
+void fm_subs_run_drop(struct fm_worker *w, struct fm_wtopic *t);
+
+/* ---- subs.c ---- */
+/* A message for a topic: gathered, or dropped where nobody wants it. Takes the reference. */
+void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
+/* A sub that the hub has counted becomes a subscriber; join->skip is moved. FM_E_NOMEM: it is not one. */
+FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join);
+/* After the protocol has answered the join: where the topic's other subs still wait for what an overrun lost, this one is not to be given
+ * again what it got with the answer. */
+void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join);
+/* It ends; the hub will be told. */
+void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
+/* Nothing is kept from it any more for what its client was ahead. */
+void fm_subs_skip_drop(struct fm_sub *sub);
+/* Where a sub's client is: its topic's position, and what it was ahead; or where it fell behind. `at` is replaced. */
+FM_MUST_CHECK enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at);
+
+struct fm_wtopic *fm_wtopic_find(struct fm_worker *w, struct fm_slice name);
+/* NULL without memory. */
+struct fm_wtopic *fm_wtopic_new(struct fm_worker *w, struct fm_slice name);
+/* Without subs and leavers. */
+void fm_wtopic_free(struct fm_worker *w, struct fm_wtopic *t);
+/* It has something to do at the end of the drain, or of the turn of the loop. */
+void fm_wtopic_mark(struct fm_worker *w, struct fm_wtopic *t);
+void fm_wtopic_want_reread(struct fm_worker *w, struct fm_wtopic *t);
+/* Takes the reference, whatever the state of the topic is. */
+void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
+/* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
+ * again, which is better than to lose one. */
+void fm_position_raise(struct fm_vector *at, struct fm_id id);
+
+/* ---- subs_slow.c ---- */
+/* What the topic is given, for a sub that is behind or falls behind with it. */
+void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot);
+/* A gap of the topic, for a sub that is behind: it is declared when its turn comes. */
+void fm_subs_lag_gap(struct fm_slot *slot, const struct fm_gap *gap, const struct fm_vector *cursor);
+/* The socket has room again. */
+void fm_subs_catch_up(struct fm_socket *s);
+/* It has caught up, or leaves. No lag: a no-op. */
+void fm_subs_lag_end(struct fm_worker *w, struct fm_sub *sub);
+
+/* ---- subs_hub.c ---- */
+void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap);
+/* The inbox was overrun: everything is to be read again from where its subs are. */
+void fm_subs_overrun(struct fm_worker *w);
+/* Asks the hub for what is wanted; what it can't take now is asked again later. */
+void fm_subs_reread(struct fm_worker *w);
+/* The answer to what fm_subs_reread asked. */
+void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join);
+/* Tells the hub who left, and forgets topics without subs. */
+void fm_subs_settle(struct fm_worker *w);
+/* The hub counts a subscription that nobody has any more. */
+void fm_subs_leave_hub(struct fm_worker *w, struct fm_slice topic, uint32_t subs);
