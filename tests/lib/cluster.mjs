@@ -1,22 +1,47 @@
 // Several nodes that are one cluster.
 import { after } from 'node:test';
 import { Node, workFolder } from './node.mjs';
-import { until } from './wait.mjs';
+import { patience, until } from './wait.mjs';
+
+// What each node says of the others, for the message of a test that waited for something else.
+async function saidBy(node) {
+  const numbers = /^fanmesh_(peers|ready|(mesh|dropped|repair|envelopes|inbox)\w*?)(\{.*\})? (?!0$)/;
+  const lines = (text) => text.split('\n').filter((line) => numbers.test(line)).join(', ');
+  try {
+    const limitMs = 3000 * patience;
+    const { body } = await node.request('GET', '/api/cluster', { limitMs });
+    const { text } = await node.request('GET', '/metrics', { limitMs });
+    return `${node.name}: ${JSON.stringify(body.peers)}\n  ${lines(text)}\n  ${node.log.split('\n').slice(-12).join('\n  ')}`;
+  } catch (error) {
+    return `${node.name} does not answer: ${error.message}`;
+  }
+}
+
+// Like until(); if it was in vain, tells how each node saw the others by then.
+export function untilNodes(nodes, ...wait) {
+  return until(...wait).catch(async (error) => {
+    throw new Error(`${error.message}\n${(await Promise.all(nodes.map(saidBy))).join('\n')}`);
+  });
+}
 
 export class Cluster {
   constructor(nodes) {
     this.nodes = nodes;
   }
 
+  until(...wait) {
+    return untilNodes(this.nodes, ...wait);
+  }
+
   // Every node sees all others.
   async linked(nodes = this.nodes, limitMs = 15_000) {
     for (const node of nodes) {
-      await until(
+      await this.until(
         `${node.name} sees ${nodes.length - 1} peers`,
         async () => (await node.metric('fanmesh_peers')) === nodes.length - 1,
         limitMs,
         50,
-      ).catch((error) => node.fail(error.message));
+      );
     }
   }
 

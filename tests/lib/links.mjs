@@ -23,16 +23,19 @@ async function socketsOf({ pid, running }) {
   return Promise.all(fds.map((fd) => fs.readlink(`${folder}/${fd}`).catch(() => '')));
 }
 
-// Which of the nodes holds the socket that is bound to this port of loopback.
-async function holder(port, nodes) {
-  const local = `: 0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+const inTable = (port) => `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+
+// Which of the nodes holds the other end of a connection that came to this port of ours. Both ports count: the system gives one local port
+// to several connections, if they lead to different places.
+async function holder({ remotePort, localPort }, nodes) {
+  if (!remotePort) return undefined; // closed at once
+  const pair = `: ${inTable(remotePort)}${inTable(localPort)}`;
   const table = await connections();
-  const inodes = [];
-  for (let at = table.indexOf(local); at >= 0; at = table.indexOf(local, at + 1)) {
-    inodes.push(`socket:[${table.slice(at, table.indexOf('\n', at)).trim().split(/\s+/)[9]}]`);
-  }
+  const at = table.indexOf(pair);
+  if (at < 0) return undefined; // closed meanwhile
+  const socket = `socket:[${table.slice(at, table.indexOf('\n', at)).trim().split(/\s+/)[9]}]`;
   for (const node of nodes) {
-    if ((await socketsOf(node)).some((socket) => inodes.includes(socket))) return node;
+    if ((await socketsOf(node)).includes(socket)) return node;
   }
   return undefined;
 }
@@ -113,7 +116,7 @@ export class Links {
     const port = await freePort();
     const server = net.createServer({ pauseOnConnect: true }, async (from) => {
       from.on('error', () => {});
-      const dialler = await holder(from.remotePort, this.nodes);
+      const dialler = await holder(from, this.nodes);
       if (!dialler || from.destroyed) return from.destroy();
       this.between(dialler, node).carry(from, net.connect(target(), '127.0.0.1'), dialler, node);
     });

@@ -1,6 +1,7 @@
 // Links that fail one by one: between two nodes of three, in one direction, slowly. What can't come straight comes by the third.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { untilNodes } from '../lib/cluster.mjs';
 import { clean, compare } from '../lib/ledger.mjs';
 import { startMesh } from '../lib/links.mjs';
 import { connect, disconnectAll, follow, gapsOf, idsOf } from '../lib/phoenix.mjs';
@@ -40,7 +41,8 @@ async function startFollowed(t, n, options = { down_ms: '1s', heartbeat_ms: '250
 const bothDown = (a, b) => Promise.all([sees(a, b, 'down', false), sees(b, a, 'down', false)]);
 
 const sees = (node, other, state, linked, limitMs = 15_000) =>
-  until(
+  untilNodes(
+    [node, other],
     `${node.name} says that ${other.name} is ${state}`,
     async () => {
       const view = await node.viewOf(other);

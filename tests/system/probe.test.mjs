@@ -206,7 +206,7 @@ test('a_node_whose_others_left_in_good_order_is_not_isolated', async (t) => {
   const cluster = await startCluster(t, 2, { options: { isolated_unready: true, down_ms: 500, heartbeat_ms: 100 } });
   const [a, b] = cluster.nodes;
   await a.stop();
-  await until('b sees nobody', async () => (await b.metric('fanmesh_peers')) === 0);
+  await cluster.until('b sees nobody', async () => (await b.metric('fanmesh_peers')) === 0);
   await sleep(1000);
   assert.equal(await b.metric('fanmesh_mesh_isolated'), 0);
   assert.equal((await readiness(b)).status, 200);

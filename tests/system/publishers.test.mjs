@@ -30,7 +30,7 @@ test('nothing_is_called_replicated_that_nobody_confirmed_and_it_arrives_all_the_
   for (const breaks of [() => link.cut(), () => link.mute(a), () => link.mute(b)]) {
     breaks();
     published.push(await notReplicated(a, topic)); // before anybody is taken for down
-    await until('the peer is down', async () => (await a.metric('fanmesh_peers')) === 0);
+    await cluster.until('the peer is down', async () => (await a.metric('fanmesh_peers')) === 0);
     published.push(await notReplicated(a, topic));
     link.heal();
     await cluster.linked();
@@ -42,14 +42,14 @@ test('nothing_is_called_replicated_that_nobody_confirmed_and_it_arrives_all_the_
 });
 
 test('a_frozen_node_is_not_counted_until_it_moves_again', async (t) => {
-  const { nodes } = await startMesh(t, 3, brisk);
+  const { cluster, nodes } = await startMesh(t, 3, brisk);
   const [a, , c] = nodes;
   const topic = 'room:frozen-peer';
   c.freeze();
   try {
     await a.publish(replicated(topic, { timeout_ms: 20_000 })); // one other is enough
     await notReplicated(a, topic, 1, { replicas: 2, key: 'k' });
-    await until('it is down', async () => (await a.metric('fanmesh_peers')) === 1);
+    await cluster.until('it is down', async () => (await a.metric('fanmesh_peers')) === 1);
     await notReplicated(a, topic, 1, { replicas: 2, key: 'k' });
   } finally {
     c.thaw();
@@ -122,7 +122,7 @@ test('of_two_messages_with_one_key_from_both_sides_of_a_split_each_node_gives_on
   const topic = 'room:retries';
   const channels = await Promise.all(nodes.map(async (node) => follow(await connect(node), topic)));
   for (const link of links.of(b)) link.cut();
-  await until('b is alone', async () => (await b.metric('fanmesh_peers')) === 0 && (await a.metric('fanmesh_peers')) === 1);
+  await cluster.until('b is alone', async () => (await b.metric('fanmesh_peers')) === 0 && (await a.metric('fanmesh_peers')) === 1);
   const onA = await a.publish(once('both'));
   await until('c has it', () => channels[2].got.length === 1);
   const onB = await b.publish(once('both'));

@@ -24,7 +24,7 @@ const seqOf = (id) => Number(id.slice(id.lastIndexOf('-') + 1));
 // topic and a few messages on the other.
 async function missMuch(t) {
   const mesh = await startMesh(t, 3, config);
-  const { nodes, links } = mesh;
+  const { cluster, nodes, links } = mesh;
   const [a, b, c] = nodes;
   const stays = await connect(c);
   const channels = { busy: await follow(stays, busy), calm: await follow(stays, calm) };
@@ -42,7 +42,7 @@ async function missMuch(t) {
   await disconnect(leaves);
 
   for (const link of links.of(c)) link.cut();
-  await until('the node is down', async () => (await c.metric('fanmesh_peers')) === 0);
+  await cluster.until('the node is down', async () => (await c.metric('fanmesh_peers')) === 0);
   let most = 0;
   for (let i = 0; i < 20; i++) {
     await publish(busy, 100);

@@ -46,7 +46,7 @@ test('both_sides_of_a_split_serve_and_after_the_heal_each_has_everything', async
   await until('both have both', () => channels.every(({ got }) => got.length === 2));
 
   for (const relay of relays.flat()) relay.cut();
-  for (const node of nodes) await until('the peer is down', async () => (await node.metric('fanmesh_peers')) === 0, 10_000);
+  for (const node of nodes) await cluster.until('the peer is down', async () => (await node.metric('fanmesh_peers')) === 0, 10_000);
   for (let i = 0; i < 20; i++) await publish(nodes[i % 2]);
   await until('each side has its own', () => channels.every(({ got }) => got.length === 12));
 
