@@ -308,6 +308,11 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
 
 /* ---- the end ---- */
 
+void fm_node_unready(struct fm_node *node)
+{
+    fm_api_draining(node->api);
+}
+
 void fm_node_drain(struct fm_node *node)
 {
     fm_api_draining(node->api);

@@ -1,7 +1,7 @@
 /* A whole node, put together from its settings: inboxes, hub, API, workers, in this order; taken apart in the reverse one.
  *
- *   fm_node_start -> runs -> fm_node_drain (no new clients, the others are sent away) -> fm_node_leave (the mesh is flushed) ->
- * fm_node_stop
+ *   fm_node_start -> runs -> fm_node_unready (balancers notice) -> fm_node_drain (no new clients, the others are sent away) ->
+ *   fm_node_leave (the mesh is flushed) -> fm_node_stop
  *
  * -- main; signals are blocked before start, so that the node's threads leave them to main -- */
 #pragma once
@@ -13,6 +13,8 @@ struct fm_node;
 /* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people,
  * a line each. */
 FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_buf *why);
+/* Readiness turns false, so that balancers send no more clients; nothing else changes. */
+void fm_node_unready(struct fm_node *node);
 /* Readiness turns false, listening stops, clients are sent away over settings.drain_ms. Returns at once. */
 void fm_node_drain(struct fm_node *node);
 uint64_t fm_node_incarnation(const struct fm_node *node);

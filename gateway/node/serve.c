@@ -140,15 +140,27 @@ static void log_start(const struct fm_settings *s, const struct fm_node *node)
 
 /* ---- life ---- */
 
-/* Clients first, then the mesh. */
+static void sleep_ms(uint64_t ms)
+{
+    struct timespec left = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+}
+
+/* Balancers first, then clients, then the mesh. */
 static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
 {
-    uint64_t began = mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS, left = fm_node_connections(node);
-    fm_diag(FM_INFO, "draining", "signal=%s connections=%" PRIu64 " drain_ms=%" PRIu64 " why=\"a second signal ends the node at once\"",
-            sig == SIGINT ? "INT" : "TERM", left, s->drain_ms);
+    uint64_t left = fm_node_connections(node);
+    fm_diag(FM_INFO, "draining",
+            "signal=%s connections=%" PRIu64 " drain_wait_ms=%" PRIu64 " drain_ms=%" PRIu64
+            " why=\"a second signal ends the node at once\"",
+            sig == SIGINT ? "INT" : "TERM", left, s->drain_wait_ms, s->drain_ms);
+    fm_node_unready(node);
+    sleep_ms(s->drain_wait_ms);
+    uint64_t began = mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS;
     fm_node_drain(node);
     while ((left = fm_node_connections(node)) > 0 && mono_ms() < until)
-        nanosleep(&(struct timespec){.tv_nsec = DRAIN_LOOK_MS * 1000000L}, NULL);
+        sleep_ms(DRAIN_LOOK_MS);
     if (left)
         fm_diag(FM_WARN, "drained",
                 "connections=%" PRIu64 " ms=%" PRIu64

@@ -21,6 +21,9 @@
       "A node whose messages to itself have not come back for so long is deaf, and /readyz is 503 until they do.") \
     X("Node", MS, trim_ms, 0, 3600000, "10s", \
       "How often the node looks whether the allocator keeps much memory that nothing needs, and gives it back. 0: never.") \
+    X("Node", MS, drain_wait_ms, 0, 600000, "0", \
+      "After TERM or INT: how long /readyz is 503 while everything else goes on, before clients are disconnected, so that a balancer " \
+      "has stopped sending new ones by then. Give it the time that the balancer needs to notice; 0 where there is none.") \
     X("Node", MS, drain_ms, 0, 600000, "10s", \
       "After TERM or INT: time over which the disconnects (1012) of the clients are spread, so that they don't come back all at once.") \
     X("Node", MS, leave_ms, 0, 60000, "3s", \
