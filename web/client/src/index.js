@@ -1,0 +1,3 @@
+export { Fanmesh } from "./mesh.js";
+export { FanmeshError } from "./error.js";
+export { backoffMs } from "./urls.js";
