@@ -1,13 +1,9 @@
 #include "diag.h"
 
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static enum fm_diag_level level_min = FM_INFO;
+static enum fm_diag_format format_now = FM_LOGFMT;
 
 void fm_diag_level_set(enum fm_diag_level level)
 {
@@ -19,30 +15,34 @@ enum fm_diag_level fm_diag_level_get(void)
     return level_min;
 }
 
+void fm_diag_format_set(enum fm_diag_format format)
+{
+    format_now = format;
+}
+
 void fm_diag(enum fm_diag_level level, const char *event, const char *fmt, ...)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
     if (level < level_min)
         return;
-    struct timespec ts;
-    struct tm tm;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    gmtime_r(&ts.tv_sec, &tm);
-    char line[2048];
-    size_t n = strftime(line, sizeof line, "ts=%Y-%m-%dT%H:%M:%S", &tm);
-    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ldZ level=%s event=%s ", ts.tv_nsec / 1000000, names[level], event);
+    struct timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    char line[FM_DIAG_LINE_MAX];
     va_list ap;
     va_start(ap, fmt);
-    int rest = vsnprintf(line + n, sizeof line - n, fmt, ap);
+    size_t n = fm_diag_line(line, format_now, &(struct fm_diag_head){&at, level, event}, fmt, ap);
     va_end(ap);
-    if (rest > 0)
-        n += (size_t)rest;
-    if (n > sizeof line - 2)
-        n = sizeof line - 2;
-    line[n++] = '\n';
     /* One write, so that lines of several threads don't mix. A log that can't be written has nobody to be told. */
     ssize_t done = write(STDERR_FILENO, line, n);
     (void)done;
+}
+
+size_t fm_diag_line_ready(char out[FM_DIAG_LINE_MAX], enum fm_diag_level level, const char *event, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    size_t n = fm_diag_line(out, format_now, &(struct fm_diag_head){NULL, level, event}, fmt, ap);
+    va_end(ap);
+    return n;
 }
 
 const char *fm_diag_quote(char *out, unsigned long size, const char *text, unsigned long n)

@@ -57,6 +57,9 @@ function checkLogLines(folder) {
   const call = new RegExp(`\\bfm_(?:diag|peer_say)\\((?:${text}|[^";])*;|${text}`, 'g');
   for (const name of fs.readdirSync(folder).filter((name) => name.endsWith('.c'))) {
     for (const [found] of fs.readFileSync(path.join(folder, name), 'utf8').matchAll(call)) {
+      const keys = [...found.replace(/\\"(?:[^"\\]|\\[^"])*\\"/g, '').matchAll(/\b([a-z_]+)=(?!=)/g)].map(([, key]) => key);
+      const twice = keys.find((key, i) => keys.indexOf(key) < i || ['ts', 'level', 'event', 'text', 'cut'].includes(key));
+      if (found.startsWith('fm_') && twice) problems.push(`${path.basename(folder)}/${name}: a log line with ${twice}= twice: ${found.slice(0, 90)}`);
       if (!/FM_WARN|FM_ERROR|level=(?:warn|error) event/.test(found) || found.includes('then=')) continue;
       problems.push(`${path.basename(folder)}/${name}: a line at warn or error without then="...": ${found.replace(/\s+/g, ' ').slice(0, 90)}`);
     }

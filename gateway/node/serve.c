@@ -27,12 +27,22 @@ static sigset_t ending(void)
     return set;
 }
 
+/* Made before they are needed: a signal handler can only write. */
+static char line_at_once[FM_DIAG_LINE_MAX], line_of_patience[FM_DIAG_LINE_MAX];
+static size_t line_at_once_n, line_of_patience_n;
+
+static void lines_make(void)
+{
+    line_at_once_n = fm_diag_line_ready(line_at_once, FM_WARN, "stopped",
+                                        "why=\"a second signal\" then=\"ended at once, without waiting for clients and other nodes\"");
+    line_of_patience_n = fm_diag_line_ready(line_of_patience, FM_WARN, "stopped",
+                                            "why=\"asked to\" then=\"ended without a library that did not end its threads in time\"");
+}
+
 static void end_at_once(int signal)
 {
-    static const char line[] =
-        "level=warn event=stopped why=\"a second signal\" then=\"ended at once, without waiting for clients and other nodes\"\n";
     (void)signal;
-    ssize_t done = write(STDERR_FILENO, line, sizeof line - 1);
+    ssize_t done = write(STDERR_FILENO, line_at_once, line_at_once_n);
     (void)done;
     _exit(FM_EXIT_FAILED);
 }
@@ -42,10 +52,8 @@ static void end_at_once(int signal)
  * and then waits for it for ever when its socket is closed; fixed in 1.6.) */
 static void end_of_patience(int signal)
 {
-    static const char line[] =
-        "level=warn event=stopped why=\"asked to\" then=\"ended without a library that did not end its threads in time\"\n";
     (void)signal;
-    ssize_t done = write(STDERR_FILENO, line, sizeof line - 1);
+    ssize_t done = write(STDERR_FILENO, line_of_patience, line_of_patience_n);
     (void)done;
     _exit(FM_EXIT_OK);
 }
@@ -99,12 +107,16 @@ static uint64_t mono_ms(void)
 
 /* ---- log ---- */
 
-static void log_warnings(const struct fm_buf *warnings)
+/* A line for each of `lines`. */
+static void log_each(enum fm_diag_level level, const char *event, const struct fm_buf *lines, const char *then)
 {
-    const char *p = (const char *)warnings->p, *end = p + warnings->n, *nl;
+    const char *p = (const char *)lines->p, *end = p + lines->n, *nl;
     char quote[QUOTE_MAX];
-    for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1)
-        fm_diag(FM_WARN, "settings", "why=%s then=\"the node goes on with it\"", fm_diag_quote(quote, sizeof quote, p, (size_t)(nl - p)));
+    for (; p < end; p = nl + 1) {
+        nl = memchr(p, '\n', (size_t)(end - p));
+        nl = nl ? nl : end;
+        fm_diag(level, event, "why=%s then=\"%s\"", fm_diag_quote(quote, sizeof quote, p, (size_t)(nl - p)), then);
+    }
 }
 
 static void log_rules(const struct fm_settings *s)
@@ -182,6 +194,15 @@ static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
         fm_diag(FM_INFO, "left", "why=\"every other node has what this one accepted\"");
 }
 
+/* Whoever asked for JSON reads nothing else. */
+static void start_failed(const struct fm_command *command, const struct fm_settings *s, const struct fm_buf *why)
+{
+    if (s->log_format == FM_JSON_LINES)
+        log_each(FM_ERROR, "start_failed", why, "the node does not start");
+    else
+        fm_cli_report(command, why, "");
+}
+
 static enum fm_exit serve(const struct fm_command *command, struct fm_settings *s)
 {
     struct fm_node *node;
@@ -189,7 +210,7 @@ static enum fm_exit serve(const struct fm_command *command, struct fm_settings *
     signals_block();
     fm_node_limits(s);
     if (fm_node_start(&node, s, &why) != FM_OK) {
-        fm_cli_report(command, &why, "");
+        start_failed(command, s, &why);
         fm_buf_fini(&why);
         return FM_EXIT_FAILED;
     }
@@ -213,7 +234,9 @@ enum fm_exit fm_run_serve(const struct fm_command *command, int argc, char *cons
     enum fm_exit code = fm_cli_settings(command, &s, &report, argc, argv, &go);
     if (go) {
         fm_diag_level_set((enum fm_diag_level)s.log_level);
-        log_warnings(&report.warnings);
+        fm_diag_format_set((enum fm_diag_format)s.log_format);
+        lines_make();
+        log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
         code = serve(command, &s);
     }
     fm_report_fini(&report);

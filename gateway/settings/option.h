@@ -31,6 +31,7 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(ADDRESSES, struct fm_list, "HOST:PORT,...", NULL) \
     X(FLAG, bool, "true|false", NULL) \
     X(LEVEL, unsigned, "debug|info|warn|error", "debug|info|warn|error") \
+    X(LOG_FORMAT, unsigned, "logfmt|json", "logfmt|json") \
     X(ACK, unsigned, "local|replicated", "local|replicated") \
     X(ACKS, unsigned, "local|replicated|mixed", "local|replicated|mixed") \
     X(WHO, unsigned, "nobody|anyone", "nobody|anyone") \
@@ -61,6 +62,7 @@ enum fm_option_type {
 #define FM_FIELD_ADDRESSES struct fm_list
 #define FM_FIELD_FLAG bool
 #define FM_FIELD_LEVEL unsigned
+#define FM_FIELD_LOG_FORMAT unsigned
 #define FM_FIELD_ACK unsigned
 #define FM_FIELD_ACKS unsigned
 #define FM_FIELD_WHO unsigned

@@ -15,6 +15,8 @@
     X("Node", TEXT, name, 0, 63, "", "Name of the node, for people. Empty: the machine's host name.") \
     X("Node", COUNT, workers, 0, 63, "0", "Threads that serve clients. 0: one for each processor core.") \
     X("Node", LEVEL, log_level, 0, 0, "info", "Log lines below this level are dropped.") \
+    X("Node", LOG_FORMAT, log_format, 0, 0, "logfmt", \
+      "What a line of the log is: ts=... level=... event=... key=value, or a JSON object with the same members.") \
     X("Node", MS, probe_ms, 0, 600000, "1s", \
       "How often the node sends a message to itself through each of its workers, and asks its own listener. 0: never.") \
     X("Node", MS, probe_timeout_ms, 100, 600000, "5s", \
