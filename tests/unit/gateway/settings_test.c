@@ -11,7 +11,7 @@ static void sample(const struct fm_option *o, char out[64])
         [FM_OPTION_ADDRESS] = "h:9",    [FM_OPTION_LISTENER] = "h:9",    [FM_OPTION_LIST] = "https://a",
         [FM_OPTION_ADDRESSES] = "h:9",  [FM_OPTION_FLAG] = "true",       [FM_OPTION_LEVEL] = "error",
         [FM_OPTION_ACK] = "replicated", [FM_OPTION_ACKS] = "mixed",      [FM_OPTION_WHO] = "anyone",
-        [FM_OPTION_PUSH_TO] = "others", [FM_OPTION_SLOW] = "disconnect",
+        [FM_OPTION_PUSH_TO] = "others", [FM_OPTION_SLOW] = "disconnect", [FM_OPTION_LOG_FORMAT] = "json",
     };
     if (o->type > FM_OPTION_BYTES) {
         snprintf(out, 64, "%s", words[o->type]);
