@@ -1,8 +1,11 @@
-/* Mends three flaws of NNG 1.x at link time: CMakeLists.txt has the linker send these calls between files of NNG through here.
+/* Mends four flaws of NNG 1.x at link time: CMakeLists.txt has the linker send these calls between files of NNG through here.
  *
  * NNG may be built to measure time on the wall clock (Debian's is). When that is set back by an hour, every limit that is running becomes
  * an hour longer: a node whose question was lost at that moment would repair nothing of that origin until then, and dial no link again. So
  * it is given the steady clock, for reading and for waiting.
+ *
+ * It sets no limit to a dial. Where packets vanish in silence (a firewall, a split far away) the system goes on asking at longer and longer
+ * pauses, and after two minutes of it the next attempt came a minute after the heal. So the system gives up early, and NNG dials again.
  *
  * The other two have one root: an operation that is started just after its pipe was closed is refused, and nobody is told.
  *
@@ -17,7 +20,10 @@
  * what we refuse. So it is freed. (Mended for sending by later versions.) */
 #include "bus_nng.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <time.h>
 
 /* NNG's own, not in its headers; the same in all of 1.x. */
@@ -26,6 +32,8 @@ struct nni_msgq;
 void nni_aio_finish_error(nng_aio *aio, int rv);
 
 /* The linker's names: __real_x is x, and every call of x from another file arrives in __wrap_x. */
+int __real_connect(int fd, const struct sockaddr *to, socklen_t n);
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t n);
 int __real_nni_aio_begin(nng_aio *aio);
 void __real_nng_stream_send(nng_stream *stream, nng_aio *aio);
 void __real_nng_stream_recv(nng_stream *stream, nng_aio *aio);
@@ -51,6 +59,15 @@ uint64_t __wrap_nni_clock(void)
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
 {
     return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, until);
+}
+
+enum { DIAL_REPEATS = 2 }; /* three to seven seconds */
+
+/* Whatever it is that dials; where it is not TCP nothing happens. */
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t n)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &(int){DIAL_REPEATS}, sizeof(int));
+    return __real_connect(fd, to, n);
 }
 
 static _Thread_local const nng_aio *refused; /* by the last start on this thread; only compared */

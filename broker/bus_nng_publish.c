@@ -99,7 +99,8 @@ static void on_pipe_enters(nng_pipe id, nng_pipe_ev event, void *arg)
     struct pipe *p = pipe_new(id);
     if (!p) {
         fm_diag(FM_ERROR, "mesh_link_refused", "err=%s then=\"the link is not used; give the node more memory\"", fm_err_code(FM_E_NOMEM));
-        return; /* not in the table: a link that nobody sees */
+        nng_pipe_close(id); /* what is not in the table nobody would see, and while it stands NNG dials no other */
+        return;
     }
     int dialer = nng_dialer_id(nng_pipe_dialer(id));
     p->up_item->dialled = dialer > 0;

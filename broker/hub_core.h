@@ -92,18 +92,21 @@ struct fm_link {
     uint64_t peer;     /* incarnation; 0: not known yet */
     uint64_t counter;  /* of the last envelope of that peer that came over it; 0: none yet */
     uint64_t heard_ms; /* mono: when it came up, or its peer last spoke over it; moved on like the peer's */
+    uint32_t excused;  /* as the peer's */
     char address[FM_ADDRESS_MAX + 1];
 };
 
 struct fm_peer {
     uint64_t incarnation;
     char name[FM_NAME_MAX + 1], bus[FM_ADDRESS_MAX + 1], ask[FM_ADDRESS_MAX + 1];
-    bool alive; /* linked, or heard of through others, and heard within down_ms */
-    bool ready, draining, left;
+    bool alive;                     /* linked, or heard of through others, and heard within down_ms */
+    bool ready, draining, left;     /* left: it is gone, and nobody dials it */
+    bool bye;                       /* it said so itself; else it is taken for gone, until it speaks */
     bool met;                       /* its hello came over a link of ours */
     bool told;                      /* all of its origins, since it is linked */
     uint64_t heard_ms;              /* mono: last envelope, moved on by times in which this node itself stood still */
     uint64_t spoke_ms;              /* mono: last envelope */
+    uint32_t excused;               /* times, since then, in which this node stood still */
     uint64_t told_ms;               /* mono: when it spoke last and had told all; at first when it was met */
     uint64_t alone_ms;              /* mono: since when there is no link; 0: linked */
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
@@ -167,11 +170,12 @@ struct fm_hub {
     struct fm_topic *found;          /* what was looked for last: messages come in runs of one topic. NULL: nothing */
     struct fm_keys keys;
     struct fm_told keys_told; /* those that were forgotten early */
-    uint64_t bytes;           /* of all messages in all logs */
-    uint64_t weighing;        /* of the topics that the sweep has passed in this round */
-    uint64_t ahead_ms;        /* the cluster's time is so far ahead of our steady clock */
-    uint64_t blind_ms;        /* the cluster's time: cursors from before it may lack what no node can name any more. 0: there is nothing */
-    uint64_t unnamed_ms;      /* ... what other nodes still know but don't name */
+    struct fm_told dials_told;
+    uint64_t bytes;      /* of all messages in all logs */
+    uint64_t weighing;   /* of the topics that the sweep has passed in this round */
+    uint64_t ahead_ms;   /* the cluster's time is so far ahead of our steady clock */
+    uint64_t blind_ms;   /* the cluster's time: cursors from before it may lack what no node can name any more. 0: there is nothing */
+    uint64_t unnamed_ms; /* ... what other nodes still know but don't name */
     uint64_t dropped[FM_DROPPED_MAX]; /* the origins that had to go for want of room, as a ring */
     uint32_t dropped_n;
     uint64_t forgotten_ms; /* mono; when the youngest origin that had to go for want of room was last heard. 0: none had to */
@@ -403,6 +407,8 @@ bool fm_hello_due(const struct fm_hub *h);
 struct fm_link *fm_link_find(struct fm_hub *h, uint32_t pipe);
 void fm_link_up(struct fm_hub *h, const struct fm_bus_item *it);
 void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it);
+/* It goes with the FM_BUS_DOWN that follows. */
+void fm_link_drop(struct fm_hub *h, struct fm_link *l);
 /* An envelope of that node came over the pipe: counts those that are missing before it. False: it came over this pipe before. */
 bool fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64_t counter);
 /* What came over the pipe is refused: so is the link. */

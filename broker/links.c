@@ -10,6 +10,7 @@ enum {
     FORGET_PEER_MS = 3600 * 1000, /* a dead node's address is dialled for so long */
     DOUBT_MS = 60 * 1000,         /* after a node was out of reach, or the start: what nobody names may still come back */
     HELLO_OFTEN_MS = 5000,        /* with every heartbeat, after a new link */
+    DIAL_TELL_MS = 10 * 1000,     /* that a dial could not even begin */
 };
 
 struct fm_link *fm_link_find(struct fm_hub *h, uint32_t pipe)
@@ -76,13 +77,19 @@ void fm_link_down(struct fm_hub *h, const struct fm_bus_item *it)
     }
 }
 
+void fm_link_drop(struct fm_hub *h, struct fm_link *l)
+{
+    l->dropped = true;
+    h->port.bus_ops->drop(h->port.bus, l->pipe);
+}
+
 /* Of several links to one node the one dialled by the smaller incarnation stays; of several that we dialled, the first. */
 static void link_dedupe(struct fm_hub *h, uint64_t peer)
 {
     const struct fm_link *keep = NULL;
     for (uint32_t i = 0; i < h->links_n; i++) {
         const struct fm_link *l = &h->links[i];
-        if (l->peer != peer)
+        if (l->peer != peer || l->dropped)
             continue;
         bool elder = l->dialled == (h->self->id < peer);
         bool keep_elder = keep && keep->dialled == (h->self->id < peer);
@@ -90,11 +97,11 @@ static void link_dedupe(struct fm_hub *h, uint64_t peer)
             keep = l;
     }
     for (uint32_t i = 0; i < h->links_n; i++) {
-        const struct fm_link *l = &h->links[i];
-        if (l->peer != peer || l == keep || !l->dialled)
+        struct fm_link *l = &h->links[i];
+        if (l->peer != peer || l == keep || !l->dialled || l->dropped)
             continue;
         h->port.bus_ops->unlink(h->port.bus, l->address); /* rests until the kept link dies */
-        h->port.bus_ops->drop(h->port.bus, l->pipe);
+        fm_link_drop(h, l);
     }
 }
 
@@ -114,6 +121,7 @@ bool fm_link_heard(struct fm_hub *h, uint32_t pipe, uint64_t incarnation, uint64
     if (counter <= l->counter)
         return false;
     l->heard_ms = h->now.mono_ms;
+    l->excused = 0;
     /* A link loses nothing by itself, so what is missing between two of its envelopes found a queue full: at the sender, or our inbox. */
     if (l->counter)
         h->stats.dropped += counter - l->counter - 1;
@@ -140,6 +148,7 @@ void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
     if (!l || l->peer == p->incarnation)
         return;
     l->peer = p->incarnation;
+    l->late = 0;
     p->alone_ms = 0;
     if (l->dialled) {
         fm_address_good(h, l->address);
@@ -221,13 +230,29 @@ void fm_isolation_check(struct fm_hub *h)
     }
 }
 
+/* Unless the address rests. What fails is tried again with the next round: only an address that is none stays so. */
+static enum fm_err dial(struct fm_hub *h, const char *address)
+{
+    if (fm_address_rests(h, address))
+        return FM_OK;
+    enum fm_err err = h->port.bus_ops->link(h->port.bus, address);
+    if (!err)
+        return FM_OK;
+    h->dials_told.untold++;
+    if (h->now.mono_ms >= h->dials_told.quiet_until_ms) {
+        fm_diag(FM_WARN, "dial_failed", "address=%s code=%s times=%llu why=\"%s\" then=\"%s\"", address, fm_err_code(err),
+                (unsigned long long)h->dials_told.untold, fm_err_text(err),
+                err == FM_E_ADDRESS ? "it is not dialled; a node is reached at host:port" : "it is dialled again soon");
+        h->dials_told = (struct fm_told){.quiet_until_ms = h->now.mono_ms + DIAL_TELL_MS};
+    }
+    return err;
+}
+
 void fm_seeds_link(struct fm_hub *h)
 {
     for (uint32_t i = 0; h->config.seeds && h->config.seeds[i]; i++)
-        if (!seed_rests(h, i) && !fm_address_rests(h, h->config.seeds[i]) &&
-            h->port.bus_ops->link(h->port.bus, h->config.seeds[i]) != FM_OK)
-            fm_diag(FM_WARN, "seed_refused", "address=%s why=\"not an address to dial\" then=\"it is left out; give host:port in join\"",
-                    h->config.seeds[i]);
+        if (!seed_rests(h, i))
+            (void)dial(h, h->config.seeds[i]);
 }
 
 void fm_links_tend(struct fm_hub *h)
@@ -242,7 +267,7 @@ void fm_links_tend(struct fm_hub *h)
             continue;
         }
         bool mine = h->self->id < p->incarnation || h->now.mono_ms - p->alone_ms > ELDER_WAITS_MS;
-        if (mine && !fm_address_rests(h, p->bus) && h->port.bus_ops->link(h->port.bus, p->bus) != FM_OK)
+        if (mine && dial(h, p->bus) == FM_E_ADDRESS)
             p->left = true;
     }
     if (!h->left)

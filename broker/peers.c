@@ -14,6 +14,7 @@ enum {
     /* Each link that comes up makes a hello to everybody due: so many at once when a cluster comes together, and then so often. */
     HELLO_BURST = 16,
     HELLO_COST_MS = 1000,
+    PAUSES_EXCUSED = 3, /* of ours, since another was heard: one that hardly ever runs must also notice who is gone */
 };
 
 /* ---- the table ---- */
@@ -277,6 +278,8 @@ static void peer_heard(struct fm_hub *h, struct fm_peer *p)
     struct fm_origin *o = fm_origin_find(h, p->incarnation);
     if (o)
         o->heard_ms = h->now.mono_ms; /* one that publishes nothing is not dead for that */
+    p->left &= p->bye;
+    p->excused = 0;
     if (p->alive || p->left || !p->met)
         return;
     p->alive = true;
@@ -338,7 +341,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
             h->ack_due_ms = h->now.mono_ms;
         break;
     case FM_ENV_BYE:
-        p->left = true;
+        p->left = p->bye = true;
         p->alive = false;
         fm_peer_say(p, FM_INFO, "peer_left", "");
         h->port.bus_ops->unlink(h->port.bus, p->bus);
@@ -373,7 +376,7 @@ static void peers_expire(struct fm_hub *h)
             /* The connection may be half open: only closing it makes the dialler try again. */
             for (uint32_t k = 0; k < h->links_n; k++)
                 if (h->links[k].peer == p->incarnation)
-                    h->port.bus_ops->drop(h->port.bus, h->links[k].pipe);
+                    fm_link_drop(h, &h->links[k]);
         }
         alive += p->alive;
     }
@@ -415,11 +418,14 @@ void fm_peers_paused(struct fm_hub *h, uint64_t ms)
 {
     h->paused_ms = h->now.mono_ms;
     for (uint32_t i = 0; i < h->peers_n; i++) {
-        h->peers[i].heard_ms += ms;
-        h->peers[i].told = false; /* what they have now is not what they said then */
+        struct fm_peer *p = &h->peers[i];
+        p->heard_ms += p->excused++ < PAUSES_EXCUSED ? ms : 0;
+        p->told = false; /* what they have now is not what they said then */
     }
-    for (uint32_t i = 0; i < h->links_n; i++)
-        h->links[i].heard_ms += ms;
+    for (uint32_t i = 0; i < h->links_n; i++) {
+        struct fm_link *l = &h->links[i];
+        l->heard_ms += l->excused++ < PAUSES_EXCUSED ? ms : 0;
+    }
 }
 
 void fm_peers_free(struct fm_hub *h)

@@ -21,9 +21,8 @@ static bool is_stranger(const struct fm_link *l)
 
 static void send_away(struct fm_hub *h, struct fm_link *l)
 {
-    l->dropped = true;
     fm_diag(FM_DEBUG, "link_silent", "address=%s dialled=%d ms=%" PRIu64, l->address, l->dialled, h->now.mono_ms - l->heard_ms);
-    h->port.bus_ops->drop(h->port.bus, l->pipe);
+    fm_link_drop(h, l);
 }
 
 void fm_strangers_limit(struct fm_hub *h)
@@ -47,13 +46,10 @@ void fm_stranger_late(struct fm_hub *h, struct fm_link *l)
         fm_link_refuse(h, l->pipe, FM_E_REPLAY, l->late);
 }
 
-/* Of the links to a live node one may be silent: its other end is gone without a word, or never was that node. */
+/* Its other end is gone without a word, or never was that node; also of a node that was never met, or is down. */
 static bool is_silent(struct fm_hub *h, const struct fm_link *l)
 {
-    if (l->dropped || h->now.mono_ms - l->heard_ms <= h->config.down_ms)
-        return false;
-    const struct fm_peer *p = l->peer ? fm_peer_find(h, l->peer) : NULL;
-    return !p || p->alive;
+    return !l->dropped && h->now.mono_ms - l->heard_ms > h->config.down_ms;
 }
 
 void fm_strangers_expire(struct fm_hub *h)

@@ -5,11 +5,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 #include <nng/supplemental/util/platform.h>
 #include <cmocka.h>
 
-enum { SOON_MS = 5000, SLEEP_MS = 400 };
+enum { SOON_MS = 5000, SLEEP_MS = 400, GIVEN_UP_MS = 30000 };
 
 static nng_stream *stream; /* between two ends in this process */
 static nng_stream *other;
@@ -132,9 +135,43 @@ static void nng_measures_and_waits_on_the_steady_clock(void **state)
     nng_aio_free(aio);
 }
 
+/* A listener whose queue is full answers no attempt, as if packets vanished. */
+static void a_dial_that_nobody_answers_is_given_up_within_seconds(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    int full = socket(AF_INET, SOCK_STREAM, 0), fill[4];
+    assert_int_equal(bind(full, (struct sockaddr *)&at, n), 0);
+    assert_int_equal(listen(full, 0), 0);
+    assert_int_equal(getsockname(full, (struct sockaddr *)&at, &n), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(fill[i], (struct sockaddr *)&at, n);
+    }
+    nng_stream_dialer *dialer;
+    nng_aio *dials;
+    char url[FM_NNG_URL_MAX];
+    (void)snprintf(url, sizeof url, "tcp://127.0.0.1:%u", ntohs(at.sin_port));
+    assert_int_equal(nng_stream_dialer_alloc(&dialer, url), 0);
+    assert_int_equal(nng_aio_alloc(&dials, NULL, NULL), 0);
+    nng_aio_set_timeout(dials, GIVEN_UP_MS);
+    nng_time begin = nng_clock();
+    nng_stream_dialer_dial(dialer, dials);
+    nng_aio_wait(dials);
+    assert_int_equal(nng_aio_result(dials), NNG_ETIMEDOUT);
+    assert_true(nng_clock() - begin < GIVEN_UP_MS); /* not by this limit */
+    nng_aio_free(dials);
+    nng_stream_dialer_free(dialer);
+    for (unsigned i = 0; i < 4; i++)
+        close(fill[i]);
+    close(full);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_dial_that_nobody_answers_is_given_up_within_seconds),
         cmocka_unit_test(nng_measures_and_waits_on_the_steady_clock),
         cmocka_unit_test_setup_teardown(a_receive_that_nng_refuses_still_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_send_that_nng_refuses_still_ends, set_up, tear_down),

@@ -7,6 +7,7 @@ static struct rig {
     struct fm_seal *stranger;
     unsigned published, links, drops;
     bool dialling;
+    enum fm_err link_err; /* what dialling ends in */
     uint32_t pipe;
 } rig;
 
@@ -23,6 +24,8 @@ static enum fm_err bus_link(struct fm_bus *bus, const char *address)
 {
     (void)bus;
     assert_string_equal(address, seed);
+    if (rig.link_err)
+        return rig.link_err;
     rig.links += !rig.dialling;
     rig.dialling = true;
     return FM_OK;
@@ -238,6 +241,79 @@ static void hellos_that_nodes_make_due_again_and_again_go_out_once_a_second(void
     assert_true(rig.published - before <= 2 * (16 + 10) + 2 * 20 + 2);
 }
 
+/* ---- who is gone, and who is not ---- */
+
+static uint64_t peers_seen(void)
+{
+    pass(1000);
+    return fm_hub_stats(mesh.hub)->peers;
+}
+
+static void a_node_that_could_not_be_dialled_is_there_again_when_it_speaks(void **state)
+{
+    static const enum fm_err errs[] = {FM_E_NOMEM, FM_E_TOO_MANY, FM_E_IO, FM_E_ADDRESS};
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t pipe = comes_up(false);
+        says(mesh.peer, PEER, pipe, NULL);
+        assert_int_equal(peers_seen(), 1);
+        rig.link_err = errs[i];
+        goes_down(pipe, false);
+        pass(5000);
+        rig.link_err = FM_OK;
+        pass(1000);
+        assert_true(rig.dialling);
+        pipe = comes_up(true);
+        says(mesh.peer, PEER, pipe, NULL);
+        assert_int_equal(peers_seen(), 1);
+        goes_down(pipe, true);
+    }
+}
+
+static void a_node_that_said_goodbye_does_not_come_back_by_what_it_still_says(void **state)
+{
+    (void)state;
+    struct fm_buf b = {0}, sealed = {0};
+    uint32_t pipe = comes_up(false);
+    says(mesh.peer, PEER, pipe, NULL);
+    assert_int_equal(peers_seen(), 1);
+    fm_env_bye_write(&b, 0);
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_BUS, unbound, fm_buf_view(&b), &sealed, NULL), FM_OK);
+    give(FM_BUS_ENVELOPE, pipe, false, fm_buf_view(&sealed));
+    says(mesh.peer, PEER, pipe, NULL);
+    assert_int_equal(peers_seen(), 0);
+    fm_buf_fini(&b);
+    fm_buf_fini(&sealed);
+}
+
+static void a_link_that_falls_silent_before_its_node_was_met_is_ended(void **state)
+{
+    (void)state;
+    struct fm_env_state nothing = {0};
+    struct fm_buf b = {0}, sealed = {0};
+    fm_env_state_write(&b, &nothing);
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_BUS, unbound, fm_buf_view(&b), &sealed, NULL), FM_OK);
+    give(FM_BUS_ENVELOPE, comes_up(true), true, fm_buf_view(&sealed)); /* its hello was lost */
+    pass(1500);
+    assert_int_equal(rig.drops, 0);
+    pass(1500);
+    assert_int_equal(rig.drops, 1);
+    fm_buf_fini(&b);
+    fm_buf_fini(&sealed);
+}
+
+static void a_node_that_stands_still_once_takes_nobody_for_gone_and_one_that_does_again_and_again_notices_who_is(void **state)
+{
+    (void)state;
+    says(mesh.peer, PEER, comes_up(false), NULL);
+    mesh_tick(30000);
+    assert_int_equal(peers_seen(), 1);
+    for (unsigned i = 0; i < 10; i++)
+        mesh_tick(1200);
+    assert_int_equal(fm_hub_stats(mesh.hub)->peers, 0);
+    assert_int_equal(rig.drops, 1);
+}
+
 /* ---- old envelopes ---- */
 
 static void what_a_second_link_brings_late_is_no_replay(void **state)
@@ -301,6 +377,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_address_where_another_secret_is_used_is_dialled_ever_more_rarely, start, stop),
         cmocka_unit_test_setup_teardown(an_address_that_ends_links_without_a_word_is_dialled_every_4_seconds, start, stop),
         cmocka_unit_test_setup_teardown(hellos_that_nodes_make_due_again_and_again_go_out_once_a_second, start, stop),
+        cmocka_unit_test_setup_teardown(a_node_that_could_not_be_dialled_is_there_again_when_it_speaks, start, stop),
+        cmocka_unit_test_setup_teardown(a_node_that_said_goodbye_does_not_come_back_by_what_it_still_says, start, stop),
+        cmocka_unit_test_setup_teardown(a_link_that_falls_silent_before_its_node_was_met_is_ended, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_node_that_stands_still_once_takes_nobody_for_gone_and_one_that_does_again_and_again_notices_who_is, start, stop),
         cmocka_unit_test_setup_teardown(what_a_second_link_brings_late_is_no_replay, start, stop),
         cmocka_unit_test_setup_teardown(who_says_only_what_was_said_before_is_refused_as_a_replay, start, stop),
     };
