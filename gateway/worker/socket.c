@@ -218,7 +218,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     join->cut = ask->cut;
     join->cursor = ask->cursor;
     ask->cursor = (struct fm_vector){0};
-    err = fm_hub_post(w->config.hub, &join->item);
+    err = fm_worker_post(w, &join->item);
     if (err == FM_OK)
         return FM_OK;
     fm_join_free(&join);
@@ -260,7 +260,7 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
     }
     p->msgs[0] = m;
     p->item.cost += (uint32_t)fm_msg_size(m);
-    enum fm_err err = fm_hub_post(w->config.hub, &p->item);
+    enum fm_err err = fm_worker_post(w, &p->item);
     if (err) {
         fm_worker_forget(w, token);
         fm_publish_free(&p);

@@ -149,6 +149,7 @@ struct fm_worker {
     uint32_t slice_left;                  /* subscribers that runs may still be given to in this turn */
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
     uint64_t reread_next;                 /* the name of the last question */
+    bool posted;                          /* to the hub, which is not woken yet */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
     struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
@@ -223,6 +224,11 @@ static inline void fm_edge_kill(const struct fm_socket *s)
 
 /* ---- worker.c ---- */
 uint64_t fm_mono_ms(void);
+/* Posts to the hub, which is woken at the end of this turn of the loop: what several clients, or one, sent is given out together. As
+ * fm_hub_post. */
+FM_MUST_CHECK enum fm_err fm_worker_post(struct fm_worker *w, struct fm_item *item);
+/* Does so now: something that takes long is about to begin. */
+void fm_worker_hub_wake(struct fm_worker *w);
 /* Makes settle run before the loop waits again. */
 void fm_worker_settle_soon(struct fm_worker *w);
 
