@@ -29,6 +29,7 @@ enum {
     FM_CLOSE_MS = 3000,      /* what a client has to take what is still owed and the close frame */
 };
 
+struct fm_sub_index;
 struct fm_conn;   /* front.c: a connection that speaks HTTP */
 struct fm_expect; /* expect.c */
 
@@ -106,10 +107,11 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     struct fm_socket *next, **link; /* of the worker */
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
-    struct fm_sub *lagging; /* those that fell behind, by their turn to catch up */
-    struct fm_timer timer;  /* idle, then close */
-    struct fm_buf in;       /* the beginning of a message that came in pieces */
-    char *close_reason;     /* may be NULL */
+    struct fm_sub_index *index; /* of them; NULL: they are few */
+    struct fm_sub *lagging;     /* those that fell behind, by their turn to catch up */
+    struct fm_timer timer;      /* idle, then close */
+    struct fm_buf in;           /* the beginning of a message that came in pieces */
+    char *close_reason;         /* may be NULL */
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
     uint64_t heard_tick; /* of the wheel, when the last message came */
