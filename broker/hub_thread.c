@@ -334,6 +334,17 @@ enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item)
     return FM_OK;
 }
 
+enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item)
+{
+    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY);
+    return fm_inbox_post_quietly(&t->inbox, item);
+}
+
+void fm_hub_wake(struct fm_hub_thread *t)
+{
+    fm_inbox_wake(&t->inbox);
+}
+
 const struct fm_hub_stats *fm_hub_thread_stats(const struct fm_hub_thread *t)
 {
     return fm_hub_stats(t->hub);

@@ -26,5 +26,9 @@ void fm_hub_thread_stop(struct fm_hub_thread **t);
 /* -- any thread, until stop -- */
 /* Posts JOIN, LEAVE, PUBLISH or QUERY. FM_E_BUSY: the inbox is full, the caller still owns the item (LEAVE is always taken). */
 FM_MUST_CHECK enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item);
+/* The same, but the hub is not woken for it before fm_hub_wake, which must follow soon: what is posted between is handled, and given out,
+ * together. */
+FM_MUST_CHECK enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item);
+void fm_hub_wake(struct fm_hub_thread *t);
 const struct fm_hub_stats *fm_hub_thread_stats(const struct fm_hub_thread *t);
 uint64_t fm_hub_incarnation(const struct fm_hub_thread *t);

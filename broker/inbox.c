@@ -20,7 +20,9 @@ void fm_inbox_fini(struct fm_inbox *in, void (*drop)(struct fm_item *))
     pthread_mutex_destroy(&in->lock);
 }
 
-static enum fm_err post(struct fm_inbox *in, struct fm_item *first, bool always)
+enum how { POST, ALWAYS, QUIETLY };
+
+static enum fm_err post(struct fm_inbox *in, struct fm_item *first, enum how how)
 {
     size_t bytes = 0;
     struct fm_item *last = first;
@@ -32,7 +34,7 @@ static enum fm_err post(struct fm_inbox *in, struct fm_item *first, bool always)
         return FM_OK;
     pthread_mutex_lock(&in->lock);
     bool was_empty = in->first == NULL;
-    bool fits = always || was_empty || (in->bytes <= in->bytes_max && bytes <= in->bytes_max - in->bytes);
+    bool fits = how == ALWAYS || was_empty || (in->bytes <= in->bytes_max && bytes <= in->bytes_max - in->bytes);
     if (fits) {
         *in->last = first;
         in->last = &last->next;
@@ -40,20 +42,38 @@ static enum fm_err post(struct fm_inbox *in, struct fm_item *first, bool always)
     } else {
         in->overrun = true;
     }
+    bool due = fits && (was_empty || in->quiet);
+    if (fits)
+        in->quiet = due && how == QUIETLY;
     pthread_mutex_unlock(&in->lock);
-    if (fits && was_empty)
+    if (due && how != QUIETLY)
         in->wake(in->wake_ctx);
     return fits ? FM_OK : FM_E_BUSY;
 }
 
 enum fm_err fm_inbox_post(struct fm_inbox *in, struct fm_item *first)
 {
-    return post(in, first, false);
+    return post(in, first, POST);
+}
+
+enum fm_err fm_inbox_post_quietly(struct fm_inbox *in, struct fm_item *first)
+{
+    return post(in, first, QUIETLY);
+}
+
+void fm_inbox_wake(struct fm_inbox *in)
+{
+    pthread_mutex_lock(&in->lock);
+    bool due = in->quiet;
+    in->quiet = false;
+    pthread_mutex_unlock(&in->lock);
+    if (due)
+        in->wake(in->wake_ctx);
 }
 
 void fm_inbox_post_always(struct fm_inbox *in, struct fm_item *first)
 {
-    enum fm_err err = post(in, first, true);
+    enum fm_err err = post(in, first, ALWAYS);
     assert(err == FM_OK);
     (void)err;
 }
@@ -73,6 +93,7 @@ struct fm_item *fm_inbox_take(struct fm_inbox *in, bool *overrun)
     in->first = NULL;
     in->last = &in->first;
     in->bytes = 0;
+    in->quiet = false;
     if (overrun)
         *overrun = in->overrun;
     in->overrun = false;

@@ -23,6 +23,7 @@ struct fm_inbox {
     struct fm_item *first, **last;
     size_t bytes, bytes_max;
     bool overrun; /* something was refused since the last take */
+    bool quiet;   /* something was posted quietly, and the owner has not been woken for it */
     void (*wake)(void *ctx);
     void *wake_ctx;
 };
@@ -38,6 +39,10 @@ void fm_inbox_fini(struct fm_inbox *in, void (*drop)(struct fm_item *));
 FM_MUST_CHECK enum fm_err fm_inbox_post(struct fm_inbox *in, struct fm_item *first);
 /* The same, but past the limit too: for what is bounded elsewhere (answers to requests, control items). */
 void fm_inbox_post_always(struct fm_inbox *in, struct fm_item *first);
+/* As fm_inbox_post, but the owner is not woken: several such posts wake it once, by the fm_inbox_wake that must follow them soon. */
+FM_MUST_CHECK enum fm_err fm_inbox_post_quietly(struct fm_inbox *in, struct fm_item *first);
+/* Wakes the owner if it owes that. Whoever posts or wakes first does it for all. */
+void fm_inbox_wake(struct fm_inbox *in);
 /* As if a post had been refused: the owner's next take reports an overrun, and it is woken for that. */
 void fm_inbox_mark(struct fm_inbox *in);
 

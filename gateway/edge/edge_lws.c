@@ -12,14 +12,17 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <ev.h>
 #include <libwebsockets.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    RX_BUFFER = 512,       /* of a connection; larger messages come in pieces */
+    RX_BUFFER = 512,       /* of a connection; larger messages come in pieces, and a read takes so much */
+    READS_A_TURN = 16,     /* of a connection, then others have their turn */
     SERVICE_BUFFER = 4096, /* of the context: reads, and the answer to an upgrade */
     TX_PACKET = 1 << 20,   /* the most that one send is given */
     REQUEST_MAX = 1024,    /* of the request that is written for libwebsockets */
@@ -32,6 +35,12 @@ struct fm_edge {
     struct fm_socket *adopting; /* between the call of adopt and its first callback */
     const char *subprotocol;
     void *loops[1];
+    struct {
+        const struct lws *wsi;
+        size_t bytes;
+        unsigned turn, reads;
+    } reading; /* the connection that was last read from, what came of it since it was last looked at, and how often that was in this turn
+                */
 };
 
 static int add_subprotocol(const struct fm_edge *edge, struct lws_process_html_args *args)
@@ -61,6 +70,28 @@ static bool begins_packed(struct lws *wsi)
     return lws_is_first_fragment(wsi) && (lws_get_reserved_bits(wsi) & FM_WS_PACKED);
 }
 
+/* A read takes 512 bytes, and the rest would come in the loop's next turns, between which other things are done: what a client wrote at
+ * once would be posted, and given out, in pieces. So where a read may have been full, and the kernel has more, libwebsockets is made to
+ * read again before anything else happens. A read that was full has brought messages of half its size, or one that was begun before. */
+static void read_on(struct fm_edge *edge, struct lws *wsi, size_t n)
+{
+    unsigned turn = ev_iteration(edge->loops[0]);
+    if (edge->reading.wsi != wsi || edge->reading.turn != turn) {
+        edge->reading.wsi = wsi;
+        edge->reading.turn = turn;
+        edge->reading.bytes = edge->reading.reads = 0;
+    }
+    edge->reading.bytes += n;
+    if (edge->reading.bytes < RX_BUFFER / 2 || edge->reading.reads == READS_A_TURN)
+        return;
+    int fd = lws_get_socket_fd(wsi), more = 0;
+    if (ioctl(fd, FIONREAD, &more) || more == 0)
+        return;
+    edge->reading.bytes = 0;
+    edge->reading.reads++;
+    ev_feed_fd_event(edge->loops[0], fd, EV_READ); /* libev calls what was fed last first */
+}
+
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     struct fm_edge *edge;
@@ -80,6 +111,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_RECEIVE:
         fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), begins_packed(wsi),
                            lws_is_final_fragment(wsi));
+        read_on(lws_context_user(lws_get_context(wsi)), wsi, len);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);

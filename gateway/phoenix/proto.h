@@ -64,16 +64,16 @@ struct fm_source {
 
 struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
     struct fm_socket *socket;
-    struct fm_sub *next;     /* of the socket */
-    struct fm_wtopic *topic; /* subs.c's; NULL until joined */
-    uint32_t slot;           /* in the topic's array */
-    uint8_t format;          /* enum fm_format */
-    bool joined;             /* the hub has answered */
-    bool cursor_channel;     /* asked for a cursor */
-    uint64_t id;             /* unique on this node: also fm_msg.from of what it pushes to others */
-    uint64_t tag;            /* fm_join_ask.tag */
-    struct fm_vector *skip;  /* usually NULL: not to be given messages up to these */
-    struct fm_lag *lag;      /* usually NULL: it fell behind, and is given nothing until its socket has room again */
+    struct fm_sub *next, **link; /* of the socket */
+    struct fm_wtopic *topic;     /* subs.c's; NULL until joined */
+    uint32_t slot;               /* in the topic's array */
+    uint8_t format;              /* enum fm_format */
+    bool joined;                 /* the hub has answered */
+    bool cursor_channel;         /* asked for a cursor */
+    uint64_t id;                 /* unique on this node: also fm_msg.from of what it pushes to others */
+    uint64_t tag;                /* fm_join_ask.tag */
+    struct fm_vector *skip;      /* usually NULL: not to be given messages up to these */
+    struct fm_lag *lag;          /* usually NULL: it fell behind, and is given nothing until its socket has room again */
     const struct fm_rule *rule;
     void *proto; /* the protocol's own, freed with free() */
     uint16_t topic_n, join_ref_n;

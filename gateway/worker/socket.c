@@ -5,11 +5,12 @@
 #include "worker_core.h"
 
 #include "../edge/listen.h"
+#include "sub_index.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { CLOSE_REASON_MAX = 123 };
+enum { CLOSE_REASON_MAX = 123, INDEX_FROM = 32, INDEX_UNTIL = 16 /* subs of a socket */ };
 
 /* ---- life ---- */
 
@@ -42,13 +43,32 @@ void fm_socket_release(struct fm_socket *s)
     free(s);
 }
 
+static void sub_link(struct fm_sub *sub)
+{
+    struct fm_socket *s = sub->socket;
+    sub->next = s->subs;
+    sub->link = &s->subs;
+    if (sub->next)
+        sub->next->link = &sub->next;
+    s->subs = sub;
+    s->subs_n++;
+    if (s->index)
+        fm_sub_index_add(&s->index, sub);
+    else if (s->subs_n > INDEX_FROM)
+        s->index = fm_sub_index_new(s->subs, s->subs_n); /* without memory the list does */
+}
+
 static void sub_unlink(struct fm_sub *sub)
 {
-    struct fm_sub **at = &sub->socket->subs;
-    while (*at != sub)
-        at = &(*at)->next;
-    *at = sub->next;
-    sub->socket->subs_n--;
+    struct fm_socket *s = sub->socket;
+    *sub->link = sub->next;
+    if (sub->next)
+        sub->next->link = sub->link;
+    s->subs_n--;
+    if (s->index)
+        fm_sub_index_remove(s->index, sub);
+    if (s->subs_n <= INDEX_UNTIL)
+        fm_sub_index_free(&s->index);
 }
 
 static void sub_free(struct fm_sub *sub)
@@ -71,6 +91,7 @@ static void sub_end(struct fm_sub *sub)
 
 static void subs_end(struct fm_socket *s)
 {
+    fm_sub_index_free(&s->index); /* nobody looks any more */
     while (s->subs)
         sub_end(s->subs);
 }
@@ -165,6 +186,8 @@ const char *fm_socket_peer(const struct fm_socket *s)
 
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic)
 {
+    if (s->index)
+        return fm_sub_index_find(s->index, topic);
     struct fm_sub *sub = s->subs;
     while (sub && !fm_slice_eq(fm_sub_topic(sub), topic))
         sub = sub->next;
@@ -183,7 +206,6 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
         return NULL;
     *sub = (struct fm_sub){
         .socket = s,
-        .next = s->subs,
         .format = (uint8_t)ask->format,
         .cursor_channel = ask->cursor_channel,
         .tag = ask->tag,
@@ -195,8 +217,7 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
     memcpy(sub->text, ask->topic.p, ask->topic.n);
     if (ask->join_ref.n)
         memcpy(sub->text + ask->topic.n, ask->join_ref.p, ask->join_ref.n);
-    s->subs = sub;
-    s->subs_n++;
+    sub_link(sub);
     return sub;
 }
 
@@ -218,7 +239,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     join->cut = ask->cut;
     join->cursor = ask->cursor;
     ask->cursor = (struct fm_vector){0};
-    err = fm_hub_post(w->config.hub, &join->item);
+    err = fm_worker_post(w, &join->item);
     if (err == FM_OK)
         return FM_OK;
     fm_join_free(&join);
@@ -260,7 +281,7 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
     }
     p->msgs[0] = m;
     p->item.cost += (uint32_t)fm_msg_size(m);
-    enum fm_err err = fm_hub_post(w->config.hub, &p->item);
+    enum fm_err err = fm_worker_post(w, &p->item);
     if (err) {
         fm_worker_forget(w, token);
         fm_publish_free(&p);
@@ -282,12 +303,10 @@ static void join_refused(struct fm_sub *sub, struct fm_join *join)
 }
 
 /* Is it still there? The protocol may have ended it. */
-static bool is_sub(const struct fm_socket *s, const struct fm_sub *sub, uint64_t id)
+static bool is_sub(struct fm_socket *s, const struct fm_sub *sub, const struct fm_join *join)
 {
-    const struct fm_sub *it = s->subs;
-    while (it && it != sub)
-        it = it->next;
-    return it && it->id == id;
+    const struct fm_sub *it = fm_socket_sub(s, fm_slice_of(join->topic, join->topic_n));
+    return it == sub && it->id == join->sub;
 }
 
 void fm_socket_joined(void *ctx, struct fm_item *item)
@@ -306,9 +325,8 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
     if (counted && !sub->joined)
         fm_subs_leave_hub(w, fm_sub_topic(sub), 1);
     if (sub->joined) {
-        uint64_t id = sub->id;
         s->proto->joined(sub, sub->tag, join);
-        if (is_sub(s, sub, id))
+        if (is_sub(s, sub, join))
             fm_subs_added(w, sub, join);
     } else {
         join_refused(sub, join);

@@ -55,6 +55,22 @@ void fm_mailbox_fini(struct fm_mailbox *m)
     close(m->bell);
 }
 
+/* ---- the hub's ---- */
+
+enum fm_err fm_worker_post(struct fm_worker *w, struct fm_item *item)
+{
+    w->posted = true;
+    fm_worker_settle_soon(w);
+    return fm_hub_post_quietly(w->config.hub, item);
+}
+
+void fm_worker_hub_wake(struct fm_worker *w)
+{
+    if (w->posted)
+        fm_hub_wake(w->config.hub);
+    w->posted = false;
+}
+
 /* ---- the inbox ---- */
 
 /* The token by which an answer finds its asker; 0: it is no answer to one. */
@@ -241,6 +257,7 @@ static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int even
         fm_socket_bury(s);
     }
     fm_subs_settle(w);
+    fm_worker_hub_wake(w);
 }
 
 void fm_worker_settle_soon(struct fm_worker *w)
@@ -313,6 +330,7 @@ static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
     uint64_t rings;
     ssize_t n = read(io->fd, &rings, sizeof rings);
     (void)n;
+    fm_worker_hub_wake(w);
     if (!deaf(w))
         inbox_drain(w);
     probe_take(w);

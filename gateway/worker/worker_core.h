@@ -29,6 +29,7 @@ enum {
     FM_CLOSE_MS = 3000,      /* what a client has to take what is still owed and the close frame */
 };
 
+struct fm_sub_index;
 struct fm_conn;   /* front.c: a connection that speaks HTTP */
 struct fm_expect; /* expect.c */
 
@@ -106,10 +107,11 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     struct fm_socket *next, **link; /* of the worker */
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
-    struct fm_sub *lagging; /* those that fell behind, by their turn to catch up */
-    struct fm_timer timer;  /* idle, then close */
-    struct fm_buf in;       /* the beginning of a message that came in pieces */
-    char *close_reason;     /* may be NULL */
+    struct fm_sub_index *index; /* of them; NULL: they are few */
+    struct fm_sub *lagging;     /* those that fell behind, by their turn to catch up */
+    struct fm_timer timer;      /* idle, then close */
+    struct fm_buf in;           /* the beginning of a message that came in pieces */
+    char *close_reason;         /* may be NULL */
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
     uint64_t heard_tick; /* of the wheel, when the last message came */
@@ -149,6 +151,7 @@ struct fm_worker {
     uint32_t slice_left;                  /* subscribers that runs may still be given to in this turn */
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
     uint64_t reread_next;                 /* the name of the last question */
+    bool posted;                          /* to the hub, which is not woken yet */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
     struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
@@ -223,6 +226,11 @@ static inline void fm_edge_kill(const struct fm_socket *s)
 
 /* ---- worker.c ---- */
 uint64_t fm_mono_ms(void);
+/* Posts to the hub, which is woken at the end of this turn of the loop: what several clients, or one, sent is given out together. As
+ * fm_hub_post. */
+FM_MUST_CHECK enum fm_err fm_worker_post(struct fm_worker *w, struct fm_item *item);
+/* Does so now: something that takes long is about to begin. */
+void fm_worker_hub_wake(struct fm_worker *w);
 /* Makes settle run before the loop waits again. */
 void fm_worker_settle_soon(struct fm_worker *w);
 

@@ -100,6 +100,44 @@ static void a_burst_of_many_turns_is_given_out_to_the_last_message(void **state)
     }
 }
 
+/* More than one read of the socket brings, and handled one by one by another thread. */
+static void what_a_client_writes_at_once_reaches_each_subscriber_in_one_write(void **state)
+{
+    (void)state;
+    enum { PUSHES = 40, ROUNDS = 20 };
+    struct raw_client pusher, other;
+    struct fm_buf all = {0};
+    edge_node_start(&node);
+    raw_connect(&pusher, node.port);
+    raw_connect(&other, node.port);
+    raw_join(&pusher, "quiet:x");
+    raw_join(&other, "quiet:x");
+    const struct fm_worker_stats *stats = fm_worker_stats(node.worker);
+    edge_node_await(&stats->sends, 2); /* the answers to the joins */
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < PUSHES; i++) {
+            char text[128];
+            snprintf(text, sizeof text, "[\"j\",\"p\",\"quiet:x\",\"e\",{\"i\":%d}]", i);
+            fm_ws_frame_put(&all, FM_WS_TEXT, fm_slice_str(text), 1);
+        }
+        raw_send(&pusher, all.p, all.n);
+        all.n = 0;
+        for (int i = 0; i < PUSHES; i++) {
+            assert_int_equal(raw_next_i(&other), i);
+            assert_int_equal(raw_next_i(&pusher), i);
+        }
+        for (int i = 0; i < PUSHES; i++) {
+            struct raw_message m = raw_next(&pusher);
+            assert_non_null(strstr((const char *)m.bytes, "phx_reply"));
+            free(m.bytes);
+        }
+    }
+    edge_node_await(&stats->sends, 2 + 2 * ROUNDS);
+    fm_buf_fini(&all);
+    raw_close(&pusher);
+    raw_close(&other);
+}
+
 static void who_pushes_to_the_others_gets_everything_but_its_own(void **state)
 {
     (void)state;
@@ -265,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_subscriber_of_every_topic_gets_all_in_order, defaults, stop),
         cmocka_unit_test_setup_teardown(a_burst_of_many_turns_is_given_out_to_the_last_message, defaults, stop),
+        cmocka_unit_test_setup_teardown(what_a_client_writes_at_once_reaches_each_subscriber_in_one_write, defaults, stop),
         cmocka_unit_test_setup_teardown(who_pushes_to_the_others_gets_everything_but_its_own, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast, defaults, stop),
         cmocka_unit_test_setup_teardown(the_reply_to_a_push_follows_its_broadcast_also_where_that_goes_in_slices, defaults, stop),
