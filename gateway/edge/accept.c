@@ -31,7 +31,7 @@ static void refill(struct fm_worker *w)
 }
 
 /* One more client than allowed: told so, without reading what it wants. */
-static void turn_away(struct fm_worker *w, int fd)
+static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer)
 {
     static const char body[] = "{\"error\":{\"code\":\"too_many_connections\",\"message\":\"this node has as many connections as "
                                "connections_max allows; use another\"}}\n";
@@ -46,6 +46,7 @@ static void turn_away(struct fm_worker *w, int fd)
     (void)shutdown(fd, SHUT_WR);
     close(fd);
     fm_stat_add(&w->stats.refused, 1);
+    fm_client_say(peer, "client_refused", "connections_max are there already");
 }
 
 static void no_descriptors(struct fm_worker *w)
@@ -70,23 +71,23 @@ static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
         refill(w);
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         int fd;
-        char peer[FM_PEER_TEXT_MAX];
+        struct fm_peer peer;
         if (limited && w->accept_tokens < 1) {
             pause_for(w, AGAIN_MS);
             return;
         }
-        enum fm_err err = fm_accept(io->fd, &fd, peer);
+        enum fm_err err = fm_accept(io->fd, &fd, &peer);
         if (err == FM_E_IO)
             no_descriptors(w);
         if (err)
             return;
         w->accept_tokens -= 1;
         if (atomic_load_explicit(&w->stats.connections, memory_order_relaxed) >= w->config.connections_max) {
-            turn_away(w, fd);
+            turn_away(w, fd, &peer);
             continue;
         }
         fm_stat_add(&w->stats.accepted, 1);
-        fm_front_open(w, fd, peer, false);
+        fm_front_open(w, fd, &peer, false);
     }
 }
 

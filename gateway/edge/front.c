@@ -8,6 +8,7 @@
  * While an answer is awaited nothing is read, so the request's slices stay where they are. */
 #include "front.h"
 
+#include "forwarded.h"
 #include "tls.h"
 
 #include <assert.h>
@@ -38,14 +39,14 @@ void fm_conn_detach(struct fm_conn *c)
     free(c);
 }
 
-static void conn_close(struct fm_conn *c)
+void fm_conn_close(struct fm_conn *c)
 {
     int fd = c->fd;
     fm_conn_detach(c);
     close(fd);
 }
 
-void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe)
+void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe)
 {
     struct fm_conn *c = calloc(1, sizeof *c);
     if (!c) {
@@ -55,7 +56,8 @@ void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe)
     c->worker = w;
     c->fd = fd;
     c->probe = probe;
-    memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
+    c->peer = c->client = *peer;
+    c->proxied = c->proxying = !probe && fm_nets_hold(w->config.proxy_from, &peer->ip);
     c->next = w->conns;
     c->link = &w->conns;
     if (c->next)
@@ -71,7 +73,7 @@ void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe)
     ev_io_start(w->loop, &c->io);
     fm_wheel_set(&w->conns_wheel, &c->timer, w->config.handshake_ms);
     if (c->shaking && !c->ssl)
-        conn_close(c);
+        fm_conn_close(c);
     else
         fm_conn_ready(w->loop, &c->io, EV_READ); /* the request is often there already */
 }
@@ -173,7 +175,7 @@ static void request_begin(struct fm_conn *c)
         .host = c->head.host,
         .edge = c,
     };
-    memcpy(c->request.peer, c->peer, sizeof c->request.peer);
+    c->request.client = c->client;
 }
 
 static bool wants_body(const struct fm_conn *c)
@@ -186,6 +188,7 @@ static bool head_accept(struct fm_conn *c)
 {
     const struct fm_http1_head *h = &c->head;
     c->last = h->close || (h->minor == 0 && !h->keep_alive);
+    c->client = fm_forwarded_for(&c->peer, c->worker->config.trusted, fm_slice_of(c->in.p, h->n));
     request_begin(c);
     c->body_n = 0;
     enum fm_err err = fm_http1_path(h->path, &c->path);
@@ -255,9 +258,19 @@ static void request_end(struct fm_conn *c)
     else
         fm_buf_fini(&c->in);
     c->scanned = 0;
+    c->client = c->peer; /* until the next request says for whom it is */
     c->state = c->worker->draining && c->in.n == 0 ? FM_CONN_DONE : FM_CONN_HEAD;
     uint32_t ms = c->in.n ? c->worker->config.handshake_ms : c->worker->config.idle_ms;
     fm_wheel_set(&c->worker->conns_wheel, &c->timer, ms);
+}
+
+/* The request can't be read, and neither can what follows it. */
+static void head_refuse(struct fm_conn *c, unsigned status, const char *what)
+{
+    request_begin(c);
+    c->head.n = c->in.n;
+    c->body_n = 0;
+    fm_conn_fail(c, status, FM_E_REQUEST, what, fm_slice_of(NULL, 0));
 }
 
 /* One step on from the present state; false: it waits for the client or for an answer. */
@@ -265,14 +278,15 @@ static bool step(struct fm_conn *c)
 {
     switch (c->state) {
     case FM_CONN_HEAD:
+        if (!c->served && fm_conn_proxy_stray(c, fm_buf_view(&c->in))) {
+            head_refuse(c, 400, "it begins with a PROXY protocol header, which this node does not take from your address");
+            return true;
+        }
         switch (fm_http1_read(fm_buf_view(&c->in), &c->scanned, &c->head)) {
         case FM_HTTP1_MORE:
             return false;
         case FM_HTTP1_BAD:
-            request_begin(c);
-            c->head.n = c->in.n; /* where the next request would begin is unknown */
-            c->body_n = 0;
-            fm_conn_fail(c, c->head.status, FM_E_REQUEST, c->head.what, fm_slice_of(NULL, 0));
+            head_refuse(c, c->head.status, c->head.what);
             return true;
         case FM_HTTP1_WHOLE:
             (void)head_accept(c);
@@ -340,7 +354,7 @@ void fm_conn_run(struct fm_conn *c)
     }
     bool waits_for_client = c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY;
     if (!alive || c->state == FM_CONN_DONE || (c->eof && waits_for_client && !out_pending(c)))
-        conn_close(c);
+        fm_conn_close(c);
     else
         watch(c);
 }
@@ -366,23 +380,46 @@ static void read_some(struct fm_conn *c)
     fm_buf_put(&c->in, w->scratch, (size_t)n);
 }
 
-/* Who speaks HTTP to a TLS port gets an answer that it can read. The first byte of TLS is 0x16, which is in no method. */
-static void plain_refuse(struct fm_conn *c, uint8_t first)
+void fm_conn_refuse_raw(struct fm_conn *c, const char *text)
 {
-    static const char answer[] =
-        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 29\r\n\r\nthis port speaks TLS (https)\r\n";
-    if (first < 'A' || first > 'Z')
-        return;
-    (void)send(c->fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    struct fm_buf answer = {0};
+    fm_buf_printf(&answer, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s\r\n",
+                  strlen(text) + 2, text);
+    if (!answer.failed)
+        (void)send(c->fd, answer.p, answer.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    fm_buf_fini(&answer);
     (void)recv(c->fd, c->worker->scratch, FM_READ_MAX, MSG_DONTWAIT); /* closing over unread bytes would take the answer back */
+}
+
+/* What the handshake begins with is looked at before OpenSSL takes it. false: nothing has come yet. */
+static bool first_look(struct fm_conn *c)
+{
+    uint8_t bytes[16];
+    ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_PEEK);
+    if (n < 0 && errno == EAGAIN)
+        return false;
+    if (n > 0) {
+        c->first = bytes[0];
+        c->stray = fm_conn_proxy_stray(c, fm_slice_of(bytes, (size_t)n));
+    }
+    return true;
+}
+
+/* Who speaks HTTP to a TLS port gets an answer that it can read. The first byte of TLS is 0x16, which is in no method. */
+static void plain_refuse(struct fm_conn *c)
+{
+    if (c->stray)
+        fm_conn_refuse_raw(c, "this node does not take a PROXY protocol header from your address");
+    else if (c->first >= 'A' && c->first <= 'Z')
+        fm_conn_refuse_raw(c, "this port speaks TLS (https)");
 }
 
 /* A step of the TLS handshake. true: it is done. */
 static bool shake(struct fm_conn *c)
 {
     struct fm_worker_stats *stats = &c->worker->stats;
-    if (c->first == 0 && recv(c->fd, &c->first, 1, MSG_PEEK) < 0 && errno == EAGAIN)
-        return false; /* looked at before OpenSSL takes it */
+    if (c->first == 0 && !first_look(c))
+        return false;
     switch (fm_tls_accept(c->ssl)) {
     case FM_TLS_DONE:
         c->shaking = false;
@@ -402,8 +439,9 @@ static bool shake(struct fm_conn *c)
         break;
     }
     fm_stat_add(&stats->tls_failed, 1);
-    plain_refuse(c, c->first);
-    conn_close(c);
+    fm_client_say(&c->peer, "tls_failed", "the TLS handshake failed");
+    plain_refuse(c);
+    fm_conn_close(c);
     return false;
 }
 
@@ -411,6 +449,11 @@ void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)loop;
     struct fm_conn *c = io->data;
+    if (c->proxying) {
+        if (!fm_conn_proxied(c))
+            return;
+        events |= EV_READ; /* what follows may have come with it */
+    }
     if (c->shaking) {
         if (!shake(c))
             return;
@@ -429,11 +472,13 @@ void fm_front_timeout(void *worker, struct fm_timer *t)
         fm_wheel_set(&w->conns_wheel, t, w->config.handshake_ms); /* the API has time limits of its own */
         return;
     }
-    bool begun = c->in.n > 0 && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY);
+    bool begun = c->in.n > 0 && !c->proxying && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY);
     if (!begun) {
-        if (!c->served && c->state == FM_CONN_HEAD)
+        if (!c->served && c->state == FM_CONN_HEAD) {
             fm_stat_add(&w->stats.handshake_timeouts, 1);
-        conn_close(c);
+            fm_client_say(&c->peer, "handshake_timeout", "it sent no request within handshake_ms");
+        }
+        fm_conn_close(c);
         return;
     }
     fm_stat_add(&w->stats.handshake_timeouts, 1);
@@ -451,12 +496,12 @@ void fm_front_drain(struct fm_worker *w)
     for (struct fm_conn *c = w->conns; c; c = next) {
         next = c->next;
         if (c->state == FM_CONN_HEAD && c->in.n == 0)
-            conn_close(c);
+            fm_conn_close(c);
     }
 }
 
 void fm_front_close_all(struct fm_worker *w)
 {
     while (w->conns)
-        conn_close(w->conns);
+        fm_conn_close(w->conns);
 }

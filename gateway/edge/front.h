@@ -21,8 +21,11 @@ struct fm_conn {
     struct fm_timer timer; /* request, keep-alive or linger */
     int fd;
     struct ssl_st *ssl; /* NULL: plain text */
+    bool proxied;       /* it begins with a PROXY protocol header, */
+    bool proxying;      /* which is not read yet */
     bool shaking;       /* the TLS handshake is not done yet */
     uint8_t first;      /* the first byte of it; 0: nothing has come */
+    bool stray;         /* ... which is of a PROXY protocol header instead */
     enum fm_conn_state state;
     bool running; /* inside fm_conn_run: an answer must not run it again */
     bool last;    /* the connection ends with this answer */
@@ -36,7 +39,8 @@ struct fm_conn {
     struct fm_socket *socket; /* UPGRADED */
     char subprotocol[128];
     struct fm_deflate_terms deflate;
-    char peer[48];
+    struct fm_peer peer;   /* who opened it, or for whom the proxy did that says so at its beginning */
+    struct fm_peer client; /* for whom the request was sent: the same, or whom X-Forwarded-For names */
 };
 
 void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events);
@@ -46,6 +50,15 @@ void fm_conn_run(struct fm_conn *c);
 void fm_conn_fail(struct fm_conn *c, unsigned status, enum fm_err err, const char *detail, struct fm_slice headers);
 /* Frees all but the descriptor. */
 void fm_conn_detach(struct fm_conn *c);
+void fm_conn_close(struct fm_conn *c);
+/* A 400 with this text, for who speaks another protocol than this listener: no more than what can be sent at once. The caller closes. */
+void fm_conn_refuse_raw(struct fm_conn *c, const char *text);
+
+/* ---- proxied.c ---- */
+/* Reads the PROXY protocol header that the connection begins with. true: it was there. false: it is not whole yet, or c is gone. */
+bool fm_conn_proxied(struct fm_conn *c);
+/* Do these first bytes begin a PROXY protocol header, where none is taken? Then it was counted and logged. */
+bool fm_conn_proxy_stray(struct fm_conn *c, struct fm_slice in);
 
 /* ---- upgrade.c ---- */
 /* Accepts the upgrade (FM_CONN_UPGRADED) or answers with what is wrong. */

@@ -1,6 +1,8 @@
 /* What every HTTP answer and query needs, without a connection: error bodies, statuses, decoding. Pure but for fm_http_respond. */
 #include "http.h"
 
+#include "../../broker/diag.h"
+
 #include <assert.h>
 #include <strings.h>
 
@@ -60,6 +62,10 @@ void fm_http_fail_with(struct fm_http_request *req, const struct fm_http_error *
     assert(error->err != FM_OK);
     unsigned status = error->status ? error->status : fm_http_status_of(error->err);
     struct fm_buf headers = {0}, body = {0}, sentence = {0};
+    if (fm_diag_level_get() <= FM_DEBUG) {
+        char peer[FM_PEER_TEXT_MAX];
+        fm_diag(FM_DEBUG, "http_refused", "peer=%s status=%u code=%s", fm_peer_text(&req->client, peer), status, fm_err_code(error->err));
+    }
     fm_buf_slice(&headers, error->headers);
     if (status == 401)
         fm_buf_str(&headers, "WWW-Authenticate: Bearer realm=\"fanmesh\"\r\n");

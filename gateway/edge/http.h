@@ -3,7 +3,7 @@
  * -- the worker's thread only -- */
 #pragma once
 
-#include "../../broker/bytes.h"
+#include "peer.h"
 
 enum fm_http_method { FM_HTTP_GET, FM_HTTP_HEAD, FM_HTTP_POST, FM_HTTP_PUT, FM_HTTP_DELETE, FM_HTTP_OPTIONS, FM_HTTP_OTHER };
 
@@ -18,7 +18,7 @@ struct fm_http_request {
     struct fm_slice authorization, content_type, accept, origin, host; /* headers; empty where absent */
     struct fm_slice idempotency_key;                                   /* header Idempotency-Key */
     struct fm_slice body;                                              /* whole, at most the option api_body_max */
-    char peer[48];                                                     /* the client's address, for logs */
+    struct fm_peer client;                                             /* whose it is, as far as proxies are believed */
     void (*gone)(struct fm_http_request *req); /* set by the handler if it answers later: the client left, forget it; never answer then */
     void *user;                                /* the handler's */
     void *edge;                                /* the edge's */

@@ -12,7 +12,7 @@ static bool equals_nocase(struct fm_slice s, const char *word)
     return s.n == strlen(word) && strncasecmp((const char *)s.p, word, s.n) == 0;
 }
 
-static struct fm_slice trim(struct fm_slice s)
+struct fm_slice fm_http1_trim(struct fm_slice s)
 {
     while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
         s = fm_slice_of(s.p + 1, s.n - 1);
@@ -44,9 +44,9 @@ bool fm_http1_lists(struct fm_slice list, const char *word)
 {
     struct fm_slice item;
     while (cut(&list, ',', &item))
-        if (equals_nocase(trim(item), word))
+        if (equals_nocase(fm_http1_trim(item), word))
             return true;
-    return equals_nocase(trim(list), word);
+    return equals_nocase(fm_http1_trim(list), word);
 }
 
 /* ---- request line ---- */
@@ -167,7 +167,7 @@ static enum fm_http1_result read_field(struct fm_slice line, struct fm_http1_hea
     for (size_t i = 0; i < line.n; i++)
         if ((line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
             return bad(h, 400, "a header's value holds a control character");
-    return take_field(name, trim(line), h);
+    return take_field(name, fm_http1_trim(line), h);
 }
 
 /* ---- the head ---- */
@@ -216,6 +216,23 @@ enum fm_http1_result fm_http1_read(struct fm_slice in, size_t *scanned, struct f
     if (h->minor == 1 && !h->host.p)
         return bad(h, 400, "there is no Host");
     return FM_HTTP1_WHOLE;
+}
+
+struct fm_slice fm_http1_fields(struct fm_slice head)
+{
+    struct fm_slice line = {0};
+    while (cut(&head, '\n', &line) && line.n == 1)
+        ; /* the empty lines before it */
+    return head;
+}
+
+bool fm_http1_field(struct fm_slice *rest, struct fm_slice *name, struct fm_slice *value)
+{
+    if (!cut(rest, '\n', value) || !cut(value, ':', name))
+        return false;
+    value->n--; /* CR */
+    *value = fm_http1_trim(*value);
+    return true;
 }
 
 /* ---- values ---- */

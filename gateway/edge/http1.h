@@ -33,6 +33,13 @@ struct fm_http1_head { /* slices point into the input; n == 0 where absent */
  * and again. FM_HTTP1_MORE: the head is not whole yet. */
 enum fm_http1_result fm_http1_read(struct fm_slice in, size_t *scanned, struct fm_http1_head *head);
 
+/* The fields of a head that was found whole (its first head.n bytes), one after another: for those that may be there several times. false:
+ * there are no more. */
+struct fm_slice fm_http1_fields(struct fm_slice head);
+bool fm_http1_field(struct fm_slice *rest, struct fm_slice *name, struct fm_slice *value);
+/* Without the blanks and tabs around it. */
+struct fm_slice fm_http1_trim(struct fm_slice s);
+
 /* Percent-decodes a path into out. FM_E_SYNTAX: a broken escape, a zero byte, a segment that is `.` or `..`. FM_E_NOMEM. */
 FM_MUST_CHECK enum fm_err fm_http1_path(struct fm_slice raw, struct fm_buf *out);
 /* Is `word` in a comma-separated list? Without regard to case. */

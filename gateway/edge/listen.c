@@ -2,12 +2,10 @@
 
 #include "../../broker/bytes.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -133,19 +131,7 @@ enum fm_err fm_listen_reach(int fd, struct sockaddr_storage *to, unsigned *to_n)
     return FM_OK;
 }
 
-static void print_address(const union any_address *a, char peer[FM_PEER_TEXT_MAX])
-{
-    char host[INET6_ADDRSTRLEN] = "", text[2 * FM_PEER_TEXT_MAX] = "";
-    if (a->sa.sa_family == AF_INET && inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof host))
-        (void)snprintf(text, sizeof text, "%s:%u", host, ntohs(a->v4.sin_port));
-    if (a->sa.sa_family == AF_INET6 && inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof host))
-        (void)snprintf(text, sizeof text, "[%s]:%u", host, ntohs(a->v6.sin6_port));
-    size_t n = strnlen(text, FM_PEER_TEXT_MAX - 1);
-    memcpy(peer, text, n);
-    peer[n] = 0;
-}
-
-enum fm_err fm_accept(int listener, int *fd, char peer[FM_PEER_TEXT_MAX])
+enum fm_err fm_accept(int listener, int *fd, struct fm_peer *peer)
 {
     union any_address a;
     for (;;) {
@@ -160,15 +146,6 @@ enum fm_err fm_accept(int listener, int *fd, char peer[FM_PEER_TEXT_MAX])
         if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK)
             return FM_E_SHORT; /* not a listener any more */
     }
-    print_address(&a, peer);
+    *peer = fm_peer_of(&a.sa);
     return FM_OK;
-}
-
-void fm_peer_text(int fd, char peer[FM_PEER_TEXT_MAX])
-{
-    union any_address a;
-    socklen_t n = sizeof a;
-    peer[0] = 0;
-    if (getpeername(fd, &a.sa, &n) == 0)
-        print_address(&a, peer);
 }

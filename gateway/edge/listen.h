@@ -1,12 +1,10 @@
 /* Listening sockets and accepted connections, without an event loop. */
 #pragma once
 
-#include "fanmesh/err.h"
+#include "peer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum { FM_PEER_TEXT_MAX = 48 };
 
 /* A non-blocking listener at "host:port" or "[v6]:port" with SO_REUSEPORT, so that every worker has one of its own and the kernel spreads
  * connections over them. Port 0 is any free port. alone: nobody may listen there yet (SO_REUSEPORT by itself would let a second process
@@ -19,8 +17,6 @@ uint16_t fm_listen_port(int fd);
  */
 struct sockaddr_storage;
 FM_MUST_CHECK enum fm_err fm_listen_reach(int fd, struct sockaddr_storage *to, unsigned *to_n);
-/* The next connection, non-blocking, with its client's address as text. FM_E_SHORT: none waits. FM_E_IO: no descriptor or memory is left
+/* The next connection, non-blocking, with its client's address. FM_E_SHORT: none waits. FM_E_IO: no descriptor or memory is left
  * for it at this moment. Connections that died while they waited are passed over. */
-FM_MUST_CHECK enum fm_err fm_accept(int listener, int *fd, char peer[FM_PEER_TEXT_MAX]);
-/* The client's address as "1.2.3.4:5678", empty if it has none any more. */
-void fm_peer_text(int fd, char peer[FM_PEER_TEXT_MAX]);
+FM_MUST_CHECK enum fm_err fm_accept(int listener, int *fd, struct fm_peer *peer);

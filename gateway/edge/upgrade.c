@@ -111,7 +111,6 @@ static void upgrade(struct fm_conn *c)
                             .origin = c->head.origin,
                             .host = c->head.host,
                             .secure = c->ssl != NULL};
-    memcpy(up.peer, c->peer, sizeof up.peer);
     if (!fm_phoenix.accept(w, &up)) {
         refuse(c, &up);
         return;
@@ -121,6 +120,7 @@ static void upgrade(struct fm_conn *c)
         fm_conn_fail(c, 0, FM_E_NOMEM, NULL, fm_slice_of(NULL, 0));
         return;
     }
+    c->socket->peer = c->client;
     memcpy(c->subprotocol, up.subprotocol, sizeof c->subprotocol);
     if (w->config.deflate && fm_deflate_offer(c->head.ws_extensions, &c->deflate))
         c->socket->window = c->deflate.window;

@@ -35,6 +35,7 @@ struct fm_node {
     struct fm_probe_board board;
     struct fm_probe *probe;
     struct fm_tls *tls;
+    struct fm_nets proxy_from, api_proxy_from, trusted;
 };
 
 static bool given(const char *listener)
@@ -225,6 +226,8 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
         .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
         .topics_per_socket = (uint32_t)s->topics_per_socket,
+        .proxy_from = internal ? &node->api_proxy_from : &node->proxy_from,
+        .trusted = &node->trusted,
         .tls = internal ? NULL : node->tls,
         .deflate = s->deflate,
         .deflate_min = (uint32_t)s->deflate_min,
@@ -267,6 +270,7 @@ static enum fm_err probe_start(struct fm_node *node)
         .n = node->publics,
         .hub = node->hub,
         .mount = node->s->mount,
+        .proxy_from = &node->proxy_from,
         .every_ms = (uint32_t)node->s->probe_ms,
         .timeout_ms = (uint32_t)node->s->probe_timeout_ms,
         .board = &node->board,
@@ -281,6 +285,9 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     if (!node)
         return FM_E_NOMEM;
     node->s = s;
+    fm_nets_read(&node->proxy_from, (const char *const *)s->proxy_protocol_from.at);
+    fm_nets_read(&node->api_proxy_from, (const char *const *)s->api_proxy_protocol_from.at);
+    fm_nets_read(&node->trusted, (const char *const *)s->trusted_proxies.at);
     node->publics = given(s->listen) ? (unsigned)s->workers : 0;
     node->n = node->publics + (given(s->api_listen) ? 1 : 0);
     if (s->probe_ms && node->publics)

@@ -93,7 +93,6 @@ static inline struct fm_slice fm_sub_join_ref(const struct fm_sub *s)
 struct fm_upgrade { /* what the edge knows of a client that asks for a WebSocket */
     struct fm_slice path, query, protocols /* Sec-WebSocket-Protocol, raw */, origin, host;
     bool secure;
-    char peer[48];
     /* out, if accepted */
     const struct fm_proto *proto;
     uint32_t variant;      /* the protocol's own: the Phoenix version */
@@ -129,7 +128,6 @@ extern const struct fm_proto fm_phoenix;
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);
 uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
 struct fm_worker *fm_socket_worker(const struct fm_socket *s);
-const char *fm_socket_peer(const struct fm_socket *s);
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */
 uint32_t fm_socket_subs(const struct fm_socket *s);
 

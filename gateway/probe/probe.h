@@ -85,6 +85,7 @@ struct fm_probe_config {
     unsigned n;
     struct fm_hub_thread *hub;
     const char *mount;
+    const struct fm_nets *proxy_from; /* as the workers have it */
     uint32_t every_ms, timeout_ms;
     struct fm_probe_board *board; /* outlives it */
 };

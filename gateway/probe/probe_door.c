@@ -38,9 +38,23 @@ static bool all_accept(struct fm_probe_door *d)
     return all;
 }
 
+/* Where this machine's own addresses are taken for a proxy's, as of a balancer on the same machine, the listener waits for a header. */
+static bool is_proxy(const struct fm_probe_door *d)
+{
+    struct sockaddr_storage own;
+    socklen_t n = sizeof own;
+    if (getsockname(d->fd, (struct sockaddr *)&own, &n))
+        return false;
+    struct fm_peer self = fm_peer_of((struct sockaddr *)&own);
+    return fm_nets_hold(d->probe->config.proxy_from, &self.ip);
+}
+
 static bool ask(struct fm_probe_door *d)
 {
-    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: fanmesh\r\nConnection: close\r\n\r\n";
+    static const char whole[] = "PROXY UNKNOWN\r\n"
+                                "GET /healthz HTTP/1.1\r\nHost: fanmesh\r\nConnection: close\r\n\r\n";
+    const char *request = is_proxy(d) ? whole : strchr(whole, '\n') + 1;
+    size_t length = strlen(request);
     int err = 0;
     socklen_t n = sizeof err;
     if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &err, &n) || err)
@@ -49,7 +63,7 @@ static bool ask(struct fm_probe_door *d)
     ev_io_stop(d->probe->loop, &d->io);
     ev_io_set(&d->io, d->fd, EV_READ);
     ev_io_start(d->probe->loop, &d->io);
-    return send(d->fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1;
+    return send(d->fd, request, length, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
 static void on_ready(struct ev_loop *loop, struct ev_io *io, int events)

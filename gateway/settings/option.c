@@ -1,5 +1,7 @@
 #include "option.h"
 
+#include "network.h"
+
 #include "../../broker/diag.h"
 
 #include <assert.h>
@@ -69,7 +71,7 @@ static bool is_number(enum fm_option_type t)
 
 static bool is_list(enum fm_option_type t)
 {
-    return t == FM_OPTION_LIST || t == FM_OPTION_ADDRESSES;
+    return t == FM_OPTION_LIST || t == FM_OPTION_ADDRESSES || t == FM_OPTION_NETWORKS;
 }
 
 static void list_fini(struct fm_list *l)
@@ -359,6 +361,19 @@ static bool address_ok(const struct setting *s, const char *text)
     return false;
 }
 
+static bool network_ok(const struct setting *s, const char *text)
+{
+    struct fm_net net;
+    char q[QUOTE_MAX];
+    if (fm_net_read(text, &net) == FM_OK)
+        return true;
+    fm_report_error(
+        s->set->report, s->where,
+        "%s: %s is no address or network; give one such as 192.0.2.7, 10.0.0.0/8 or fd00::/8, with no bit set beyond the prefix", s->name,
+        fm_diag_quote(q, sizeof q, text, strlen(text)));
+    return false;
+}
+
 static bool set_text(const struct setting *s, char **f)
 {
     const struct fm_option *o = s->o;
@@ -410,6 +425,8 @@ static bool set_list(const struct setting *s, struct fm_list *f, bool grow)
             return false;
         }
         if (s->o->type == FM_OPTION_ADDRESSES && !address_ok(s, f->at[f->n - 1]))
+            return false;
+        if (s->o->type == FM_OPTION_NETWORKS && !network_ok(s, f->at[f->n - 1]))
             return false;
         p = next;
     }

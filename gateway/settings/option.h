@@ -29,6 +29,7 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(LISTENER, char *, "HOST:PORT|none", NULL) \
     X(LIST, struct fm_list, "A,B,...", NULL) \
     X(ADDRESSES, struct fm_list, "HOST:PORT,...", NULL) \
+    X(NETWORKS, struct fm_list, "ADDRESS/BITS,...", NULL) \
     X(FLAG, bool, "true|false", NULL) \
     X(LEVEL, unsigned, "debug|info|warn|error", "debug|info|warn|error") \
     X(LOG_FORMAT, unsigned, "logfmt|json", "logfmt|json") \
@@ -60,6 +61,7 @@ enum fm_option_type {
 #define FM_FIELD_LISTENER char *
 #define FM_FIELD_LIST struct fm_list
 #define FM_FIELD_ADDRESSES struct fm_list
+#define FM_FIELD_NETWORKS struct fm_list
 #define FM_FIELD_FLAG bool
 #define FM_FIELD_LEVEL unsigned
 #define FM_FIELD_LOG_FORMAT unsigned

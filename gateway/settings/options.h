@@ -39,6 +39,12 @@
     X("Clients", PATH, tls_key, 0, 4096, "", "PEM file with its private key.") \
     X("Clients", LIST, origins, 0, 64, "", \
       "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
+    X("Clients", NETWORKS, proxy_protocol_from, 0, 64, "", \
+      "Addresses whose connections to listen begin with a PROXY protocol header (version 1 or 2), as a balancer's. From these it must be " \
+      "there: without it a connection is refused. From all others a header is refused.") \
+    X("Clients", NETWORKS, trusted_proxies, 0, 64, "", \
+      "Addresses of proxies whose X-Forwarded-For is believed, on both listeners. The client is the last address in it that is none of " \
+      "these. Whoever is named here can give any address as its client's.") \
     X("Clients", PATH, web_root, 0, 4096, "", "Folder whose files are served under / where clients connect. Empty: none.") \
     X("Clients", BYTES, message_max, 1024, 16777216, "64KiB", \
       "Largest message of a client, and largest payload of a publish. All nodes of a cluster need the same.") \
@@ -67,6 +73,7 @@
 #define FM_OPTIONS_API(X) \
     X("HTTP API", LISTENER, api_listen, 1, 260, "127.0.0.1:4001", \
       "Where the HTTP API, metrics and status are served; keep it off the public network. none: no API.") \
+    X("HTTP API", NETWORKS, api_proxy_protocol_from, 0, 64, "", "As proxy_protocol_from, for connections to api_listen.") \
     X("HTTP API", SECRET, api_key, 8, 512, "", \
       "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API.") \
     X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key.") \

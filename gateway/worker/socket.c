@@ -4,7 +4,7 @@
  * leave, and the edge closes it from its own writable call. So whoever walks over sockets or subs never loses them under way. */
 #include "worker_core.h"
 
-#include "../edge/listen.h"
+#include "../../broker/diag.h"
 #include "sub_index.h"
 
 #include <assert.h>
@@ -173,15 +173,6 @@ uint32_t fm_socket_variant(const struct fm_socket *s)
 struct fm_worker *fm_socket_worker(const struct fm_socket *s)
 {
     return s->worker;
-}
-
-const char *fm_socket_peer(const struct fm_socket *s)
-{
-    static _Thread_local char peer[FM_PEER_TEXT_MAX]; /* asked for by a log line now and then; not worth 48 bytes of every socket */
-    peer[0] = 0;
-    if (s->state == FM_SOCKET_OPEN || s->state == FM_SOCKET_CLOSING)
-        fm_peer_text(s->fd, peer);
-    return peer;
 }
 
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic)
@@ -356,6 +347,7 @@ void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd)
     s->state = FM_SOCKET_OPEN;
     s->heard_tick = s->worker->sockets_wheel.tick;
     fm_wheel_set(&s->worker->sockets_wheel, &s->timer, s->worker->config.idle_ms);
+    fm_client_say(&s->peer, "socket_opened", s->probe ? "the node itself" : "a client");
     if (s->worker->draining)
         fm_socket_close(s, 1012, "the node is shutting down");
 }
@@ -373,9 +365,20 @@ void fm_socket_closing(struct fm_socket *s)
     fm_socket_out_drop(s);
 }
 
+static void gone_say(const struct fm_socket *s)
+{
+    char peer[FM_PEER_TEXT_MAX], why[2 * CLOSE_REASON_MAX];
+    if (s->state == FM_SOCKET_OPENING || fm_diag_level_get() > FM_DEBUG)
+        return;
+    const char *reason = s->close_reason ? s->close_reason : "the client closed it, or the connection broke";
+    fm_diag(FM_DEBUG, "socket_closed", "peer=%s code=%u why=%s", fm_peer_text(&s->peer, peer), s->close_code,
+            fm_diag_quote(why, sizeof why, reason, strlen(reason)));
+}
+
 void fm_socket_gone(struct fm_socket *s)
 {
     struct fm_worker *w = s->worker;
+    gone_say(s);
     fm_socket_closing(s);
     fm_socket_io_fini(s);
     fm_wheel_cancel(&w->sockets_wheel, &s->timer);

@@ -6,7 +6,6 @@
 
 #include "../../broker/diag.h"
 #include "../phoenix/json_slice.h"
-#include "../edge/listen.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -89,8 +88,7 @@ static void slow(struct fm_socket *s)
     if (s->state != FM_SOCKET_OPEN)
         return;
     char peer[FM_PEER_TEXT_MAX];
-    fm_peer_text(s->fd, peer);
-    fm_diag(FM_DEBUG, "slow_disconnect", "peer=%s owed_bytes=%zu", peer, s->out->bytes + s->edge_owes);
+    fm_diag(FM_DEBUG, "slow_disconnect", "peer=%s owed_bytes=%zu", fm_peer_text(&s->peer, peer), s->out->bytes + s->edge_owes);
     fm_stat_add(&s->worker->stats.slow_disconnects, 1);
     s->discard = true;
     fm_socket_close(s, CLOSE_SLOW, "too slow: more is owed than outbox_bytes allows");

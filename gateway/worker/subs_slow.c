@@ -6,7 +6,6 @@
 #include "worker_core.h"
 
 #include "../../broker/diag.h"
-#include "../edge/listen.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -25,11 +24,10 @@ static void lag_log(struct fm_worker *w, const struct fm_sub *sub)
     w->lag_warned_ms = now;
     char peer[FM_PEER_TEXT_MAX], quote[FM_TOPIC_MAX + 32];
     struct fm_slice topic = fm_sub_topic(sub);
-    fm_peer_text(sub->socket->fd, peer);
     fm_diag(FM_INFO, "slow_subscriber",
-            "worker=%u peer=%s topic=%s slow=%s lags=%" PRIu64 " then=\"it is told by gaps what it isn't given\"", w->config.index, peer,
-            fm_diag_quote(quote, sizeof quote, (const char *)topic.p, topic.n), sub->lag->conflate ? "conflate" : "drop",
-            atomic_load_explicit(&w->stats.slow_lags, memory_order_relaxed));
+            "worker=%u peer=%s topic=%s slow=%s lags=%" PRIu64 " then=\"it is told by gaps what it isn't given\"", w->config.index,
+            fm_peer_text(&sub->socket->peer, peer), fm_diag_quote(quote, sizeof quote, (const char *)topic.p, topic.n),
+            sub->lag->conflate ? "conflate" : "drop", atomic_load_explicit(&w->stats.slow_lags, memory_order_relaxed));
 }
 
 /* Where the sub was before the batch, which the topic's position is behind already. */

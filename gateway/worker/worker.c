@@ -320,7 +320,7 @@ static void probe_take(struct fm_worker *w)
     if (fd >= 0 && w->draining)
         close(fd);
     else if (fd >= 0)
-        fm_front_open(w, fd, "the node itself", true);
+        fm_front_open(w, fd, &(struct fm_peer){0}, true);
 }
 
 static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)

@@ -25,26 +25,30 @@ struct fm_worker_config {
     struct fm_hub_thread *hub;
     const struct fm_rules *rules;
     const struct fm_api *api;
-    const char *mount;          /* "/socket": <mount>/websocket */
-    const char *const *origins; /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
-    uint32_t message_max;       /* bytes of one client message */
-    uint32_t body_max;          /* bytes of one HTTP body */
-    uint32_t handshake_ms;      /* a connection that hasn't sent its request by then is closed */
-    uint32_t idle_ms;           /* a socket that sent nothing for so long is closed with 1001 */
-    uint32_t outbox_bytes;      /* of one socket */
-    uint32_t connections_max;   /* of this worker */
-    uint32_t accepts_per_s;     /* of this worker; 0: no limit */
-    uint32_t topics_per_socket; /* 100 */
-    struct fm_tls *tls;         /* what its clients speak; NULL: plain text. Borrowed */
-    bool deflate;               /* permessage-deflate with those clients that offer it */
-    uint32_t deflate_min;       /* bytes; smaller messages leave as they are */
-    uint32_t fanout_slice;      /* subscribers that are given a message before others have their turn; 0: all */
+    const char *mount;                /* "/socket": <mount>/websocket */
+    const char *const *origins;       /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
+    uint32_t message_max;             /* bytes of one client message */
+    uint32_t body_max;                /* bytes of one HTTP body */
+    uint32_t handshake_ms;            /* a connection that hasn't sent its request by then is closed */
+    uint32_t idle_ms;                 /* a socket that sent nothing for so long is closed with 1001 */
+    uint32_t outbox_bytes;            /* of one socket */
+    uint32_t connections_max;         /* of this worker */
+    uint32_t accepts_per_s;           /* of this worker; 0: no limit */
+    uint32_t topics_per_socket;       /* 100 */
+    const struct fm_nets *proxy_from; /* whose connections begin with a PROXY protocol header. NULL: nobody's. Borrowed */
+    const struct fm_nets *trusted;    /* whose X-Forwarded-For is believed; likewise */
+    struct fm_tls *tls;               /* what its clients speak; NULL: plain text. Borrowed */
+    bool deflate;                     /* permessage-deflate with those clients that offer it */
+    uint32_t deflate_min;             /* bytes; smaller messages leave as they are */
+    uint32_t fanout_slice;            /* subscribers that are given a message before others have their turn; 0: all */
 };
 
 #define FM_WORKER_STATS(X) \
     X(connections, "fanmesh_connections", "gauge", "open client sockets") \
     X(accepted, "fanmesh_accepted_total", "counter", "connections accepted") \
     X(refused, "fanmesh_refused_total", "counter", "connections refused: limit, origin, version, path") \
+    X(proxy_refused, "fanmesh_proxy_refused_total", "counter", \
+      "connections refused because a PROXY protocol header was missing or wrong, or came from an address that is not listed") \
     X(handshake_timeouts, "fanmesh_handshake_timeouts_total", "counter", \
       "connections closed because their request did not arrive in time") \
     X(tls_handshakes, "fanmesh_tls_handshakes_total", "counter", "TLS handshakes completed") \

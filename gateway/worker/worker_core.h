@@ -115,6 +115,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
     uint64_t heard_tick; /* of the wheel, when the last message came */
+    struct fm_peer peer; /* the client's address, as far as it is known */
 };
 
 struct fm_worker {
@@ -135,7 +136,7 @@ struct fm_worker {
     bool listening;
     double accept_tokens;
     uint64_t accept_at_ms;
-    uint64_t accept_warned_ms;
+    uint64_t accept_warned_ms, proxy_warned_ms;
 
     struct fm_conn *conns;
     struct fm_socket *sockets;
@@ -247,7 +248,7 @@ void fm_expect_free_all(struct fm_worker *w);
 
 /* ---- front.c ---- */
 /* A connection was accepted; takes fd. probe: fm_worker_probe. */
-void fm_front_open(struct fm_worker *w, int fd, const char *peer, bool probe);
+void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe);
 void fm_front_timeout(void *worker, struct fm_timer *t); /* fires w->conns_wheel */
 /* Those that wait for a request are closed; the others when they have their answer. */
 void fm_front_drain(struct fm_worker *w);

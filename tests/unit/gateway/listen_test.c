@@ -43,29 +43,27 @@ static void a_client_is_accepted_with_its_address(void **state)
 {
     (void)state;
     int listener, fd;
-    char peer[FM_PEER_TEXT_MAX], again[FM_PEER_TEXT_MAX], want[FM_PEER_TEXT_MAX];
+    struct fm_peer peer;
+    char text[FM_PEER_TEXT_MAX], want[FM_PEER_TEXT_MAX];
     assert_int_equal(fm_listen("127.0.0.1:0", true, &listener), FM_OK);
-    assert_int_equal(fm_accept(listener, &fd, peer), FM_E_SHORT);
+    assert_int_equal(fm_accept(listener, &fd, &peer), FM_E_SHORT);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(fm_listen_port(listener)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int client = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof to), 0);
-    assert_int_equal(fm_accept(listener, &fd, peer), FM_OK);
+    assert_int_equal(fm_accept(listener, &fd, &peer), FM_OK);
     snprintf(want, sizeof want, "127.0.0.1:%u", fm_listen_port(client));
-    assert_string_equal(peer, want);
-    fm_peer_text(fd, again);
-    assert_string_equal(again, want);
+    assert_string_equal(fm_peer_text(&peer, text), want);
     close(client);
     close(fd);
     close(listener);
-    fm_peer_text(fd, again);
-    assert_string_equal(again, "");
 }
 
 static void an_ipv6_address_is_written_in_brackets(void **state)
 {
     (void)state;
     int listener, fd;
-    char address[32], peer[FM_PEER_TEXT_MAX];
+    char address[32], text[FM_PEER_TEXT_MAX];
+    struct fm_peer peer;
     if (fm_listen("[::1]:0", true, &listener) != FM_OK)
         skip(); /* this machine has no IPv6 */
     snprintf(address, sizeof address, "[::1]:%u", fm_listen_port(listener));
@@ -74,8 +72,8 @@ static void an_ipv6_address_is_written_in_brackets(void **state)
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(fm_listen_port(listener)), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     int client = socket(AF_INET6, SOCK_STREAM, 0);
     assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof to), 0);
-    assert_int_equal(fm_accept(listener, &fd, peer), FM_OK);
-    assert_int_equal(strncmp(peer, "[::1]:", 6), 0);
+    assert_int_equal(fm_accept(listener, &fd, &peer), FM_OK);
+    assert_int_equal(strncmp(fm_peer_text(&peer, text), "[::1]:", 6), 0);
     close(client);
     close(fd);
     close(listener);
@@ -90,7 +88,7 @@ static void a_listener_on_all_addresses_is_reached_over_ipv4_where_it_takes_that
         struct sockaddr_storage to;
         unsigned n;
         int fd, listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        char peer[FM_PEER_TEXT_MAX];
+        struct fm_peer peer;
         if (setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) || bind(listener, (struct sockaddr *)&all, sizeof all))
             skip(); /* this machine has no IPv6 */
         assert_int_equal(listen(listener, 1), 0);
@@ -99,7 +97,7 @@ static void a_listener_on_all_addresses_is_reached_over_ipv4_where_it_takes_that
         assert_int_equal(!!IN6_IS_ADDR_V4MAPPED(&at.sin6_addr), !only);
         int client = socket(AF_INET6, SOCK_STREAM, 0);
         if (connect(client, (struct sockaddr *)&to, n) == 0) {
-            assert_int_equal(fm_accept(listener, &fd, peer), FM_OK);
+            assert_int_equal(fm_accept(listener, &fd, &peer), FM_OK);
             close(fd);
         } else {
             assert_true(only); /* it has no address of IPv6 */

@@ -1,0 +1,145 @@
+// HAProxy and nginx before a cluster, by the sample files of deploy/: only addresses, ports and paths are replaced, and each must be there.
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { makeCertificate } from './certificate.mjs';
+import { root, workFolder } from './node.mjs';
+import { freePort } from './ports.mjs';
+import { until, within } from './wait.mjs';
+
+function sample(name, replacements) {
+  let text = fs.readFileSync(path.join(root, 'deploy', name), 'utf8');
+  for (const [what, by] of replacements) {
+    if (!text.includes(what)) throw new Error(`deploy/${name} has no ${what}`);
+    text = text.replaceAll(what, by);
+  }
+  return text;
+}
+
+const accepts = (port) =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+
+class Balancer {
+  constructor(folder, name) {
+    Object.assign(this, { folder, name, log: path.join(folder, `${name}.log`) });
+  }
+
+  get url() {
+    return `wss://localhost:${this.port}/socket`;
+  }
+
+  // Runs it until the test ends; it must take its file without a warning.
+  async run(t, program, args, checkArgs) {
+    const checked = spawnSync(program, checkArgs, { encoding: 'utf8' });
+    const said = checked.stdout + checked.stderr;
+    if (checked.error || checked.status !== 0 || /warn/i.test(said)) throw new Error(`${program}: ${checked.error ?? said}`);
+    const out = fs.openSync(this.log, 'a');
+    this.child = spawn(program, args, { stdio: ['ignore', out, out] });
+    fs.closeSync(out);
+    const exited = new Promise((resolve) => this.child.once('exit', resolve));
+    const end = () => this.child.kill('SIGTERM');
+    process.on('exit', end);
+    t.after(async () => {
+      process.off('exit', end);
+      end();
+      await within(10_000, `the end of ${this.name}`, exited);
+    });
+    await until(`${this.name} listens`, () => accepts(this.port));
+    return this;
+  }
+}
+
+export class Haproxy extends Balancer {
+  static options = { proxy_protocol_from: '127.0.0.1' }; // what the file says that nodes need
+  static async start(t, nodes) {
+    const haproxy = new this(workFolder(), 'haproxy');
+    const { folder } = haproxy;
+    const { cert, key } = makeCertificate(folder);
+    [haproxy.port, haproxy.apiPort] = [await freePort(), await freePort()];
+    haproxy.ca = fs.readFileSync(cert);
+    haproxy.caFile = cert;
+    haproxy.control = path.join(folder, 'admin.sock');
+    fs.writeFileSync(path.join(folder, 'both.pem'), haproxy.ca + fs.readFileSync(key), { mode: 0o600 });
+    const { username, gid } = os.userInfo();
+    const file = path.join(folder, 'haproxy.cfg');
+    fs.writeFileSync(file, sample('haproxy.cfg', [
+      ['user haproxy\n', `user ${username}\n`],
+      ['group haproxy\n', `gid ${gid}\n`],
+      ['log /dev/log local0', 'log stdout format raw local0'],
+      ['maxconn 100000', 'maxconn 5000'],
+      ['/run/haproxy/admin.sock', haproxy.control],
+      ['bind :443', `bind 127.0.0.1:${haproxy.port}`],
+      ['/etc/haproxy/fanmesh.pem', path.join(folder, 'both.pem')],
+      ['bind 127.0.0.1:4001', `bind 127.0.0.1:${haproxy.apiPort}`],
+      ...nodes.map((node, i) => [`10.0.0.${i + 1}:4000`, `127.0.0.1:${node.port}`]),
+      ...nodes.map((node, i) => [`10.0.0.${i + 1}:4001`, `127.0.0.1:${node.apiPort}`]),
+    ]));
+    haproxy.nodes = nodes;
+    await haproxy.run(t, '/usr/sbin/haproxy', ['-db', '-f', file], ['-c', '-f', file]);
+    for (const node of nodes) await haproxy.has(node);
+    return haproxy;
+  }
+
+  // Of a node's two lines in `show stat`.
+  async states(node) {
+    const socket = net.connect(this.control);
+    let text = '';
+    socket.on('data', (bytes) => (text += bytes));
+    socket.end('show stat\n');
+    await within(5000, 'the statistics', new Promise((resolve, reject) => socket.once('close', resolve).once('error', reject)));
+    const [head, ...rows] = text.trim().split('\n').map((line) => line.split(','));
+    const name = `node${this.nodes.indexOf(node) + 1}`;
+    return rows.filter((row) => row[head.indexOf('svname')] === name).map((row) => row[head.indexOf('status')]);
+  }
+
+  async every(node, state) {
+    const states = await this.states(node);
+    return states.length === 2 && states.every((each) => each.startsWith(state));
+  }
+
+  has(node) {
+    return until(`${this.name} has ${node.name}`, () => this.every(node, 'UP'), 30_000);
+  }
+  misses(node) {
+    return until(`${this.name} misses ${node.name}`, () => this.every(node, 'DOWN'), 30_000);
+  }
+}
+
+export class Nginx extends Balancer {
+  static options = { trusted_proxies: '127.0.0.1' };
+  static async start(t, nodes) {
+    const nginx = new this(workFolder(), 'nginx');
+    const { folder } = nginx;
+    const { cert, key } = makeCertificate(folder);
+    nginx.port = await freePort();
+    nginx.ca = fs.readFileSync(cert);
+    nginx.caFile = cert;
+    const inner = [];
+    for (const node of nodes) inner.push([node, await freePort()]);
+    const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};\n`).join('');
+    const file = path.join(folder, 'nginx.conf');
+    fs.writeFileSync(file, sample('nginx.conf', [
+      ['user www-data;', process.getuid() === 0 ? 'user root;' : ''],
+      ['worker_rlimit_nofile 200000', 'worker_rlimit_nofile 5000'],
+      ['worker_connections 100000', 'worker_connections 5000'],
+      ['http {\n', `http {\n${temp}`],
+      ['/var/log/nginx', folder],
+      ['listen 443 ssl', `listen 127.0.0.1:${nginx.port} ssl`],
+      ['/etc/nginx/fanmesh/cert.pem', cert],
+      ['/etc/nginx/fanmesh/key.pem', key],
+      ...inner.map(([node, port], i) => [`410${i + 1} 10.0.0.${i + 1}:4000`, `${port} 127.0.0.1:${node.port}`]),
+      ...inner.map(([, port], i) => [`127.0.0.1:410${i + 1}`, `127.0.0.1:${port}`]),
+    ]));
+    const args = ['-p', folder, '-e', nginx.log, '-c', file, '-g', `daemon off; pid ${folder}/nginx.pid;`];
+    return nginx.run(t, '/usr/sbin/nginx', args, [...args.slice(0, -1), `pid ${folder}/nginx.pid;`, '-t']);
+  }
+
+  // It asks at every new client.
+  async has() {}
+  async misses() {}
+}

@@ -1,0 +1,154 @@
+// Three nodes behind HAProxy and behind nginx, by the files of deploy/: stock clients, without stickiness, through a rolling restart under load.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { Haproxy, Nginx } from '../lib/balancer.mjs';
+import { startCluster } from '../lib/cluster.mjs';
+import { clean, compare } from '../lib/ledger.mjs';
+import { load, urlsOf, verdict } from '../lib/load.mjs';
+import { connect, disconnect, disconnectAll, follow, idsOf, versions, WebSocket } from '../lib/phoenix.mjs';
+import { sleep, until, within } from '../lib/wait.mjs';
+
+after(disconnectAll);
+
+// A stock client through the balancer, on a channel that resumes. It comes from an address of its own if that is given.
+async function client(balancer, topic, { version = 'phoenix 1.8', address } = {}) {
+  const transport = class extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols, { ca: balancer.ca, localAddress: address, family: 4 });
+    }
+  };
+  const socket = await connect(balancer.url, { client: versions[version], transport });
+  socket.closes = [];
+  socket.onClose(({ code }) => socket.closes.push(code));
+  const channel = await follow(socket, topic);
+  return { socket, channel };
+}
+
+const clientsOf = (node) => node.metric('fanmesh_subscriptions');
+
+for (const Kind of [Haproxy, Nginx]) {
+  const name = Kind.name.toLowerCase();
+  const start = async (t, options) => {
+    const cluster = await startCluster(t, 3, { options: { ...Kind.options, log_level: 'debug', ...options } });
+    return { cluster, nodes: cluster.nodes, balancer: await Kind.start(t, cluster.nodes) };
+  };
+
+  test(`behind_${name}_stock_clients_of_all_nodes_get_everything_and_nodes_know_their_addresses`, async (t) => {
+    const { nodes, balancer } = await start(t);
+    const topic = 'room:behind';
+    const addresses = [5, 6, 7].map((last) => `127.0.0.${last}`);
+    const clients = [];
+    for (let i = 0; i < 12; i++) {
+      clients.push(await client(balancer, topic, { version: Object.keys(versions)[i % 2], address: addresses[i % 3] }));
+    }
+    for (const node of nodes) assert.ok((await clientsOf(node)) > 0, `${node.name} has none of the clients`);
+    const published = [];
+    for (let n = 0; n < 30; n++) published.push(await nodes[n % 3].publish({ topic, event: 'msg', payload: { n } }));
+    for (const { channel } of clients) {
+      await until('all are there', () => channel.got.length >= 30);
+      assert.deepEqual(compare(published, idsOf(channel)), clean);
+    }
+    const logs = nodes.map((node) => node.log).join('');
+    for (const address of addresses) {
+      assert.equal(logs.match(new RegExp(`event=socket_opened peer=${address.replaceAll('.', '\\.')}(:\\d+)? why="a client"`, 'g')).length, 4);
+    }
+    assert.equal(logs.match(/event=socket_opened peer=127\.0\.0\.1\b/g), null, 'nobody is taken for the balancer');
+    await Promise.all(clients.map(({ socket }) => disconnect(socket)));
+  });
+
+  test(`behind_${name}_a_node_that_is_to_end_gets_no_new_clients_while_it_still_serves_those_it_has`, async (t) => {
+    const { cluster, nodes, balancer } = await start(t);
+    const [leaving] = nodes;
+    leaving.options.drain_wait_ms = '10m';
+    await cluster.restart(leaving);
+    await balancer.has(leaving);
+    const topic = 'room:leaving';
+    const old = [];
+    for (let i = 0; i < 6; i++) old.push(await client(balancer, topic));
+    const had = await clientsOf(leaving);
+    assert.ok(had > 0);
+    leaving.child.kill('SIGTERM');
+    await until('it is unready', async () => (await fetch(`${leaving.api}/readyz`)).status === 503);
+    await balancer.misses(leaving);
+    const late = [];
+    for (let i = 0; i < 9; i++) late.push(await client(balancer, topic));
+    assert.equal(await clientsOf(leaving), had, 'none of the new clients is there');
+    const published = [];
+    const publish = async (node) => published.push(await node.publish({ topic, event: 'msg', payload: { n: published.length } }));
+    for (const node of nodes) await publish(node);
+    for (const { channel } of [...old, ...late]) await until('all are there', () => channel.got.length === 3);
+    assert.ok(old.every(({ socket }) => socket.closes.length === 0), 'and nobody was told to go');
+    // It dies before its time is over: its clients move.
+    await leaving.kill();
+    for (const node of nodes.slice(1)) await publish(node);
+    for (const { channel } of [...old, ...late]) {
+      await until('all are there', () => channel.got.length >= 5);
+      assert.deepEqual(compare(published, idsOf(channel)), clean);
+    }
+    await Promise.all([...old, ...late].map(({ socket }) => disconnect(socket)));
+  });
+
+  test(`behind_${name}_a_rolling_restart_of_all_nodes_under_load_loses_nothing`, async (t) => {
+    const { cluster, nodes, balancer } = await start(t, { drain_wait_ms: Kind === Haproxy ? '5s' : '2s', drain_ms: 500, log_level: 'info' });
+    const topic = 'room:rolling';
+    const stock = [];
+    for (let i = 0; i < 6; i++) stock.push(await client(balancer, topic, { version: Object.keys(versions)[i % 2] }));
+    const { api_key } = urlsOf(nodes);
+    const running = load({
+      nodes: `${balancer.url}/websocket?vsn=2.0.0`, tls_ca: balancer.caFile, api: nodes.map((node) => node.api).join(','), api_key,
+      connections: 60, topics: 6, messages: 0, duration_ms: '1h', rate: 100, ack: 'mixed', keyed_percent: 100, retries: 20, settle_ms: '20s',
+    });
+    t.after(() => running.child.kill('SIGKILL'));
+    running.catch(() => {});
+    const published = [];
+    let rolling = true;
+    t.after(() => (rolling = false));
+    const publishing = (async () => {
+      for (let n = 0; rolling; n++) {
+        const key = `rolling-${n}`;
+        const publish = (node) => node.publish({ topic, event: 'msg', key, payload: { n } });
+        const node = nodes[n % 3];
+        published.push(await until('it is published', () => publish(node).catch(() => publish(nodes[(n + 1) % 3])), 30_000));
+        await sleep(10); // so that it fits into the topic's history however long the restarts take
+      }
+    })();
+    for (const node of nodes) {
+      await node.stop(30_000);
+      await balancer.misses(node);
+      await cluster.restart(node);
+      await balancer.has(node);
+    }
+    rolling = false;
+    await publishing;
+    running.stop();
+    const { code, result, text } = await running;
+    assert.equal(code, verdict.good, text);
+    assert.equal(result.clients.joined, 60, text);
+    assert.ok(result.clients.reconnects >= 60, text);
+    assert.ok(published.length > 0);
+    for (const { socket, channel } of stock) {
+      await until('all are there', () => new Set(idsOf(channel)).size >= published.length);
+      assert.deepEqual(compare(published, idsOf(channel)), clean);
+      assert.ok(socket.closes.includes(1012), `told to come again: ${socket.closes}`);
+    }
+    t.diagnostic(`${result.tally.deliveries} deliveries, ${result.clients.reconnects} times a client moved; ${published.length} messages to stock clients`);
+    await Promise.all(stock.map(({ socket }) => disconnect(socket)));
+  });
+}
+
+test('behind_haproxy_a_backend_publishes_through_the_balancer_too', async (t) => {
+  const cluster = await startCluster(t, 3, { options: Haproxy.options });
+  const balancer = await Haproxy.start(t, cluster.nodes);
+  const { channel, socket } = await client(balancer, 'room:api');
+  const { api_key } = urlsOf(cluster.nodes);
+  for (let n = 0; n < 6; n++) {
+    const answer = await fetch(`http://127.0.0.1:${balancer.apiPort}/api/publish`, {
+      method: 'POST', headers: { authorization: `Bearer ${api_key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ topic: 'room:api', event: 'msg', payload: { n } }),
+    });
+    assert.equal(answer.status, 200);
+  }
+  await within(10_000, 'all of them', until('all are there', () => channel.got.length === 6));
+  assert.equal(new Set(idsOf(channel).map((id) => id.split('-')[0])).size, 3, 'by all nodes in turn');
+  await disconnect(socket);
+});
