@@ -157,13 +157,26 @@ void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const 
     fm_phx_event_close(f, to, opened);
 }
 
+enum fm_phx_id fm_phx_id_of(unsigned format)
+{
+    switch (format) {
+    case FM_FORMAT_PHX2_KEYS:
+        return FM_PHX_ID_KEY;
+    case FM_FORMAT_PHX2_CURSOR:
+    case FM_FORMAT_PHX1_CURSOR:
+        return FM_PHX_ID;
+    default:
+        return FM_PHX_NO_ID;
+    }
+}
+
 static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
 {
     enum fm_phx_version version = format == FM_FORMAT_PHX1 || format == FM_FORMAT_PHX1_CURSOR ? FM_PHX_V1 : FM_PHX_V2;
-    bool with_id = format == FM_FORMAT_PHX2_CURSOR || format == FM_FORMAT_PHX1_CURSOR;
+    enum fm_phx_id with = fm_phx_id_of(format);
     bool binary = false;
     for (size_t i = 0; i < n; i++) {
-        fm_phx_message(f, version, FM_LIT("null"), with_id, msgs[i]);
+        fm_phx_message(f, version, FM_LIT("null"), with, msgs[i]);
         binary |= (msgs[i]->flags & FM_MSG_BINARY) != 0;
     }
     if (binary && format == FM_FORMAT_PHX2_CURSOR) {

@@ -35,5 +35,7 @@ void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_g
  * are taken. false: without memory. */
 FM_MUST_CHECK bool fm_phx_replay(struct fm_frames *f, const struct fm_sub *sub, struct fm_join *j, struct fm_source **rest);
 
+/* What the refs of a format hold. */
+enum fm_phx_id fm_phx_id_of(unsigned format);
 /* The event fm_cursor. Its frame's mark has no message. */
 void fm_phx_cursor_event(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_vector *at);

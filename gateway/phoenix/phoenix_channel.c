@@ -23,6 +23,7 @@ struct replayed { /* once it has joined, in V2, if its join replayed something: 
 
 struct params {
     bool cursor_channel;
+    bool keys; /* it wants digests of keys, and ids of binary messages */
     struct fm_vector cursor;
     bool cut; /* it named more than a cursor holds: it is of no use, and no reason to refuse the client */
     uint32_t last;
@@ -49,7 +50,7 @@ static const char *cursor_read(const struct fm_json *list, struct fm_vector *cur
 
 static const char *params_read(const struct fm_phx_in *in, struct params *params)
 {
-    struct fm_json root, v;
+    struct fm_json root, v, keys;
     uint64_t last = 0;
     /* The payload has been validated as a part of its frame; this only finds its type again. */
     if (in->binary || fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
@@ -62,6 +63,7 @@ static const char *params_read(const struct fm_phx_in *in, struct params *params
     if (!fm_json_get(&root, FM_LIT("cursor"), &v))
         return NULL;
     params->cursor_channel = true;
+    params->keys = fm_json_get(&root, FM_LIT("keys"), &keys) && keys.type == FM_JSON_TRUE;
     return cursor_read(&v, &params->cursor, &params->cut);
 }
 
@@ -131,6 +133,15 @@ static enum fm_err resume(struct params *p, const struct fm_vector *sent, const 
     return FM_OK;
 }
 
+static enum fm_format format_of(enum fm_phx_version version, const struct params *p)
+{
+    if (version == FM_PHX_V1)
+        return p->cursor_channel ? FM_FORMAT_PHX1_CURSOR : FM_FORMAT_PHX1;
+    if (p->keys)
+        return FM_FORMAT_PHX2_KEYS;
+    return p->cursor_channel ? FM_FORMAT_PHX2_CURSOR : FM_FORMAT_PHX2;
+}
+
 static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, const struct fm_phx_to *to, const struct fm_rule *rule,
                             struct params *p)
 {
@@ -140,13 +151,11 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
     assert(to->ref.n <= sizeof joining->ref);
     joining->ref_n = (uint8_t)to->ref.n;
     memcpy(joining->ref, to->ref.p, to->ref.n);
-    enum fm_format plain = to->version == FM_PHX_V1 ? FM_FORMAT_PHX1 : FM_FORMAT_PHX2;
-    enum fm_format cursor = to->version == FM_PHX_V1 ? FM_FORMAT_PHX1_CURSOR : FM_FORMAT_PHX2_CURSOR;
     struct fm_join_ask ask = {
         .topic = in->topic,
         .join_ref = to->join_ref,
         .rule = rule,
-        .format = p->cursor_channel ? cursor : plain,
+        .format = format_of(to->version, p),
         .cursor_channel = p->cursor_channel,
         .has_cursor = p->cursor.n > 0,
         .cut = p->cut,

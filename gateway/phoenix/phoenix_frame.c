@@ -3,10 +3,12 @@
 #include "../../broker/base64.h"
 
 #include <assert.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 
 enum { CLOSE_PROTOCOL = 1002, CLOSE_UNSUPPORTED = 1003, CLOSE_INVALID = 1007 };
 enum { KIND_PUSH = 0, KIND_BROADCAST = 2 };
+enum { DIGEST_BYTES = 12 };
 
 /* ---- reading ---- */
 
@@ -294,27 +296,64 @@ static void binary_write(struct fm_frames *f, struct fm_slice join_ref, const st
     fm_frames_close(f, opened, FM_WS_BINARY, m);
 }
 
-void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, bool with_id, const struct fm_msg *m)
+/* Tells clients which messages have one key on one topic, and nothing of what the key is: it is the backends' own. Returns the length. */
+static size_t digest_print(const struct fm_msg *m, char out[2 * DIGEST_BYTES])
 {
-    bool binary = m->flags & FM_MSG_BINARY;
-    if (binary && version == FM_PHX_V2) {
-        binary_write(f, join_ref, m);
-        return;
+    static const char hex[] = "0123456789abcdef";
+    uint8_t text[FM_TOPIC_MAX + 1 + FM_KEY_MAX], md[EVP_MAX_MD_SIZE];
+    struct fm_slice topic = fm_msg_topic(m), key = fm_msg_key(m);
+    memcpy(text, topic.p, topic.n);
+    text[topic.n] = 0;
+    memcpy(text + topic.n + 1, key.p, key.n);
+    if (EVP_Digest(text, topic.n + 1 + key.n, md, NULL, EVP_sha256(), NULL) != 1)
+        return 0;
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        out[2 * i] = hex[md[i] >> 4];
+        out[2 * i + 1] = hex[md[i] & 0xf];
     }
-    char id[FM_ID_TEXT_MAX + 3] = "null";
-    size_t id_n = 4;
-    if (with_id) {
-        id[0] = '"';
-        id_n = 1 + fm_id_print(m->id, id + 1);
-        id[id_n++] = '"';
+    return 2 * DIGEST_BYTES;
+}
+
+/* The token; returns its length, 0 without memory. */
+static size_t ref_print(const struct fm_msg *m, enum fm_phx_id with, char out[FM_PHX_REF_MAX])
+{
+    _Static_assert(1 + FM_ID_TEXT_MAX + 1 + 2 * DIGEST_BYTES + 1 <= FM_PHX_REF_MAX, "a ref holds an id and a digest");
+    if (with == FM_PHX_NO_ID) {
+        memcpy(out, "null", 4);
+        return 4;
     }
-    struct fm_phx_to to = {.version = version, .join_ref = join_ref, .ref = fm_slice_of(id, id_n), .topic = fm_msg_topic(m)};
-    size_t opened = fm_frames_open(f);
-    head_write(&f->bytes, &to, fm_msg_event(m));
+    out[0] = '"';
+    size_t n = 1 + fm_id_print(m->id, out + 1);
+    if (with == FM_PHX_ID_KEY && m->key_n) {
+        out[n++] = ' ';
+        size_t digest_n = digest_print(m, out + n);
+        if (!digest_n)
+            return 0;
+        n += digest_n;
+    }
+    out[n++] = '"';
+    return n;
+}
+
+void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, enum fm_phx_id with, const struct fm_msg *m)
+{
+    bool binary = version == FM_PHX_V2 && m->flags & FM_MSG_BINARY;
     if (binary)
+        binary_write(f, join_ref, m);
+    if (binary && with != FM_PHX_ID_KEY)
+        return;
+    char ref[FM_PHX_REF_MAX];
+    struct fm_phx_to to = {
+        .version = version, .join_ref = join_ref, .ref = fm_slice_of(ref, ref_print(m, with, ref)), .topic = fm_msg_topic(m)};
+    size_t opened = fm_frames_open(f);
+    head_write(&f->bytes, &to, binary ? FM_LIT("fm_id") : fm_msg_event(m));
+    if (binary)
+        fm_buf_slice(&f->bytes, FM_LIT("{}"));
+    else if (m->flags & FM_MSG_BINARY)
         base64_write(&f->bytes, fm_msg_payload(m));
     else
         fm_buf_slice(&f->bytes, fm_msg_payload(m));
     tail_write(&f->bytes, version);
+    f->bytes.failed |= to.ref.n == 0;
     fm_frames_close(f, opened, FM_WS_TEXT, m);
 }

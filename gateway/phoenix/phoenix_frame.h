@@ -64,6 +64,13 @@ void fm_phx_reply(struct fm_frames *f, const struct fm_phx_to *to, bool ok, stru
 size_t fm_phx_reply_open(struct fm_frames *f, const struct fm_phx_to *to, bool ok);
 void fm_phx_reply_close(struct fm_frames *f, const struct fm_phx_to *to, size_t opened);
 
-/* A message. join_ref: null for a live one, the channel's for a replayed one. with_id: it carries its id where the version has a place for
- * it (the ref; a binary frame has none). To V1 a binary payload goes as {"base64":"..."}. */
-void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, bool with_id, const struct fm_msg *m);
+enum fm_phx_id { /* what a message's ref holds */
+                 FM_PHX_NO_ID,
+                 FM_PHX_ID,     /* its id */
+                 FM_PHX_ID_KEY, /* V2: its id and, if it has an idempotency key, behind a space that key's digest */
+};
+
+/* A message. join_ref: null for a live one, the channel's for a replayed one. A binary frame has no place for an id: with FM_PHX_ID_KEY an
+ * event fm_id follows it. To V1 a binary payload goes as {"base64":"..."}. */
+void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, enum fm_phx_id with,
+                    const struct fm_msg *m);

@@ -9,7 +9,7 @@ enum { AT_ONCE_BYTES = 32 << 10 }; /* goes with the reply */
 struct replay {
     struct fm_source source; /* first */
     enum fm_phx_version version;
-    bool with_id;
+    enum fm_phx_id with;
     bool position; /* fm_cursor is due behind it */
     uint32_t next, n;
     struct fm_msg **msgs; /* references */
@@ -34,7 +34,7 @@ static bool replay_more(struct fm_source *source, struct fm_frames *f, size_t by
     struct fm_phx_to to = head_of(r);
     while (r->next < r->n && f->bytes.n < bytes && !f->bytes.failed) {
         struct fm_msg **m = &r->msgs[r->next++];
-        fm_phx_message(f, r->version, to.join_ref, r->with_id, *m);
+        fm_phx_message(f, r->version, to.join_ref, r->with, *m);
         fm_msg_unref(m);
     }
     if (r->next < r->n)
@@ -62,7 +62,7 @@ static struct replay *replay_new(const struct fm_sub *sub, struct fm_join *j)
     *r = (struct replay){
         .source = {.cost = (uint32_t)(sizeof *r + j->replayed * sizeof(struct fm_msg *)), .more = replay_more, .free = replay_free},
         .version = (enum fm_phx_version)fm_socket_variant(sub->socket),
-        .with_id = sub->cursor_channel,
+        .with = fm_phx_id_of(sub->format),
         .n = j->replayed,
         .msgs = j->replay,
         .join_ref_n = (uint8_t)sub->join_ref_n,

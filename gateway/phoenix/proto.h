@@ -21,6 +21,7 @@ struct fm_worker;
 enum fm_format {
     FM_FORMAT_PHX2,        /* [null,null,topic,event,payload], or a binary broadcast frame */
     FM_FORMAT_PHX2_CURSOR, /* [null,id,topic,event,payload]; after binary ones in a drain one text event fm_cursor */
+    FM_FORMAT_PHX2_KEYS,   /* ... with the digest of the idempotency key behind the id; after each binary one a text event fm_id */
     FM_FORMAT_PHX1,        /* {"topic","event","payload","ref":null} */
     FM_FORMAT_PHX1_CURSOR, /* ... "ref":id */
     FM_FORMATS

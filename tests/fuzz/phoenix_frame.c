@@ -33,11 +33,12 @@ static void write_and_read(enum fm_phx_version version, const struct fm_phx_in *
     check(version == FM_PHX_V1 || fm_phx_ref_eq(back.join_ref, in->join_ref));
     check(in->binary || fm_slice_eq(back.payload, in->payload));
     fm_frames_reset(&f);
-    struct fm_msg *m = fm_msg_new(in->topic, in->event, (struct fm_msg_keys){0}, in->payload, in->binary ? FM_MSG_BINARY : 0);
+    struct fm_msg_keys keys = {.idempotency = fm_slice_of(in->event.p, in->event.n < FM_KEY_MAX ? in->event.n : FM_KEY_MAX)};
+    struct fm_msg *m = fm_msg_new(in->topic, in->event, keys, in->payload, in->binary ? FM_MSG_BINARY : 0);
     check(m != NULL);
     fm_msg_accept(m, (struct fm_id){1, 1}, 0, 1);
-    fm_phx_message(&f, version, in->join_ref, true, m);
-    check(!f.bytes.failed && f.n == 1);
+    fm_phx_message(&f, version, in->join_ref, version == FM_PHX_V2 ? FM_PHX_ID_KEY : FM_PHX_ID, m);
+    check(!f.bytes.failed && f.n == (in->binary && version == FM_PHX_V2 ? 2 : 1));
     bool binary = (f.bytes.p[0] & 0xf) == FM_WS_BINARY;
     check(binary == (in->binary && version == FM_PHX_V2));
     if (!binary) {

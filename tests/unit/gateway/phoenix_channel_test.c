@@ -309,6 +309,32 @@ static void the_position_in_a_join_reply_is_before_the_replay_whatever_the_sub_s
     fm_vector_fini(&skip);
 }
 
+static void a_channel_that_asks_for_keys_has_an_id_behind_each_binary_message(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"cursor\":[\"a-5\"],\"keys\":true}]");
+    assert_int_equal(s->format, FM_FORMAT_PHX2_KEYS);
+    struct fm_msg *replay[] = {message(36, 6, "\x01", true), message(36, 7, "{}", false)};
+    answer(s, "room:1", "a-5", "a-7", true, replay, 2);
+    out(s,
+        "[\"1\",\"1\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{\"cursor\":[\"a-5\"],\"recovered\":true,\"replayed\":2}}]\n"
+        "<0001060331726f6f6d3a316d736701>\n"
+        "[\"1\",\"a-6\",\"room:1\",\"fm_id\",{}]\n"
+        "[\"1\",\"a-7\",\"room:1\",\"msg\",{}]\n");
+}
+
+static void keys_are_for_cursor_channels_of_version_2(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{\"keys\":true}]");
+    assert_int_equal(s->format, FM_FORMAT_PHX2);
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{\"cursor\":[],\"keys\":1}]");
+    assert_int_equal(s->format, FM_FORMAT_PHX2_CURSOR);
+    s->variant = FM_PHX_V1;
+    in(s, "{\"topic\":\"room:1\",\"event\":\"phx_join\",\"payload\":{\"cursor\":[],\"keys\":true},\"ref\":\"3\"}");
+    assert_int_equal(s->format, FM_FORMAT_PHX1_CURSOR);
+}
+
 static void an_empty_cursor_is_a_first_join_of_a_cursor_channel(void **state)
 {
     struct fm_socket *s = *state;
@@ -527,6 +553,8 @@ int main(void)
         TEST(a_join_that_is_replaced_or_left_before_its_answer_still_gets_one),
         TEST(a_cursor_channel_is_answered_with_its_position_and_the_replay),
         TEST(the_position_in_a_join_reply_is_before_the_replay_whatever_the_sub_skips),
+        TEST(a_channel_that_asks_for_keys_has_an_id_behind_each_binary_message),
+        TEST(keys_are_for_cursor_channels_of_version_2),
         TEST(an_empty_cursor_is_a_first_join_of_a_cursor_channel),
         TEST(what_could_not_be_recovered_is_said),
         TEST(binary_replay_is_followed_by_the_position),

@@ -291,16 +291,16 @@ static void a_message_has_the_shape_of_each_format(void **state)
     (void)state;
     struct fm_frames f = {0};
     struct fm_msg *m = message(FM_LIT("{\"a\": 1}"), 0);
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), false, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_NO_ID, m);
     assert_ptr_equal(f.marks[0].msg, m);
     assert_frame(&f, FM_WS_TEXT, B("[null,null,\"t\",\"e\\\"\",{\"a\": 1}]"));
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), true, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_ID, m);
     assert_frame(&f, FM_WS_TEXT, B("[null,\"10-5\",\"t\",\"e\\\"\",{\"a\": 1}]"));
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("\"9\""), true, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("\"9\""), FM_PHX_ID, m);
     assert_frame(&f, FM_WS_TEXT, B("[\"9\",\"10-5\",\"t\",\"e\\\"\",{\"a\": 1}]"));
-    fm_phx_message(&f, FM_PHX_V1, FM_LIT("\"9\""), false, m);
+    fm_phx_message(&f, FM_PHX_V1, FM_LIT("\"9\""), FM_PHX_NO_ID, m);
     assert_frame(&f, FM_WS_TEXT, B("{\"topic\":\"t\",\"event\":\"e\\\"\",\"ref\":null,\"payload\":{\"a\": 1}}"));
-    fm_phx_message(&f, FM_PHX_V1, FM_LIT("null"), true, m);
+    fm_phx_message(&f, FM_PHX_V1, FM_LIT("null"), FM_PHX_ID, m);
     assert_frame(&f, FM_WS_TEXT, B("{\"topic\":\"t\",\"event\":\"e\\\"\",\"ref\":\"10-5\",\"payload\":{\"a\": 1}}"));
     fm_msg_unref(&m);
     fm_frames_fini(&f);
@@ -311,28 +311,62 @@ static void a_binary_message_is_a_broadcast_a_push_or_base64(void **state)
     (void)state;
     struct fm_frames f = {0};
     struct fm_msg *m = message(B("\xff\0\x01\x02"), FM_MSG_BINARY);
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), false, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_NO_ID, m);
     assert_frame(&f, FM_WS_BINARY,
                  B("\2\1\2"
                    "te\"\xff\0\x01\x02"));
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), true, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_ID, m);
     assert_frame(&f, FM_WS_BINARY,
                  B("\2\1\2"
                    "te\"\xff\0\x01\x02"));
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("\"12\""), true, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("\"12\""), FM_PHX_ID, m);
     assert_frame(&f, FM_WS_BINARY,
                  B("\0\2\1\2"
                    "12te\"\xff\0\x01\x02"));
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("12"), true, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("12"), FM_PHX_ID, m);
     assert_frame(&f, FM_WS_BINARY,
                  B("\0\2\1\2"
                    "12te\"\xff\0\x01\x02"));
-    fm_phx_message(&f, FM_PHX_V1, FM_LIT("null"), false, m);
+    fm_phx_message(&f, FM_PHX_V1, FM_LIT("null"), FM_PHX_NO_ID, m);
     assert_frame(&f, FM_WS_TEXT, B("{\"topic\":\"t\",\"event\":\"e\\\"\",\"ref\":null,\"payload\":{\"base64\":\"/wABAg==\"}}"));
     fm_msg_unref(&m);
     m = message((struct fm_slice){0}, FM_MSG_BINARY);
-    fm_phx_message(&f, FM_PHX_V1, FM_LIT("null"), false, m);
+    fm_phx_message(&f, FM_PHX_V1, FM_LIT("null"), FM_PHX_NO_ID, m);
     assert_frame(&f, FM_WS_TEXT, B("{\"topic\":\"t\",\"event\":\"e\\\"\",\"ref\":null,\"payload\":{\"base64\":\"\"}}"));
+    fm_msg_unref(&m);
+    fm_frames_fini(&f);
+}
+
+static void a_key_is_told_by_its_digest_on_its_topic(void **state)
+{
+    (void)state;
+    struct fm_frames f = {0};
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("e"), (struct fm_msg_keys){FM_LIT("order-7"), {0}}, FM_LIT("{}"), 0);
+    fm_msg_accept(m, (struct fm_id){62, 5}, 0, 1);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_ID, m);
+    assert_frame(&f, FM_WS_TEXT, B("[null,\"10-5\",\"t\",\"e\",{}]"));
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_ID_KEY, m);
+    assert_frame(&f, FM_WS_TEXT,
+                 B("[null,\"10-5 88114b6a5824d296a760c8b2\",\"t\",\"e\",{}]")); /* the head of SHA-256 of topic, a zero byte, key */
+    fm_msg_unref(&m);
+    fm_frames_fini(&f);
+}
+
+static void an_id_and_a_digest_of_any_length_fit_into_a_ref(void **state)
+{
+    (void)state;
+    struct fm_frames f = {0};
+    char topic[FM_TOPIC_MAX], key[FM_KEY_MAX];
+    memset(topic, 't', sizeof topic);
+    memset(key, 'k', sizeof key);
+    struct fm_msg *m =
+        fm_msg_new(fm_slice_of(topic, sizeof topic), FM_LIT("e"), (struct fm_msg_keys){fm_slice_of(key, sizeof key), {0}}, FM_LIT("{}"), 0);
+    fm_msg_accept(m, (struct fm_id){UINT64_MAX, UINT64_MAX}, 0, 1);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("null"), FM_PHX_ID_KEY, m);
+    struct fm_phx_in in;
+    struct fm_phx_bad bad;
+    assert_true(parse(FM_PHX_V2, false, only_frame(&f, FM_WS_TEXT), &in, &bad));
+    assert_int_equal(in.ref.n, 2 + 11 + 1 + 20 + 1 + 24);
     fm_msg_unref(&m);
     fm_frames_fini(&f);
 }
@@ -342,7 +376,7 @@ static void what_is_written_in_v2_is_read_back(void **state)
     (void)state;
     struct fm_frames f = {0};
     struct fm_msg *m = message(FM_LIT("[\"\\u20ac\"]"), 0);
-    fm_phx_message(&f, FM_PHX_V2, FM_LIT("\"9\""), true, m);
+    fm_phx_message(&f, FM_PHX_V2, FM_LIT("\"9\""), FM_PHX_ID, m);
     struct fm_phx_in in;
     struct fm_phx_bad bad;
     assert_true(parse(FM_PHX_V2, false, only_frame(&f, FM_WS_TEXT), &in, &bad));
@@ -367,6 +401,8 @@ int main(void)
         cmocka_unit_test(replies_and_events_have_the_shape_of_their_version),
         cmocka_unit_test(a_message_has_the_shape_of_each_format),
         cmocka_unit_test(a_binary_message_is_a_broadcast_a_push_or_base64),
+        cmocka_unit_test(a_key_is_told_by_its_digest_on_its_topic),
+        cmocka_unit_test(an_id_and_a_digest_of_any_length_fit_into_a_ref),
         cmocka_unit_test(what_is_written_in_v2_is_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /** Where a subscription is in its topic; JSON. A list of ids alone will do where retries after a crash need not be recognised. */
 export interface Position {
   cursor: string[];
-  /** Idempotency keys that were handed over, each with the id of its message. */
-  keys: [key: string, id: string][];
+  /** Digests of the idempotency keys that were handed over, each with the id of its message. */
+  keys: [digest: string, id: string][];
 }
 
 export interface Message<Payload = any> {
@@ -12,8 +12,6 @@ export interface Message<Payload = any> {
   payload: Payload;
   /** `origin-seq`. */
   id: string;
-  /** The idempotency key that it was published with, if any. */
-  key?: string;
   /** It was missed, or asked for with `last`, and comes out of the topic's history. */
   replayed: boolean;
 }

@@ -3,8 +3,8 @@
 // - the cursor is what the next join sends. A join's reply replaces it, ids raise it;
 // - the marks are the newest id of each origin that was handed to the application. No reply lowers them: a node that knows less than the one
 //   before it may send again what was handed over, and only the marks tell;
-// - the keys are the idempotency keys that were handed over. A retry on a node that could not know of the first publish (its node died, or
-//   the cluster was split) is a message of its own with another id, and only the key tells.
+// - the keys are digests of the idempotency keys that were handed over. A retry on a node that could not know of the first publish (its node
+//   died, or the cluster was split) is a message of its own with another id, and only the key tells.
 
 const marksMax = 1024; // origins; a cursor holds 256, so an origin that falls out of here was silent for longer than any node remembers
 
@@ -13,10 +13,10 @@ const keysKept = 1000; // in what `saved` gives
 
 // "origin-seq" -> [origin, seq]. Throws a TypeError for what is no id.
 export function splitId(id) {
-  const cut = typeof id === "string" ? id.lastIndexOf("-") : -1;
-  const seq = cut > 0 ? Number(id.slice(cut + 1)) : NaN;
-  if (!Number.isSafeInteger(seq) || seq < 0) throw new TypeError(`not a message id: ${JSON.stringify(id)}`);
-  return [id.slice(0, cut), seq];
+  const [, origin, digits] = (typeof id === "string" && /^(.+)-([0-9]+)$/s.exec(id)) || [];
+  const seq = Number(digits);
+  if (!Number.isSafeInteger(seq)) throw new TypeError(`not a message id: ${JSON.stringify(id)}`);
+  return [origin, seq];
 }
 
 function raise(map, origin, seq) {

@@ -1,8 +1,8 @@
 // One topic. What comes for it is handed to the application in order, each message once, and what is missing is said.
 //
 // Everything goes through one queue, and is accounted for (position.js) when it leaves it. The queue holds while the application loads its
-// state, and behind a binary message, which has no id, until the node has said where that leaves us. A connection that breaks empties it: what
-// was not handed over is not in the cursor, so the next node gives it again.
+// state, and at a binary message, which has no room for its id, until the event with that id has come. A connection that breaks empties it:
+// what was not handed over is not in the cursor, so the next node gives it again.
 import { FanmeshError } from "./error.js";
 import { Position, keysMax } from "./position.js";
 import { backoffMs } from "./urls.js";
@@ -21,7 +21,7 @@ export class Subscription {
   #timeouts = 0; // of joins, one after another
   #fresh; // no position yet: what comes before the first reply belongs to somebody else
   #queue = [];
-  #unplaced = false; // the queue holds a binary message whose place is not known yet
+  #unplaced = false; // the queue ends with a binary message whose id is still to come
   #loading = false;
   #reload = null; // why it has to be loaded once more
   #overflowed = false;
@@ -48,6 +48,9 @@ export class Subscription {
   // Resolves with { id } when the node has accepted it. Waits for the connection, up to the time limit.
   push(event, payload = {}, { timeoutMs = this.#env.timeoutMs } = {}) {
     return new Promise((resolve, reject) => {
+      // phoenix.js would send {} instead, without a word.
+      if (!payload) return reject(new TypeError(`a payload can't be ${JSON.stringify(payload)}: put it into an object`));
+      if (ArrayBuffer.isView(payload)) payload = payload.buffer.slice(payload.byteOffset, payload.byteOffset + payload.byteLength);
       if (this.#ended) return reject(new FanmeshError(`${this.topic} is ${this.#state}`, { reason: this.#state }));
       if (this.#pushes.size >= this.#options.pushesMax) {
         return reject(new FanmeshError(`${this.#pushes.size} pushes wait already`, { reason: "too_many_pushes" }));
@@ -94,7 +97,7 @@ export class Subscription {
     const channel = this.#channel;
     this.#channel = null;
     channel?.leave();
-    for (const push of [...this.#pushes]) push.reject(error);
+    for (const push of [...this.#pushes]) push.reject(new FanmeshError(error.message, { reason: error.reason, sent: push.sent }));
     this.#env.gone();
   }
 
@@ -189,7 +192,7 @@ export class Subscription {
   #received(event, payload, ref, joinRef) {
     if (this.#ended || this.#fresh || this.#overflowed) return;
     if (event === "gap") this.#queue.push({ gap: payload });
-    else if (event === "fm_cursor") this.#placed(payload);
+    else if (event === "fm_id") this.#placed(ref);
     else if (reserved.test(event)) return;
     else this.#queue.push(this.#message(event, payload, ref, joinRef));
     if (this.#queue.length > this.#options.queueMax) this.#overflow();
@@ -197,18 +200,16 @@ export class Subscription {
   }
 
   #message(event, payload, ref, joinRef) {
-    // A ref is "id" or "id key"; an id holds no space.
-    const [id, ...key] = ref === null || ref === undefined ? [] : ref.split(" ");
-    const message = { topic: this.topic, event, payload, id, replayed: Boolean(joinRef) };
-    if (key.length > 0) message.key = key.join(" ");
-    if (id === undefined) this.#unplaced = true;
-    return { message };
+    const [id, key] = ref ? ref.split(" ") : []; // "id", or "id digest-of-the-key"
+    this.#unplaced = id === undefined;
+    return { message: { topic: this.topic, event, payload, id, replayed: Boolean(joinRef) }, key };
   }
 
-  #placed({ cursor, ids = [] }) {
-    const bare = this.#queue.filter(({ message }) => message && message.id === undefined);
-    ids.forEach((ref, i) => bare[i] && Object.assign(bare[i].message, this.#message("", null, ref, null).message));
-    this.#queue.push({ cursor });
+  // The id of the binary message before it, and nothing comes between the two.
+  #placed(ref) {
+    const last = this.#queue.at(-1);
+    if (!this.#unplaced || !last) return;
+    [last.message.id, last.key] = ref.split(" ");
     this.#unplaced = false;
   }
 
@@ -225,16 +226,15 @@ export class Subscription {
 
   #handOver() {
     while (this.#queue.length > 0 && !this.#loading && !this.#unplaced && !this.#ended) {
-      const { message, gap, cursor } = this.#queue.shift();
-      if (message) this.#give(message);
-      else if (gap) this.#gap(gap);
-      else this.#position.advance(cursor);
+      const { message, key, gap } = this.#queue.shift();
+      if (gap) this.#gap(gap);
+      else this.#give(message, key);
     }
   }
 
-  #give(message) {
+  #give(message, key) {
     const { counters } = this.#env.mesh;
-    const what = message.id === undefined ? "new" : this.#position.take(message.id, message.key);
+    const what = this.#position.take(message.id, key);
     if (what === "again") counters.again++;
     else if (what === "double") counters.doubles++;
     else {
