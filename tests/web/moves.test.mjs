@@ -59,6 +59,22 @@ for (const version of Object.keys(versions)) {
       }
     });
 
+    test('clients_of_a_node_that_stands_still_go_on_at_another_by_themselves_or_when_told', async (t) => {
+      const { nodes: [a, b] } = await startCluster(t, 2);
+      const meshes = [openMesh(t, [a.ws, b.ws], { version }), openMesh(t, [a.ws, b.ws], { version, heartbeatMs: 300 })];
+      const subs = await Promise.all(meshes.map((mesh) => follow(mesh, 'room:still')));
+      a.freeze();
+      try {
+        meshes[0].reconnect();
+        await b.publish({ topic: 'room:still', event: 'msg', payload: {} });
+        await until('both have moved', () => subs.every(({ got }) => got.length > 0), 20_000);
+      } finally {
+        a.thaw();
+      }
+      assert.deepEqual(subs.map(({ got }) => got.length), [1, 1]);
+      assert.deepEqual(meshes.map(({ url }) => url), [b.ws, b.ws]);
+    });
+
     test('a_retry_that_no_node_could_know_as_one_is_handed_over_once', async (t) => {
       const { nodes: [a, b], links } = await startMesh(t, 2);
       const topic = 'room:double';

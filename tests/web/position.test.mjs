@@ -54,6 +54,19 @@ test('behind_a_gap_nothing_before_it_is_taken', () => {
   assert.deepEqual(position.cursor.sort(), ['a-6', 'b-2']);
 });
 
+test('a_key_that_comes_again_much_later_is_a_new_message', () => {
+  const position = new Position([], { keysMs: 1000 });
+  assert.equal(position.take('a-1', 'k', 5000), 'new');
+  assert.equal(position.take('b-1', 'k', 5999), 'double');
+  assert.equal(position.take('a-2', 'k', 6000), 'new');
+  assert.equal(position.take('b-2', 'k', 6999), 'double');
+  const [[key, at]] = position.saved.keys;
+  assert.deepEqual([key, at], ['k', 6000]);
+  const after = new Position(position.saved, { keysMs: 1000 });
+  assert.equal(after.take('c-1', 'k', 6999), 'double');
+  assert.equal(after.take('c-2', 'k', 7000), 'new');
+});
+
 test('what_was_saved_goes_on_where_it_was_with_its_keys', () => {
   const before = new Position();
   before.take('a-1', 'k');
@@ -73,7 +86,7 @@ test('a_position_that_is_none_is_refused', () => {
 });
 
 test('keys_and_origins_are_forgotten_oldest_first_where_there_are_too_many', () => {
-  const position = new Position([], 3);
+  const position = new Position([], { keysMax: 3 });
   for (let i = 1; i <= 4; i++) position.take(`a-${i}`, `k${i}`);
   assert.equal(position.take('b-1', 'k2'), 'double');
   assert.equal(position.take('b-2', 'k1'), 'new');

@@ -114,6 +114,13 @@ for (const version of Object.keys(versions)) {
       await until('without onRefused it is an error of the mesh', () => mesh.errors.some(({ reason }) => reason === 'forbidden'));
     });
 
+    test('a_server_that_is_not_fanmesh_is_told_as_one', async (t) => {
+      const { mesh } = await pair(t, { join: (socket, frame) => socket.reply(frame, 'ok', {}) }, { version });
+      const sub = mesh.subscribe(topic);
+      await until('it is refused', () => sub.state === 'refused');
+      assert.equal(mesh.errors[0].reason, 'no_cursor');
+    });
+
     test('what_a_node_that_knows_less_gives_again_is_dropped', async (t) => {
       const again = [['a-2', 'msg', {}], ['a-3', 'msg', {}], ['a-4', 'msg', {}]];
       const { nodes, mesh } = await pair(t, { join: accept(['a-1']) }, { version, second: accept(['a-1'], { recovered: false, replay: again }) });
@@ -161,13 +168,13 @@ for (const version of Object.keys(versions)) {
     test('a_gap_comes_before_the_message_behind_it_and_moves_the_cursor', async (t) => {
       const { nodes, mesh } = await pair(t, { join: accept(['a-1']) }, { version });
       const sub = await follow(mesh, topic);
-      const gap = { reason: 'lost', origin: 'a', from: 2, to: 5, cursor: ['a-5'] };
+      const gap = { reason: 'lost', origin: 'a', from: 2, to: 5, cursor: ['a-5', 'b-3'] };
       say(nodes[0], null, 'gap', gap);
       say(nodes[0], 'a-6');
       await until('both are there', () => sub.log.length === 3);
       assert.deepEqual(sub.log.slice(1).map((entry) => Object.keys(entry)[0]), ['gap', 'message']);
       assert.deepEqual(sub.gaps, [gap]);
-      assert.deepEqual(sub.cursor, ['a-6']);
+      assert.deepEqual(sub.cursor.toSorted(), ['a-6', 'b-3']);
     });
 
     test('a_push_whose_answer_did_not_come_is_rejected_as_sent_and_one_that_waits_goes_to_the_next_node', async (t) => {

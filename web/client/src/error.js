@@ -1,6 +1,5 @@
 export class FanmeshError extends Error {
-  // reason: a node's (docs/protocol.md), or "timeout", "disconnected", "left", "closed", "too_many_pushes". sent: whether a push may have
-  // been published although it failed.
+  // reason: a node's (docs/protocol.md) or one of ours (index.d.ts). sent: whether a push may have been published although it failed.
   constructor(message, { reason, sent = false, response } = {}) {
     super(message);
     this.name = "FanmeshError";

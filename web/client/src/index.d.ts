@@ -1,8 +1,8 @@
 /** Where a subscription is in its topic; JSON. A list of ids alone will do where retries after a crash need not be recognised. */
 export interface Position {
   cursor: string[];
-  /** Digests of the idempotency keys that were handed over, each with the id of its message. */
-  keys: [digest: string, id: string][];
+  /** Digests of the idempotency keys that were handed over, each with the Unix time in milliseconds. */
+  keys: [digest: string, at: number][];
 }
 
 export interface Message<Payload = any> {
@@ -71,8 +71,9 @@ export interface SubscribeOptions<Payload = any> {
   queueMax?: number;
   /** Pushes that wait at most. Default 1000. */
   pushesMax?: number;
-  /** Idempotency keys that are remembered. Default 10000. */
+  /** Idempotency keys that are remembered, and for how long: a key that comes after that is a new message. Default 10000, 600000. */
   keysMax?: number;
+  keysMs?: number;
 }
 
 export interface Subscription {
@@ -160,7 +161,7 @@ export class Fanmesh {
 
 export class FanmeshError extends Error {
   readonly name: "FanmeshError";
-  /** The node's (docs/protocol.md#reasons-of-error-replies), or timeout, disconnected, left, closed, refused, subscribed, too_many_pushes. */
+  /** The node's (docs/protocol.md#reasons-of-error-replies), or timeout, disconnected, left, closed, refused, subscribed, too_many_pushes, no_cursor (the server is not fanmesh). */
   readonly reason: string;
   /** A push that failed: it may have been published all the same. */
   readonly sent: boolean;

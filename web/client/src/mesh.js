@@ -161,7 +161,7 @@ export class Fanmesh extends Emitter {
 
   #opened() {
     clearTimeout(this.#deadline);
-    this.#openedAt = Date.now();
+    this.#openedAt = performance.now();
     this.counters.connects++;
     this.#setState("open");
     for (const subscription of this.subscriptions) subscription.connected();
@@ -173,7 +173,7 @@ export class Fanmesh extends Emitter {
     const wasOpen = this.#state === "open";
     this.#raw = null;
     clearTimeout(this.#deadline);
-    if (wasOpen && Date.now() - this.#openedAt >= this.#options.stableMs) this.#attempts = 0;
+    if (wasOpen && performance.now() - this.#openedAt >= this.#options.stableMs) this.#attempts = 0;
     this.#attempts++;
     const { baseMs, maxMs, random } = this.#options;
     const count = this.#urls.count;

@@ -4,11 +4,11 @@
 // - the marks are the newest id of each origin that was handed to the application. No reply lowers them: a node that knows less than the one
 //   before it may send again what was handed over, and only the marks tell;
 // - the keys are digests of the idempotency keys that were handed over. A retry on a node that could not know of the first publish (its node
-//   died, or the cluster was split) is a message of its own with another id, and only the key tells.
+//   died, or the cluster was split) is a message of its own with another id, and only the key tells. A key that is used again much later is
+//   a new message, for nodes as for us: so keys are forgotten by age.
 
 const marksMax = 1024; // origins; a cursor holds 256, so an origin that falls out of here was silent for longer than any node remembers
 
-export const keysMax = 10_000;
 const keysKept = 1000; // in what `saved` gives
 
 // "origin-seq" -> [origin, seq]. Throws a TypeError for what is no id.
@@ -30,16 +30,18 @@ function raise(map, origin, seq) {
 export class Position {
   #cursor = new Map();
   #marks = new Map();
-  #keys = new Map(); // key -> id of the message that brought it
+  #keys = new Map(); // key -> when it came (Unix time, ms), oldest first
   #keysMax;
+  #keysMs;
 
   // from: nothing, a list of ids, or what `saved` gave.
-  constructor(from = [], max = keysMax) {
+  constructor(from = [], { keysMax = 10_000, keysMs = 600_000 } = {}) {
     const { cursor, keys = [] } = Array.isArray(from) ? { cursor: from } : (from ?? { cursor: [] });
     if (!Array.isArray(cursor) || !Array.isArray(keys)) throw new TypeError("a position is a list of ids, or { cursor, keys }");
-    this.#keysMax = max;
+    this.#keysMax = keysMax;
+    this.#keysMs = keysMs;
     this.advance(cursor);
-    for (const entry of keys) this.#keep(...entry);
+    for (const [key, at] of keys) this.#keep(key, at);
   }
 
   get cursor() {
@@ -66,14 +68,14 @@ export class Position {
   }
 
   // A message has come. "new": it is to be handed over; "again": it was; "double": another message with its key was.
-  take(id, key) {
+  take(id, key, now = Date.now()) {
     const [origin, seq] = splitId(id);
     raise(this.#cursor, origin, seq);
     if (!this.#mark(origin, seq)) return "again";
     if (key === undefined) return "new";
-    const known = this.#keys.has(key);
-    if (!known) this.#keep(key, id);
-    return known ? "double" : "new";
+    if (now - this.#keys.get(key) < this.#keysMs) return "double";
+    this.#keep(key, now);
+    return "new";
   }
 
   #mark(origin, seq) {
@@ -82,8 +84,9 @@ export class Position {
     return risen;
   }
 
-  #keep(key, id) {
-    this.#keys.set(key, id);
+  #keep(key, at) {
+    this.#keys.delete(key);
+    this.#keys.set(key, at);
     if (this.#keys.size > this.#keysMax) this.#keys.delete(this.#keys.keys().next().value);
   }
 }

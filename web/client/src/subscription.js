@@ -4,7 +4,7 @@
 // state, and at a binary message, which has no room for its id, until the event with that id has come. A connection that breaks empties it:
 // what was not handed over is not in the cursor, so the next node gives it again.
 import { FanmeshError } from "./error.js";
-import { Position, keysMax } from "./position.js";
+import { Position } from "./position.js";
 import { backoffMs } from "./urls.js";
 
 const elsewhere = new Set(["not_ready", "draining"]); // what another node will do
@@ -33,7 +33,7 @@ export class Subscription {
     this.topic = topic;
     this.#options = { queueMax: 10_000, pushesMax: 1000, ...options };
     this.#env = env;
-    this.#position = new Position(options.from, options.keysMax ?? keysMax);
+    this.#position = new Position(options.from, options);
     this.#fresh = this.#position.cursor.length === 0;
   }
 
@@ -55,7 +55,7 @@ export class Subscription {
       if (this.#pushes.size >= this.#options.pushesMax) {
         return reject(new FanmeshError(`${this.#pushes.size} pushes wait already`, { reason: "too_many_pushes" }));
       }
-      const push = { event, payload, sent: false };
+      const push = { event, payload, timeoutMs, sent: false };
       const settle = (how) => (value) => {
         if (!this.#pushes.delete(push)) return;
         clearTimeout(push.timer);
@@ -76,7 +76,8 @@ export class Subscription {
   // ---- for the mesh ----
 
   connected() {
-    if (!this.#channel && !this.#ended) this.#join();
+    // phoenix.js joins again by itself what it knows to be broken; 1.7 doesn't where the last connection never said that it was closed.
+    if (!this.#ended && this.#channel?.state !== "errored") this.#rejoin();
   }
 
   disconnected() {
@@ -136,21 +137,22 @@ export class Subscription {
     if (this.#env.mesh.state === "open") this.#join();
   }
 
-  #joined({ cursor = [], recovered = true, replayed = 0 } = {}) {
-    if (this.#ended) return;
+  #joined({ cursor, recovered, replayed }) {
+    if (!Array.isArray(cursor)) return this.#refused({ reason: "no_cursor" }); // a server that is not fanmesh
     const first = this.#joins++ === 0;
-    const unplaced = this.#fresh;
+    const fresh = this.#fresh;
     this.#state = "joined";
     this.#timeouts = 0;
     this.#fresh = false;
     this.#drop();
     this.#position.replace(cursor);
     this.#call("onJoined", { recovered, replayed, first, url: this.#env.mesh.url });
+    if (this.#ended) return;
     if (!recovered) {
       this.#env.mesh.counters.unrecovered++;
       this.#tellGap({ reason: "unrecovered", origin: null, from: null, to: null });
       this.#load("unrecovered");
-    } else if (first && unplaced) {
+    } else if (fresh) {
       this.#load("first");
     }
     for (const push of [...this.#pushes]) if (!push.sent) this.#send(push);
@@ -174,7 +176,7 @@ export class Subscription {
 
   #send(push) {
     push.sent = true;
-    this.#channel.push(push.event, push.payload, 2 ** 31 - 1)
+    this.#channel.push(push.event, push.payload, push.timeoutMs)
       .receive("ok", push.resolve)
       .receive("error", (response) => {
         const reason = response?.reason;
@@ -258,7 +260,7 @@ export class Subscription {
   // ---- loading the application's state ----
 
   #load(reason) {
-    if (!this.#options.load) return;
+    if (!this.#options.load || this.#ended) return;
     if (this.#loading) this.#reload = reason;
     else this.#runLoad(reason, 1);
   }
