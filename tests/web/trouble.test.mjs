@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { describe, test } from 'node:test';
 import { follow, openMesh, versions } from '../lib/fanmesh.mjs';
+import { WebSocket } from '../lib/phoenix.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { accept, scriptedNode } from '../lib/scripted_node.mjs';
 import { until, within } from '../lib/wait.mjs';
@@ -27,6 +28,18 @@ for (const version of Object.keys(versions)) {
       await follow(mesh, topic);
       assert.equal(mesh.url, good.url);
       assert.deepEqual(mesh.states.map(({ state }) => state), ['reconnecting', 'connecting', 'open']);
+    });
+
+    test('a_websocket_that_fails_without_a_close_event_is_as_good_as_closed', async (t) => {
+      class Reticent extends WebSocket {
+        addEventListener(name, listener) {
+          if (name !== 'close') super.addEventListener(name, listener);
+        }
+      }
+      const good = await scriptedNode(t, { join: accept() });
+      const mesh = openMesh(t, [`ws://127.0.0.1:${await freePort()}/socket`, good.url], { version, WebSocket: Reticent });
+      await follow(mesh, topic);
+      assert.equal(mesh.states[0].reason, 'the connection failed');
     });
 
     test('a_host_that_takes_connections_and_says_nothing_is_given_up', async (t) => {

@@ -150,6 +150,10 @@ export class Fanmesh extends Emitter {
     raw.addEventListener("close", ({ code, reason }) => {
       if (this.#raw === raw) this.#lost({ code, reason: String(reason ?? "") });
     });
+    // Node 22's own WebSocket says no more than this where nobody listens. Elsewhere the close event comes with it, and knows the code.
+    raw.addEventListener("error", () => setTimeout(() => {
+      if (this.#raw === raw && raw.readyState !== 1) this.#lost({ reason: "the connection failed" });
+    }));
     clearTimeout(this.#deadline);
     this.#deadline = setTimeout(() => {
       if (this.#raw !== raw) return;
