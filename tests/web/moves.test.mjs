@@ -30,8 +30,7 @@ for (const version of Object.keys(versions)) {
       await until('more have come', () => publisher.n >= then + 40, 20_000);
       const n = await publisher.stop();
       for (const [i, sub] of subs.entries()) await complete(sub, n, `client ${i + 1}`);
-      assert.ok(subs[0].joins.every(({ recovered }) => recovered));
-      assert.equal(meshes[0].counters.moves >= 1, true);
+      assert.ok(meshes[0].counters.moves >= 1);
       await cluster.restart(nodes[1]);
     });
 
@@ -61,7 +60,7 @@ for (const version of Object.keys(versions)) {
 
     test('clients_of_a_node_that_stands_still_go_on_at_another_by_themselves_or_when_told', async (t) => {
       const { nodes: [a, b] } = await startCluster(t, 2);
-      const meshes = [openMesh(t, [a.ws, b.ws], { version }), openMesh(t, [a.ws, b.ws], { version, heartbeatMs: 300 })];
+      const meshes = [openMesh(t, [a.ws, b.ws], { version }), openMesh(t, [a.ws, b.ws], { version, heartbeatMs: 1000, connectTimeoutMs: 2000 })];
       const subs = await Promise.all(meshes.map((mesh) => follow(mesh, 'room:still')));
       a.freeze();
       try {
@@ -72,7 +71,7 @@ for (const version of Object.keys(versions)) {
         a.thaw();
       }
       assert.deepEqual(subs.map(({ got }) => got.length), [1, 1]);
-      assert.deepEqual(meshes.map(({ url }) => url), [b.ws, b.ws]);
+      assert.deepEqual(subs.map(({ joins: [, second] }) => second.url), [b.ws, b.ws]);
     });
 
     test('a_retry_that_no_node_could_know_as_one_is_handed_over_once', async (t) => {
