@@ -30,7 +30,8 @@ struct fm_command {
     X(status, "", "Prints the nodes of the cluster and what the asked node does.") \
     X(check_config, "", "Reads the settings as serve would and prints them, each with where it comes from, or every error.") \
     X(version, "", "Prints the version.") \
-    X(help, "[COMMAND|options]", "Prints help. `help options --markdown` makes docs/settings.md.")
+    X(help, "[COMMAND|options|metrics]", \
+      "Prints help. `help options --markdown` makes docs/settings.md, `help metrics --markdown` docs/metrics.md.")
 
 #define X(name, arguments, prose) enum fm_exit fm_run_##name(const struct fm_command *command, int argc, char *const *argv);
 FM_COMMANDS(X)

@@ -55,7 +55,8 @@ bool fm_notify(const char *fmt, ...)
     va_end(ap);
     int err = send_to(name, state);
     if (err)
-        fm_diag(FM_WARN, "notify_failed", "socket=%s why=\"%s\" then=\"the service manager is not told; it may take the node for not started\"",
+        fm_diag(FM_WARN, "notify_failed",
+                "socket=%s why=\"%s\" then=\"the service manager is not told; it may take the node for not started\"",
                 fm_diag_quote(quote, sizeof quote, name, strlen(name)), strerror(err));
     return err == 0;
 }

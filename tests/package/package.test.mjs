@@ -90,7 +90,7 @@ test('its_settings_are_right_as_they_come_and_every_line_that_is_commented_out_s
   const without = (config) => config.replace(/\n\[topic[^]*$/, '').replace(/ +; .*$/gm, '').replace(/^# config = .*$/m, '').trim();
   assert.equal(without(check('/root/all.ini')), without(asItComes));
   fs.writeFileSync(bare.at('/root/mesh.secret'), 'a secret of sixteen bytes and more\n', { mode: 0o600 });
-  const cluster = commented.filter((line) => /^(origins|secret_file|mesh_listen|mesh_ask_listen|join) /.test(line)).join('\n');
+  const cluster = [...text.split('; ---- topics')[0].matchAll(/^; (\w+ = .*)$/gm)].map(([, line]) => line).filter((line) => /^(origins|secret_file|mesh_listen|mesh_ask_listen|join) /.test(line)).join('\n');
   fs.writeFileSync(bare.at('/root/cluster.ini'), `api_key_file = /etc/fanmesh/api.key\n${cluster.replace('/etc/fanmesh/mesh', '/root/mesh')}\n`);
   assert.match(check('/root/cluster.ini'), /join/);
 });
