@@ -53,13 +53,14 @@ export class Bare {
   }
 
   // What runs `program` inside. lonely: with a loopback interface of its own and no other. The store of packages is the one of all.
-  command(program, { lonely = false, user } = {}) {
+  command(program, { lonely = false, user, env = {} } = {}) {
+    const more = Object.entries(env).map(([name, value]) => `${name}='${value}'`).join(' ');
     const lines = [
       `mount --bind ${archives} "$0/var/cache/apt/archives"`,
       'for f in null zero random urandom; do : >"$0/dev/$f"; mount --bind "/dev/$f" "$0/dev/$f"; done',
       'mount -t proc proc "$0/proc"',
       lonely ? 'ip link set lo up' : ':',
-      `exec chroot ${user ? `--userspec=${user}` : ''} "$0" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"`,
+      `exec chroot ${user ? `--userspec=${user}` : ''} "$0" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive ${more} "$@"`,
     ];
     return ['unshare', '--mount', '--pid', '--fork', '--kill-child', ...(lonely ? ['--net'] : []), 'sh', '-ec', lines.join('\n'), this.path, ...program];
   }
