@@ -98,6 +98,9 @@ void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s)
     fm_buf_varint(b, s->time_ms);
     fm_buf_varint(b, s->blind_ms);
     fm_buf_varint(b, s->unnamed_ms);
+#define X(name) fm_buf_varint(b, s->load.name);
+    FM_ENV_LOAD(X)
+#undef X
     fm_buf_varint(b, s->n);
     for (uint32_t i = 0; i < s->n; i++) {
         assert(s->at[i].origin != 0 && s->at[i].passed <= s->at[i].contig);
@@ -118,6 +121,9 @@ enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s)
     s->unnamed_ms = fm_rd_varint(&r);
     if (s->time_ms > FM_TIME_MAX || s->blind_ms > FM_TIME_MAX || s->unnamed_ms > FM_TIME_MAX)
         r.bad = true;
+#define X(name) s->load.name = fm_rd_varint(&r);
+    FM_ENV_LOAD(X)
+#undef X
     s->n = read_u32(&r, FM_CURSOR_MAX);
     for (uint32_t i = 0; i < s->n && !r.bad; i++) {
         s->at[i].origin = read_incarnation(&r);

@@ -1,6 +1,6 @@
 /* The envelope: what crosses the mesh, on both planes. Encoded, sealed, opened, parsed; every parser is bounded and fuzzed.
  *
- *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (3) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
+ *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (4) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
  *     cluster tag u32 (a hash of the cluster's name, so that a wrong name is told apart from a wrong secret) | sender's incarnation u64 |
  *     counter u64
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
@@ -96,7 +96,19 @@ struct fm_env_position {
     uint64_t idle_s;  /* seconds since the sender last heard anything of it; 0 for a live node */
 };
 
+/* How the sender does, for people who ask another node. clients: connected now. missing: messages that it knows of and has not, now. Since
+ * its start: messages that came by repair, envelopes of the mesh that a full queue dropped, gaps told to its subscribers, times that a
+ * client fell behind or was cut off for that. */
+#define FM_ENV_LOAD(X) X(clients) X(missing) X(repaired) X(dropped) X(gaps) X(slow)
+
+struct fm_env_load {
+#define X(name) uint64_t name;
+    FM_ENV_LOAD(X)
+#undef X
+};
+
 struct fm_env_state {
+    struct fm_env_load load;
     uint32_t flags;   /* FULL: `at` names every origin that the sender knows; else only some */
     uint64_t time_ms; /* the cluster's; before the two others something died that is forgotten, or not named any more: see asof.c */
     uint64_t blind_ms, unnamed_ms;

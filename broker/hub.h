@@ -185,6 +185,9 @@ struct fm_hub_config {
     uint64_t backlog_bytes;      /* own messages that may wait to leave, at most half of log_bytes; beyond it nothing more is accepted */
     uint64_t repair_bytes_per_s; /* of what is pulled from other nodes, beyond a hole's first answer; 0: no limit */
     struct fm_seal *seal;        /* borrowed */
+    /* Fills in what only the workers know of the node's load: clients, slow. Asked at every heartbeat; NULL: there are no clients. */
+    void (*load)(void *ctx, struct fm_env_load *load);
+    void *load_ctx;
     /* The history of a topic, by rule. Pure. */
     struct fm_retention (*retention)(void *ctx, struct fm_slice topic);
     void *retention_ctx;

@@ -114,6 +114,7 @@ struct fm_peer {
     struct fm_vector has, passed;   /* its contig of every origin, as it last said, and what it passed over up to there */
     uint32_t unacked;               /* batches received since our last acknowledgement */
     uint64_t acked_counter;         /* what it acknowledged of our batches */
+    struct fm_env_load load;        /* as it last said */
     uint64_t lag_ms;                /* mono: since when the oldest batch in flight is unacknowledged; 0: none is */
 };
 
@@ -399,6 +400,8 @@ void fm_peers_paused(struct fm_hub *h, uint64_t ms);
 void fm_peers_free(struct fm_hub *h);
 void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it);
 void fm_state_send(struct fm_hub *h, bool full);
+/* How this node does, as it tells the others. */
+struct fm_env_load fm_load_of(const struct fm_hub *h);
 void fm_bye_send(struct fm_hub *h);
 /* Is a hello owed that may go out now? */
 bool fm_hello_due(const struct fm_hub *h);

@@ -30,11 +30,29 @@ struct fm_hub_thread {
     struct ev_timer timer;
     pthread_t thread;
     atomic_bool drain, stopping;
+    struct {
+        _Atomic uint64_t clients, slow;
+    } said[FM_WORKERS_MAX];   /* by the workers of themselves */
     _Atomic uint64_t dropped; /* envelopes that the hub has not been told of yet */
     pthread_mutex_t lock;     /* of `left`, for who waits in drain */
     pthread_cond_t left_cond;
     bool left, left_alone;
 };
+
+static void load_read(void *ctx, struct fm_env_load *load)
+{
+    struct fm_hub_thread *t = ctx;
+    for (unsigned i = 0; i < FM_WORKERS_MAX; i++) {
+        load->clients += atomic_load_explicit(&t->said[i].clients, memory_order_relaxed);
+        load->slow += atomic_load_explicit(&t->said[i].slow, memory_order_relaxed);
+    }
+}
+
+void fm_hub_load_say(struct fm_hub_thread *t, unsigned worker, uint64_t clients, uint64_t slow)
+{
+    atomic_store_explicit(&t->said[worker].clients, clients, memory_order_relaxed);
+    atomic_store_explicit(&t->said[worker].slow, slow, memory_order_relaxed);
+}
 
 static struct fm_now now_read(void)
 {
@@ -237,6 +255,8 @@ enum fm_err fm_hub_thread_start(struct fm_hub_thread **out, const struct fm_hub_
     if ((err = fm_seal_new(&t->seal, config->cluster, config->secret, t->config.hub.incarnation)) != FM_OK)
         goto fail_after_loop;
     t->config.hub.seal = t->seal;
+    t->config.hub.load = load_read;
+    t->config.hub.load_ctx = t;
     if ((err = fm_inbox_init(&t->inbox, config->inbox_bytes, inbox_wake, t)) != FM_OK)
         goto fail_after_seal;
     if ((err = fm_inbox_init(&t->mesh, config->inbox_bytes, inbox_wake, t)) != FM_OK)

@@ -30,5 +30,7 @@ FM_MUST_CHECK enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *i
  * together. */
 FM_MUST_CHECK enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item);
 void fm_hub_wake(struct fm_hub_thread *t);
+/* What a worker has of clients, and how often one was too slow since its start: told to other nodes with the heartbeats, for people. */
+void fm_hub_load_say(struct fm_hub_thread *t, unsigned worker, uint64_t clients, uint64_t slow);
 const struct fm_hub_stats *fm_hub_thread_stats(const struct fm_hub_thread *t);
 uint64_t fm_hub_incarnation(const struct fm_hub_thread *t);

@@ -125,6 +125,19 @@ static void hello_send(struct fm_hub *h)
     h->hello_rare_ms = h->now.mono_ms + HELLO_RARE_MS;
 }
 
+struct fm_env_load fm_load_of(const struct fm_hub *h)
+{
+    struct fm_env_load load = {0};
+    if (h->config.load)
+        h->config.load(h->config.load_ctx, &load);
+    for (const struct fm_origin *o = h->origins; o; o = o->hh.next)
+        load.missing += o->claimed > o->contig ? o->claimed - o->contig : 0;
+    load.repaired = h->stats.repaired;
+    load.dropped = h->stats.dropped + h->stats.inbox_dropped;
+    load.gaps = h->stats.gaps;
+    return load;
+}
+
 void fm_state_send(struct fm_hub *h, bool full)
 {
     struct fm_env_state s = {.flags = (h->ready ? FM_STATE_READY : 0) | (h->draining ? FM_STATE_DRAINING : 0) | (full ? FM_STATE_FULL : 0)};
@@ -145,6 +158,7 @@ void fm_state_send(struct fm_hub *h, bool full)
         h->said_ready = h->ready;
         h->said_all_ms = h->now.mono_ms;
     }
+    s.load = fm_load_of(h);
     s.time_ms = fm_cluster_ms(h);
     s.blind_ms = h->blind_ms;
     s.unnamed_ms = fm_later(s.unnamed_ms, h->unnamed_ms);
@@ -237,6 +251,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     }
     p->ready = s.flags & FM_STATE_READY;
     p->draining = s.flags & FM_STATE_DRAINING;
+    p->load = s.load;
     if (s.flags & FM_STATE_FULL)
         p->has.n = p->passed.n = 0; /* what it does not claim any more it can't give */
     fm_blind_heard(h, &s);

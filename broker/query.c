@@ -198,6 +198,20 @@ static enum fm_err history(struct fm_hub *h, struct fm_query *q)
 
 /* ---- cluster ---- */
 
+static void load_json(struct fm_buf *b, const struct fm_env_load *load)
+{
+    const char *comma = "";
+    member(b, "load", false);
+    fm_buf_u8(b, '{');
+#define X(name) \
+    fm_buf_printf(b, "%s\"" #name "\":", comma); \
+    fm_buf_dec(b, load->name); \
+    comma = ",";
+    FM_ENV_LOAD(X)
+#undef X
+    fm_buf_u8(b, '}');
+}
+
 static void peer_json(struct fm_hub *h, struct fm_buf *b, const struct fm_peer *p)
 {
     fm_buf_u8(b, '{');
@@ -212,6 +226,7 @@ static void peer_json(struct fm_hub *h, struct fm_buf *b, const struct fm_peer *
     member_num(b, "heard_ms_ago", h->now.mono_ms - p->heard_ms);
     uint64_t has = fm_vector_get(&p->has, h->self->id);
     member_num(b, "lag", h->self->contig > has ? h->self->contig - has : 0);
+    load_json(b, &p->load);
     fm_buf_u8(b, '}');
 }
 
@@ -239,6 +254,8 @@ static enum fm_err cluster(struct fm_hub *h, struct fm_query *q)
     member_num(b, "seq", h->self->contig);
     member_num(b, "uptime_ms", h->now.mono_ms - h->started_ms);
     member_num(b, "topics", HASH_COUNT(h->topics));
+    const struct fm_env_load load = fm_load_of(h);
+    load_json(b, &load);
     fm_buf_str(b, "},\"peers\":[");
     for (uint32_t i = 0; i < h->peers_n; i++) {
         if (i)

@@ -55,7 +55,7 @@ function checkCommands(file, options) {
 function checkLogLines(folder) {
   const text = '"(?:[^"\\\\\\n]|\\\\.)*"';
   const call = new RegExp(`\\bfm_(?:diag|peer_say)\\((?:${text}|[^";])*;|${text}`, 'g');
-  for (const name of fs.readdirSync(folder).filter((name) => name.endsWith('.c'))) {
+  for (const name of fs.readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.c'))) {
     for (const [found] of fs.readFileSync(path.join(folder, name), 'utf8').matchAll(call)) {
       const keys = [...found.replace(/\\"(?:[^"\\]|\\[^"])*\\"/g, '').matchAll(/\b([a-z_]+)=(?!=)/g)].map(([, key]) => key);
       const twice = keys.find((key, i) => keys.indexOf(key) < i || ['ts', 'level', 'event', 'text', 'cut'].includes(key));
@@ -63,6 +63,17 @@ function checkLogLines(folder) {
       if (!/FM_WARN|FM_ERROR|level=(?:warn|error) event/.test(found) || found.includes('then=')) continue;
       problems.push(`${path.basename(folder)}/${name}: a line at warn or error without then="...": ${found.replace(/\s+/g, ' ').slice(0, 90)}`);
     }
+  }
+}
+
+// A metric that a page names exists; `fanmesh_slow_*` needs one that begins so.
+function checkMetrics(file) {
+  const page = path.join(root, 'docs/metrics.md');
+  const known = [...fs.readFileSync(page, 'utf8').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+  const others = new Set(['fanmesh_mutated']); // a program
+  for (const [, name, star] of fs.readFileSync(file, 'utf8').matchAll(/\b((?:fanmesh|process)_[a-z_]+)(\*?)/g)) {
+    if (known.includes(name) || others.has(name) || (star && known.some((one) => one.startsWith(name)))) continue;
+    problems.push(`${path.relative(root, file)}: there is no metric ${name}${star}`);
   }
 }
 
@@ -82,6 +93,7 @@ const options = knownOptions();
 for (const file of files) {
   checkLinks(file);
   checkCommands(file, options);
+  checkMetrics(file);
 }
 for (const folder of ['gateway', 'broker']) checkLogLines(path.join(root, folder));
 for (const folder of ['gateway', 'broker', 'include', 'web', 'tests', 'load', 'script', 'deploy', 'docs']) {

@@ -44,3 +44,8 @@ struct fm_metrics {
 
 /* Every metric once, with HELP and TYPE; a worker's counters as one series a worker, labelled. */
 void fm_metrics_write(struct fm_buf *b, const struct fm_metrics *m);
+
+/* docs/metrics.md, whole. */
+void fm_metrics_markdown(struct fm_buf *b);
+/* The metrics that the page says to watch, one after another; NULL after the last. */
+const char *fm_metrics_watched(size_t i);

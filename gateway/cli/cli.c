@@ -1,5 +1,6 @@
 #include "cli.h"
 #include "cli_tables.h"
+#include "../api/metrics.h"
 
 #include "../../broker/diag.h"
 
@@ -150,6 +151,13 @@ static enum fm_exit unknown_command(const char *word)
     return FM_EXIT_USAGE;
 }
 
+static enum fm_exit print_made(const struct fm_command *self, struct fm_buf *out)
+{
+    enum fm_exit code = fm_cli_print(self, out);
+    fm_buf_fini(out);
+    return code;
+}
+
 enum fm_exit fm_cli_help_command(const struct fm_command *self, const char *word, bool markdown)
 {
     if (word && strcmp(word, "options") == 0) {
@@ -158,9 +166,12 @@ enum fm_exit fm_cli_help_command(const struct fm_command *self, const char *word
             fm_settings_markdown(&out);
         else
             fm_options_help(&out, fm_options, FM_OPTIONS_N);
-        enum fm_exit code = fm_cli_print(self, &out);
-        fm_buf_fini(&out);
-        return code;
+        return print_made(self, &out);
+    }
+    if (word && strcmp(word, "metrics") == 0) {
+        struct fm_buf out = {0};
+        fm_metrics_markdown(&out);
+        return print_made(self, &out);
     }
     const struct fm_command *c = word ? command_find(word) : NULL;
     return word && !c ? unknown_command(word) : print_help(c);

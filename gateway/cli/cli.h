@@ -27,10 +27,13 @@ struct fm_command {
     X(subscribe, "TOPIC", \
       "Joins a topic and prints each message as one line of JSON, and resumes without loss when the connection " \
       "breaks. Ends after --count messages, or at INT.") \
-    X(status, "", "Prints the nodes of the cluster and what the asked node does.") \
+    X(status, "", \
+      "Prints what is wrong, if anything is, a row for each node of the cluster, and what the asked node does. Exit codes: 0, the node " \
+      "answered (with --check: and all is well); 1, it did not answer (with --check: or something is wrong).") \
     X(check_config, "", "Reads the settings as serve would and prints them, each with where it comes from, or every error.") \
     X(version, "", "Prints the version.") \
-    X(help, "[COMMAND|options]", "Prints help. `help options --markdown` makes docs/settings.md.")
+    X(help, "[COMMAND|options|metrics]", \
+      "Prints help. `help options --markdown` makes docs/settings.md, `help metrics --markdown` docs/metrics.md.")
 
 #define X(name, arguments, prose) enum fm_exit fm_run_##name(const struct fm_command *command, int argc, char *const *argv);
 FM_COMMANDS(X)

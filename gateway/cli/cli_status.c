@@ -6,7 +6,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DEPTH_MAX = 64, TEXT_MAX = 80, COLUMNS = 8 };
+enum { DEPTH_MAX = 64, TEXT_MAX = 80 };
+
+/* The columns: title, what stands in it, on which side. The legend under the table is made from it. */
+#define STATUS_COLUMNS(X) \
+    X(NODE, false, "") \
+    X(STATE, false, "") \
+    X(READY, false, "") \
+    X(HEARD, true, "how long ago") \
+    X(CLIENTS, true, "connected to it") \
+    X(BEHIND, true, "messages of the asked node that it has not confirmed") \
+    X(MISSING, true, "messages that it knows of and is fetching") \
+    X(REPAIRED, true, "messages that it had to fetch") \
+    X(DROPPED, true, "packets of the mesh that a full queue dropped; they are fetched") \
+    X(GAPS, true, "losses that its clients were told") \
+    X(SLOW, true, "times that a client was too slow") \
+    X(MESH, false, "")
+
+enum column {
+#define X(name, right, legend) COLUMN_##name,
+    STATUS_COLUMNS(X)
+#undef X
+        COLUMNS
+};
+
+static const struct {
+    const char *title, *legend;
+    bool right;
+} columns[] = {
+#define X(name, right, legend) {#name, legend, right},
+    STATUS_COLUMNS(X)
+#undef X
+};
 
 struct row {
     char at[COLUMNS][TEXT_MAX];
@@ -72,33 +103,47 @@ static void ago(const struct fm_json *peer, char out[TEXT_MAX])
         snprintf(out, TEXT_MAX, "%llu h", (unsigned long long)ms / 3600000);
 }
 
-static void row_begin(const struct fm_json *node, struct row *r)
+static void row_begin(const struct fm_json *node, bool heard, struct row *r)
 {
-    static const char *const names[] = {"name", "incarnation", "mesh"};
+    static const struct {
+        enum column column;
+        const char *name;
+    } of_load[] = {{COLUMN_CLIENTS, "clients"}, {COLUMN_MISSING, "missing"}, {COLUMN_REPAIRED, "repaired"},
+                   {COLUMN_DROPPED, "dropped"}, {COLUMN_GAPS, "gaps"},       {COLUMN_SLOW, "slow"}};
+    struct fm_json load;
     for (size_t i = 0; i < COLUMNS; i++)
         snprintf(r->at[i], TEXT_MAX, "-");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        member(node, names[i], r->at[i]);
+    member(node, "name", r->at[COLUMN_NODE]);
+    member(node, "mesh", r->at[COLUMN_MESH]);
+    if (!heard || !fm_json_get(node, FM_LIT("load"), &load))
+        return;
+    for (size_t i = 0; i < sizeof of_load / sizeof of_load[0]; i++)
+        member(&load, of_load[i].name, r->at[of_load[i].column]);
 }
 
 static void self_row(const struct fm_json *self, bool deaf, struct row *r)
 {
-    row_begin(self, r);
-    snprintf(r->at[3], TEXT_MAX, "this node");
-    snprintf(r->at[5], TEXT_MAX, "%s", is_true(self, "draining") ? "draining" : !is_true(self, "ready") ? "no" : deaf ? "deaf" : "yes");
+    row_begin(self, true, r);
+    snprintf(r->at[COLUMN_STATE], TEXT_MAX, "asked");
+    snprintf(r->at[COLUMN_READY], TEXT_MAX, "%s",
+             is_true(self, "draining") ? "draining"
+             : !is_true(self, "ready") ? "no"
+             : deaf                    ? "deaf"
+                                       : "yes");
 }
 
+/* What it said of itself; of one that is late, or gone, nobody knows. */
 static void peer_row(const struct fm_json *peer, struct row *r)
 {
-    row_begin(peer, r);
-    member(peer, "state", r->at[3]);
+    bool known = says(peer, "state", "up") && !is_cut(peer);
+    row_begin(peer, known, r);
+    member(peer, "state", r->at[COLUMN_STATE]);
     if (is_cut(peer))
-        snprintf(r->at[3], TEXT_MAX, "link lost");
-    snprintf(r->at[4], TEXT_MAX, "%s", is_true(peer, "linked") ? "yes" : "no");
-    if (says(peer, "state", "up") && !is_cut(peer)) /* what it said of itself; of one that is late nobody knows */
-        snprintf(r->at[5], TEXT_MAX, "%s", is_true(peer, "draining") ? "draining" : is_true(peer, "ready") ? "yes" : "no");
-    ago(peer, r->at[6]);
-    member(peer, "lag", r->at[7]);
+        snprintf(r->at[COLUMN_STATE], TEXT_MAX, "link lost");
+    if (known)
+        snprintf(r->at[COLUMN_READY], TEXT_MAX, "%s", is_true(peer, "draining") ? "draining" : is_true(peer, "ready") ? "yes" : "no");
+    ago(peer, r->at[COLUMN_HEARD]);
+    member(peer, "lag", r->at[COLUMN_BEHIND]);
 }
 
 static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
@@ -108,10 +153,21 @@ static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
             size_t width = 0;
             for (size_t k = 0; k < n; k++)
                 width = strlen(rows[k].at[c]) > width ? strlen(rows[k].at[c]) : width;
-            fm_buf_printf(out, c + 1 < COLUMNS ? "%-*s  " : "%-.*s", (int)width, rows[i].at[c]);
+            if (c + 1 == COLUMNS)
+                fm_buf_str(out, rows[i].at[c]);
+            else
+                fm_buf_printf(out, columns[c].right ? "%*s  " : "%-*s  ", (int)width, rows[i].at[c]);
         }
         fm_buf_u8(out, '\n');
     }
+}
+
+static void legend_print(struct fm_buf *out)
+{
+    fm_buf_u8(out, '\n');
+    for (size_t c = 0; c < COLUMNS; c++)
+        if (*columns[c].legend)
+            fm_buf_printf(out, "%-8s  %s\n", columns[c].title, columns[c].legend);
 }
 
 /* ---- metrics ---- */
@@ -156,13 +212,13 @@ struct nodes {
 
 static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
 {
-    static const struct row head = {{"NODE", "INCARNATION", "MESH", "STATE", "LINKED", "READY", "HEARD", "BEHIND"}};
     struct fm_json root, self, peers, peer;
     if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
         !fm_json_get(&root, FM_LIT("peers"), &peers))
         return false;
     *t = (struct nodes){.n = 2, .ready = is_true(&self, "ready"), .draining = is_true(&self, "draining")};
-    t->rows[0] = head;
+    for (size_t c = 0; c < COLUMNS; c++)
+        snprintf(t->rows[0].at[c], TEXT_MAX, "%s", columns[c].title);
     self_row(&self, deaf, &t->rows[1]);
     for (struct fm_json_walk w = fm_json_walk_of(&peers); t->n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);) {
         if (says(&peer, "state", "left")) {
@@ -202,23 +258,39 @@ static void print_wrong(struct fm_buf *out, const struct nodes *t, struct fm_sli
         fm_buf_printf(out, "%u of %u other nodes not ready, or shutting down\n", t->unready, t->n_others);
 }
 
-/* First what is wrong, if anything is. False: this is not the answer of a node. */
-static bool print_nodes(struct fm_buf *out, struct fm_slice answer, struct fm_slice metrics, bool *well)
+static bool is_deaf(struct fm_slice metrics)
 {
-    struct nodes t;
     double sum;
-    unsigned parts;
-    bool deaf = (parts = metric_sum(metrics, "fanmesh_probe_ok", &sum)) > 0 && sum < parts;
-    if (!nodes_read(&t, answer, deaf))
-        return false;
-    print_wrong(out, &t, metrics, deaf);
-    *well = out->n == 0;
-    if (out->n)
+    unsigned parts = metric_sum(metrics, "fanmesh_probe_ok", &sum);
+    return parts > 0 && sum < parts;
+}
+
+static void print_nodes(struct fm_buf *out, const struct nodes *t, const struct fm_buf *wrong)
+{
+    if (wrong->n) {
+        fm_buf_slice(out, fm_buf_view(wrong));
         fm_buf_u8(out, '\n');
-    table_print(out, t.rows, t.n);
-    if (t.left)
-        fm_buf_printf(out, "(not listed: %u that left or were started anew; /api/cluster has them)\n", t.left);
-    return true;
+    }
+    table_print(out, t->rows, t->n);
+    if (t->left)
+        fm_buf_printf(out, "(not listed: %u that left or were started anew; /api/cluster has them)\n", t->left);
+    legend_print(out);
+}
+
+/* {"well":BOOL,"wrong":["..."],"cluster":THE ANSWER OF /api/cluster} */
+static void print_json(struct fm_buf *out, const struct fm_buf *wrong, struct fm_slice cluster)
+{
+    const char *p = (const char *)wrong->p, *end = p + wrong->n, *nl, *comma = "";
+    fm_buf_printf(out, "{\"well\":%s,\"wrong\":[", wrong->n ? "false" : "true");
+    for (; p < end && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1, comma = ",") {
+        fm_buf_str(out, comma);
+        fm_buf_json(out, fm_slice_of(p, (size_t)(nl - p)));
+    }
+    fm_buf_str(out, "],\"cluster\":");
+    while (cluster.n && cluster.p[cluster.n - 1] == '\n')
+        cluster.n--;
+    fm_buf_slice(out, cluster);
+    fm_buf_str(out, "}\n");
 }
 
 /* ---- what it does ---- */
@@ -229,14 +301,10 @@ static void print_counters(struct fm_buf *out, struct fm_slice metrics)
         const char *metric, *text;
         double by;
     } lines[] = {
-        {"fanmesh_connections", "clients connected", 1},
         {"fanmesh_subscriptions", "channels open", 1},
         {"fanmesh_topics", "topics known", 1},
         {"fanmesh_published_total", "messages accepted here", 1},
         {"fanmesh_deliveries_total", "deliveries to clients", 1},
-        {"fanmesh_holes", "origins with something missing now", 1},
-        {"fanmesh_repaired_messages_total", "messages repaired", 1},
-        {"fanmesh_gaps_total", "gaps told to clients: messages lost for good", 1},
         {"fanmesh_slow_skipped_total", "messages left out for slow clients, told to them as gaps", 1},
         {"fanmesh_slow_disconnects_total", "slow clients disconnected", 1},
         {"fanmesh_mesh_links_refused_total", "links of the mesh refused: another secret, cluster or version", 1},
@@ -244,12 +312,33 @@ static void print_counters(struct fm_buf *out, struct fm_slice metrics)
         {"fanmesh_log_bytes", "KiB in logs and histories", 1024},
         {"process_resident_memory_bytes", "KiB of memory", 1024},
     };
-    fm_buf_str(out, "\nThis node alone:\n");
+    fm_buf_str(out, "\nThe asked node alone, since its start:\n");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         double sum;
         if (metric_sum(metrics, lines[i].metric, &sum))
             fm_buf_printf(out, "%12.0f  %s\n", sum / lines[i].by, lines[i].text);
     }
+}
+
+/* False: this is not the answer of a node. */
+static bool report(const struct fm_status_options *o, struct fm_slice cluster, struct fm_slice metrics, struct fm_buf *out, bool *well)
+{
+    struct nodes t;
+    struct fm_buf wrong = {0};
+    bool deaf = is_deaf(metrics);
+    if (!nodes_read(&t, cluster, deaf))
+        return false;
+    print_wrong(&wrong, &t, metrics, deaf);
+    *well = wrong.n == 0 && !wrong.failed;
+    out->failed |= wrong.failed;
+    if (o->json) {
+        print_json(out, &wrong, cluster);
+    } else {
+        print_nodes(out, &t, &wrong);
+        print_counters(out, metrics);
+    }
+    fm_buf_fini(&wrong);
+    return true;
 }
 
 static enum fm_exit status(const struct fm_command *command, const struct fm_status_options *o)
@@ -260,8 +349,7 @@ static enum fm_exit status(const struct fm_command *command, const struct fm_sta
     enum fm_exit code = FM_EXIT_FAILED;
     bool well = false;
     if (fm_call(command, &cluster) && fm_call(command, &metrics)) {
-        if (print_nodes(&out, fm_buf_view(&cluster.answer), fm_buf_view(&metrics.answer), &well)) {
-            print_counters(&out, fm_buf_view(&metrics.answer));
+        if (report(o, fm_buf_view(&cluster.answer), fm_buf_view(&metrics.answer), &out, &well)) {
             code = fm_cli_print(command, &out);
             if (o->check && !well)
                 code = FM_EXIT_FAILED;

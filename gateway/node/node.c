@@ -313,6 +313,12 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     return err;
 }
 
+bool fm_node_up(const struct fm_node *node)
+{
+    return atomic_load_explicit(&fm_hub_thread_stats(node->hub)->ready, memory_order_relaxed) &&
+           !(node->board.n && fm_probe_is_new(&node->board));
+}
+
 /* ---- the end ---- */
 
 void fm_node_unready(struct fm_node *node)

@@ -17,6 +17,8 @@ FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_s
 void fm_node_unready(struct fm_node *node);
 /* Readiness turns false, listening stops, clients are sent away over settings.drain_ms. Returns at once. */
 void fm_node_drain(struct fm_node *node);
+/* It has the cluster's state and has heard itself: clients may come. */
+bool fm_node_up(const struct fm_node *node);
 uint64_t fm_node_incarnation(const struct fm_node *node);
 /* Client sockets that are open. */
 uint64_t fm_node_connections(const struct fm_node *node);

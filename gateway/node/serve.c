@@ -4,6 +4,7 @@
  * process at once: so the second signal works whatever main is waiting for. */
 #include "../cli/cli_tables.h"
 #include "node.h"
+#include "notify.h"
 #include "trim.h"
 
 #include "../../broker/diag.h"
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_SECONDS = 3, DRAIN_GRACE_MS = 1000, DRAIN_LOOK_MS = 20, QUOTE_MAX = 512 };
+enum { STOP_SECONDS = 3, DRAIN_GRACE_MS = 1000, DRAIN_LOOK_MS = 20, READY_LOOK_MS = 20, QUOTE_MAX = 512 };
 
 static sigset_t ending(void)
 {
@@ -81,6 +82,20 @@ static void signals_end_at_once(void)
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* Until clients may come: then the service manager is told, which so restarts one node after another. The signal that came before, or 0. */
+static int ready_wait(const struct fm_node *node)
+{
+    sigset_t set = ending();
+    struct timespec every = {.tv_nsec = READY_LOOK_MS * 1000000L};
+    while (!fm_node_up(node)) {
+        int sig = sigtimedwait(&set, NULL, &every);
+        if (sig > 0)
+            return sig;
+    }
+    fm_notify("READY=1\nSTATUS=serving");
+    return 0;
 }
 
 /* Until the node is to end; meanwhile it looks after its memory. */
@@ -167,6 +182,8 @@ static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
             "signal=%s connections=%" PRIu64 " drain_wait_ms=%" PRIu64 " drain_ms=%" PRIu64
             " why=\"a second signal ends the node at once\"",
             sig == SIGINT ? "INT" : "TERM", left, s->drain_wait_ms, s->drain_ms);
+    fm_notify("STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=%" PRIu64,
+              1000 * (s->drain_wait_ms + s->drain_ms + DRAIN_GRACE_MS + s->leave_ms + 1000 * (STOP_SECONDS + 1)));
     fm_node_unready(node);
     sleep_ms(s->drain_wait_ms);
     uint64_t began = mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS;
@@ -216,7 +233,9 @@ static enum fm_exit serve(const struct fm_command *command, struct fm_settings *
     }
     fm_buf_fini(&why);
     log_start(s, node);
-    int sig = signal_wait(node, s->trim_ms);
+    int sig = ready_wait(node);
+    if (!sig)
+        sig = signal_wait(node, s->trim_ms);
     signals_end_at_once();
     drain(node, s, sig);
     patience_set(STOP_SECONDS);

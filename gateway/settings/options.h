@@ -166,6 +166,8 @@
 
 #define FM_OPTIONS_STATUS(X) \
     FM_OPTIONS_CALL(X) \
+    X("Form", FLAG, json, 0, 1, "false", \
+      "Print one JSON object for programs: `well`, `wrong` (the lines above the table), `cluster` (the answer of /api/cluster).") \
     X("Form", FLAG, check, 0, 1, "false", \
       "End with 1 if something is wrong: the node or another is not ready, deaf, isolated, out of reach or shutting down. The lines " \
       "above " \

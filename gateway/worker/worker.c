@@ -265,6 +265,15 @@ void fm_worker_settle_soon(struct fm_worker *w)
     ev_prepare_start(w->loop, &w->settle);
 }
 
+static void load_say(const struct fm_worker *w)
+{
+    const struct fm_worker_stats *s = &w->stats;
+    if (!w->config.internal)
+        fm_hub_load_say(w->config.hub, w->config.index, atomic_load_explicit(&s->connections, memory_order_relaxed),
+                        atomic_load_explicit(&s->slow_lags, memory_order_relaxed) +
+                            atomic_load_explicit(&s->slow_disconnects, memory_order_relaxed));
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
@@ -273,6 +282,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     fm_wheel_advance(&w->conns_wheel, now, fm_front_timeout, w);
     fm_wheel_advance(&w->sockets_wheel, now, fm_socket_timeout, w);
     fm_subs_reread(w);
+    load_say(w);
     if (w->dirty)
         fm_worker_settle_soon(w); /* a leave that could not be made */
 }

@@ -283,10 +283,50 @@ test('status_prints_a_row_for_each_node_and_what_the_asked_one_does', async (t) 
   const { code, out, err } = await run(['status', ...key(nodes[0])]);
   assert.equal(code, 0, err);
   const lines = linesOf(out);
-  assert.match(lines[0], /^NODE +INCARNATION +MESH +STATE +LINKED +READY +HEARD +BEHIND$/);
-  assert.match(lines[1], /^node1 +\w+ +127\.0\.0\.1:\d+ +this node +- +yes +- +-$/);
-  assert.match(lines[2], /^node2 +\w+ +127\.0\.0\.1:\d+ +up +yes +yes +\d\.\d s +0$/);
-  assert.match(out, /^ +0 {2}clients connected$/m);
+  assert.equal(lines[0].replace(/ +/g, ' '), 'NODE STATE READY HEARD CLIENTS BEHIND MISSING REPAIRED DROPPED GAPS SLOW MESH');
+  assert.match(lines[1], /^node1 +asked +yes +- +0 +- +0 +0 +0 +0 +0 +127\.0\.0\.1:\d+$/);
+  assert.match(lines[2], /^node2 +up +yes +\d\.\d s +0 +0 +0 +0 +0 +0 +0 +127\.0\.0\.1:\d+$/);
+  assert.equal(new Set(lines.slice(0, 3).map((line) => line.lastIndexOf(' '))).size, 1, 'the columns are aligned');
+  assert.match(out, /^ +0 {2}channels open$/m);
+});
+
+// A row as an object by the titles of its columns.
+function rowsOf(out) {
+  const lines = linesOf(out.slice(out.search(/^NODE /m))).map((line) => line.split(/ {2,}/));
+  const end = lines.findIndex((cells) => cells.length < 5);
+  return new Map(lines.slice(1, end).map((cells) => [cells[0], Object.fromEntries(lines[0].map((title, i) => [title, cells[i]]))]));
+}
+
+test('status_asked_at_one_node_shows_clients_and_repairs_of_all', async (t) => {
+  const cluster = await startCluster(t, 3, { options: { heartbeat_ms: '100ms' } });
+  const [a, b, c] = cluster.nodes;
+  const client = start(['subscribe', '--socket-url', c.ws, 'room:1']);
+  t.after(() => client.kill());
+  const view = async (node) => rowsOf((await run(['status', ...key(node)])).out);
+  await until('a knows of the client of c', async () => (await view(a)).get('node3').CLIENTS === '1');
+  assert.deepEqual([...(await view(b)).values()].map(({ CLIENTS }) => CLIENTS), ['0', '0', '1']);
+  await a.publishAll(Array.from({ length: 20 }, (_, i) => ({ topic: 'room:1', event: 'msg', payload: i })));
+  await until('they arrived', () => linesOf(client.out).length === 20);
+  await cluster.restart(b); // it takes the 20 over by repair
+  await until('a knows what b repaired', async () => Number((await view(a)).get('node2')?.REPAIRED) >= 20);
+  const { body } = await a.request('GET', '/api/cluster');
+  assert.deepEqual(Object.keys(body.self.load), ['clients', 'missing', 'repaired', 'dropped', 'gaps', 'slow']);
+});
+
+test('status_json_is_for_programs', async (t) => {
+  const [a, b] = (await startCluster(t, 2, { options: { down_ms: '500ms', heartbeat_ms: '100ms' } })).nodes;
+  const status = async (...more) => {
+    const { code, out } = await run(['status', '--json', ...more, ...key(a)]);
+    return { code, ...JSON.parse(out) };
+  };
+  const well = await status('--check');
+  assert.deepEqual([well.code, well.well, well.wrong], [0, true, []]);
+  assert.deepEqual(well.cluster.peers.map(({ name, state }) => [name, state]), [['node2', 'up']]);
+  await b.kill();
+  await until('it is down', async () => (await status()).cluster.peers[0].state === 'down');
+  const ill = await status('--check');
+  assert.deepEqual([ill.code, ill.well], [1, false]);
+  assert.ok(ill.wrong.includes('1 of 1 other nodes out of reach'), JSON.stringify(ill.wrong));
 });
 
 test('status_says_who_is_out_of_reach_and_lists_no_earlier_life_of_a_node', async (t) => {
@@ -301,7 +341,7 @@ test('status_says_who_is_out_of_reach_and_lists_no_earlier_life_of_a_node', asyn
     let out;
     await until('c is out of reach, and the other is not', async () => {
       out = await status(node);
-      return / down +no +- +[1-9][\d.]* s +0$/.test(rowOf(out, c)[0]) && / up +yes +yes +[\d.]+ s +0$/.test(rowOf(out, other)[0]);
+      return / down +- +[1-9][\d.]* s +- +0 +- /.test(rowOf(out, c)[0]) && / up +yes +[\d.]+ s +0 +0 +/.test(rowOf(out, other)[0]);
     });
     assert.match(out, /^1 of 2 other nodes out of reach\n\nNODE /, out);
     assert.equal(linesOf(out).filter((line) => line.startsWith('node')).length, 3, out);
@@ -324,7 +364,7 @@ test('status_check_ends_with_1_while_something_is_wrong_and_says_what', async (t
   let cut;
   await until('the lost link is told', async () => (cut = await run(['status', '--check', ...key(a)])).code === 1);
   assert.match(cut.out, /^1 of 1 other nodes just lost the link; [^\n]*\n\nNODE /, cut.out);
-  assert.match(cut.out, /^node2 .* link lost +no +- +/m);
+  assert.match(cut.out, /^node2 +link lost +- +[\d.]+ s +- +\d+ +- /m);
   assert.equal((await run(['status', ...key(a)])).code, 0, 'without --check the code says whether the node answered');
   await cluster.restart(b);
 });

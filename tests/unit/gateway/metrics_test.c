@@ -65,6 +65,41 @@ static void every_metric_is_named_once_with_help_and_type(void **state)
     free(text);
 }
 
+static void the_page_of_metrics_is_the_one_that_the_tables_make(void **state)
+{
+    (void)state;
+    struct fm_buf out = {0};
+    char *on_disk = calloc(1, 1 << 16);
+    FILE *f = fopen(FM_SOURCE_DIR "/docs/metrics.md", "re");
+    assert_non_null(f);
+    assert_non_null(on_disk);
+    size_t n = fread(on_disk, 1, (1 << 16) - 1, f);
+    fclose(f);
+    fm_metrics_markdown(&out);
+    fm_buf_u8(&out, 0);
+    assert_int_equal(n, out.n - 1);
+    assert_string_equal(on_disk, (const char *)out.p); /* else: fanmesh help metrics --markdown > docs/metrics.md */
+    for (size_t i = 0; i < sizeof all_metrics / sizeof all_metrics[0]; i++) {
+        char row[128];
+        snprintf(row, sizeof row, "\n| `%s` | ", all_metrics[i]);
+        assert_int_equal(count(on_disk, row), 1);
+    }
+    free(on_disk);
+    fm_buf_fini(&out);
+}
+
+static void what_the_page_says_to_watch_exists(void **state)
+{
+    (void)state;
+    for (size_t i = 0; fm_metrics_watched(i); i++) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof all_metrics / sizeof all_metrics[0]; k++)
+            found = found || strcmp(all_metrics[k], fm_metrics_watched(i)) == 0;
+        if (!found)
+            fail_msg("%s is to be watched and does not exist", fm_metrics_watched(i));
+    }
+}
+
 /* The format's rules, line by line: a comment that belongs to the metric that follows, or `name{labels} value`. */
 static void every_line_follows_the_text_format(void **state)
 {
@@ -126,6 +161,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_metric_is_named_once_with_help_and_type),
+        cmocka_unit_test(the_page_of_metrics_is_the_one_that_the_tables_make),
+        cmocka_unit_test(what_the_page_says_to_watch_exists),
         cmocka_unit_test(every_line_follows_the_text_format),
         cmocka_unit_test(counters_show_what_their_owners_counted),
         cmocka_unit_test(the_process_is_described_as_it_is),

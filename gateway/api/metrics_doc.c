@@ -1,0 +1,138 @@
+/* docs/metrics.md, made from the tables of counters and from the one below: what to watch, and what to do then. */
+#include "metrics.h"
+
+static const struct {
+    const char *metric, *advice;
+} watched[] = {
+    /* clients */
+    {"fanmesh_connections",
+     "Near `connections_max`: new clients are refused. Falls at once: look at the balancer and at `fanmesh_accepted_total`."},
+    {"fanmesh_accepted_total",
+     "A rate far above normal is a storm of reconnects: what ended the clients' connections? `accepts_per_s` keeps it in bounds."},
+    {"fanmesh_refused_total", "Alert on a rate: `connections_max` is reached, or a page's origin is missing in `origins`."},
+    {"fanmesh_handshake_timeouts_total", "A rate is clients, or somebody, that connect and say nothing."},
+    {"fanmesh_tls_failed_total",
+     "Alert on a rate near that of `fanmesh_tls_handshakes_total`: the certificate has run out, or clients don't trust it."},
+    {"fanmesh_bad_messages_total", "A rate is a client that speaks another protocol or has a fault; it is told why."},
+    {"fanmesh_idle_disconnects_total", "A rate is clients that send no heartbeats: is `idle_ms` longer than their pace?"},
+    {"fanmesh_outbox_bytes", "Grows: clients take less than is sent. See [slow clients](guide.md#slow-clients)."},
+    {"fanmesh_slow_disconnects_total",
+     "Alert on a rate: clients are cut off for slowness and come back. Consider `slow = drop` or `conflate`, or a larger `outbox_bytes`."},
+    {"fanmesh_slow_lagging", "Stays above 0: some clients never keep up."},
+    {"fanmesh_slow_skipped_total", "What slow clients were not given; each is told by a gap."},
+    {"fanmesh_inbox_overruns_total",
+     "Alert on a rate: a worker is slower than what comes; add workers or nodes, or raise `worker_inbox_bytes`."},
+    /* publishing */
+    {"fanmesh_not_replicated_total", "Alert on a rate: other nodes don't confirm within `ack_timeout_ms`. Look at `fanmesh status`."},
+    {"fanmesh_keys_forgotten_total", "Alert on a rate: retries may be published twice. Raise `keys_bytes`, or lower `log_age`."},
+    {"fanmesh_mesh_backlog_bytes", "Near `mesh_backlog`: another node is too slow. `BEHIND` in `fanmesh status` says which."},
+    {"fanmesh_mesh_backlog_refused_total", "Alert on any: publishers get 503 `overloaded`."},
+    /* losses */
+    {"fanmesh_gaps_total",
+     "Alert on any: messages are lost for good to some subscribers. The log says which (`gap_evicted`, `hole_given_up`)."},
+    {"fanmesh_blinded_total", "Alert on any: all subscribers were told a gap. See `origins_unknown`, `origin_refused` in the log."},
+    {"fanmesh_origin_tail_unknown_total", "Alert on any: a node died with messages that it alone had. `ack: replicated` rules that out."},
+    {"fanmesh_joins_unrecovered_total",
+     "A rate: clients are away for longer than histories reach. Raise `history_count`, `history_bytes`, `history_age`."},
+    {"fanmesh_holes", "Alert if above 0 for longer than `gap_ms`: something is missing and is not being repaired."},
+    /* mesh */
+    {"fanmesh_peers", "Alert if below the number of other nodes."},
+    {"fanmesh_mesh_isolated", "Alert on 1: this node reaches no other. Network, or `secret`."},
+    {"fanmesh_ready", "Alert on 0 for minutes: the node does not get the cluster's state."},
+    {"fanmesh_mesh_dropped_total",
+     "A rate: queues of the mesh overflow and repair makes up for it. The network or a node is short of what is published."},
+    {"fanmesh_hub_inbox_dropped_total", "A rate: this node is slower than the others send. It is repaired; give it more CPU."},
+    {"fanmesh_mesh_window_waits_total", "A high rate: the others acknowledge late."},
+    {"fanmesh_repaired_messages_total", "Some after a restart or a cut is normal; a lasting rate is a bad link."},
+    {"fanmesh_mesh_envelopes_refused_total",
+     "Alert on a rate: another `secret`, `cluster` or version. The log says from where (`envelope_refused`)."},
+    {"fanmesh_mesh_links_refused_total", "As `fanmesh_mesh_envelopes_refused_total`."},
+    {"fanmesh_mesh_dials_ended_total", "Grows steadily: compare `secret` and `cluster` of this node with the others'."},
+    {"fanmesh_origins", "Near 255: nodes are started again and again; is one in a crash loop?"},
+    {"fanmesh_origins_forgotten_total", "Alert on any: a crash loop. Cursors become useless before `cursor_ttl`."},
+    {"fanmesh_origins_refused_total", "Alert on any: as above, after a split."},
+    /* memory */
+    {"fanmesh_log_bytes", "At `memory_bytes` the oldest messages go: histories and repair reach less far back than the settings say."},
+    {"fanmesh_topics", "At `topics_max` publishes to new topics are refused with 503."},
+    /* itself */
+    {"fanmesh_probe_ok", "Alert on 0: the node does not hear itself there, and `/readyz` is 503. Restart it if that lasts."},
+    {"fanmesh_probe_failures_total", "A rate: the node stalls now and then for `probe_timeout_ms`."},
+    {"fanmesh_probe_round_trip_seconds", "Tens of milliseconds and more: the worker or the hub has more to do than it can."},
+    {"process_open_fds", "Alert at 90 % of `process_max_fds`."},
+    {"process_resident_memory_bytes", "Compare with `memory_bytes` and `fanmesh_index_bytes`; clients take some KiB each on top."},
+    {"process_start_time_seconds", "Changes: the node was restarted."},
+};
+
+static const char *advice_of(const char *metric)
+{
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++)
+        if (strcmp(watched[i].metric, metric) == 0)
+            return watched[i].advice;
+    return "";
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && memcmp(text + n - k, end, k) == 0;
+}
+
+/* Prometheus has the unit in the name. */
+static const char *unit_of(const char *metric, const char *help)
+{
+    if (ends_with(metric, "_bytes") || ends_with(metric, "_bytes_total") || strstr(metric, "_bytes_in_") || strstr(metric, "_bytes_out_"))
+        return "bytes";
+    if (ends_with(metric, "_seconds") || ends_with(metric, "_seconds_total"))
+        return "seconds";
+    return strncmp(help, "1", 1) == 0 ? "0 or 1" : "number";
+}
+
+static void row(struct fm_buf *b, const char *metric, const char *type, const char *labels, const char *help)
+{
+    fm_buf_printf(b, "| `%s` | %s | %s | %s | %s | %s |\n", metric, type, unit_of(metric, help), labels, help, advice_of(metric));
+}
+
+static void part(struct fm_buf *b, const char *title, const char *prose)
+{
+    fm_buf_printf(b, "\n## %s\n\n%s\n\n| metric | type | unit | labels | meaning | watch |\n|---|---|---|---|---|---|\n", title, prose);
+}
+
+void fm_metrics_markdown(struct fm_buf *b)
+{
+    fm_buf_str(
+        b,
+        "# Metrics\n"
+        "\n"
+        "<!-- Made by `fanmesh help metrics --markdown` from the tables of counters; a test compares them. -->\n"
+        "\n"
+        "`GET /metrics` of the API's listener, in Prometheus's text format; [operations.md](operations.md#alerts) has rules for alerts.\n"
+        "Counters begin at 0 when the node starts and only grow: look at their rate. A rate of 0 is the normal one of everything below "
+        "whose\n"
+        "`watch` says to alert.\n");
+    part(b, "The node", "Of the hub: messages, the mesh, repair, memory. One series each.");
+    row(b, "fanmesh_build_info", "gauge", "`version`", "1, with the version as a label");
+#define X(name, metric, type, help) row(b, metric, type, "", help);
+    FM_HUB_STATS(X)
+#undef X
+    part(b, "Clients",
+         "Of the workers: a series for each, `internal` for the one that serves the API. Sum them for the node: "
+         "`sum without (worker) (fanmesh_connections)`.");
+#define X(name, metric, type, help) row(b, metric, type, "`worker`", help);
+    FM_WORKER_STATS(X)
+#undef X
+    part(b, "Messages to itself",
+         "What the node's [probe](guide.md#ready-deaf-isolated) found: a series for each worker that serves clients, and "
+         "`listener`.");
+#define X(name, metric, type, unit, help) row(b, metric, type, "`worker`", help);
+    FM_PROBE_STATS(X)
+#undef X
+    part(b, "The process", "What the operating system says; the names are Prometheus's own.");
+#define X(name, metric, type, help) row(b, metric, type, "", help);
+    FM_PROCESS_STATS(X)
+#undef X
+}
+
+const char *fm_metrics_watched(size_t i)
+{
+    return i < sizeof watched / sizeof watched[0] ? watched[i].metric : NULL;
+}

@@ -1,0 +1,144 @@
+// docs/openapi.yaml: read by a parser that knows the specification, held against the node's own table of routes, and real requests and
+// answers against its schemas.
+import SwaggerParser from '@apidevtools/swagger-parser';
+import Ajv from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { test } from 'node:test';
+import { sharedCluster } from '../lib/cluster.mjs';
+import { root } from '../lib/node.mjs';
+import { until } from '../lib/wait.mjs';
+
+const file = path.join(root, 'docs/openapi.yaml');
+const document = await SwaggerParser.dereference(file);
+const ajv = addFormats(new Ajv({ strict: true, allowUnionTypes: true, strictRequired: false, strictTypes: false }));
+const { nodes } = await sharedCluster(2, { options: { ack_timeout_ms: '500ms', api_batch_max: 10, message_max: '1KiB' } });
+const [a, b] = nodes;
+
+const operations = Object.entries(document.paths).flatMap(([route, item]) =>
+  Object.entries(item).map(([method, operation]) => ({ method: method.toUpperCase(), route, operation })),
+);
+const compiled = new Map();
+function check(schema, value, what) {
+  if (!compiled.has(schema)) compiled.set(schema, ajv.compile(schema));
+  const validate = compiled.get(schema);
+  assert.ok(validate(value), `${what}: ${ajv.errorsText(validate.errors)}: ${JSON.stringify(value).slice(0, 500)}`);
+}
+const fits = (schema, value) => ajv.validate(schema, value);
+
+const seen = new Set(); // operation and status
+
+// A request of an operation; whatever the node answers must be described, and be as described.
+async function call(method, route, { query = '', topic, body, node = a, ...rest } = {}) {
+  const { operation } = operations.find((one) => one.method === method && one.route === route);
+  const answer = await node.request(method, route.replace('{topic}', encodeURIComponent(topic)) + query, { body, ...rest });
+  const what = `${method} ${route} ${answer.status}`;
+  const described = operation.responses[answer.status];
+  assert.ok(described, `${what} is not described: ${answer.text}`);
+  const type = answer.headers.get('content-type').split(';')[0];
+  assert.ok(described.content[type], `${what}: ${type}`);
+  check(described.content[type].schema, type === 'application/json' ? answer.body : answer.text, what);
+  seen.add(`${operation.operationId} ${answer.status}`);
+  return answer;
+}
+
+const json = { headers: { 'content-type': 'application/json' } };
+const message = { topic: 'room:1', event: 'msg', payload: { text: 'hi' } };
+
+test('the_file_is_openapi_3_1', async () => {
+  const api = await SwaggerParser.validate(file);
+  assert.match(api.openapi, /^3\.1\./);
+  const ids = operations.map(({ operation }) => operation.operationId);
+  assert.equal(new Set(ids).size, ids.length);
+});
+
+test('every_route_and_method_of_the_node_is_described_and_no_other', async () => {
+  const { body } = await a.request('GET', '/api');
+  const of = (list) => list.map(([method, route]) => `${method} ${route}`).sort();
+  assert.deepEqual(of(operations.map(({ method, route }) => [method, route])), of(body.routes.map(({ method, path: route }) => [method, route])));
+});
+
+test('every_query_parameter_of_a_route_is_described_and_no_other', async () => {
+  for (const { method, route, operation } of operations) {
+    const { status, body } = await a.request(method, `${route.replace('{topic}', 'room%3A1')}?nonsense=1`, { body: method === 'POST' ? {} : undefined, ...(method === 'POST' ? json : {}) });
+    assert.equal(status, 400, `${method} ${route}`);
+    const takes = body.error.message.match(/this path takes (.*)$/)[1];
+    const described = (operation.parameters ?? []).filter((one) => one.in === 'query').map(({ name }) => name);
+    assert.equal(takes, described.join(' ') || 'no parameters', `${method} ${route}`);
+  }
+});
+
+test('security_is_asked_for_where_the_node_asks_for_its_key', async () => {
+  for (const { method, route, operation } of operations) {
+    const { status } = await a.request(method, route.replace('{topic}', 'room%3A1'), { key: null, body: method === 'POST' ? message : undefined, ...(method === 'POST' ? json : {}) });
+    assert.equal(status === 401, !operation.security, `${method} ${route} ${status}`);
+  }
+});
+
+test('requests_that_the_node_takes_fit_the_schema_and_those_that_it_refuses_for_their_form_do_not', async () => {
+  const { schema } = operations.find(({ route }) => route === '/api/publish').operation.requestBody.content['application/json'];
+  for (const good of [
+    message, { event: 'msg', topic: 'room:1' }, { ...message, topic: undefined, topics: ['room:1', 'room:2'] },
+    { ...message, key: 'k1', conflation_key: 'c', ack: 'local' }, { ...message, ack: 'replicated', replicas: 1, timeout_ms: 5000 },
+    { ...message, payload: undefined, payload_base64: 'AAE=' }, { ...message, payload: 5, key: null }, { ...message, payload: 'text' },
+  ]) {
+    check(schema, JSON.parse(JSON.stringify(good)), 'request');
+    assert.equal((await call('POST', '/api/publish', { body: good, ...json })).status, 200, JSON.stringify(good));
+  }
+  for (const bad of [
+    {}, [], { ...message, event: '' }, { ...message, event: 7 }, { ...message, payload: null }, { ...message, paylod: 1 }, { ...message, topic: 7 },
+    { ...message, ack: 'maybe' }, { ...message, ack: 'replicated', replicas: 0 }, { ...message, ack: 'replicated', replicas: 128 }, { ...message, key: '' },
+    { ...message, key: 'k'.repeat(129) }, { event: 'msg', topics: [] }, { ...message, ack: 'replicated', timeout_ms: 60001 },
+  ]) {
+    assert.ok(!fits(schema, bad), `it fits the schema: ${JSON.stringify(bad)}`);
+    assert.equal((await call('POST', '/api/publish', { body: bad, ...json })).status, 400, JSON.stringify(bad));
+  }
+});
+
+test('answers_of_every_operation_are_as_described_errors_included', async () => {
+  const publish = (body, more = json) => call('POST', '/api/publish', { body, ...more });
+  await publish({ ...message, key: 'again' });
+  assert.equal((await publish({ ...message, key: 'again' })).body.duplicate, true);
+  for (const [body, status] of [
+    [{ ...message, topic: 'nobody:knows' }, 404], [{ ...message, payload: 'x'.repeat(2000) }, 413], [{ ...message, event: 'phx_join' }, 422], ['{"topic"', 400],
+  ]) {
+    assert.equal((await publish(body)).status, status);
+  }
+  assert.equal((await publish(message, { headers: { 'content-type': 'text/plain' } })).status, 415);
+  const batch = (body, query, more = json) => call('POST', '/api/publish/batch', { body, query, ...more });
+  assert.equal((await batch([message, { ...message, topic: undefined, topics: ['room:1', 'room:2'] }])).body.results.length, 3);
+  assert.equal((await batch([message], '?ack=replicated&timeout_ms=5000')).body.confirmed, 1);
+  assert.equal((await batch(`${JSON.stringify(message)}\n`, '', { headers: { 'content-type': 'application/x-ndjson' } })).status, 200);
+  assert.equal((await batch([message, { ...message, topic: 'nobody:knows' }])).body.error.index, 1);
+  assert.equal((await batch(Array(11).fill(message))).status, 413);
+  assert.ok((await call('GET', '/api/topics', { query: '?limit=1' })).body.next);
+  assert.equal((await call('GET', '/api/topics', { query: '?limit=0' })).status, 400);
+  const { body } = await call('GET', '/api/topics/{topic}/history', { topic: 'room:1' });
+  assert.ok(body.messages.some(({ payload_base64: bytes }) => bytes) && body.messages.some(({ key }) => key));
+  const query = `?cursor=${encodeURIComponent(JSON.stringify(body.cursor))}&limit=5`;
+  assert.deepEqual((await call('GET', '/api/topics/{topic}/history', { topic: 'room:1', query })).body.messages, []);
+  assert.equal((await call('GET', '/api/topics/{topic}/history', { topic: 'nobody:knows' })).status, 404);
+  for (const route of ['/api', '/api/cluster', '/metrics', '/healthz', '/readyz']) {
+    assert.equal((await call('GET', route)).status, 200);
+    assert.equal((await call('GET', route, { query: '?x=1' })).status, 400);
+  }
+  for (const { method, route } of operations) await call(method, route, { topic: 'room:1', key: null, body: method === 'POST' ? message : undefined, ...(method === 'POST' ? json : {}) });
+  const { status, body: nothing } = await a.request('GET', '/nowhere');
+  check(document.components.schemas.Error, nothing, status);
+});
+
+test('answers_of_a_node_that_is_alone_or_ends_are_as_described', async () => {
+  await b.kill();
+  await until('b is gone', async () => (await a.clusterView()).peers[0].state === 'down');
+  await call('GET', '/api/cluster');
+  const late = await call('POST', '/api/publish', { body: { ...message, ack: 'replicated', timeout_ms: 50 }, ...json });
+  assert.equal(late.status, 504);
+  assert.ok(late.body.id);
+  const many = await call('POST', '/api/publish/batch', { body: [message, message], query: '?ack=replicated&timeout_ms=50', ...json });
+  assert.equal(many.body.results.length, 2);
+  await b.spawn();
+  await until('b says that it is not ready', async () => (await call('GET', '/readyz', { node: b })).status !== undefined);
+  await b.ready();
+  for (const status of ['publish 504', 'publishBatch 504', 'publish 422', 'history 404', 'cluster 401']) assert.ok(seen.has(status), status);
+});
