@@ -9,8 +9,14 @@ import { root, workFolder } from './node.mjs';
 import { freePort } from './ports.mjs';
 import { until, within } from './wait.mjs';
 
-function sample(name, replacements) {
+// passing: with the alternative that the comment at its end holds, in which the nodes end TLS, in place of everything from `http` on (`from`).
+function sample(name, replacements, { passing, from }) {
   let text = fs.readFileSync(path.join(root, 'deploy', name), 'utf8');
+  if (passing) {
+    const [whole, comment] = text.split('# Where the nodes themselves end TLS');
+    const alternative = [...comment.matchAll(/^#   (.*)$/gm)].map(([, line]) => `${line}\n`).join('');
+    text = whole.slice(0, whole.indexOf(`\n${from}`)) + alternative;
+  }
   for (const [what, by] of replacements) {
     if (!text.includes(what)) throw new Error(`deploy/${name} has no ${what}`);
     text = text.replaceAll(what, by);
@@ -56,10 +62,12 @@ class Balancer {
 
 export class Haproxy extends Balancer {
   static options = { proxy_protocol_from: '127.0.0.1' }; // what the file says that nodes need
-  static async start(t, nodes) {
+  static passing = this.options;
+  // passing: { cert, key } of the nodes, which end TLS.
+  static async start(t, nodes, passing) {
     const haproxy = new this(workFolder(), 'haproxy');
     const { folder } = haproxy;
-    const { cert, key } = makeCertificate(folder);
+    const { cert, key } = passing ?? makeCertificate(folder);
     [haproxy.port, haproxy.apiPort] = [await freePort(), await freePort()];
     haproxy.ca = fs.readFileSync(cert);
     haproxy.caFile = cert;
@@ -74,18 +82,20 @@ export class Haproxy extends Balancer {
       ['maxconn 100000', 'maxconn 5000'],
       ['/run/haproxy/admin.sock', haproxy.control],
       ['bind :443', `bind 127.0.0.1:${haproxy.port}`],
-      ['/etc/haproxy/fanmesh.pem', path.join(folder, 'both.pem')],
-      ['bind 127.0.0.1:4001', `bind 127.0.0.1:${haproxy.apiPort}`],
       ...nodes.map((node, i) => [`10.0.0.${i + 1}:4000`, `127.0.0.1:${node.port}`]),
-      ...nodes.map((node, i) => [`10.0.0.${i + 1}:4001`, `127.0.0.1:${node.apiPort}`]),
-    ]));
-    haproxy.nodes = nodes;
+      ...(passing ? [] : [
+        ['/etc/haproxy/fanmesh.pem', path.join(folder, 'both.pem')],
+        ['bind 127.0.0.1:4001', `bind 127.0.0.1:${haproxy.apiPort}`],
+        ...nodes.map((node, i) => [`10.0.0.${i + 1}:4001`, `127.0.0.1:${node.apiPort}`]),
+      ]),
+    ], { passing, from: 'frontend clients' }));
+    Object.assign(haproxy, { nodes, rows: passing ? 1 : 2 });
     await haproxy.run(t, '/usr/sbin/haproxy', ['-db', '-f', file], ['-c', '-f', file]);
     for (const node of nodes) await haproxy.has(node);
     return haproxy;
   }
 
-  // Of a node's two lines in `show stat`.
+  // Of a node's lines in `show stat`: one for clients, one for the API.
   async states(node) {
     const socket = net.connect(this.control);
     let text = '';
@@ -99,7 +109,7 @@ export class Haproxy extends Balancer {
 
   async every(node, state) {
     const states = await this.states(node);
-    return states.length === 2 && states.every((each) => each.startsWith(state));
+    return states.length === this.rows && states.every((each) => each.startsWith(state));
   }
 
   has(node) {
@@ -112,10 +122,11 @@ export class Haproxy extends Balancer {
 
 export class Nginx extends Balancer {
   static options = { trusted_proxies: '127.0.0.1' };
-  static async start(t, nodes) {
+  static passing = { proxy_protocol_from: '127.0.0.1' };
+  static async start(t, nodes, passing) {
     const nginx = new this(workFolder(), 'nginx');
     const { folder } = nginx;
-    const { cert, key } = makeCertificate(folder);
+    const { cert, key } = passing ?? makeCertificate(folder);
     nginx.port = await freePort();
     nginx.ca = fs.readFileSync(cert);
     nginx.caFile = cert;
@@ -127,14 +138,20 @@ export class Nginx extends Balancer {
       ['user www-data;', process.getuid() === 0 ? 'user root;' : ''],
       ['worker_rlimit_nofile 200000', 'worker_rlimit_nofile 5000'],
       ['worker_connections 100000', 'worker_connections 5000'],
-      ['http {\n', `http {\n${temp}`],
-      ['/var/log/nginx', folder],
-      ['listen 443 ssl', `listen 127.0.0.1:${nginx.port} ssl`],
-      ['/etc/nginx/fanmesh/cert.pem', cert],
-      ['/etc/nginx/fanmesh/key.pem', key],
-      ...inner.map(([node, port], i) => [`410${i + 1} 10.0.0.${i + 1}:4000`, `${port} 127.0.0.1:${node.port}`]),
-      ...inner.map(([, port], i) => [`127.0.0.1:410${i + 1}`, `127.0.0.1:${port}`]),
-    ]));
+      ...(passing ? [
+        ['listen 443', `listen 127.0.0.1:${nginx.port}`],
+        ['events {', 'load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nevents {'],
+        ...nodes.map((node, i) => [`10.0.0.${i + 1}:4000`, `127.0.0.1:${node.port}`]),
+      ] : [
+        ['http {\n', `http {\n${temp}`],
+        ['/var/log/nginx', folder],
+        ['listen 443 ssl', `listen 127.0.0.1:${nginx.port} ssl`],
+        ['/etc/nginx/fanmesh/cert.pem', cert],
+        ['/etc/nginx/fanmesh/key.pem', key],
+        ...inner.map(([node, port], i) => [`410${i + 1} 10.0.0.${i + 1}:4000`, `${port} 127.0.0.1:${node.port}`]),
+        ...inner.map(([, port], i) => [`127.0.0.1:410${i + 1}`, `127.0.0.1:${port}`]),
+      ]),
+    ], { passing, from: 'http {' }));
     const args = ['-p', folder, '-e', nginx.log, '-c', file, '-g', `daemon off; pid ${folder}/nginx.pid;`];
     return nginx.run(t, '/usr/sbin/nginx', args, [...args.slice(0, -1), `pid ${folder}/nginx.pid;`, '-t']);
   }

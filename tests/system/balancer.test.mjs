@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Haproxy, Nginx } from '../lib/balancer.mjs';
+import { makeCertificate } from '../lib/certificate.mjs';
 import { startCluster } from '../lib/cluster.mjs';
 import { clean, compare } from '../lib/ledger.mjs';
 import { load, urlsOf, verdict } from '../lib/load.mjs';
+import { workFolder } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, follow, idsOf, versions, WebSocket } from '../lib/phoenix.mjs';
 import { sleep, until, within } from '../lib/wait.mjs';
 
@@ -86,6 +88,30 @@ for (const Kind of [Haproxy, Nginx]) {
       assert.deepEqual(compare(published, idsOf(channel)), clean);
     }
     await Promise.all([...old, ...late].map(({ socket }) => disconnect(socket)));
+  });
+
+  test(`behind_${name}_nodes_that_end_TLS_themselves_know_their_clients_addresses_and_one_that_dies_takes_nothing_along`, async (t) => {
+    const certificate = makeCertificate(workFolder());
+    const options = { ...Kind.passing, tls_cert: certificate.cert, tls_key: certificate.key, log_level: 'debug' };
+    const { nodes } = await startCluster(t, 3, { options });
+    const balancer = await Kind.start(t, nodes, certificate);
+    const topic = 'room:passing';
+    const clients = [];
+    for (let i = 0; i < 6; i++) clients.push(await client(balancer, topic, { address: '127.0.0.5' }));
+    const published = [];
+    const publish = async (node) => published.push(await node.publish({ topic, event: 'msg', payload: { n: published.length } }));
+    for (const node of nodes) await publish(node);
+    for (const { channel } of clients) await until('all are there', () => channel.got.length === 3);
+    const opened = (log) => log.match(/event=socket_opened peer=127\.0\.0\.5:\d+ why="a client"/g)?.length ?? 0;
+    assert.equal(opened(nodes.map((node) => node.log).join('')), 6);
+    assert.ok(opened(nodes[0].log) > 0);
+    await nodes[0].kill();
+    for (const node of nodes.slice(1)) await publish(node);
+    for (const { channel } of clients) {
+      await until('all are there', () => channel.got.length >= 5);
+      assert.deepEqual(compare(published, idsOf(channel)), clean);
+    }
+    await Promise.all(clients.map(({ socket }) => disconnect(socket)));
   });
 
   test(`behind_${name}_a_rolling_restart_of_all_nodes_under_load_loses_nothing`, async (t) => {

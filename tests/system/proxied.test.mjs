@@ -13,6 +13,9 @@ const balancer = '127.0.0.2'; // speaks the PROXY protocol
 const relay = '127.0.0.3'; // writes X-Forwarded-For
 const stranger = '127.0.0.4';
 
+const open = [];
+after(() => open.forEach((socket) => socket.destroy()));
+
 const { cert, key } = makeCertificate(workFolder());
 const ca = fs.readFileSync(cert);
 const options = {
@@ -21,8 +24,6 @@ const options = {
 const [plain] = (await sharedCluster(1, { options })).nodes;
 const [secured] = (await sharedCluster(1, { options: { ...options, tls_cert: cert, tls_key: key } })).nodes;
 
-const open = [];
-after(() => open.forEach((socket) => socket.destroy()));
 const from = async (address, node, port = node.port) => {
   const socket = await connect(port, address);
   open.push(socket);

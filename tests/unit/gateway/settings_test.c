@@ -7,11 +7,12 @@
 static void sample(const struct fm_option *o, char out[64])
 {
     static const char *const words[] = {
-        [FM_OPTION_TEXT] = "/other",    [FM_OPTION_PATH] = "/tmp/x",     [FM_OPTION_SECRET] = "0123456789abcdefghij",
-        [FM_OPTION_ADDRESS] = "h:9",    [FM_OPTION_LISTENER] = "h:9",    [FM_OPTION_LIST] = "https://a",
-        [FM_OPTION_ADDRESSES] = "h:9",  [FM_OPTION_FLAG] = "true",       [FM_OPTION_LEVEL] = "error",
-        [FM_OPTION_ACK] = "replicated", [FM_OPTION_ACKS] = "mixed",      [FM_OPTION_WHO] = "anyone",
-        [FM_OPTION_PUSH_TO] = "others", [FM_OPTION_SLOW] = "disconnect", [FM_OPTION_LOG_FORMAT] = "json",
+        [FM_OPTION_TEXT] = "/other",         [FM_OPTION_PATH] = "/tmp/x",     [FM_OPTION_SECRET] = "0123456789abcdefghij",
+        [FM_OPTION_ADDRESS] = "h:9",         [FM_OPTION_LISTENER] = "h:9",    [FM_OPTION_LIST] = "https://a",
+        [FM_OPTION_ADDRESSES] = "h:9",       [FM_OPTION_FLAG] = "true",       [FM_OPTION_LEVEL] = "error",
+        [FM_OPTION_ACK] = "replicated",      [FM_OPTION_ACKS] = "mixed",      [FM_OPTION_WHO] = "anyone",
+        [FM_OPTION_PUSH_TO] = "others",      [FM_OPTION_SLOW] = "disconnect", [FM_OPTION_LOG_FORMAT] = "json",
+        [FM_OPTION_NETWORKS] = "10.0.0.0/8",
     };
     if (o->type > FM_OPTION_BYTES) {
         snprintf(out, 64, "%s", words[o->type]);
@@ -199,6 +200,9 @@ static void a_mistake_in_the_file_is_told_with_its_line_and_the_nearest_name(voi
         {"listen = h:70000\n", "f.ini:1: listen: \"h:70000\" is not an address; give host:port (a port from 1 to 65535) or none\n"},
         {"mesh_advertise = none\n", "f.ini:1: mesh_advertise: \"none\" is not an address; give host:port\n"},
         {"join = a:1,b\n", "f.ini:1: join: \"b\" is not an address; give host:port\n"},
+        {"trusted_proxies = 10.0.0.0/8, 10.0.0.1/8\n",
+         "f.ini:1: trusted_proxies: \"10.0.0.1/8\" is no address or network; give one such as 192.0.2.7, 10.0.0.0/8 or fd00::/8, with no "
+         "bit set beyond the prefix\n"},
         {"cluster =\n", "f.ini:1: cluster is empty; give it a value, or leave it out\n"},
         {"dev = true\ndev = false\n", "f.ini:2: dev is set already in line 1; remove one of the two\n"},
         {"just words\n", "f.ini:1: \"just words\" is neither `name = value` nor a section\n"},
