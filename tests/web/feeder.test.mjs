@@ -78,13 +78,14 @@ test('script_server_serves_the_board_on_every_node_feeds_it_and_leaves_nothing_b
   let port;
   for (let tries = 0; ; tries++) {
     port = await freePort();
+    for (const folder of ['web', 'log']) t.after(() => fs.rmSync(path.join(root, 'build', folder, String(port)), { recursive: true, force: true }));
     server = run(t, path.join(root, 'script/server'), ['2'], { env: { ...process.env, PORT: String(port), FEED: '20' } });
     const started = until('it says where the board is', () => server.out.includes('An order board'), 200_000);
     await Promise.race([started, server.ended]).catch(() => {});
     started.catch(() => {});
     if (server.exitCode === null || tries === 3 || !server.out.includes('is in use')) break;
   }
-  assert.match(server.out, new RegExp(`change on all nodes: .*http://localhost:${port}`), server.out);
+  assert.match(server.out, new RegExp(`An order board in which 20 orders change a second: .*http://localhost:${port}`), server.out);
   for (const at of [port, port + 10]) {
     for (const [file, type] of [['/', 'text/html'], ['/main.js', 'text/javascript'], ['/lib/phoenix.mjs', 'text/javascript'], ['/lib/fanmesh/index.js', 'text/javascript'], ['/style.css', 'text/css']]) {
       const response = await fetch(`http://localhost:${at}${file}`);

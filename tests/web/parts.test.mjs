@@ -14,6 +14,14 @@ test('of_two_records_the_larger_rev_wins_and_then_the_larger_id_whatever_their_o
   }
 });
 
+test('there_is_an_end_to_the_places_that_others_may_fill', () => {
+  const records = new Records();
+  for (let place = 1; place <= 600; place++) records.apply(firstOf(place), `a-${place}`);
+  assert.equal(records.count, 500);
+  assert.equal(records.apply(firstOf(601), 'a-601'), 'full');
+  assert.equal(records.apply(firstOf(500, 2), 'a-602'), 'changed');
+});
+
 test('an_order_takes_every_step_and_then_a_new_one_takes_its_place', () => {
   let record = firstOf(3);
   for (const status of statuses) {

@@ -21,7 +21,7 @@ export class Board {
 
   // tookMs: from the publisher to here; undefined for what is loaded or replayed.
   apply(record, id, tookMs) {
-    if (this.records.apply(record, id) === "old") return;
+    if (!["new", "changed"].includes(this.records.apply(record, id))) return;
     this.#fill(this.#rows.get(record.place) ?? this.#add(record.place), record, id, tookMs);
     document.getElementById("empty").hidden = true;
   }

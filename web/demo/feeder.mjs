@@ -59,8 +59,9 @@ async function catchUp(url) {
     for (const { payload, id } of answer.messages) {
       if (!isRecord(payload)) continue;
       records.apply(payload, id);
-      if (feed.n === 0 && payload.feed) feed = payload.feed;
-      else if (payload.feed?.run === feed.run) feed = { run: feed.run, n: Math.max(feed.n, payload.feed.n) };
+      if (!Number.isSafeInteger(payload.feed?.n)) continue;
+      if (feed.n === 0) feed = payload.feed;
+      else if (payload.feed.run === feed.run) feed = { run: feed.run, n: Math.max(feed.n, payload.feed.n) };
     }
     cursor = answer.cursor;
     if (answer.messages.length === 0) return;

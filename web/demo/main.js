@@ -38,7 +38,8 @@ function showState({ state, node, code: closeCode, reason }) {
   }[state];
   $("link-address").textContent = state === "closed" ? "" : new URL(node.url).host;
   showHere(state === "open" ? node : undefined);
-  $("drop").disabled = $("move").disabled = state !== "open";
+  $("drop").disabled = state !== "open";
+  $("move").disabled = state !== "open" || nodes.length === 1;
   $("offline").textContent = state === "closed" ? "Come back" : "Stay offline";
   $("board-hint").textContent =
     state === "open" || was === undefined
@@ -76,7 +77,7 @@ function onMessage({ payload, id, replayed }) {
   const took = replayed || typeof payload.sent !== "number" ? undefined : now() - payload.sent;
   board.apply(payload, id, took);
   if (took !== undefined) latency.add(took, nodeOfId(id));
-  if (payload.feed) ledger.note(payload.feed.run, payload.feed.n, performance.now());
+  if (Number.isSafeInteger(payload.feed?.n)) ledger.note(payload.feed.run, payload.feed.n, performance.now());
   seen.push(id);
   if (seen.length > 100) seen.shift();
   awaited.get(id)?.();

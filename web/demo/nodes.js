@@ -26,7 +26,7 @@ export function showNodes(moveTo) {
     card.querySelector(".name").textContent = node.name;
     card.querySelector(".address").textContent = new URL(node.url).host;
     card.querySelector("button").addEventListener("click", () => moveTo(node));
-    card.querySelector("button").setAttribute("aria-label", `Move this page to ${node.name}`);
+    card.querySelector("button").setAttribute("aria-label", `Move here, to ${node.name}`);
     list.append(card);
     cards.set(node, card);
     if (nodes.length > 1) select.append(new Option(`on ${node.name}`, node.name));

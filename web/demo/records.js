@@ -4,6 +4,8 @@
 // of different nodes come in no particular order, so a record says its own version: the larger `rev` wins, and between two that were made at
 // the same time the larger id, so that all pages end with the same.
 
+const placesMax = 500; // whoever may push could name any number of places
+
 export const statuses = ["placed", "paid", "packed", "shipped", "delivered"];
 
 const customers = ["Nordwind Ltd", "Alba & Sons", "Kestrel Labs", "Café Lumen", "Ostara", "Papier & Co", "Harbour 9", "Quill Studio", "Terra Verde", "Blue Anvil"];
@@ -21,10 +23,11 @@ export const isRecord = (record) =>
 export class Records {
   #places = new Map(); // place -> { record, id }
 
-  // "new": a place that was empty; "changed"; "old": what is here is newer.
+  // "new": a place that was empty; "changed"; "old": what is here is newer; "full": there are no more places.
   apply(record, id) {
     const held = this.#places.get(record.place);
     if (held && (record.rev < held.record.rev || (record.rev === held.record.rev && id <= held.id))) return "old";
+    if (!held && this.#places.size >= placesMax) return "full";
     this.#places.delete(record.place); // the map is in the order of the last change
     this.#places.set(record.place, { record, id });
     return held ? "changed" : "new";
