@@ -77,15 +77,44 @@ static bool is_local_name(struct fm_slice host)
     return digits || !dots;
 }
 
+/* Under dev_api: a page that this node may answer, since it comes from this machine: http://localhost:4010, say. Of whatever port, so that
+ * a page that one node has served may ask the others. */
+static bool is_local_page(const struct fm_http_request *req, const struct fm_api *api)
+{
+    static const char *const schemes[] = {"http://", "https://"}, *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    if (req->internal || !api->config.on_public)
+        return false;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+            size_t scheme = strlen(schemes[i]), name = strlen(names[k]), n = req->origin.n;
+            const char *p = (const char *)req->origin.p;
+            if (n < scheme + name || memcmp(p, schemes[i], scheme) != 0 || memcmp(p + scheme, names[k], name) != 0)
+                continue;
+            if (n == scheme + name || p[scheme + name] == ':')
+                return true;
+        }
+    return false;
+}
+
+/* Before a browser sends a page's request to another origin than the page's own it asks whether it may. */
+static void answer_preflight(struct fm_http_request *req)
+{
+    fm_http_respond(req, 204, "",
+                    FM_LIT("Access-Control-Allow-Methods: GET, POST\r\n"
+                           "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key\r\n"
+                           "Access-Control-Max-Age: 600\r\n"),
+                    fm_slice_of(NULL, 0));
+}
+
 /* Answers the request and returns false where it may not. */
 static bool authorized(struct fm_http_request *req, const struct fm_api *api)
 {
     if (!api->config.key) {
-        if (req->origin.n == 0 && is_local_name(req->host))
+        if ((req->origin.n == 0 || is_local_page(req, api)) && is_local_name(req->host))
             return true;
         fm_http_fail(req, FM_E_FORBIDDEN,
-                     "this node has no API key, so it takes no requests from web pages and none under a public name; "
-                     "set the option api_key");
+                     "this node has no API key, so it takes no requests from web pages and none under a public name; set the option "
+                     "api_key, or dev_api for pages on this machine");
         return false;
     }
     const struct fm_slice scheme = FM_LIT("Bearer ");
@@ -120,7 +149,7 @@ static bool path_is(const char *pattern, struct fm_slice path, struct fm_slice *
 
 static bool listens_here(const struct fm_route *r, const struct fm_http_request *req)
 {
-    return (r->on & (req->internal ? FM_ON_INTERNAL : FM_ON_PUBLIC)) != 0;
+    return req->internal ? (r->on & FM_ON_INTERNAL) != 0 : (r->on & FM_ON_PUBLIC) || fm_api_of(req)->config.on_public;
 }
 
 static bool method_is(const struct fm_route *r, enum fm_http_method method)
@@ -214,6 +243,12 @@ void fm_api_handle(struct fm_http_request *req)
     const struct fm_route *found = NULL;
     struct fm_slice variable, found_variable = {0};
     unsigned methods = 0;
+    if (is_local_page(req, api))
+        req->readable_by = req->origin;
+    if (req->readable_by.n && req->method == FM_HTTP_OPTIONS) {
+        answer_preflight(req);
+        return;
+    }
     for (const struct fm_route *r = fm_api_routes; r->path && !found; r++) {
         if (!listens_here(r, req) || !path_is(r->path, req->path, &variable))
             continue;
@@ -228,7 +263,7 @@ void fm_api_handle(struct fm_http_request *req)
         return;
     }
     /* Without the key the internal listener does not even tell what there is. */
-    if ((req->internal && (!found || found->key)) && !authorized(req, api))
+    if ((found ? found->key : req->internal) && !authorized(req, api))
         return;
     if (!methods)
         no_such_path(req);

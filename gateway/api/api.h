@@ -16,6 +16,7 @@ struct fm_api_config {
     const struct fm_probe_board *probe; /* borrowed; NULL: none */
     bool isolated_unready;              /* a node that sees no other is not ready */
     const char *web_root;               /* folder served under / on the public listener; NULL: none */
+    bool on_public;                     /* the whole API is on the public listener too (dev profile only), for pages from this machine */
 };
 
 FM_MUST_CHECK enum fm_err fm_api_new(struct fm_api **api, const struct fm_api_config *config);

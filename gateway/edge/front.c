@@ -138,6 +138,9 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
         fm_buf_printf(&c->out, "Content-Type: %s\r\nContent-Length: %zu\r\n", content_type, body.n);
     fm_buf_str(&c->out, "Cache-Control: no-store\r\nConnection: ");
     fm_buf_str(&c->out, c->last ? "close\r\n" : "keep-alive\r\n");
+    if (req->readable_by.n)
+        fm_buf_printf(&c->out, "Access-Control-Allow-Origin: %.*s\r\nVary: Origin\r\n", (int)req->readable_by.n,
+                      (const char *)req->readable_by.p);
     fm_buf_slice(&c->out, headers);
     fm_buf_str(&c->out, "\r\n");
     if (!bodiless && req->method != FM_HTTP_HEAD)

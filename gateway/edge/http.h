@@ -19,6 +19,7 @@ struct fm_http_request {
     struct fm_slice idempotency_key;                                   /* header Idempotency-Key */
     struct fm_slice body;                                              /* whole, at most the option api_body_max */
     struct fm_peer client;                                             /* whose it is, as far as proxies are believed */
+    struct fm_slice readable_by;                                       /* set by the router: Origin of a page that may read the answer */
     void (*gone)(struct fm_http_request *req); /* set by the handler if it answers later: the client left, forget it; never answer then */
     void *user;                                /* the handler's */
     void *edge;                                /* the edge's */

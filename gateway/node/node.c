@@ -193,6 +193,7 @@ static enum fm_err api_make(struct fm_node *node)
         .probe = node->board.n ? &node->board : NULL,
         .isolated_unready = s->isolated_unready,
         .web_root = *s->web_root ? s->web_root : NULL,
+        .on_public = s->dev_api,
     };
     return fm_api_new(&node->api, &c);
 }

@@ -160,8 +160,8 @@ static void log_start(const struct fm_settings *s, const struct fm_node *node)
             s->join.n);
     if (s->dev)
         fm_diag(FM_WARN, "dev_profile",
-                "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s\" then=\"never run it in production\"", s->listen,
-                *s->api_key ? "" : ", and the API without a key");
+                "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s%s\" then=\"never run it in production\"", s->listen,
+                *s->api_key ? "" : ", and the API without a key", s->dev_api ? ", there too" : "");
     log_rules(s);
 }
 

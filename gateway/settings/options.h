@@ -12,6 +12,9 @@
       "while " \
       "api_listen is a loopback address, and clients are served on 127.0.0.1:4000 unless listen says otherwise. Never use it in " \
       "production.") \
+    X("Node", FLAG, dev_api, 0, 1, "false", \
+      "Under dev: the HTTP API is also where clients connect, for pages from localhost, such as those of web_root. Refused without dev, " \
+      "and where listen is not a loopback address.") \
     X("Node", TEXT, name, 0, 63, "", "Name of the node, for people. Empty: the machine's host name.") \
     X("Node", COUNT, workers, 0, 63, "0", "Threads that serve clients. 0: one for each processor core.") \
     X("Node", LEVEL, log_level, 0, 0, "info", "Log lines below this level are dropped.") \

@@ -129,6 +129,11 @@ static void check_access(const struct check *c)
             fm_report_error(c->report, "api_listen", "%s is not a loopback address; even with --dev the API then needs an api_key",
                             s->api_listen);
     }
+    if (s->dev_api && !s->dev)
+        fm_report_error(c->report, "dev_api", "it is for trying things out, with dev; a real node's API is where api_listen says");
+    if (s->dev_api && s->dev && good(c, "listen") && !is_loopback(s->listen))
+        fm_report_error(c->report, "dev_api",
+                        "listen = %s is not a loopback address: the API would be open to the network; leave dev_api out", s->listen);
     size_t n = strlen(s->mount);
     if (s->mount[0] != '/' || s->mount[n - 1] == '/' || strpbrk(s->mount, "?#%\\ \"'<>") || strstr(s->mount, "//"))
         fm_report_error(c->report, "mount", "%s is not a path such as /socket: it begins with `/`, ends without, and needs no escapes",

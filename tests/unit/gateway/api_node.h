@@ -94,7 +94,7 @@ static struct {
     char web_root[64];
 } node;
 
-static void start_node(const char *key)
+static void start_node_with(const char *key, bool on_public)
 {
     memset(&node, 0, sizeof node);
     memset(&got, 0, sizeof got);
@@ -110,12 +110,18 @@ static void start_node(const char *key)
                                          .ack_timeout_ms = 2000,
                                          .replicas = 1,
                                          .rules = node.rules,
-                                         .web_root = node.web_root};
+                                         .web_root = node.web_root,
+                                         .on_public = on_public};
     assert_int_equal(fm_api_new(&node.api, &config), FM_OK);
     node.public.config = (struct fm_worker_config){.index = 0, .hub = &node.hub, .rules = node.rules, .api = node.api};
     node.internal.config = (struct fm_worker_config){.index = 1, .internal = true, .hub = &node.hub, .rules = node.rules, .api = node.api};
     struct fm_worker *workers[] = {&node.public, &node.internal};
     fm_api_attach(node.api, &node.hub, workers, 2);
+}
+
+static void start_node(const char *key)
+{
+    start_node_with(key, false);
 }
 
 static int set_up(void **state)

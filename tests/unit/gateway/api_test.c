@@ -120,6 +120,86 @@ static void with_the_key_a_request_is_taken(void **state)
     assert_answer(200, "{\"id\":\"1-1\"}\n");
 }
 
+static int set_up_on_public(void **state)
+{
+    (void)state;
+    start_node_with(NULL, true);
+    return 0;
+}
+
+static int set_up_on_public_with_key(void **state)
+{
+    (void)state;
+    start_node_with("secret-key", true);
+    return 0;
+}
+
+static void under_dev_api_pages_from_this_machine_reach_the_api_and_no_others(void **state)
+{
+    (void)state;
+    const struct {
+        const char *origin, *host;
+        bool taken;
+    } cases[] = {
+        {"http://localhost:4000", "localhost:4000", true},
+        {"http://localhost:4010", "localhost:4000", true}, /* served by another node */
+        {"https://127.0.0.1", "localhost:4000", true},
+        {"http://[::1]:4000", "127.0.0.1:4000", true},
+        {"", "localhost:4000", true}, /* curl */
+        {"http://evil.example", "localhost:4000", false},
+        {"http://localhost.evil.example", "localhost:4000", false},
+        {"http://evil.example:4000", "evil.example:4000", false}, /* its name resolves to this machine */
+        {"http://localhost:4000", "evil.example:4000", false},
+        {"http://localhos", "localhost:4000", false},
+        {"ftp://localhost", "localhost:4000", false},
+        {"null", "localhost:4000", false},
+        {"", "evil.example:4000", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        node.req.origin = fm_slice_str(cases[i].origin);
+        node.req.host = fm_slice_str(cases[i].host);
+        node.req.readable_by = fm_slice_of(NULL, 0);
+        ask(FM_HTTP_GET, false, "/api", "");
+        assert_answer(cases[i].taken ? 200 : 403, cases[i].taken ? "/api/publish" : "set the option api_key");
+        if (cases[i].taken)
+            assert_true(fm_slice_eq(node.req.readable_by, node.req.origin));
+    }
+    node.req.host = FM_LIT("localhost:4001");
+    node.req.origin = FM_LIT("http://localhost:4000");
+    node.req.readable_by = fm_slice_of(NULL, 0);
+    ask(FM_HTTP_GET, true, "/api", "");
+    assert_answer(403, "forbidden");
+    assert_int_equal(node.req.readable_by.n, 0);
+}
+
+static void under_dev_api_a_browser_that_asks_first_is_told_what_it_may_send(void **state)
+{
+    (void)state;
+    node.req.origin = FM_LIT("http://localhost:4010");
+    ask(FM_HTTP_OPTIONS, false, "/api/publish", "");
+    assert_int_equal(got.status, 204);
+    assert_non_null(strstr(got.headers, "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key\r\n"));
+    assert_true(fm_slice_eq(node.req.readable_by, node.req.origin));
+    node.req.origin = FM_LIT("http://evil.example");
+    node.req.readable_by = fm_slice_of(NULL, 0);
+    ask(FM_HTTP_OPTIONS, false, "/api/publish", "");
+    assert_answer(405, "method_not_allowed");
+    assert_int_equal(node.req.readable_by.n, 0);
+}
+
+static void under_dev_api_a_node_with_a_key_wants_it_on_both_listeners(void **state)
+{
+    (void)state;
+    node.req.origin = FM_LIT("http://localhost:4000");
+    node.req.host = FM_LIT("localhost:4000");
+    ask(FM_HTTP_POST, false, "/api/publish", ONE);
+    assert_answer(401, "unauthorized");
+    ask(FM_HTTP_GET, false, "/healthz", "");
+    assert_answer(200, "ok");
+    ask(FM_HTTP_GET, false, "/nowhere.html", "");
+    assert_answer(404, "the files of web_root");
+}
+
 static void without_a_key_web_pages_are_kept_out(void **state)
 {
     (void)state;
@@ -411,6 +491,9 @@ int main(void)
         TEST_WITH_KEY(without_the_key_nothing_but_health_is_answered),
         TEST_WITH_KEY(with_the_key_a_request_is_taken),
         TEST(without_a_key_web_pages_are_kept_out),
+        cmocka_unit_test_setup_teardown(under_dev_api_pages_from_this_machine_reach_the_api_and_no_others, set_up_on_public, tear_down),
+        cmocka_unit_test_setup_teardown(under_dev_api_a_browser_that_asks_first_is_told_what_it_may_send, set_up_on_public, tear_down),
+        cmocka_unit_test_setup_teardown(under_dev_api_a_node_with_a_key_wants_it_on_both_listeners, set_up_on_public_with_key, tear_down),
         TEST(a_publish_is_posted_and_answered_with_its_id),
         TEST(a_publish_to_topics_is_answered_for_each),
         TEST(a_batch_is_answered_for_each_message),

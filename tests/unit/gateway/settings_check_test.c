@@ -103,6 +103,8 @@ static void settings_that_make_no_sense_together_stop_the_start(void **state)
         {{"--dev", "--mesh_listen=10.0.0.1:9", NULL}, "mesh_listen: 10.0.0.1:9 is not a loopback address, and there is no secret"},
         {{"--dev", "--mesh_ask_listen=[::]:9", NULL}, "mesh_ask_listen: [::]:9 is not a loopback address, and there is no secret"},
         {{"--dev", "--mesh_listen=0.0.0.0:9", "--secret=0123456789abcdef", NULL}, "mesh_advertise: mesh_listen = 0.0.0.0:9 is no address"},
+        {{"--api_listen=none", "--dev-api", NULL}, "dev_api: it is for trying things out, with dev"},
+        {{"--dev", "--dev-api", "--listen=0.0.0.0:4000", NULL}, "dev_api: listen = 0.0.0.0:4000 is not a loopback address"},
         {{"--dev", "--listen=127.0.0.1:4001", NULL}, "api_listen: 127.0.0.1:4001 collides with listen"},
         {{"--dev", "--listen=0.0.0.0:4003", NULL}, "mesh_ask_listen: 127.0.0.1:4003 collides with listen = 0.0.0.0:4003"},
         {{"--dev", "--listen=none", "--api_listen=none", NULL}, "listen and api_listen are both none"},
