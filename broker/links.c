@@ -148,7 +148,6 @@ void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
     if (!l || l->peer == p->incarnation)
         return;
     l->peer = p->incarnation;
-    l->late = 0;
     p->alone_ms = 0;
     if (l->dialled) {
         fm_address_good(h, l->address);
