@@ -52,12 +52,13 @@ struct fm_bus_ops {
     /* FM_E_INVALID: the handle was never given, was answered, or is void because too many younger asks wait for an answer. FM_OK doesn't
      * promise that the asker is still there. */
     enum fm_err (*answer)(struct fm_bus *bus, uint64_t handle, struct fm_slice bytes);
-    /* Dials `address` and keeps dialling (100 ms to 5 s) whenever there is no connection. A second link to the same address is a no-op.
+    /* Dials `address` and keeps dialling (100 ms to 5 s) whenever there is no connection. After one that ended before anything came
+     * through it the owner links again when it likes: an adapter need not dial then. A second link to the same address is a no-op.
      * FM_E_ADDRESS: not "host:port" or "[v6]:port". */
     enum fm_err (*link)(struct fm_bus *bus, const char *address);
     /* Stops dialling `address`; a connection that this dialling made is closed. Unknown addresses are a no-op. */
     void (*unlink)(struct fm_bus *bus, const char *address);
-    /* Closes one link; FM_BUS_DOWN follows. A linked address is dialled again. */
+    /* Closes one link; FM_BUS_DOWN follows. A linked address is dialled again, as above. */
     void (*drop)(struct fm_bus *bus, uint32_t pipe);
     /* Asks under way are answered with FM_E_CLOSED. After return nothing is delivered any more. May wait some 50 ms so that what was just
      * published leaves. Frees the bus. */

@@ -133,13 +133,13 @@ void fm_link_refuse(struct fm_hub *h, uint32_t pipe, enum fm_err err, uint32_t t
 {
     struct fm_link *l = fm_link_find(h, pipe);
     fm_refusal_tell(h, "envelope_refused", l ? l->address : NULL, err, times);
+    if (l && !l->dropped) {
+        h->stats.links_refused++;
+        if (l->dialled)
+            fm_address_rest(h, l->address, true);
+        l->dropped = true;
+    }
     h->port.bus_ops->drop(h->port.bus, pipe);
-    if (!l || l->dropped)
-        return;
-    l->dropped = true;
-    h->stats.links_refused++;
-    if (l->dialled)
-        fm_address_rest(h, l->address, true);
 }
 
 void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
@@ -148,7 +148,6 @@ void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
     if (!l || l->peer == p->incarnation)
         return;
     l->peer = p->incarnation;
-    l->late = 0;
     p->alone_ms = 0;
     if (l->dialled) {
         fm_address_good(h, l->address);

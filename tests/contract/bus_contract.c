@@ -91,11 +91,19 @@ static void a_link_waits_for_a_node_that_starts_later(void **state)
     (void)probe_next(b, FM_BUS_UP);
 }
 
+/* So the link is one that is dialled again by itself. */
+static void says_something(struct probe *from, struct probe *to)
+{
+    probe_publish(from, FM_LIT("it works"));
+    probe_assert_bytes(probe_next(to, FM_BUS_ENVELOPE), FM_LIT("it works"));
+}
+
 static void a_node_that_stops_is_down_and_up_again_when_it_returns(void **state)
 {
     (void)state;
     struct probe *a = probe_start(0), *b = probe_start(1);
     uint32_t pipe = probe_linked(a, b);
+    says_something(b, a);
     probe_stop(b);
     assert_int_equal(probe_next(a, FM_BUS_DOWN)->pipe, pipe);
     (void)probe_start(1);
@@ -144,6 +152,7 @@ static void a_dropped_link_is_dialled_again(void **state)
     (void)state;
     struct probe *a = probe_start(0), *b = probe_start(1);
     uint32_t pipe = probe_linked(a, b);
+    says_something(b, a);
     adapter->ops->drop(a->bus, pipe);
     assert_int_equal(probe_next(a, FM_BUS_DOWN)->pipe, pipe);
     (void)probe_next(b, FM_BUS_DOWN);
@@ -160,10 +169,25 @@ static void the_side_that_was_dialled_can_drop_too(void **state)
     probe_link(a, b);
     (void)probe_next(a, FM_BUS_UP);
     uint32_t pipe = probe_next(b, FM_BUS_UP)->pipe;
+    says_something(b, a);
     adapter->ops->drop(b->bus, pipe);
     assert_int_equal(probe_next(b, FM_BUS_DOWN)->pipe, pipe);
     (void)probe_next(a, FM_BUS_DOWN);
     (void)probe_next(a, FM_BUS_UP);
+}
+
+static void a_link_that_ended_before_anything_came_through_it_is_dialled_when_it_is_linked_again(void **state)
+{
+    (void)state;
+    struct probe *a = probe_start(0), *b = probe_start(1);
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t pipe = probe_linked(a, b);
+        adapter->ops->drop(a->bus, pipe);
+        assert_int_equal(probe_next(a, FM_BUS_DOWN)->pipe, pipe);
+        (void)probe_next(b, FM_BUS_DOWN);
+    }
+    (void)probe_linked(a, b);
+    says_something(b, a);
 }
 
 /* ---- publish ---- */
@@ -435,6 +459,7 @@ int bus_contract_run(const struct bus_adapter *under_test)
         TEST(unlink_of_an_unknown_address_does_nothing),
         TEST(a_dropped_link_is_dialled_again),
         TEST(the_side_that_was_dialled_can_drop_too),
+        TEST(a_link_that_ended_before_anything_came_through_it_is_dialled_when_it_is_linked_again),
         TEST(what_is_published_reaches_every_linked_node_but_the_publisher),
         TEST(envelopes_of_a_link_arrive_whole_and_in_order),
         TEST(publishing_to_nobody_succeeds),
