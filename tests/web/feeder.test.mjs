@@ -14,7 +14,11 @@ function run(t, command, args, options = {}) {
   child.out = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (child.out += data));
   child.ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
-  t.after(() => child.kill('SIGKILL'));
+  // In good order: a script/server that is killed would leave its nodes behind.
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await within(20_000, `the end of ${command}`, child.ended).catch(() => child.kill('SIGKILL'));
+  });
   return child;
 }
 
