@@ -66,7 +66,7 @@ for (const version of Object.keys(versions)) {
       try {
         meshes[0].reconnect();
         await b.publish({ topic: 'room:still', event: 'msg', payload: {} });
-        await until('both have moved', () => subs.every(({ got }) => got.length > 0), 20_000);
+        await until('both have moved', () => subs.every(({ got, joins }) => got.length > 0 && joins.length > 1), 20_000);
       } finally {
         a.thaw();
       }
