@@ -23,9 +23,9 @@ async function live(t, options) {
   const stranger = await Node.create({ name: 'stranger', join: nodes[0], secret: 'quite another secret than theirs', options });
   t.after(() => stranger.stop());
   await stranger.start();
-  await until('the stranger is refused', () => /envelope_refused|link_refused/.test(nodes[0].log));
+  await until('the stranger is refused', () => /envelope_refused|link_refused/.test(nodes[0].log), 30_000);
   await nodes[1].kill();
-  await until('the neighbour is down', () => /peer_down/.test(nodes[0].log));
+  await until('the neighbour is down', () => /peer_down/.test(nodes[0].log), 30_000);
   await nodes[0].stop();
   return nodes[0];
 }
@@ -58,7 +58,7 @@ test('every_line_of_a_node_with_log_format_logfmt_is_made_of_pairs', async (t) =
 
 test('lines_below_log_level_are_left_out', async (t) => {
   const node = await startNode(t, { options: { log_level: 'warn', log_format: 'json', join: '127.0.0.1:1', found_ms: 100 } });
-  await until('it founds a cluster', () => /"event":"ready"/.test(node.log));
+  await until('it founds a cluster', () => /"event":"ready"/.test(node.log), 30_000);
   await node.stop();
   for (const { level } of jsonLines(node)) assert.match(level, /^(warn|error)$/);
 });
@@ -67,7 +67,7 @@ test('a_node_that_does_not_start_says_why_in_json', async (t) => {
   const first = await startNode(t);
   const second = await Node.create({ name: 'second', options: { log_format: 'json', listen: first.options.listen, api_listen: first.options.api_listen } });
   second.spawn();
-  assert.equal((await within(10_000, 'its end', second.exited)).code, 1);
+  assert.equal((await within(30_000, 'its end', second.exited)).code, 1);
   const lines = jsonLines(second).filter(({ event }) => event === 'start_failed');
   assert.equal(lines.length, 2);
   for (const port of [first.port, first.apiPort]) assert.ok(lines.some(({ why }) => why.includes(port)), second.log);
@@ -78,12 +78,12 @@ test('a_second_term_leaves_a_last_line_of_json', async (t) => {
   const node = await startNode(t, { options: { log_format: 'json', drain_ms: 60_000, join: '127.0.0.1:1', leave_ms: 60_000 } });
   const { default: WebSocket } = await import('../clients/node_modules/ws/wrapper.mjs');
   const socket = new WebSocket(`${node.ws}/websocket?vsn=2.0.0`);
-  await within(10_000, 'the socket', new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject)));
+  await within(30_000, 'the socket', new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject)));
   socket.once('error', () => {}); // it is cut
   node.child.kill('SIGTERM');
-  await until('it drains', () => /"event":"draining"/.test(node.log));
+  await until('it drains', () => /"event":"draining"/.test(node.log), 30_000);
   node.child.kill('SIGTERM');
-  assert.equal((await within(10_000, 'its end', node.exited)).code, 1);
+  assert.equal((await within(30_000, 'its end', node.exited)).code, 1);
   const last = jsonLines(node).at(-1);
   assert.deepEqual([last.level, last.event, last.why], ['warn', 'stopped', 'a second signal']);
 });

@@ -21,7 +21,7 @@ async function listen(t, address) {
   t.after(() => child.kill());
   let text = '';
   child.stdout.on('data', (data) => (text += data));
-  await until('the receiver is bound', () => text.startsWith('bound\n'));
+  await until('the receiver is bound', () => text.startsWith('bound\n'), 30_000);
   return () => text.trimEnd().split('\n').slice(1).map((line) => line.slice(1, -1).split('\\n'));
 }
 
@@ -36,11 +36,11 @@ for (const [kind, address] of [
     node.env = { NOTIFY_SOCKET: name };
     t.after(() => node.stop());
     node.spawn();
-    await until('it says so', () => heard().length === 1);
+    await until('it says so', () => heard().length === 1, 30_000);
     assert.equal((await fetch(`${node.api}/readyz`)).status, 200, 'it said so before it was');
     assert.deepEqual(heard(), [['READY=1', 'STATUS=serving']]);
     await node.stop();
-    await until('it says that it ends', () => heard().length === 2);
+    await until('it says that it ends', () => heard().length === 2, 30_000);
     assert.deepEqual(heard()[1], ['STOPPING=1', 'STATUS=draining', 'EXTEND_TIMEOUT_USEC=12000000']);
   });
 }
@@ -50,7 +50,7 @@ test('a_socket_of_the_service_manager_that_is_not_there_is_logged_and_the_node_s
   node.env = { NOTIFY_SOCKET: '/nowhere/notify' };
   t.after(() => node.stop());
   await node.start();
-  await until('the log says so', () => node.logged('notify_failed') === 1);
+  await until('the log says so', () => node.logged('notify_failed') === 1, 30_000);
   assert.match(node.log, /event=notify_failed socket="\/nowhere\/notify" why="No such file or directory"/);
 });
 
@@ -61,10 +61,10 @@ test('a_node_that_ends_before_it_is_ready_does_not_say_that_it_is', async (t) =>
   node.env = { NOTIFY_SOCKET: name };
   t.after(() => node.kill());
   node.spawn();
-  await until('it runs', () => node.logged('started') === 1);
+  await until('it runs', () => node.logged('started') === 1, 30_000);
   node.child.kill('SIGTERM');
-  assert.equal((await within(10_000, 'its end', node.exited)).code, 0);
-  await until('it was heard', () => heard().length === 1);
+  assert.equal((await within(30_000, 'its end', node.exited)).code, 0);
+  await until('it was heard', () => heard().length === 1, 30_000);
   assert.equal(heard()[0][0], 'STOPPING=1');
   assert.ok(!fs.readFileSync(node.logFile, 'utf8').includes('notify_failed'));
 });
