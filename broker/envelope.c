@@ -165,6 +165,7 @@ void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const s
 {
     assert(r->origin != 0 && r->from >= 1);
     fm_buf_u8(b, FM_ENV_RANGE);
+    fm_buf_varint(b, r->flags);
     fm_buf_u64(b, r->origin);
     fm_buf_varint(b, r->from);
     *w = (struct fm_env_range_writer){.b = b, .upto_at = b->n, .last_seq = r->from - 1};
@@ -223,6 +224,7 @@ void fm_env_range_finish(struct fm_env_range_writer *w, uint64_t upto)
 enum fm_err fm_env_range_read(struct fm_slice body, struct fm_env_range *r)
 {
     struct fm_rd in = begin_read(body, FM_ENV_RANGE);
+    r->flags = fm_rd_varint(&in);
     r->origin = read_incarnation(&in);
     r->from = fm_rd_varint(&in);
     r->upto = fm_rd_u64(&in);

@@ -126,17 +126,19 @@ struct fm_env_pull {
 void fm_env_pull_write(struct fm_buf *b, const struct fm_env_pull *p);
 FM_MUST_CHECK enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p);
 
-/*   origin u64 | from varint | upto u64 | contig varint | forgotten varint | lost varint | records | a zero byte
+/*   flags varint | origin u64 | from varint | upto u64 | contig varint | forgotten varint | lost varint | records | a zero byte
  *   message: 1 | seq minus the last message's (the first: minus from - 1) | seq minus prev | ts_ms | age_ms | flags | topic | event | key |
  *            conflation key | payload
  *   tomb:    2 | topic | seq
  * A range speaks with authority about from..upto: what is not in it is not to be had from the sender. Messages beyond upto may be in it
  * too. A tomb says: of this topic everything up to seq is evicted. forgotten: topics that are not even named any more had evicted
  * messages up to here. lost: a hole up to here was given up; nobody knows which topics it concerned, so it may have been any. */
+enum fm_env_range_flag { FM_RANGE_SOON = 1 }; /* somebody waits for it to be acknowledged */
+
 struct fm_env_range {
-    uint64_t origin, from, upto, contig, forgotten, lost; /* upto may be from - 1: nothing to say */
-    uint64_t last_seq;                                    /* reading: of the last message, from - 1 before the first */
-    struct fm_rd rest;                                    /* reading: what follows */
+    uint64_t flags, origin, from, upto, contig, forgotten, lost; /* upto may be from - 1: nothing to say */
+    uint64_t last_seq;                                           /* reading: of the last message, from - 1 before the first */
+    struct fm_rd rest;                                           /* reading: what follows */
 };
 
 enum fm_env_record { FM_RECORD_END, FM_RECORD_MSG, FM_RECORD_TOMB };

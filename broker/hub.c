@@ -12,7 +12,7 @@ enum {
     SEEDS_SAID = 600,   /* bytes of the addresses to join in the log */
     TICK_IDLE_MS = 250, /* when nothing is due */
     TICK_SERVE_MS = 1,  /* another node waits for an answer */
-    TICK_BUSY_MS = 2,   /* an acknowledgement is owed, or a batch waits for one */
+    TICK_BUSY_MS = 2,   /* a hello is owed, or a batch waits for an acknowledgement */
     BYE_LINGERS_MS = 50,
     PAUSE_MS = 1000,   /* four times TICK_IDLE_MS: this node did not run */
     TICK_WAIT_MS = 10, /* a hole, a held join or a replicated publish waits */
@@ -239,11 +239,12 @@ static uint64_t next_due(const struct fm_hub *h)
 {
     if (h->asked_n)
         return TICK_SERVE_MS;
-    if (h->ack_due_ms || fm_hello_due(h) || h->sent < h->self->contig)
+    if (fm_hello_due(h) || h->sent < h->self->contig)
         return TICK_BUSY_MS;
-    if (h->held || h->waiters || h->repairing || !h->ready || h->draining)
-        return TICK_WAIT_MS;
-    return TICK_IDLE_MS;
+    uint64_t ms = h->held || h->waiters || h->repairing || !h->ready || h->draining ? TICK_WAIT_MS : TICK_IDLE_MS;
+    if (h->ack_due_ms)
+        ms = fm_least(ms, h->ack_due_ms > h->now.mono_ms ? h->ack_due_ms - h->now.mono_ms : 1);
+    return ms;
 }
 
 uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
@@ -256,7 +257,7 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
     if (h->waiters)
         fm_waiters_check(h);
     if (h->port.bus_ops) {
-        if (fm_hello_due(h) || h->ack_due_ms)
+        if (fm_hello_due(h) || (h->ack_due_ms && now.mono_ms >= h->ack_due_ms))
             fm_peers_tick(h);
         fm_batches_send(h);
     }

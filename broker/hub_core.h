@@ -437,7 +437,8 @@ void fm_batches_send(struct fm_hub *h);
 /* Is the mesh so far behind that a message accepted now might be evicted before it has left? */
 bool fm_backlog_full(const struct fm_hub *h);
 bool fm_in_flight_settle(struct fm_hub *h);
-void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
+/* True: the sender wants to know soon that it is here. */
+bool fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);
 /* Answers some of what other nodes ask, behind everything live. */
 void fm_asks_serve(struct fm_hub *h);

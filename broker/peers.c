@@ -9,8 +9,9 @@ enum {
     HELLO_RARE_MS = 10 * 1000, /* a hello comes at least so often, */
     STATE_RARE_MS = 5 * 1000,  /* ... and a state that names all origins */
     ACK_EVERY = 4,             /* batches of one node */
-    ACK_AFTER_MS = 2,
-    SUSPECT_AFTER = 3, /* heartbeats that did not come */
+    ACK_SOON_MS = 2,           /* where somebody waits for it */
+    ACK_LATE_PART = 4,         /* of window_live_ms, where nobody does: an acknowledgement goes to all, so each costs n - 1 envelopes */
+    SUSPECT_AFTER = 3,         /* heartbeats that did not come */
     /* Each link that comes up makes a hello to everybody due: so many at once when a cluster comes together, and then so often. */
     HELLO_BURST = 16,
     HELLO_COST_MS = 1000,
@@ -312,6 +313,15 @@ static void old_take(struct fm_hub *h, const struct fm_bus_item *it, const struc
         fm_link_refuse(h, it->pipe, FM_E_REPLAY, 1); /* no link brings the same twice */
 }
 
+static void ack_owe(struct fm_hub *h, struct fm_peer *p, bool soon)
+{
+    uint64_t wait_ms = soon ? ACK_SOON_MS : h->config.window_live_ms / ACK_LATE_PART;
+    if (++p->unacked >= ACK_EVERY)
+        wait_ms = 0;
+    uint64_t due_ms = h->now.mono_ms + wait_ms;
+    h->ack_due_ms = h->ack_due_ms ? fm_least(h->ack_due_ms, due_ms) : due_ms;
+}
+
 void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
 {
     struct fm_env env;
@@ -348,12 +358,7 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         break;
     case FM_ENV_RANGE:
         h->live = true;
-        fm_range_apply(h, p, env.body, false);
-        p->unacked++;
-        if (h->ack_due_ms == 0)
-            h->ack_due_ms = h->now.mono_ms + ACK_AFTER_MS;
-        if (p->unacked >= ACK_EVERY)
-            h->ack_due_ms = h->now.mono_ms;
+        ack_owe(h, p, fm_range_apply(h, p, env.body, false));
         break;
     case FM_ENV_BYE:
         p->left = p->bye = true;

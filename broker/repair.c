@@ -15,6 +15,12 @@ enum {
 
 /* ---- writing ranges ---- */
 
+/* Is it of use to know soon who has what is sent now? Else the acknowledgement may wait for what comes with it. */
+static uint64_t soon(const struct fm_hub *h)
+{
+    return h->waiters || h->draining || h->in_flight_n >= h->config.window / 2 ? FM_RANGE_SOON : 0;
+}
+
 /* Writes from `from` on until `to` or until the range is full. Returns what upto is. *size grows by that of the messages. */
 static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin *o, uint64_t from, uint64_t to, size_t bytes,
                             uint64_t *size)
@@ -22,7 +28,9 @@ static uint64_t range_write(struct fm_hub *h, struct fm_buf *b, struct fm_origin
     struct fm_env_range_writer w;
     b->n = 0;
     fm_env_range_begin(
-        &w, b, &(struct fm_env_range){.origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
+        &w, b,
+        &(struct fm_env_range){
+            .flags = soon(h), .origin = o->id, .from = from, .contig = o->contig, .forgotten = o->forgotten, .lost = o->lost});
     struct fm_log_iter it = fm_log_from(&o->log, from);
     uint64_t upto = to;
     for (struct fm_log_entry *e = fm_log_next(&it); e && e->seq <= to; e = fm_log_next(&it)) {
@@ -214,21 +222,22 @@ static enum fm_err range_take(struct fm_hub *h, struct fm_origin *o, struct fm_e
 
 static bool may_hold(struct fm_hub *h, const struct fm_peer *p, const struct fm_origin *o);
 
-void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer)
+bool fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer)
 {
     struct fm_env_range r;
     if (fm_env_range_read(body, &r) != FM_OK) {
         fm_refusal_tell(h, "envelope_refused", from->bus, FM_E_SYNTAX, 1);
-        return;
+        return false;
     }
+    bool is_awaited = r.flags & FM_RANGE_SOON;
     struct fm_origin *o = answer ? fm_origin_find(h, r.origin) : fm_origin_get(h, r.origin, h->now.mono_ms);
     if (!o || o == h->self)
-        return;
+        return is_awaited;
     if (!answer)
         o->heard_ms = h->now.mono_ms;
     fm_origin_claim(o, r.contig);
     if (!answer && !h->ready && fm_mutation(SNAPSHOT_NOT_FOLLOWED))
-        return;
+        return is_awaited;
     bool authority = true;
     if (answer && h->ready && range_loses(h, o, r)) {
         if (o->pull.refused_n < FM_PEERS_MAX)
@@ -249,6 +258,7 @@ void fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body
         if (!answer && h->ready)
             o->pull.not_before_ms = h->now.mono_ms + h->config.repair_after_ms;
     }
+    return is_awaited;
 }
 
 /* ---- holes ---- */

@@ -21,6 +21,8 @@ static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, b
             continue;
         if (!p->alive || !p->told || !p->ready || !fm_peer_linked(h, p))
             return false;
+        if (p->spoke_ms < o->heard_ms + h->config.down_ms)
+            return false; /* both may have been cut off at once, and it is only not noticed yet */
         any = true;
         *claimed |= fm_vector_has(&p->has, o->id);
         *most = fm_later(*most, fm_vector_get(&p->has, o->id));

@@ -33,11 +33,15 @@ static void an_origin_that_comes_too_late_to_be_taken_in_is_told(void **state)
         fm_gap_free(&gap);
     }
     fm_sim_net_heal_all(scene.net);
-    scene_run(20000);
-    gap = scene_next(a, FM_HUB_GAP);
+    for (unsigned ms = 0; ms < 20000 && !(gap = scene_next(a, FM_HUB_GAP)); ms++)
+        scene_run(1);
     assert_true(gap && gap->origin == origin && gap->from == 1 && gap->to == 3 && gap->reason == FM_GAP_LOST);
+    scene_cut(a,
+              c); /* which would tell the same a moment later, as something that nobody names: what was given before counts as older then */
     assert_true(scene_recovers(a, &gap->cursor));
     fm_gap_free(&gap);
+    fm_sim_net_heal_all(scene.net);
+    scene_run(20000);
     assert_int_equal(fm_hub_stats(a->hub)->origins_refused, 1); /* and once is enough */
     assert_int_equal(scene_messages(a), 0);
     assert_false(scene_recovers(a, &before));

@@ -104,7 +104,11 @@ static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_tol
     a = scene_start(0);
     scene_run(6000);
     struct fm_gap *gap = scene_next(b, FM_HUB_GAP);
-    assert_true(gap && gap->origin == origin && gap->from == 2 && gap->reason == FM_GAP_LOST);
+    while (gap && gap->origin != origin) { /* c may be the first to say that there was something */
+        fm_gap_free(&gap);
+        gap = scene_next(b, FM_HUB_GAP);
+    }
+    assert_true(gap && gap->from == 2 && gap->reason == FM_GAP_LOST);
     fm_gap_free(&gap);
     struct fm_join *j = scene_join(b, origin, 1);
     assert_false(j->recovered);

@@ -371,6 +371,7 @@ static void range_head(struct fm_buf *b, uint64_t origin, uint64_t from, uint64_
 {
     b->n = 0;
     fm_buf_u8(b, FM_ENV_RANGE);
+    fm_buf_varint(b, 0);
     fm_buf_u64(b, origin);
     fm_buf_varint(b, from);
     fm_buf_u64(b, upto);

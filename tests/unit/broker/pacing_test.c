@@ -5,7 +5,7 @@
 enum { PIPE = 5, WINDOW = 12 };
 
 static struct rig {
-    unsigned asks, batches;
+    unsigned asks, batches, states;
     uint64_t counter, claimed; /* of the last batch that left; what the hub last claimed to have of its own */
 } rig;
 
@@ -23,6 +23,7 @@ static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
         rig.batches++;
         rig.counter = env.counter;
     } else if (fm_env_state_read(env.body, &s) == FM_OK) {
+        rig.states++;
         for (uint32_t i = 0; i < s.n; i++)
             rig.claimed = s.at[i].origin == SELF ? s.at[i].contig : rig.claimed;
     }
@@ -66,11 +67,11 @@ static void peer_says(uint64_t own, uint64_t acknowledged)
     fm_buf_fini(&b);
 }
 
-static void peer_publishes(uint64_t from, uint64_t to)
+static void peer_publishes_flagged(uint64_t flags, uint64_t from, uint64_t to)
 {
     struct fm_env_range_writer w;
     struct fm_buf b = {0};
-    fm_env_range_begin(&w, &b, &(struct fm_env_range){.origin = PEER, .from = from, .contig = to});
+    fm_env_range_begin(&w, &b, &(struct fm_env_range){.flags = flags, .origin = PEER, .from = from, .contig = to});
     for (uint64_t seq = from; seq <= to; seq++) {
         struct fm_msg *m = fm_msg_new(FM_LIT("room:1"), FM_LIT("e"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
         fm_msg_accept(m, (struct fm_id){PEER, seq}, seq - 1, 1700000000000);
@@ -80,6 +81,11 @@ static void peer_publishes(uint64_t from, uint64_t to)
     fm_env_range_finish(&w, to);
     say(&b);
     fm_buf_fini(&b);
+}
+
+static void peer_publishes(uint64_t from, uint64_t to)
+{
+    peer_publishes_flagged(0, from, to);
 }
 
 /* ---- the rig ---- */
@@ -177,6 +183,31 @@ static void what_the_live_stream_is_about_to_bring_is_not_pulled(void **state)
     assert_int_equal(rig.asks, 1);
 }
 
+/* When the hub has acknowledged what it was just given, in ms; at most `limit`. */
+static unsigned acknowledged_after(unsigned limit)
+{
+    unsigned states = rig.states, ms = 0;
+    for (fm_hub_flush(mesh.hub, mesh.now); rig.states == states && ms < limit; ms++)
+        mesh_tick(1);
+    return ms;
+}
+
+/* An acknowledgement goes to all nodes: each costs all of them an envelope. */
+static void what_nobody_waits_for_is_acknowledged_with_what_comes_after_it_and_what_somebody_does_at_once(void **state)
+{
+    (void)state;
+    peer_says(8, 0);
+    for (uint64_t seq = 1; seq <= 3; seq++)
+        peer_publishes(seq, seq);
+    assert_in_range(acknowledged_after(100), 20, 60);
+    peer_publishes(4, 4);
+    peer_publishes_flagged(FM_RANGE_SOON, 5, 5);
+    assert_in_range(acknowledged_after(100), 0, 3);
+    for (uint64_t seq = 6; seq <= 9; seq++) /* many batches are never kept waiting */
+        peer_publishes(seq, seq);
+    assert_int_equal(acknowledged_after(100), 0);
+}
+
 /* If each of them moved those behind it, this would take minutes, in which the node is heard by nobody. */
 static void what_waited_behind_a_hole_goes_at_once_however_much_it_is(void **state)
 {
@@ -198,6 +229,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(publishes_are_refused_while_the_mesh_is_behind_and_taken_after_that, start, mesh_stop),
         cmocka_unit_test_setup_teardown(a_peer_that_is_silent_holds_publishers_up_for_a_moment_only, start, mesh_stop),
         cmocka_unit_test_setup_teardown(what_the_live_stream_is_about_to_bring_is_not_pulled, start, mesh_stop),
+        cmocka_unit_test_setup_teardown(what_nobody_waits_for_is_acknowledged_with_what_comes_after_it_and_what_somebody_does_at_once,
+                                        start, mesh_stop),
         cmocka_unit_test_setup_teardown(what_waited_behind_a_hole_goes_at_once_however_much_it_is, start, mesh_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
