@@ -3,15 +3,11 @@
 // another topic pushes to itself all the time and measures how long that takes: by the clock, and by the CPU time that the worker spent
 // meanwhile, which is the same where nothing else runs on the machine, and still means something where much does. With fanout_slice at its
 // default, and without slices.
-import { spawn } from 'node:child_process';
-import fs from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { fileURLToPath } from 'node:url';
 import { freePort } from '../tests/lib/ports.mjs';
 import { frame, rawSocket } from '../tests/lib/raw.mjs';
+import { percentiles, sleep, start, workerClock } from './beside.mjs';
 
-const build = fileURLToPath(new URL('../build/release/', import.meta.url));
 const { values: options } = parseArgs({
   options: {
     connections: { type: 'string', default: '15000' },
@@ -20,24 +16,6 @@ const { values: options } = parseArgs({
   },
 });
 const pause = 2; // ms between two pushes
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const alive = new Set();
-process.on('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
-
-function start(program, args, stdout = 'ignore') {
-  const child = spawn(path.join(build, program), args, { stdio: ['ignore', stdout, 'inherit'] });
-  alive.add(child);
-  child.ended = new Promise((resolve) => child.once('close', resolve)).then(() => alive.delete(child));
-  return child;
-}
-
-// CPU time of the worker's thread so far, in ms; the kernel tells it to the last tick.
-function workerClock(pid) {
-  const tasks = `/proc/${pid}/task`;
-  const worker = fs.readdirSync(tasks).find((id) => fs.readFileSync(`${tasks}/${id}/comm`, 'utf8') === 'worker-0\n');
-  return () => Number(fs.readFileSync(`${tasks}/${worker}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
-}
 
 // Round trips in ms of pushes of one client to itself, until `until` settles; by the clock, and in the worker's CPU time.
 async function roundTrips(port, workerMs, until) {
@@ -60,7 +38,7 @@ async function roundTrips(port, workerMs, until) {
     await sleep(pause);
   }
   raw.close();
-  return [times, spent].map((list) => list.sort((a, b) => a - b));
+  return [times, spent];
 }
 
 async function measure(slice) {
@@ -88,8 +66,7 @@ async function measure(slice) {
   node.kill('SIGKILL');
   await node.ended;
   const { exit, tally } = JSON.parse(text);
-  const at = (list, share) => list[Math.min(list.length - 1, Math.floor(list.length * share))].toFixed(1);
-  const columns = [times, spent].map((list) => [0.5, 0.95, 0.99, 1].map((share) => at(list, share)).join(' / '));
+  const columns = [times, spent].map(percentiles);
   console.log(`| ${slice} | ${times.length} | ${columns.join(' | ')} | ${exit === 0 ? tally.deliveries : `exit code ${exit}`} |`);
 }
 

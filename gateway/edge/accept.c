@@ -30,8 +30,15 @@ static void refill(struct fm_worker *w)
     w->accept_at_ms = now;
 }
 
-/* One more client than allowed: told so, without reading what it wants. */
-static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer)
+/* Over TLS an answer would take a handshake, a thousand times what a refusal may cost a node that is full. The alert says that it is the
+ * server's fault and nobody's version or certificate. */
+static void turn_away_tls(int fd)
+{
+    static const uint8_t alert[] = {21, 3, 3, 0, 2, 2 /* fatal */, 80 /* internal_error */};
+    (void)send(fd, alert, sizeof alert, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void turn_away_http(int fd)
 {
     static const char body[] = "{\"error\":{\"code\":\"too_many_connections\",\"message\":\"this node has as many connections as "
                                "connections_max allows; use another\"}}\n";
@@ -43,7 +50,17 @@ static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer)
     if (!answer.failed)
         (void)send(fd, answer.p, answer.n, MSG_NOSIGNAL | MSG_DONTWAIT);
     fm_buf_fini(&answer);
+}
+
+/* One more client than allowed: told so, without looking at what it wants. */
+static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer)
+{
+    if (w->config.tls)
+        turn_away_tls(fd);
+    else
+        turn_away_http(fd);
     (void)shutdown(fd, SHUT_WR);
+    (void)recv(fd, w->scratch, FM_READ_MAX, MSG_DONTWAIT); /* closing over unread bytes would take the answer back */
     close(fd);
     fm_stat_add(&w->stats.refused, 1);
     fm_client_say(peer, "client_refused", "connections_max are there already");
@@ -88,6 +105,9 @@ static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
         }
         fm_stat_add(&w->stats.accepted, 1);
         fm_front_open(w, fd, &peer, false);
+        fm_worker_breathe(w);
+        if (fm_front_shaken(w))
+            return;
     }
 }
 

@@ -325,7 +325,7 @@ static bool step(struct fm_conn *c)
     return false;
 }
 
-static void events_set(struct fm_conn *c, int events)
+void fm_conn_watch(struct fm_conn *c, int events)
 {
     if (events == (c->io.events & (EV_READ | EV_WRITE)))
         return;
@@ -340,7 +340,7 @@ static void watch(struct fm_conn *c)
     int events = out_pending(c) ? EV_WRITE : 0;
     if (!c->eof && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY || c->state == FM_CONN_LINGER))
         events |= EV_READ;
-    events_set(c, events);
+    fm_conn_watch(c, events);
 }
 
 void fm_conn_run(struct fm_conn *c)
@@ -394,60 +394,6 @@ void fm_conn_refuse_raw(struct fm_conn *c, const char *text)
     (void)recv(c->fd, c->worker->scratch, FM_READ_MAX, MSG_DONTWAIT); /* closing over unread bytes would take the answer back */
 }
 
-/* What the handshake begins with is looked at before OpenSSL takes it. false: nothing has come yet. */
-static bool first_look(struct fm_conn *c)
-{
-    uint8_t bytes[16];
-    ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_PEEK);
-    if (n < 0 && errno == EAGAIN)
-        return false;
-    if (n > 0) {
-        c->first = bytes[0];
-        c->stray = fm_conn_proxy_stray(c, fm_slice_of(bytes, (size_t)n));
-    }
-    return true;
-}
-
-/* Who speaks HTTP to a TLS port gets an answer that it can read. The first byte of TLS is 0x16, which is in no method. */
-static void plain_refuse(struct fm_conn *c)
-{
-    if (c->stray)
-        fm_conn_refuse_raw(c, "this node does not take a PROXY protocol header from your address");
-    else if (c->first >= 'A' && c->first <= 'Z')
-        fm_conn_refuse_raw(c, "this port speaks TLS (https)");
-}
-
-/* A step of the TLS handshake. true: it is done. */
-static bool shake(struct fm_conn *c)
-{
-    struct fm_worker_stats *stats = &c->worker->stats;
-    if (c->first == 0 && !first_look(c))
-        return false;
-    switch (fm_tls_accept(c->ssl)) {
-    case FM_TLS_DONE:
-        c->shaking = false;
-        fm_stat_add(&stats->tls_handshakes, 1);
-        if (fm_tls_resumed(c->ssl))
-            fm_stat_add(&stats->tls_resumed, 1);
-        events_set(c, EV_READ);
-        return true;
-    case FM_TLS_READ:
-        events_set(c, EV_READ);
-        return false;
-    case FM_TLS_WRITE:
-        events_set(c, EV_WRITE);
-        return false;
-    case FM_TLS_END:
-    case FM_TLS_DEAD:
-        break;
-    }
-    fm_stat_add(&stats->tls_failed, 1);
-    fm_client_say(&c->peer, "tls_failed", "the TLS handshake failed");
-    plain_refuse(c);
-    fm_conn_close(c);
-    return false;
-}
-
 void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)loop;
@@ -458,7 +404,7 @@ void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events)
         events |= EV_READ; /* what follows may have come with it */
     }
     if (c->shaking) {
-        if (!shake(c))
+        if (!fm_conn_shake(c))
             return;
         events |= EV_READ; /* the request may have come with the end of the handshake */
     }

@@ -54,6 +54,13 @@ void fm_conn_close(struct fm_conn *c);
 /* A 400 with this text, for who speaks another protocol than this listener: no more than what can be sent at once. The caller closes. */
 void fm_conn_refuse_raw(struct fm_conn *c, const char *text);
 
+/* The events that it waits for. */
+void fm_conn_watch(struct fm_conn *c, int events);
+
+/* ---- shake.c ---- */
+/* A step of the TLS handshake. true: it is done. false: it is not, or c is gone. */
+bool fm_conn_shake(struct fm_conn *c);
+
 /* ---- proxied.c ---- */
 /* Reads the PROXY protocol header that the connection begins with. true: it was there. false: it is not whole yet, or c is gone. */
 bool fm_conn_proxied(struct fm_conn *c);

@@ -390,4 +390,5 @@ void fm_socket_gone(struct fm_socket *s)
     s->wsi = NULL;
     s->state = FM_SOCKET_GONE;
     fm_socket_release(s);
+    fm_worker_breathe(w);
 }

@@ -18,6 +18,8 @@ enum {
     TURN_BYTES = 256 << 10, /* of items, and */
     TURN_MS = 20,           /* ... of a turn in which something was given out */
     DRAIN_STEP_MS = 20,
+    BREATH_MS = 2, /* of other work, then what the hub has for clients goes first */
+    BURY_MS = 4,   /* of a turn in which sockets end */
     WARN_EVERY_MS = 10000,
     CLOSE_RESTART = 1012,
 };
@@ -246,16 +248,39 @@ static void inbox_drain(struct fm_worker *w)
 
 /* ---- events ---- */
 
+/* The bell has the highest priority, so it is answered when the callback that runs now has returned. */
+void fm_worker_breathe(struct fm_worker *w)
+{
+    uint64_t now = fm_mono_ms();
+    if (now - w->looked_ms < BREATH_MS)
+        return;
+    w->looked_ms = now;
+    fm_worker_hub_wake(w);
+    ev_feed_event(w->loop, &w->door, EV_READ);
+}
+
+/* The rest of many has its turn when others had theirs: each may take libwebsockets as long as ten deliveries. */
+static void bury(struct fm_worker *w)
+{
+    uint64_t began = w->doomed ? fm_mono_ms() : 0;
+    while (w->doomed) {
+        struct fm_socket *s = w->doomed;
+        w->doomed = s->doomed_next;
+        fm_socket_bury(s);
+        if (w->doomed && fm_mono_ms() - began >= BURY_MS) {
+            fm_worker_settle_soon(w);
+            ring(w->config.mailbox); /* so that the loop does not wait */
+            return;
+        }
+    }
+}
+
 static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int events)
 {
     (void)events;
     struct fm_worker *w = prepare->data;
     ev_prepare_stop(loop, prepare);
-    while (w->doomed) {
-        struct fm_socket *s = w->doomed;
-        w->doomed = s->doomed_next;
-        fm_socket_bury(s);
-    }
+    bury(w);
     fm_subs_settle(w);
     fm_worker_hub_wake(w);
 }
@@ -340,6 +365,7 @@ static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
     uint64_t rings;
     ssize_t n = read(io->fd, &rings, sizeof rings);
     (void)n;
+    w->looked_ms = fm_mono_ms();
     fm_worker_hub_wake(w);
     if (!deaf(w))
         inbox_drain(w);
@@ -360,6 +386,7 @@ static void events_init(struct fm_worker *w)
     ev_prepare_init(&w->settle, on_settle);
     ev_init(&w->drain, on_drain_step);
     w->door.data = w->tick.data = w->settle.data = w->drain.data = w;
+    ev_set_priority(&w->door, EV_MAXPRI);
     ev_io_start(w->loop, &w->door);
     ev_timer_start(w->loop, &w->tick);
     fm_wheel_init(&w->conns_wheel, FM_TICK_MS, fm_mono_ms());

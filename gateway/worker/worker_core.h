@@ -1,6 +1,6 @@
 /* Inside a worker: what its files share. Nobody else includes this.
  *
- *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP
+ *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP, shake.c  TLS
  *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
  *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
@@ -152,6 +152,9 @@ struct fm_worker {
     uint32_t slice_left;                  /* subscribers that runs may still be given to in this turn */
     bool combine;                         /* several topics in this delivery: each socket's share is gathered first */
     uint64_t reread_next;                 /* the name of the last question */
+    uint64_t looked_ms;                   /* when the inbox was last looked into */
+    unsigned shake_turn;                  /* shake.c: the turn of the loop, and */
+    uint64_t shake_ns;                    /* ... the time that it has spent on TLS handshakes */
     bool posted;                          /* to the hub, which is not woken yet */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
@@ -232,6 +235,9 @@ uint64_t fm_mono_ms(void);
 FM_MUST_CHECK enum fm_err fm_worker_post(struct fm_worker *w, struct fm_item *item);
 /* Does so now: something that takes long is about to begin. */
 void fm_worker_hub_wake(struct fm_worker *w);
+/* In the middle of what may go on for long in one turn of the loop (thousands of closes, handshakes): what the hub has for the clients is
+ * given out first, if it is some ms since it was last looked for. Not while walking over sockets or subs. */
+void fm_worker_breathe(struct fm_worker *w);
 /* Makes settle run before the loop waits again. */
 void fm_worker_settle_soon(struct fm_worker *w);
 
@@ -245,6 +251,10 @@ bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answer
 /* The socket that awaits an answer to a push by this token, or NULL. */
 struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token);
 void fm_expect_free_all(struct fm_worker *w);
+
+/* ---- shake.c ---- */
+/* Has this turn of the loop spent its time for TLS handshakes? */
+bool fm_front_shaken(const struct fm_worker *w);
 
 /* ---- front.c ---- */
 /* A connection was accepted; takes fd. probe: fm_worker_probe. */

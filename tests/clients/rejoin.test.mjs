@@ -73,6 +73,7 @@ test('a_channel_that_is_joined_again_and_again_under_load_gets_every_message_onc
   };
   const rejoiners = channels.map(rejoiner);
   await sleep(1500);
+  await until('each has joined again and again', () => channels.every((channel) => channel.joinRef > 20 || channel.closed), 60_000);
   publishing = false;
   await Promise.all([...publishers, ...rejoiners]);
   for (const channel of channels) {
@@ -80,7 +81,6 @@ test('a_channel_that_is_joined_again_and_again_under_load_gets_every_message_onc
     assert.equal(channel.closed, null);
     assert.deepEqual(compare(published, channel.ids), clean);
     assert.ok(channel.replies.every(({ recovered }) => recovered));
-    assert.ok(channel.joinRef > 20, `${channel.joinRef} joins`);
   }
 });
 

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import tls from 'node:tls';
 import { makeCertificate } from '../lib/certificate.mjs';
-import { sharedCluster } from '../lib/cluster.mjs';
+import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { binary, workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { closeCode, frame, upgradeRequest } from '../lib/raw.mjs';
@@ -237,6 +237,18 @@ test('who_speaks_no_tls_is_told_so_or_cut_off_in_time', async () => {
   await within(5000, 'the end', talk('')); // who says nothing
   assert.ok((await a.metric('fanmesh_tls_failed_total')) >= failed + 2);
   assert.equal((await a.request('GET', '/readyz')).status, 200, 'the probe is content');
+});
+
+test('a_node_that_is_full_refuses_over_tls_by_an_alert_and_not_by_bytes_that_are_no_tls', async (t) => {
+  const node = await startNode(t, { options: { tls_cert: cert, tls_key: key, workers: 1, connections_max: 1 } });
+  const first = await upgraded(node);
+  for (let i = 1; i <= 10; i++) {
+    await assert.rejects(connect(node), { code: 'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR' });
+    // The node's own knocks at its door are turned away, too.
+    await until('it is counted', async () => (await node.metric('fanmesh_refused_total')) >= i);
+  }
+  first.destroy();
+  await until('there is room again', () => upgraded(node).then(() => true, () => false));
 });
 
 test('a_certificate_that_can_not_be_used_stops_the_start', async () => {
