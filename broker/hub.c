@@ -334,6 +334,15 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
     return fm_hub_flush(h, now);
 }
 
+/* Whoever is given messages of a topic has what is too much evicted before. */
+void fm_hub_retention(struct fm_hub *h, void *ctx)
+{
+    struct fm_topic *t, *next;
+    h->config.retention_ctx = ctx;
+    HASH_ITER (hh, h->topics, t, next)
+        t->retention = h->config.retention(ctx, fm_slice_of(t->name, t->name_n));
+}
+
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)
 {
     step(h, now);

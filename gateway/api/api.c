@@ -107,10 +107,11 @@ static void answer_preflight(struct fm_http_request *req)
 }
 
 /* Answers the request and returns false where it may not. */
-static bool authorized(struct fm_http_request *req, const struct fm_api *api)
+static bool authorized(struct fm_http_request *req)
 {
-    if (!api->config.key) {
-        if ((req->origin.n == 0 || is_local_page(req, api)) && is_local_name(req->host))
+    const char *key = fm_worker_config(req->worker)->api_key;
+    if (!key || !*key) {
+        if ((req->origin.n == 0 || is_local_page(req, fm_api_of(req))) && is_local_name(req->host))
             return true;
         fm_http_fail(req, FM_E_FORBIDDEN,
                      "this node has no API key, so it takes no requests from web pages and none under a public name; set the option "
@@ -121,7 +122,7 @@ static bool authorized(struct fm_http_request *req, const struct fm_api *api)
     struct fm_slice given = req->authorization;
     if (given.n > scheme.n && strncasecmp((const char *)given.p, (const char *)scheme.p, scheme.n) == 0) {
         given = fm_slice_of(given.p + scheme.n, given.n - scheme.n);
-        if (fm_slice_eq_secret(given, fm_slice_str(api->config.key)))
+        if (fm_slice_eq_secret(given, fm_slice_str(key)))
             return true;
     }
     fm_http_fail(req, FM_E_UNAUTHORIZED, given.n ? NULL : "there is no Authorization header");
@@ -239,7 +240,6 @@ static bool params_known(struct fm_http_request *req, const struct fm_route *r)
 
 void fm_api_handle(struct fm_http_request *req)
 {
-    const struct fm_api *api = fm_api_of(req);
     const struct fm_route *found = NULL;
     struct fm_slice variable, found_variable = {0};
     unsigned methods = 0;
@@ -263,7 +263,7 @@ void fm_api_handle(struct fm_http_request *req)
         return;
     }
     /* Without the key the internal listener does not even tell what there is. */
-    if ((found ? found->key : req->internal) && !authorized(req, api))
+    if ((found ? found->key : req->internal) && !authorized(req))
         return;
     if (!methods)
         no_such_path(req);

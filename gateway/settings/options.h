@@ -37,9 +37,10 @@
 #define FM_OPTIONS_CLIENTS(X) \
     X("Clients", LISTENER, listen, 1, 260, "0.0.0.0:4000", "Where clients connect. none: this node serves no clients.") \
     X("Clients", TEXT, mount, 2, 128, "/socket", "Path of the Phoenix socket; clients open MOUNT/websocket.") \
-    X("Clients", PATH, tls_cert, 0, 4096, "", \
-      "PEM file with the node's certificate and the chain behind it: clients then speak TLS (wss://, https://). Empty: plain text.") \
-    X("Clients", PATH, tls_key, 0, 4096, "", "PEM file with its private key.") \
+    X("Clients", LIST, tls_cert, 0, 64, "", \
+      "PEM files, each with a certificate of the node and the chain behind it: clients then speak TLS (wss://, https://). Of several the " \
+      "one is taken that has the name which a client asks for, else the first. Empty: plain text. Read again on HUP.") \
+    X("Clients", LIST, tls_key, 0, 64, "", "PEM files with their private keys, in the same order. Read again on HUP.") \
     X("Clients", LIST, origins, 0, 64, "", \
       "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
     X("Clients", NETWORKS, proxy_protocol_from, 0, 64, "", \
@@ -78,8 +79,9 @@
       "Where the HTTP API, metrics and status are served; keep it off the public network. none: no API.") \
     X("HTTP API", NETWORKS, api_proxy_protocol_from, 0, 64, "", "As proxy_protocol_from, for connections to api_listen.") \
     X("HTTP API", SECRET, api_key, 8, 512, "", \
-      "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API.") \
-    X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key.") \
+      "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API. Read again " \
+      "on HUP.") \
+    X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key. Read again on HUP.") \
     X("HTTP API", BYTES, api_body_max, 1024, 1073741824, "4MiB", "Largest body of an API call.") \
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
@@ -138,6 +140,9 @@
     X("Retention and repair", MS, gap_ms, 50, 600000, "5s", "A hole that saw no progress for so long is declared as a gap.")
 
 #define FM_OPTIONS(X) FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X)
+
+/* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
+#define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \

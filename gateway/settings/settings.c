@@ -47,6 +47,7 @@ bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *c
     fm_option_secret_file(&set, "secret", "secret_file");
     fm_settings_derive(&set, s);
     fm_settings_check(&set, s);
+    s->connections_asked = s->connections_max;
     return report->n_errors == 0;
 }
 

@@ -108,10 +108,14 @@ static void check_web_root(const struct check *c)
 static void check_tls(const struct check *c)
 {
     const struct fm_settings *s = c->s;
-    if (*s->tls_cert && !*s->tls_key)
-        fm_report_error(c->report, "tls_key", "there is a tls_cert without its key; give tls_key");
-    if (*s->tls_key && !*s->tls_cert)
-        fm_report_error(c->report, "tls_cert", "there is a tls_key without its certificate; give tls_cert");
+    if (s->tls_cert.n > s->tls_key.n)
+        fm_report_error(c->report, "tls_key",
+                        "there is no key for the certificate %s; give tls_key once for each tls_cert, in the same order",
+                        s->tls_cert.at[s->tls_key.n]);
+    if (s->tls_key.n > s->tls_cert.n)
+        fm_report_error(c->report, "tls_cert",
+                        "there is no certificate for the key %s; give tls_cert once for each tls_key, in the same order",
+                        s->tls_key.at[s->tls_cert.n]);
 }
 
 static void check_access(const struct check *c)
