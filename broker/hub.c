@@ -172,6 +172,9 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
     case FM_BUS_DOWN:
         fm_link_down(h, bus);
         break;
+    case FM_BUS_REFUSED:
+        fm_refusal_of_tls(h, bus);
+        break;
     default:
         assert(false && "an item that is not for the hub");
     }

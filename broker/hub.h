@@ -230,6 +230,8 @@ struct fm_hub_port { /* effects */
     X(dials_ended, "fanmesh_mesh_dials_ended_total", "counter", \
       "links that this node dialled and the other side ended before it said anything: it has another secret, cluster or version, or was " \
       "ending") \
+    X(tls_refused, "fanmesh_mesh_tls_refused_total", "counter", \
+      "connections of the mesh that TLS ended: no certificate, none that is trusted, or no TLS at all") \
     X(inbox_dropped, "fanmesh_hub_inbox_dropped_total", "counter", \
       "envelopes thrown away because the hub's inbox was full; repaired like any loss") \
     X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \

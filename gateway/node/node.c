@@ -38,6 +38,7 @@ struct fm_node {
     struct fm_probe_board board;
     struct fm_probe *probe;
     struct fm_nets proxy_from, api_proxy_from, trusted;
+    struct fm_mesh_tls *mesh_tls;
     struct fm_access *access, *before; /* before: not NULL while a thread may have it still */
 };
 
@@ -156,6 +157,42 @@ static enum fm_err listeners_check(const struct fm_settings *s, struct fm_buf *w
     return first;
 }
 
+static struct fm_mesh_tls_files mesh_tls_files(const struct fm_settings *s)
+{
+    return (struct fm_mesh_tls_files){s->mesh_tls_ca, s->mesh_tls_cert, s->mesh_tls_key};
+}
+
+static void mesh_tls_tell(const struct fm_node *node, const char *event)
+{
+    struct fm_certificate c;
+    char names[FM_CERTIFICATE_NAMES_MAX + 32];
+    fm_mesh_tls_certificate(node->mesh_tls, &c);
+    fm_diag(FM_INFO, event, "names=%s until=%s", fm_diag_quote(names, sizeof names, c.names, strlen(c.names)), c.until);
+    if (c.over || c.early)
+        fm_diag(FM_WARN, "mesh_certificate_invalid",
+                "until=%s why=\"it is not valid %s\" then=\"other nodes refuse it; put a valid one into mesh_tls_cert and send HUP\"",
+                c.until, c.over ? "any more" : "yet");
+}
+
+static enum fm_err mesh_tls_start(struct fm_node *node, struct fm_buf *why)
+{
+    const struct fm_mesh_tls_files files = mesh_tls_files(node->s);
+    if (!*files.ca || !given(node->s->mesh_listen))
+        return FM_OK;
+    enum fm_err err = fm_mesh_tls_new(&node->mesh_tls, &files, why);
+    if (!err)
+        mesh_tls_tell(node, "mesh_certificate");
+    return err;
+}
+
+/* Links that are there stay; new ones go by what is in the files now. */
+static enum fm_err mesh_tls_reload(struct fm_node *node, const struct fm_settings *next, bool *changed, struct fm_buf *why)
+{
+    const struct fm_mesh_tls_files files = mesh_tls_files(next);
+    *changed = false;
+    return node->mesh_tls && *files.ca ? fm_mesh_tls_load(node->mesh_tls, &files, changed, why) : FM_OK;
+}
+
 static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
 {
     const struct fm_settings *s = node->s;
@@ -168,6 +205,7 @@ static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
         .bus = given(s->mesh_listen) ? &fm_bus_nng : NULL,
         .bus_config = {.listen = s->mesh_listen,
                        .listen_ask = s->mesh_ask_listen,
+                       .tls = node->mesh_tls,
                        .envelope_max = ENVELOPE_BATCH_MAX + s->message_max + ENVELOPE_ROOM},
         .workers = node->inbox_at,
     };
@@ -293,6 +331,8 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     if (!err)
         err = mailboxes_make(node);
     if (!err)
+        err = mesh_tls_start(node, why);
+    if (!err)
         err = hub_start(node, why);
     if (!err)
         err = api_make(node);
@@ -341,15 +381,20 @@ static bool learned_wait(struct fm_node *node)
 enum fm_err fm_node_reload(struct fm_node *node, const struct fm_settings *next, struct fm_reload *done, struct fm_buf *why)
 {
     struct fm_access *access;
+    bool mesh_changed = false;
     *done = (struct fm_reload){0};
     if (!learned_wait(node)) {
         fm_buf_str(why, "a thread of this node has not taken over what was read before; see /readyz, and restart the node if it is deaf");
         return FM_E_BUSY;
     }
     enum fm_err err = fm_access_new(&access, next, node->access, why);
+    if (!err && (err = mesh_tls_reload(node, next, &mesh_changed, why)) != FM_OK)
+        fm_access_free(&access);
     if (err)
         return err;
-    done->changed = fm_access_tell(node->access, access);
+    done->changed = fm_access_tell(node->access, access) + mesh_changed;
+    if (mesh_changed)
+        mesh_tls_tell(node, "mesh_certificate_changed");
     done->kept = fm_settings_kept_tell(node->s, next);
     node->before = node->access;
     node->access = access;
@@ -415,6 +460,7 @@ void fm_node_stop(struct fm_node **np)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);
     fm_hub_thread_stop(&node->hub);
+    fm_mesh_tls_unref(&node->mesh_tls);
     fm_api_free(&node->api);
     fm_access_free(&node->access);
     fm_access_free(&node->before);

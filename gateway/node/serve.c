@@ -134,12 +134,12 @@ static void log_start(const struct fm_settings *s, const struct fm_node *node)
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[QUOTE_MAX], cluster[QUOTE_MAX];
     fm_origin_print(fm_node_incarnation(node), origin);
     fm_diag(FM_INFO, "started",
-            "version=%s name=%s incarnation=%s cluster=%s sealed=%s pid=%ld workers=%" PRIu64 " connections_max=%" PRIu64
+            "version=%s name=%s incarnation=%s cluster=%s sealed=%s mesh_tls=%s pid=%ld workers=%" PRIu64 " connections_max=%" PRIu64
             " listen=%s api_listen=%s mesh_listen=%s mesh_ask_listen=%s mesh_advertise=%s mesh_ask_advertise=%s join=%zu",
             FM_VERSION, fm_diag_quote(name, sizeof name, s->name, strlen(s->name)), origin,
-            fm_diag_quote(cluster, sizeof cluster, s->cluster, strlen(s->cluster)), *s->secret ? "yes" : "no", (long)getpid(), s->workers,
-            s->connections_max, s->listen, s->api_listen, s->mesh_listen, s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise,
-            s->join.n);
+            fm_diag_quote(cluster, sizeof cluster, s->cluster, strlen(s->cluster)), *s->secret ? "yes" : "no",
+            *s->mesh_tls_ca ? "yes" : "no", (long)getpid(), s->workers, s->connections_max, s->listen, s->api_listen, s->mesh_listen,
+            s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise, s->join.n);
     if (s->dev)
         fm_diag(FM_WARN, "dev_profile",
                 "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s%s\" then=\"never run it in production\"", s->listen,

@@ -227,7 +227,8 @@ unsigned fm_settings_kept_tell(const struct fm_settings *running, const struct f
     unsigned differences = 0;
     for (size_t i = 0; i < FM_OPTIONS_N; i++) {
         const struct fm_option *o = &fm_options[i];
-        bool tls_switched = strcmp(o->name, "tls_cert") == 0 && (running->tls_cert.n == 0) != (next->tls_cert.n == 0);
+        bool tls_switched = (strcmp(o->name, "tls_cert") == 0 && (running->tls_cert.n == 0) != (next->tls_cert.n == 0)) ||
+                            (strcmp(o->name, "mesh_tls_ca") == 0 && !*running->mesh_tls_ca != !*next->mesh_tls_ca);
         if (!is_reloaded(o->name) || tls_switched)
             differences += kept_tell(o, running, next);
     }

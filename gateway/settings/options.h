@@ -92,8 +92,16 @@
 #define FM_OPTIONS_MESH(X) \
     X("Mesh", TEXT, cluster, 1, 63, "fanmesh", "Name of the cluster. Nodes of another name are refused.") \
     X("Mesh", SECRET, secret, 16, 512, "", \
-      "What all nodes of the cluster share and seal the mesh with. Without it the mesh binds loopback addresses only.") \
+      "What all nodes of the cluster share and seal the mesh with. Without it, and without mesh_tls_ca, the mesh binds loopback " \
+      "addresses " \
+      "only.") \
     X("Mesh", PATH, secret_file, 0, 4096, "", "File that holds the secret, instead of secret.") \
+    X("Mesh", PATH, mesh_tls_ca, 0, 4096, "", \
+      "PEM file with the certificates of who signs the nodes' own: the mesh then speaks TLS, and whoever has no certificate signed by " \
+      "these is refused. All nodes or none. Empty: plain TCP. Read again on HUP.") \
+    X("Mesh", PATH, mesh_tls_cert, 0, 4096, "", \
+      "PEM file with this node's certificate for the mesh and the chain behind it. It serves both ends of a link. Read again on HUP.") \
+    X("Mesh", PATH, mesh_tls_key, 0, 4096, "", "PEM file with its private key. Read again on HUP.") \
     X("Mesh", LISTENER, mesh_listen, 1, 260, "127.0.0.1:4002", \
       "Where other nodes link for live messages. none: a node alone, without mesh.") \
     X("Mesh", ADDRESS, mesh_ask_listen, 1, 260, "127.0.0.1:4003", "Where other nodes ask for what they missed.") \
@@ -142,7 +150,7 @@
 #define FM_OPTIONS(X) FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X)
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
-#define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key)
+#define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key) X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \

@@ -70,6 +70,19 @@ static void check_listeners(const struct check *c)
         fm_report_error(c->report, NULL, "listen and api_listen are both none, so nobody could reach this node; give one of them");
 }
 
+/* All of the three, or none. */
+static void check_mesh_tls(const struct check *c)
+{
+    const struct fm_settings *s = c->s;
+    const char *const all[][2] = {{"mesh_tls_ca", s->mesh_tls_ca}, {"mesh_tls_cert", s->mesh_tls_cert}, {"mesh_tls_key", s->mesh_tls_key}};
+    const char *there = *all[0][1] ? all[0][0] : *all[1][1] ? all[1][0] : all[2][0];
+    bool any = *all[0][1] || *all[1][1] || *all[2][1];
+    for (size_t i = 0; any && i < 3 && c->flawless; i++)
+        if (!*all[i][1])
+            fm_report_error(c->report, all[i][0],
+                            "there is %s and no %s; TLS on the mesh needs mesh_tls_ca, mesh_tls_cert and mesh_tls_key", there, all[i][0]);
+}
+
 static void check_mesh(const struct check *c)
 {
     const struct fm_settings *s = c->s;
@@ -79,11 +92,12 @@ static void check_mesh(const struct check *c)
         return;
     }
     const char *const listens[] = {"mesh_listen", s->mesh_listen, "mesh_ask_listen", s->mesh_ask_listen};
-    for (size_t i = 0; i < 4 && c->flawless && !*s->secret; i += 2)
+    check_mesh_tls(c);
+    for (size_t i = 0; i < 4 && c->flawless && !*s->secret && !*s->mesh_tls_ca; i += 2)
         if (!is_loopback(listens[i + 1]))
             fm_report_error(c->report, listens[i],
                             "%s is not a loopback address, and there is no secret: the mesh would be open to everyone; give all nodes the "
-                            "same secret_file",
+                            "same secret_file, or certificates (mesh_tls_ca)",
                             listens[i + 1]);
     if (!*s->mesh_advertise && c->flawless)
         fm_report_error(c->report, "mesh_advertise", "mesh_listen = %s is no address that other nodes can dial; say which one they can",

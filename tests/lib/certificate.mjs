@@ -25,11 +25,11 @@ export function makeAuthority(folder, name = 'ca') {
   return { cert, key };
 }
 
-// Signed by an authority; days below 0: it is over already.
-export function makeSigned(folder, name, authority, { days = 2, names = ['localhost', '127.0.0.1'] } = {}) {
+// Signed by an authority; days below 0: it is over already. usage: its extended key usage.
+export function makeSigned(folder, name, authority, { days = 2, names = ['localhost', '127.0.0.1'], usage } = {}) {
   const { cert, key } = filesOf(folder, name);
   const request = path.join(folder, `${name}.request.pem`);
-  openssl('req', '-new', ...newKey(key), '-out', request, '-subj', `/CN=${name}`, ...altNames(names));
+  openssl('req', '-new', ...newKey(key), '-out', request, '-subj', `/CN=${name}`, ...altNames(names), ...(usage ? ['-addext', `extendedKeyUsage=${usage}`] : []));
   openssl('x509', '-req', '-in', request, '-CA', authority.cert, '-CAkey', authority.key, '-days', String(days), '-copy_extensions', 'copy', '-out', cert);
   return { cert, key };
 }
