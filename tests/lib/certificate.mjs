@@ -1,5 +1,7 @@
 // Certificates of its own for a test, with their keys: files in a folder. Made by openssl; by themselves valid for localhost and 127.0.0.1.
 import { spawnSync } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
 import path from 'node:path';
 
 function openssl(...args) {
@@ -16,6 +18,12 @@ export function makeCertificate(folder, name = 'node', names = ['localhost', '12
   const { cert, key } = filesOf(folder, name);
   openssl('req', '-x509', ...newKey(key), '-out', cert, '-days', '2', '-subj', `/CN=${names[0]}`, ...altNames(names));
   return { cert, key };
+}
+
+// What Chromium's --ignore-certificate-errors-spki-list takes: such a certificate is as good as one of a known authority.
+export function keyHash(cert) {
+  const key = new crypto.X509Certificate(fs.readFileSync(cert)).publicKey.export({ type: 'spki', format: 'der' });
+  return crypto.createHash('sha256').update(key).digest('base64');
 }
 
 // Who signs others.
