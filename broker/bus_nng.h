@@ -26,6 +26,7 @@ enum {
     FM_NNG_ASKERS_MAX = 512,     /* connections to the ask plane; beyond it the one that has been silent for longest is closed */
     FM_NNG_SEND_MS = 5000,       /* for an answer to leave */
     FM_NNG_HANDSHAKE_MS = 10000, /* with TLS: who has said nothing through it by then is cut off */
+    FM_NNG_REAP_MS = 2000,       /* with TLS: for NNG to free what was closed */
     FM_NNG_LINGER_MS = 50,       /* stop waits so long after the last publish: NNG drops what is queued in a socket that it closes */
     FM_NNG_WARN_EVERY_MS = 10000 /* at most one warning in this time */
 };

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 struct fm_nng_tls {
-    _Atomic size_t refs; /* connections outlive the bus by a moment */
+    _Atomic size_t refs; /* the bus's, and one of each connection, listener and dialer */
     struct fm_mesh_tls *mesh;
     pthread_mutex_t told, opening;
     struct fm_nng_out *out;     /* with told; NULL: the bus has stopped */
@@ -318,6 +318,8 @@ enum fm_err fm_nng_tls_new(struct fm_nng_tls **out, struct fm_nng_out *to, struc
     return FM_OK;
 }
 
+/* NNG frees connections on a thread of its own, a moment after their socket was closed. The process may end after this, and OpenSSL with
+ * it, so they are waited for. */
 void fm_nng_tls_stop(struct fm_nng_tls **tlsp)
 {
     struct fm_nng_tls *tls = *tlsp;
@@ -327,6 +329,8 @@ void fm_nng_tls_stop(struct fm_nng_tls **tlsp)
     pthread_mutex_lock(&tls->told);
     tls->out = NULL;
     pthread_mutex_unlock(&tls->told);
+    for (unsigned ms = 0; atomic_load(&tls->refs) > 1 && ms < FM_NNG_REAP_MS; ms++)
+        nng_msleep(1);
     tls_unref(tls);
 }
 

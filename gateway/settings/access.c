@@ -116,6 +116,31 @@ static unsigned rules_tell(struct fm_rules *before, struct fm_rules *after)
     return differences;
 }
 
+/* ---- keys ---- */
+
+/* How many words of `keys` are not among those of `but`. */
+static unsigned keys_beyond(const char *keys, const char *but)
+{
+    unsigned beyond = 0;
+    while (*(keys += strspn(keys, " "))) {
+        struct fm_slice key = fm_slice_of(keys, strcspn(keys, " "));
+        bool found = false;
+        for (const char *p = but; *(p += strspn(p, " ")) && !found; p += strcspn(p, " "))
+            found = fm_slice_eq(key, fm_slice_of(p, strcspn(p, " ")));
+        beyond += !found;
+        keys += key.n;
+    }
+    return beyond;
+}
+
+static unsigned keys_tell(const char *before, const char *after)
+{
+    unsigned added = keys_beyond(after, before), removed = keys_beyond(before, after);
+    if (added || removed)
+        fm_diag(FM_INFO, "api_keys_changed", "added=%u removed=%u", added, removed);
+    return added + removed;
+}
+
 /* ---- certificates ---- */
 
 static bool has_certificate(const struct fm_tls *tls, const struct fm_certificate *c)
@@ -165,10 +190,7 @@ unsigned fm_access_tell(const struct fm_access *before, const struct fm_access *
     unsigned differences = 0;
     if (before) {
         differences += rules_tell(before->rules, after->rules);
-        if (strcmp(before->api_key, after->api_key) != 0) {
-            differences++;
-            fm_diag(FM_INFO, "api_key_changed", "from=%s to=%s", *before->api_key ? "set" : "unset", *after->api_key ? "another" : "unset");
-        }
+        differences += keys_tell(before->api_key, after->api_key);
         differences += certificates_tell("certificate_removed", before->tls, after->tls);
     }
     differences += certificates_tell("certificate_added", after->tls, before ? before->tls : NULL);

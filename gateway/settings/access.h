@@ -11,7 +11,7 @@ struct fm_tls;
 
 struct fm_access {
     struct fm_rules *rules;
-    char *api_key;      /* empty: none is needed */
+    char *api_key;      /* one or several, separated by spaces; empty: none is needed */
     struct fm_tls *tls; /* a reference; NULL: clients speak plain text */
 };
 

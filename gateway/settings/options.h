@@ -78,10 +78,11 @@
     X("HTTP API", LISTENER, api_listen, 1, 260, "127.0.0.1:4001", \
       "Where the HTTP API, metrics and status are served; keep it off the public network. none: no API.") \
     X("HTTP API", NETWORKS, api_proxy_protocol_from, 0, 64, "", "As proxy_protocol_from, for connections to api_listen.") \
-    X("HTTP API", SECRET, api_key, 8, 512, "", \
-      "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API. Read again " \
-      "on HUP.") \
-    X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key. Read again on HUP.") \
+    X("HTTP API", SECRET, api_key, 8, 4096, "", \
+      "Key that API calls must carry as `Authorization: Bearer KEY`; of several, separated by spaces, any. Needed unless the node runs " \
+      "with --dev or without API. Read again on HUP.") \
+    X("HTTP API", PATH, api_key_file, 0, 4096, "", \
+      "File that holds the API key, or several in a line each, instead of api_key. Read again on HUP.") \
     X("HTTP API", BYTES, api_body_max, 1024, 1073741824, "4MiB", "Largest body of an API call.") \
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
@@ -169,7 +170,7 @@
 /* Options of the client commands; they too may come from FANMESH_*. */
 #define FM_OPTIONS_CALL(X) \
     X("Connection", TEXT, url, 1, 1024, "http://127.0.0.1:4001", "HTTP API of a node.") \
-    X("Connection", SECRET, api_key, 0, 512, "", "Key of the API.") \
+    X("Connection", SECRET, api_key, 0, 4096, "", "Key of the API; of several the first is used.") \
     X("Connection", PATH, api_key_file, 0, 4096, "", "File that holds the key, instead of api_key.") \
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long the call may take.")
 

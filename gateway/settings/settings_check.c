@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { REPAIR_RATE_MIN = 64 << 10 };
+enum { REPAIR_RATE_MIN = 64 << 10, API_KEY_MIN = 8 };
 
 struct check {
     struct fm_report *report;
@@ -132,9 +132,22 @@ static void check_tls(const struct check *c)
                         s->tls_key.at[s->tls_cert.n]);
 }
 
+/* One that is too short could be guessed, however long the others are. */
+static void check_keys(const struct check *c)
+{
+    const char *p = c->s->api_key;
+    while (*(p += strspn(p, " "))) {
+        size_t n = strcspn(p, " ");
+        if (n < API_KEY_MIN)
+            fm_report_error(c->report, "api_key", "one of the keys has %zu bytes; each must have at least %d", n, API_KEY_MIN);
+        p += n;
+    }
+}
+
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
+    check_keys(c);
     check_web_root(c);
     if (c->flawless)
         check_tls(c);

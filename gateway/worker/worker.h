@@ -25,7 +25,7 @@ struct fm_worker_config {
     struct fm_mailbox *mailbox; /* made by main, since the hub needs the inboxes of all workers at its start */
     struct fm_hub_thread *hub;
     const struct fm_rules *rules; /* this, api_key and tls change with fm_worker_learn */
-    const char *api_key;          /* that API calls must carry; NULL or empty: none is needed (dev profile only) */
+    const char *api_key;          /* one of its words is what API calls must carry; NULL or empty: none is needed (dev profile only) */
     const struct fm_api *api;
     const char *mount;                /* "/socket": <mount>/websocket */
     const char *const *origins;       /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */

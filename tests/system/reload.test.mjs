@@ -35,7 +35,8 @@ test('a_rule_that_changes_holds_for_the_next_push_and_the_next_join', async (t) 
   assert.match(await node.reload(), /event=rule_removed pattern="news" /);
   assert.equal((await settled(channel.push('msg', { n: 3 }))).status, 'ok');
   assert.deepEqual(await settled(channel.push('msg', 'x'.repeat(2000))), { status: 'error', response: { reason: 'too_large', limit: 1024 } });
-  assert.deepEqual(await tryJoin(socket, 'news'), { status: 'error', response: { reason: 'unmatched topic' } });
+  // On a socket of its own: the channel that just ended tries again, and would leave another of its topic for that.
+  assert.deepEqual(await tryJoin(await connect(node), 'news'), { status: 'error', response: { reason: 'unmatched topic' } });
 });
 
 test('the_api_goes_by_the_new_rules_as_well', async (t) => {
@@ -141,18 +142,23 @@ test('reloads_under_traffic_lose_nothing', async (t) => {
 
 // ---- key ----
 
-test('a_new_api_key_takes_the_place_of_the_old_one_and_neither_is_in_the_log', async (t) => {
+test('a_key_is_replaced_while_both_are_good_and_none_is_in_the_log', async (t) => {
   const node = await startNode(t);
   const fresh = 'another-key-0123456789';
   const status = async (key) => (await node.request('GET', '/api/cluster', { key })).status;
+  const both = async () => [await status(apiKey), await status(fresh)];
+  assert.deepEqual(await both(), [200, 401]);
+  fs.writeFileSync(node.keyFile, `${apiKey}\n${fresh}\n`);
+  assert.match(await node.reload(), /event=api_keys_changed added=1 removed=0\n/);
+  assert.deepEqual(await both(), [200, 200]);
+  for (const wrong of [`${apiKey} ${fresh}`, `${apiKey}${fresh}`, '', ' ', fresh.slice(1)]) assert.equal(await status(wrong), 401);
   fs.writeFileSync(node.keyFile, `${fresh}\n`);
-  const log = await node.reload();
-  assert.deepEqual([await status(apiKey), await status(fresh)], [401, 200]);
-  assert.match(log, /event=api_key_changed from=set to=another\n/);
+  assert.match(await node.reload(), /event=api_keys_changed added=0 removed=1\n/);
+  assert.deepEqual(await both(), [401, 200]);
+  fs.writeFileSync(node.keyFile, `${fresh}\nshort\n`);
+  assert.match(await node.reload(), /event=reload_failed why="api_key: one of the keys has 5 bytes; each must have at least 8"/);
+  assert.deepEqual(await both(), [401, 200]);
   assert.ok(!node.log.includes(fresh) && !node.log.includes(apiKey));
-  fs.writeFileSync(node.keyFile, `${apiKey}\n`);
-  await node.reload();
-  assert.deepEqual([await status(apiKey), await status(fresh)], [200, 401]);
 });
 
 // ---- what is refused, what needs a restart ----
