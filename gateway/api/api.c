@@ -255,7 +255,7 @@ void fm_api_handle(struct fm_http_request *req)
     const struct fm_route *found = NULL;
     struct fm_slice variable, found_variable = {0};
     unsigned methods = 0;
-    if (is_local_page(req, api))
+    if (is_local_page(req, fm_api_of(req)))
         req->readable_by = req->origin;
     if (req->readable_by.n && req->method == FM_HTTP_OPTIONS) {
         answer_preflight(req);
