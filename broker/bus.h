@@ -9,6 +9,7 @@
 
 #include "bytes.h"
 #include "inbox.h"
+#include "mesh_tls.h"
 
 enum fm_bus_event {                       /* item.kind of a struct fm_bus_item */
                     FM_BUS_ENVELOPE = 64, /* bytes from the publish plane of the node behind `pipe` */
@@ -16,23 +17,26 @@ enum fm_bus_event {                       /* item.kind of a struct fm_bus_item *
                     FM_BUS_ANSWERED,      /* the answer to our ask `id`, or `err` (FM_E_TIMEOUT, FM_E_CLOSED, FM_E_IO) and no bytes */
                     FM_BUS_UP,            /* a link exists: `pipe`, and whether we dialled it */
                     FM_BUS_DOWN,          /* the link `pipe` is gone; nothing from it follows */
+                    FM_BUS_REFUSED,       /* no link, or none for asks, came about with who is at `address`, for what stands in bytes */
 };
 
 struct fm_bus_item {
     struct fm_item item; /* kind: enum fm_bus_event; cost: bytes */
     uint32_t pipe;       /* ENVELOPE, UP, DOWN: never reused while the bus runs, never 0 */
-    bool dialled;        /* UP */
+    bool dialled;        /* UP, REFUSED */
     enum fm_err err;     /* ANSWERED */
     uint64_t handle;     /* ASKED: for fm_bus_ops.answer; ANSWERED: the ask's id */
-    char address[64];    /* UP: of the remote side, "host:port": where we dialled, or where they come from. For people and for unlink. */
+    char address[64]; /* UP, REFUSED: of the remote side, "host:port": where we dialled, or where they come from. For people and for unlink.
+                       */
     uint32_t n;
     uint8_t bytes[];
 };
 
 struct fm_bus_config {
-    const char *listen;     /* "host:port" of the publish plane; port 0 is not allowed */
-    const char *listen_ask; /* "host:port" of the ask plane */
-    size_t envelope_max;    /* bytes; larger ones that arrive are dropped and their link closed */
+    const char *listen;      /* "host:port" of the publish plane; port 0 is not allowed */
+    const char *listen_ask;  /* "host:port" of the ask plane */
+    size_t envelope_max;     /* bytes; larger ones that arrive are dropped and their link closed */
+    struct fm_mesh_tls *tls; /* links are TLS with this; NULL: plain. The simulator's bus knows none */
     void (*deliver)(void *ctx, struct fm_bus_item *item);
     void *ctx;
 };

@@ -80,7 +80,7 @@ static bool is_host(struct fm_slice host)
     return host.n > 0;
 }
 
-enum fm_err fm_nng_url(const char *address, char url[FM_NNG_URL_MAX])
+enum fm_err fm_nng_url(const struct fm_nng_out *out, const char *address, char url[FM_NNG_URL_MAX])
 {
     struct fm_slice all = fm_slice_str(address);
     const char *colon = all.n ? strrchr(address, ':') : NULL;
@@ -90,8 +90,21 @@ enum fm_err fm_nng_url(const char *address, char url[FM_NNG_URL_MAX])
     uint64_t number;
     if (!is_host(before) || fm_slice_u64(port, UINT16_MAX, &number) != FM_OK || number == 0)
         return FM_E_ADDRESS;
-    int n = snprintf(url, FM_NNG_URL_MAX, "tcp://%.*s:%" PRIu64, (int)before.n, (const char *)before.p, number);
+    int n =
+        snprintf(url, FM_NNG_URL_MAX, "%s://%.*s:%" PRIu64, out->tls ? "tls+tcp" : "tcp", (int)before.n, (const char *)before.p, number);
     return n > 0 && n < FM_NNG_URL_MAX ? FM_OK : FM_E_ADDRESS;
+}
+
+bool fm_nng_address(const nng_sockaddr *sa, char out[64])
+{
+    char host[INET6_ADDRSTRLEN];
+    if (sa->s_family == NNG_AF_INET && inet_ntop(AF_INET, &sa->s_in.sa_addr, host, sizeof host))
+        (void)snprintf(out, 64, "%s:%u", host, ntohs(sa->s_in.sa_port));
+    else if (sa->s_family == NNG_AF_INET6 && inet_ntop(AF_INET6, sa->s_in6.sa_addr, host, sizeof host))
+        (void)snprintf(out, 64, "[%s]:%u", host, ntohs(sa->s_in6.sa_port));
+    else
+        return false;
+    return true;
 }
 
 int fm_nng_socket_set_up(nng_socket socket, size_t envelope_max, size_t room, nng_duration redial_max_ms)
@@ -148,6 +161,7 @@ static void bus_stop(struct fm_bus **bus)
     fm_nng_ask_close(&b->ask);
     fm_nng_answer_close(&b->answer);
     fm_nng_publish_close(&b->publish);
+    fm_nng_tls_stop(&b->out.tls);
     free(b);
 }
 
@@ -162,7 +176,9 @@ static enum fm_err bus_start(struct fm_bus **bus, const struct fm_bus_config *co
     b->out.envelope_max = config->envelope_max;
     b->out.deliver = config->deliver;
     b->out.ctx = config->ctx;
-    enum fm_err err = fm_nng_ask_open(&b->ask, &b->out);
+    enum fm_err err = config->tls ? fm_nng_tls_new(&b->out.tls, &b->out, config->tls) : FM_OK;
+    if (!err)
+        err = fm_nng_ask_open(&b->ask, &b->out);
     if (err)
         goto fail;
     *what = "the mesh's ask plane";
@@ -183,6 +199,7 @@ fail:
 static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
 {
     fm_nng_ask_tidy(bus->ask); /* a hub publishes heartbeats, so this comes around even when nothing is asked any more */
+    fm_nng_tls_tidy(bus->out.tls);
     return fm_nng_publish_send(bus->publish, bytes);
 }
 

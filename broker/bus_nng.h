@@ -1,6 +1,6 @@
 /* What the files of the NNG mesh share. bus_nng.c: addresses, errors, start and stop; bus_nng_publish.c: the publish plane on bus0;
- * bus_nng_ask.c: asking, on one req0 socket an address; bus_nng_answer.c: being asked, on rep0; bus_nng_mend.c: two flaws of NNG. Only
- * these include <nng/...>.
+ * bus_nng_ask.c: asking, on one req0 socket an address; bus_nng_answer.c: being asked, on rep0; bus_nng_tls.c: TLS under all of them;
+ * bus_nng_mend.c: flaws of NNG. Only these include <nng/...>.
  *
  * Threads: the operations belong to the owner; NNG runs the callbacks on threads of its own. Each plane has one mutex for what both
  * touch, held for moments. Two rules keep it free of deadlocks and the events in order:
@@ -25,14 +25,19 @@ enum {
     FM_NNG_SLOTS = 64,           /* asks of others that this node holds unanswered */
     FM_NNG_ASKERS_MAX = 512,     /* connections to the ask plane; beyond it the one that has been silent for longest is closed */
     FM_NNG_SEND_MS = 5000,       /* for an answer to leave */
+    FM_NNG_HANDSHAKE_MS = 10000, /* with TLS: who has said nothing through it by then is cut off */
+    FM_NNG_REAP_MS = 2000,       /* with TLS: for NNG to free what was closed */
     FM_NNG_LINGER_MS = 50,       /* stop waits so long after the last publish: NNG drops what is queued in a socket that it closes */
     FM_NNG_WARN_EVERY_MS = 10000 /* at most one warning in this time */
 };
 
 /* ---- where everything goes ---- */
 
+struct fm_nng_tls;
+
 struct fm_nng_out {
     size_t envelope_max;
+    struct fm_nng_tls *tls; /* NULL: plain TCP */
     void (*deliver)(void *ctx, struct fm_bus_item *item);
     void *ctx;
     _Atomic uint64_t warned_ms;  /* when the last oversized message was told, 0: never */
@@ -46,8 +51,10 @@ struct fm_bus_item *fm_nng_item(enum fm_bus_event kind, struct fm_slice bytes);
 /* True, and tells it, if a message is larger than the limit. */
 bool fm_nng_oversized(struct fm_nng_out *out, const char *plane, size_t n);
 enum fm_err fm_nng_err(int rv);
-/* "host:port" or "[v6]:port" into a tcp URL. FM_E_ADDRESS. */
-FM_MUST_CHECK enum fm_err fm_nng_url(const char *address, char url[FM_NNG_URL_MAX]);
+/* "host:port" or "[v6]:port" into a URL of tcp, or of tls+tcp. FM_E_ADDRESS. */
+FM_MUST_CHECK enum fm_err fm_nng_url(const struct fm_nng_out *out, const char *address, char url[FM_NNG_URL_MAX]);
+/* As "host:port". False: it is not an address of TCP. */
+bool fm_nng_address(const nng_sockaddr *sa, char out[64]);
 /* What every socket of the mesh is set to. room: bytes that the protocol adds to a message. */
 int fm_nng_socket_set_up(nng_socket socket, size_t envelope_max, size_t room, nng_duration redial_max_ms);
 /* A message with a copy of the bytes, NULL without memory. */
@@ -55,6 +62,17 @@ nng_msg *fm_nng_msg(struct fm_slice bytes);
 struct fm_slice fm_nng_msg_view(nng_msg *msg);
 /* Takes the message out of an aio, NULL if there is none. */
 nng_msg *fm_nng_take_msg(nng_aio *aio);
+
+/* ---- TLS; the owner's ---- */
+
+FM_MUST_CHECK enum fm_err fm_nng_tls_new(struct fm_nng_tls **tls, struct fm_nng_out *out, struct fm_mesh_tls *mesh);
+/* Delivers nothing any more. */
+void fm_nng_tls_stop(struct fm_nng_tls **tls);
+/* Cuts off whose handshake gets nowhere; called now and then. */
+void fm_nng_tls_tidy(struct fm_nng_tls *tls);
+/* As nng_listener_create and nng_dialer_create; tls NULL: for plain URLs. */
+int fm_nng_listener(nng_listener *listener, nng_socket socket, const char *url, struct fm_nng_tls *tls);
+int fm_nng_dialer(nng_dialer *dialer, nng_socket socket, const char *url, struct fm_nng_tls *tls);
 
 /* ---- the planes: open, then the operations, then close, all by the owner. open listens but delivers nothing yet; start begins to
  * receive. close may be given NULL. ---- */

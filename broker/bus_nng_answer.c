@@ -235,7 +235,7 @@ static int open_socket(struct fm_nng_answer *s)
 enum fm_err fm_nng_answer_open(struct fm_nng_answer **plane, struct fm_nng_out *out, const char *address)
 {
     char url[FM_NNG_URL_MAX];
-    enum fm_err err = fm_nng_url(address, url);
+    enum fm_err err = fm_nng_url(out, address, url);
     if (err)
         return err;
     struct fm_nng_answer *s = calloc(1, sizeof *s);
@@ -243,9 +243,12 @@ enum fm_err fm_nng_answer_open(struct fm_nng_answer **plane, struct fm_nng_out *
         return FM_E_NOMEM;
     s->out = out;
     pthread_mutex_init(&s->lock, NULL);
+    nng_listener listener;
     int rv = open_socket(s);
     if (rv == 0)
-        rv = nng_listen(s->socket, url, NULL, 0);
+        rv = fm_nng_listener(&listener, s->socket, url, out->tls);
+    if (rv == 0)
+        rv = nng_listener_start(listener, 0);
     if (rv != 0) {
         fm_diag(FM_ERROR, "mesh_listen_failed", "plane=ask address=%s why=\"%s\" then=\"the node does not start\"", address,
                 nng_strerror(rv));

@@ -132,6 +132,7 @@ static void asked_close(struct fm_nng_ask *s, struct asked *to)
 
 static int asked_dial(struct asked *to, const char *url)
 {
+    nng_dialer dialer;
     int rv = nng_req0_open(&to->socket);
     if (rv == 0)
         rv = fm_nng_socket_set_up(to->socket, to->plane->out->envelope_max, HEADER, REDIAL_MAX_MS);
@@ -141,7 +142,9 @@ static int asked_dial(struct asked *to, const char *url)
         rv = nng_pipe_notify(to->socket, NNG_PIPE_EV_ADD_PRE, on_pipe, to);
     if (rv == 0)
         rv = nng_pipe_notify(to->socket, NNG_PIPE_EV_REM_POST, on_pipe, to);
-    return rv == 0 ? nng_dial(to->socket, url, NULL, NNG_FLAG_NONBLOCK) : rv;
+    if (rv == 0)
+        rv = fm_nng_dialer(&dialer, to->socket, url, to->plane->out->tls);
+    return rv == 0 ? nng_dialer_start(dialer, NNG_FLAG_NONBLOCK) : rv;
 }
 
 /* The one unused for longest, if nothing waits for it. */
@@ -157,7 +160,7 @@ static struct asked *most_idle(struct fm_nng_ask *s)
 static enum fm_err asked_get(struct fm_nng_ask *s, const char *address, struct asked **out)
 {
     char url[FM_NNG_URL_MAX];
-    enum fm_err err = fm_nng_url(address, url);
+    enum fm_err err = fm_nng_url(s->out, address, url);
     if (err)
         return err;
     HASH_FIND_STR(s->table, address, *out);

@@ -12,7 +12,6 @@
 #include "diag.h"
 #include "table.h"
 
-#include <arpa/inet.h>
 #include <nng/protocol/bus0/bus.h>
 #include <nng/supplemental/util/platform.h>
 #include <stdio.h>
@@ -54,13 +53,8 @@ struct fm_nng_publish {
 static void address_of_remote(nng_pipe pipe, char out[64])
 {
     nng_sockaddr sa;
-    char host[INET6_ADDRSTRLEN];
-    if (nng_pipe_get_addr(pipe, NNG_OPT_REMADDR, &sa) != 0)
-        return;
-    if (sa.s_family == NNG_AF_INET && inet_ntop(AF_INET, &sa.s_in.sa_addr, host, sizeof host))
-        (void)snprintf(out, 64, "%s:%u", host, ntohs(sa.s_in.sa_port));
-    else if (sa.s_family == NNG_AF_INET6 && inet_ntop(AF_INET6, sa.s_in6.sa_addr, host, sizeof host))
-        (void)snprintf(out, 64, "[%s]:%u", host, ntohs(sa.s_in6.sa_port));
+    if (nng_pipe_get_addr(pipe, NNG_OPT_REMADDR, &sa) == 0)
+        (void)fm_nng_address(&sa, out);
 }
 
 static struct pipe *pipe_new(nng_pipe id)
@@ -185,7 +179,7 @@ enum fm_err fm_nng_publish_link(struct fm_nng_publish *s, const char *address)
 {
     char url[FM_NNG_URL_MAX];
     struct link *l;
-    enum fm_err err = fm_nng_url(address, url);
+    enum fm_err err = fm_nng_url(s->out, address, url);
     if (err)
         return err;
     HASH_FIND_STR(s->links, address, l);
@@ -199,7 +193,7 @@ enum fm_err fm_nng_publish_link(struct fm_nng_publish *s, const char *address)
     if (!l)
         return FM_E_NOMEM;
     memcpy(l->address, address, strlen(address)); /* fm_nng_url refused longer ones */
-    int rv = nng_dialer_create(&l->dialer, s->socket, url);
+    int rv = fm_nng_dialer(&l->dialer, s->socket, url, s->out->tls);
     if (rv != 0) {
         free(l);
         return fm_nng_err(rv);
@@ -361,7 +355,7 @@ static int open_socket(struct fm_nng_publish *s)
 enum fm_err fm_nng_publish_open(struct fm_nng_publish **plane, struct fm_nng_out *out, const char *address)
 {
     char url[FM_NNG_URL_MAX];
-    enum fm_err err = fm_nng_url(address, url);
+    enum fm_err err = fm_nng_url(out, address, url);
     if (err)
         return err;
     struct fm_nng_publish *s = calloc(1, sizeof *s);
@@ -369,9 +363,12 @@ enum fm_err fm_nng_publish_open(struct fm_nng_publish **plane, struct fm_nng_out
         return FM_E_NOMEM;
     s->out = out;
     pthread_mutex_init(&s->lock, NULL);
+    nng_listener listener;
     int rv = open_socket(s);
     if (rv == 0)
-        rv = nng_listen(s->socket, url, NULL, 0);
+        rv = fm_nng_listener(&listener, s->socket, url, out->tls);
+    if (rv == 0)
+        rv = nng_listener_start(listener, 0);
     if (rv != 0) {
         fm_diag(FM_ERROR, "mesh_listen_failed", "plane=publish address=%s why=\"%s\" then=\"the node does not start\"", address,
                 nng_strerror(rv));

@@ -172,6 +172,9 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
     case FM_BUS_DOWN:
         fm_link_down(h, bus);
         break;
+    case FM_BUS_REFUSED:
+        fm_refusal_of_tls(h, bus);
+        break;
     default:
         assert(false && "an item that is not for the hub");
     }
@@ -333,6 +336,15 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
         fm_held_check(h);
     leave_check(h);
     return fm_hub_flush(h, now);
+}
+
+/* Whoever is given messages of a topic has what is too much evicted before. */
+void fm_hub_retention(struct fm_hub *h, void *ctx)
+{
+    struct fm_topic *t, *next;
+    h->config.retention_ctx = ctx;
+    HASH_ITER (hh, h->topics, t, next)
+        t->retention = h->config.retention(ctx, fm_slice_of(t->name, t->name_n));
 }
 
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)

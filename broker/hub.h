@@ -188,7 +188,7 @@ struct fm_hub_config {
     /* Fills in what only the workers know of the node's load: clients, slow. Asked at every heartbeat; NULL: there are no clients. */
     void (*load)(void *ctx, struct fm_env_load *load);
     void *load_ctx;
-    /* The history of a topic, by rule. Pure. */
+    /* The history of a topic, by rule. Pure, for as long as the ctx is the same. */
     struct fm_retention (*retention)(void *ctx, struct fm_slice topic);
     void *retention_ctx;
 };
@@ -230,6 +230,8 @@ struct fm_hub_port { /* effects */
     X(dials_ended, "fanmesh_mesh_dials_ended_total", "counter", \
       "links that this node dialled and the other side ended before it said anything: it has another secret, cluster or version, or was " \
       "ending") \
+    X(tls_refused, "fanmesh_mesh_tls_refused_total", "counter", \
+      "connections of the mesh that TLS ended: no certificate, none that is trusted, or no TLS at all") \
     X(inbox_dropped, "fanmesh_hub_inbox_dropped_total", "counter", \
       "envelopes thrown away because the hub's inbox was full; repaired like any loss") \
     X(pulls, "fanmesh_repair_pulls_total", "counter", "ranges asked for") \
@@ -281,6 +283,8 @@ void fm_hub_handle(struct fm_hub *hub, struct fm_now now, struct fm_item *item);
 uint64_t fm_hub_flush(struct fm_hub *hub, struct fm_now now);
 /* What is due by time. Returns the milliseconds until it wants to be called again (1 to 1000). */
 uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
+/* Histories are kept by config.retention with this ctx from now on: what is too much goes before anybody is given it. */
+void fm_hub_retention(struct fm_hub *hub, void *ctx);
 /* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything that this node has, and BYE was sent. */
 void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
 bool fm_hub_left(const struct fm_hub *hub);

@@ -156,6 +156,7 @@ struct fm_refused {                 /* an address where somebody was refused, or
     uint64_t used_ms;
     struct fm_told told;
     enum fm_err why;        /* as it was told */
+    char text[64];          /* of FM_E_TLS: the beginning of why */
     uint64_t rest_until_ms; /* not dialled before */
     uint32_t rest_ms;
     uint32_t closed; /* links in a row that the other end closed without a word */
@@ -380,6 +381,8 @@ void fm_strangers_expire(struct fm_hub *h);
 void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err, uint32_t times);
 /* A dialled link came to nothing. refused: by us; else the other end closed it. The address is dialled again after a while. */
 void fm_address_rest(struct fm_hub *h, const char *address, bool refused);
+/* TLS did not come about with it. */
+void fm_refusal_of_tls(struct fm_hub *h, const struct fm_bus_item *it);
 bool fm_address_rests(struct fm_hub *h, const char *address);
 /* A node of this cluster is there. */
 void fm_address_good(struct fm_hub *h, const char *address);

@@ -29,6 +29,7 @@ struct fm_hub_thread {
     struct ev_async wake, stop;
     struct ev_timer timer;
     pthread_t thread;
+    _Atomic(void *) learn, learned; /* the rules of retention, as main gave them; as the hub has them */
     atomic_bool drain, stopping;
     struct {
         _Atomic uint64_t clients, slow;
@@ -175,12 +176,22 @@ static bool slice_handle(struct fm_hub_thread *t, struct fm_now now)
     return true;
 }
 
+static void learn_handle(struct fm_hub_thread *t)
+{
+    void *ctx = atomic_load_explicit(&t->learn, memory_order_acquire);
+    if (ctx == atomic_load_explicit(&t->learned, memory_order_relaxed))
+        return;
+    fm_hub_retention(t->hub, ctx);
+    atomic_store_explicit(&t->learned, ctx, memory_order_release);
+}
+
 static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
 {
     struct fm_hub_thread *t = w->data;
     if (deaf())
         return;
     struct fm_now now = now_read();
+    learn_handle(t);
     mesh_handle(t, now);
     if (slice_handle(t, now))
         ev_async_send(loop, &t->wake); /* by the loop, so that the timer and the end are not kept waiting */
@@ -294,6 +305,17 @@ fail_after_loop:
 fail_after_alloc:
     free(t);
     return err;
+}
+
+void fm_hub_thread_learn(struct fm_hub_thread *t, void *retention_ctx)
+{
+    atomic_store_explicit(&t->learn, retention_ctx, memory_order_release);
+    ev_async_send(t->loop, &t->wake);
+}
+
+bool fm_hub_thread_learned(const struct fm_hub_thread *t, const void *retention_ctx)
+{
+    return atomic_load_explicit(&t->learned, memory_order_acquire) == retention_ctx;
 }
 
 bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alone)

@@ -21,6 +21,9 @@ FM_MUST_CHECK enum fm_err fm_hub_thread_start(struct fm_hub_thread **t, const st
 /* Announces the final seq, waits at most timeout_ms for the peers' acknowledgements. true: they have everything. *alone (may be NULL):
  * there are none that stay, and nobody has it. */
 bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alone);
+/* hub.retention_ctx is another from now on, at the latest when fm_hub_thread_learned says so: borrowed until it says so of yet another. */
+void fm_hub_thread_learn(struct fm_hub_thread *t, void *retention_ctx);
+bool fm_hub_thread_learned(const struct fm_hub_thread *t, const void *retention_ctx);
 void fm_hub_thread_stop(struct fm_hub_thread **t);
 
 /* -- any thread, until stop -- */

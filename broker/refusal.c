@@ -71,6 +71,30 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
     }
 }
 
+void fm_refusal_of_tls(struct fm_hub *h, const struct fm_bus_item *it)
+{
+    struct fm_refused *place = refused_get(h, place_of(it->address, it->dialled));
+    struct fm_told *reason = &h->refusals[FM_E_TLS];
+    char text[sizeof place->text], quote[512];
+    fm_text_copy(text, sizeof text, fm_slice_of(it->bytes, it->n < sizeof text ? it->n : sizeof text - 1));
+    h->stats.tls_refused++;
+    place->told.untold++;
+    if (h->now.mono_ms < reason->quiet_until_ms)
+        return;
+    if (place->why == FM_E_TLS && strcmp(place->text, text) == 0 && h->now.mono_ms < place->told.quiet_until_ms)
+        return;
+    fm_diag(FM_WARN, "mesh_tls_refused",
+            "address=%s dialled=%s times=%" PRIu64 " why=%s then=\"there is no link; see mesh_tls_ca, "
+            "mesh_tls_cert and mesh_tls_key of both nodes, and their clocks\"",
+            it->address, it->dialled ? "yes" : "no", place->told.untold,
+            fm_diag_quote(quote, sizeof quote, (const char *)it->bytes, it->n));
+    reason->quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS;
+    memcpy(place->text, text, sizeof text);
+    place->why = FM_E_TLS;
+    place->told.untold = 0;
+    place->told.quiet_until_ms = h->now.mono_ms + TELL_AGAIN_MS;
+}
+
 void fm_address_rest(struct fm_hub *h, const char *address, bool refused)
 {
     struct fm_refused *r = refused_get(h, place_of(address, true));

@@ -6,13 +6,11 @@
 #include "../worker/worker.h"
 
 struct fm_api_config {
-    const char *key; /* API key; NULL: no key is needed (dev profile only) */
     const char *version;
     uint32_t batch_max;      /* messages in one request, over all its topics */
     uint32_t request_bytes;  /* memory of one request's messages: a large payload for many topics is copied for each */
     uint32_t ack_timeout_ms; /* default of a replicated ack */
     uint32_t replicas;
-    const struct fm_rules *rules;
     const struct fm_probe_board *probe; /* borrowed; NULL: none */
     bool isolated_unready;              /* a node that sees no other is not ready */
     const char *web_root;               /* folder served under / on the public listener; NULL: none */

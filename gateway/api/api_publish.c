@@ -120,7 +120,7 @@ fail:
 static bool limits_of(struct fm_http_request *req, struct fm_api_limits *limits)
 {
     const struct fm_api_config *c = &fm_api_of(req)->config;
-    *limits = (struct fm_api_limits){.rules = c->rules,
+    *limits = (struct fm_api_limits){.rules = fm_worker_config(req->worker)->rules,
                                      .batch_max = c->batch_max,
                                      .bytes_max = c->request_bytes,
                                      .replicas = c->replicas,

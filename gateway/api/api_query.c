@@ -88,7 +88,7 @@ void fm_api_history(struct fm_http_request *req, struct fm_slice topic)
         fm_http_fail(req, FM_E_INVALID, "a topic has at most 255 bytes");
         return;
     }
-    if (!fm_rules_match(fm_api_of(req)->config.rules, topic)) {
+    if (!fm_rules_match(fm_worker_config(req->worker)->rules, topic)) {
         fm_http_fail(req, FM_E_UNMATCHED_TOPIC, NULL);
         return;
     }

@@ -11,6 +11,7 @@ static const struct {
      "A rate far above normal is a storm of reconnects: what ended the clients' connections? `accepts_per_s` keeps it in bounds."},
     {"fanmesh_refused_total", "Alert on a rate: `connections_max` is reached, or a page's origin is missing in `origins`."},
     {"fanmesh_handshake_timeouts_total", "A rate is clients, or somebody, that connect and say nothing."},
+    {"fanmesh_channels_forbidden_total", "Grows at a reload that closed topics (`rule_changed`, `rule_removed` in the log). Was it meant?"},
     {"fanmesh_tls_failed_total",
      "Alert on a rate near that of `fanmesh_tls_handshakes_total`: the certificate has run out, or clients don't trust it."},
     {"fanmesh_bad_messages_total", "A rate is a client that speaks another protocol or has a fault; it is told why."},
@@ -48,6 +49,9 @@ static const struct {
      "Alert on a rate: another `secret`, `cluster` or version. The log says from where (`envelope_refused`)."},
     {"fanmesh_mesh_links_refused_total", "As `fanmesh_mesh_envelopes_refused_total`."},
     {"fanmesh_mesh_dials_ended_total", "Grows steadily: compare `secret` and `cluster` of this node with the others'."},
+    {"fanmesh_mesh_tls_refused_total",
+     "Alert on a rate: a node's certificate has run out or is of another authority, or strangers knock. The log says who and why "
+     "(`mesh_tls_refused`)."},
     {"fanmesh_origins", "Near 255: nodes are started again and again; is one in a crash loop?"},
     {"fanmesh_origins_forgotten_total", "Alert on any: a crash loop. Cursors become useless before `cursor_ttl`."},
     {"fanmesh_origins_refused_total", "Alert on any: as above, after a split."},

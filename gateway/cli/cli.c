@@ -204,7 +204,7 @@ enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_s
         fm_env_apply(set, environ);
         fm_args_apply(args, set);
         if (fm_option_find(set->table, set->n, "api_key_file"))
-            fm_option_secret_file(set, "api_key", "api_key_file");
+            fm_option_secret_file(set, "api_key", "api_key_file", true);
     }
     fm_cli_report(command, &set->report->warnings, "warning: ");
     fm_cli_report(command, &set->report->errors, "");

@@ -16,30 +16,28 @@ const struct fm_option fm_status_options[] = {FM_OPTIONS_STATUS(X)};
 const struct fm_option fm_help_options[] = {FM_OPTIONS_HELP(X)};
 #undef X
 
-enum fm_exit fm_cli_settings(const struct fm_command *command, struct fm_settings *s, struct fm_report *report, int argc, char *const *argv,
-                             bool *go)
+enum fm_exit fm_cli_settings(const struct fm_command *command, struct fm_settings *s, struct fm_report *report, struct fm_args *args,
+                             int argc, char *const *argv, bool *go)
 {
     struct fm_from none[FM_OPTIONS_N];
     struct fm_option_set names = {fm_options, FM_OPTIONS_N, NULL, none, NULL, report};
-    struct fm_args args = {0};
     enum fm_exit code = FM_EXIT_USAGE;
     *go = false;
     *s = (struct fm_settings){0};
-    if (!fm_args_read(&args, &names, argc, argv))
+    if (!fm_args_read(args, &names, argc, argv))
         goto out;
-    if (args.help) {
+    if (args->help) {
         struct fm_buf text = {0};
         fm_cli_help(&text, command);
         code = fm_cli_print(command, &text);
         fm_buf_fini(&text);
         goto out;
     }
-    if (!fm_cli_positionals(command, &args, 0))
+    if (!fm_cli_positionals(command, args, 0))
         goto out;
-    *go = fm_settings_load(s, &args, environ, report);
+    *go = fm_settings_load(s, args, environ, report);
     code = *go ? FM_EXIT_OK : FM_EXIT_USAGE;
 out:
-    fm_args_fini(&args);
     fm_cli_report(command, &report->errors, "");
     return code;
 }
@@ -48,15 +46,17 @@ enum fm_exit fm_run_check_config(const struct fm_command *command, int argc, cha
 {
     struct fm_settings s;
     struct fm_report report = {0};
+    struct fm_args args = {0};
     struct fm_buf out = {0};
     bool go;
-    enum fm_exit code = fm_cli_settings(command, &s, &report, argc, argv, &go);
+    enum fm_exit code = fm_cli_settings(command, &s, &report, &args, argc, argv, &go);
     fm_cli_report(command, &report.warnings, "warning: ");
     if (go) {
         fm_settings_print(&out, &s, *s.config ? s.config : NULL);
         code = fm_cli_print(command, &out);
     }
     fm_buf_fini(&out);
+    fm_args_fini(&args);
     fm_report_fini(&report);
     fm_settings_fini(&s);
     return code;

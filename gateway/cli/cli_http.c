@@ -27,7 +27,7 @@ static bool headers_make(const struct fm_call *call, struct curl_slist **headers
         return false;
     if (!*call->key)
         return true;
-    snprintf(line, sizeof line, "Authorization: Bearer %s", call->key);
+    snprintf(line, sizeof line, "Authorization: Bearer %.*s", (int)strcspn(call->key, " "), call->key);
     return curl_slist_append(list, line) != NULL;
 }
 

@@ -39,9 +39,9 @@ extern const struct fm_option fm_publish_options[], fm_subscribe_options[], fm_s
 #define FM_OPTIONS_OF_version NULL, 0
 #define FM_OPTIONS_OF_help fm_help_options, FM_HELP_OPTIONS_N
 
-/* The settings of serve and check-config, from all sources. As fm_cli_options; the caller ends with fm_settings_fini. Warnings are left in
- * the report. */
-FM_MUST_CHECK enum fm_exit fm_cli_settings(const struct fm_command *command, struct fm_settings *s, struct fm_report *report, int argc,
-                                           char *const *argv, bool *go);
+/* The settings of serve and check-config, from all sources. As fm_cli_options; the caller ends with fm_settings_fini and fm_args_fini.
+ * Warnings are left in the report. */
+FM_MUST_CHECK enum fm_exit fm_cli_settings(const struct fm_command *command, struct fm_settings *s, struct fm_report *report,
+                                           struct fm_args *args, int argc, char *const *argv, bool *go);
 /* `help`, apart from its options. */
 enum fm_exit fm_cli_help_command(const struct fm_command *self, const char *word, bool markdown);

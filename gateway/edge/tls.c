@@ -7,6 +7,8 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -16,7 +18,10 @@ enum { SECRET_OWN = 32 };
 #define CIPHERS_1_2 "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 struct fm_tls {
-    SSL_CTX *context;
+    _Atomic size_t refs;
+    SSL_CTX **contexts; /* one a certificate; every connection begins in the first */
+    char **files;
+    size_t n;
     uint8_t *secret; /* of the tickets */
     size_t secret_n;
 };
@@ -87,8 +92,10 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 /* ---- the context ---- */
 
-static bool secret_take(struct fm_tls *tls, struct fm_slice secret)
+static bool secret_take(struct fm_tls *tls, struct fm_slice secret, const struct fm_tls *before)
 {
+    if (!secret.n && before)
+        secret = fm_slice_of(before->secret, before->secret_n);
     tls->secret_n = secret.n ? secret.n : SECRET_OWN;
     tls->secret = malloc(tls->secret_n);
     if (!tls->secret)
@@ -98,26 +105,28 @@ static bool secret_take(struct fm_tls *tls, struct fm_slice secret)
     return secret.n || RAND_bytes(tls->secret, SECRET_OWN) == 1;
 }
 
-/* known: what is wrong with it; NULL: OpenSSL says. */
-static enum fm_err file_bad(struct fm_buf *why, const char *what, const char *file, const char *known)
+/* NULL: none has the name. */
+static SSL_CTX *context_of(const struct fm_tls *tls, const char *name, unsigned flags)
 {
-    unsigned long e = ERR_peek_error();
-    const char *reason = ERR_reason_error_string(e);
-    fm_buf_printf(why, "%s %s can't be used: %s", what, file,
-                  known                 ? known
-                  : ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e))
-                  : reason              ? reason
-                                        : "unknown");
-    ERR_clear_error();
-    return FM_E_IO;
+    for (size_t i = 0; i < tls->n; i++)
+        if (X509_check_host(SSL_CTX_get0_certificate(tls->contexts[i]), name, 0, flags, NULL) == 1)
+            return tls->contexts[i];
+    return NULL;
 }
 
-/* OpenSSL would ask whoever sits at the terminal, and a service has nobody there. */
-static int no_password(char *buffer, int size, int writing, void *asked)
+static int on_name(SSL *ssl, int *alert, void *ctx)
 {
-    (void)buffer, (void)size, (void)writing;
-    *(bool *)asked = true;
-    return -1;
+    const struct fm_tls *tls = ctx;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    (void)alert;
+    if (!name || !*name)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_CTX *found = context_of(tls, name, X509_CHECK_FLAG_NO_WILDCARDS);
+    if (!found)
+        found = context_of(tls, name, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (!found)
+        return SSL_TLSEXT_ERR_NOACK; /* the first, which the client refuses or not */
+    return SSL_set_SSL_CTX(ssl, found) == found ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 /* HTTP/1.1 is all that is spoken: who offers others alone is refused, and bytes meant for another protocol with him. */
@@ -148,62 +157,95 @@ static bool context_set(SSL_CTX *c, struct fm_tls *tls)
     SSL_CTX_set_num_tickets(c, 1);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(c, on_ticket);
     SSL_CTX_set_alpn_select_cb(c, on_alpn, NULL);
-    SSL_CTX_set_default_passwd_cb(c, no_password);
     return SSL_CTX_set_cipher_list(c, CIPHERS_1_2) == 1;
+}
+
+static enum fm_err context_add(struct fm_tls *tls, const char *cert_file, const char *key_file, struct fm_buf *why)
+{
+    const struct fm_certificate_files files = {"tls_cert", cert_file, "tls_key", key_file};
+    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+    if (!c)
+        return FM_E_NOMEM;
+    tls->contexts[tls->n] = c;
+    tls->files[tls->n++] = strdup(cert_file);
+    if (!tls->files[tls->n - 1] || !context_set(c, tls))
+        return FM_E_NOMEM;
+    return fm_certificate_use(c, &files, why);
 }
 
 enum fm_err fm_tls_new(struct fm_tls **out, const struct fm_tls_config *config, struct fm_buf *why)
 {
+    assert(config->n > 0 && config->n <= FM_TLS_CERTS_MAX);
     enum fm_err err = FM_E_NOMEM;
     struct fm_tls *tls = calloc(1, sizeof *tls);
     if (!tls)
         return err;
-    tls->context = SSL_CTX_new(TLS_server_method());
-    if (!tls->context || !secret_take(tls, config->secret) || !context_set(tls->context, tls))
-        goto fail;
-    bool asked = false;
-    SSL_CTX_set_default_passwd_cb_userdata(tls->context, &asked);
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(tls->context, config->cert_file) != 1)
-        err = file_bad(why, "tls_cert", config->cert_file, NULL);
-    else if (SSL_CTX_use_PrivateKey_file(tls->context, config->key_file, SSL_FILETYPE_PEM) != 1 ||
-             SSL_CTX_check_private_key(tls->context) != 1)
-        err = file_bad(why, "tls_key", config->key_file,
-                       asked ? "it is encrypted; give one without a password, readable by this user alone" : NULL);
-    else
+    tls->refs = 1;
+    tls->contexts = calloc(config->n, sizeof(SSL_CTX *));
+    tls->files = calloc(config->n, sizeof(char *));
+    if (tls->contexts && tls->files && secret_take(tls, config->secret, config->before))
         err = FM_OK;
-    SSL_CTX_set_default_passwd_cb_userdata(tls->context, NULL);
-    if (err)
-        goto fail;
+    for (size_t i = 0; i < config->n && !err; i++)
+        err = context_add(tls, config->cert_files[i], config->key_files[i], why);
+    if (err) {
+        fm_tls_unref(&tls);
+        return err;
+    }
+    if (tls->n > 1) {
+        SSL_CTX_set_tlsext_servername_callback(tls->contexts[0], on_name);
+        SSL_CTX_set_tlsext_servername_arg(tls->contexts[0], tls);
+    }
     *out = tls;
     return FM_OK;
-fail:
-    fm_tls_free(&tls);
-    return err;
 }
 
-void fm_tls_free(struct fm_tls **tlsp)
+struct fm_tls *fm_tls_ref(struct fm_tls *tls)
+{
+    atomic_fetch_add_explicit(&tls->refs, 1, memory_order_relaxed);
+    return tls;
+}
+
+void fm_tls_unref(struct fm_tls **tlsp)
 {
     struct fm_tls *tls = *tlsp;
     *tlsp = NULL;
-    if (!tls)
+    if (!tls || atomic_fetch_sub_explicit(&tls->refs, 1, memory_order_acq_rel) > 1)
         return;
-    SSL_CTX_free(tls->context);
+    for (size_t i = 0; i < tls->n; i++) {
+        SSL_CTX_free(tls->contexts[i]);
+        free(tls->files[i]);
+    }
+    free(tls->contexts);
+    free(tls->files);
     if (tls->secret)
         OPENSSL_cleanse(tls->secret, tls->secret_n);
     free(tls->secret);
     free(tls);
 }
 
+size_t fm_tls_certificates(const struct fm_tls *tls)
+{
+    return tls->n;
+}
+
+const char *fm_tls_certificate(const struct fm_tls *tls, size_t i, struct fm_certificate *c)
+{
+    assert(i < tls->n);
+    fm_certificate_read(tls->contexts[i], c);
+    return tls->files[i];
+}
+
 /* ---- connections ---- */
 
 struct ssl_st *fm_tls_open(struct fm_tls *tls, int fd)
 {
-    SSL *ssl = SSL_new(tls->context);
+    SSL *ssl = SSL_new(tls->contexts[0]);
     if (ssl && SSL_set_fd(ssl, fd) != 1) {
         SSL_free(ssl);
         ssl = NULL;
     }
+    if (ssl)
+        fm_tls_ref(tls);
     ERR_clear_error();
     return ssl;
 }
@@ -219,9 +261,11 @@ void fm_tls_close(struct ssl_st **ssl)
 {
     if (!*ssl)
         return;
+    struct fm_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(*ssl));
     fm_tls_shut(*ssl);
     SSL_free(*ssl);
     *ssl = NULL;
+    fm_tls_unref(&tls);
 }
 
 static enum fm_tls_io io_of(SSL *ssl, int r)

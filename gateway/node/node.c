@@ -1,7 +1,7 @@
 #include "node.h"
 #include "../api/api.h"
 #include "../edge/listen.h"
-#include "../edge/tls.h"
+#include "../settings/access.h"
 #include "../worker/worker.h"
 
 #include "../../broker/diag.h"
@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -20,6 +21,8 @@ enum {
     /* connections_max = 0. The limit is set to what is needed, not to all that is allowed, which may be 10^9: libwebsockets makes tables of
      * that size, and looks through them whenever a connection closes. */
     CONNECTIONS_USUAL = 100000,
+    LEARN_MS = 5000, /* for all threads to take over what was reloaded */
+    LEARN_LOOK_MS = 2,
 };
 
 struct fm_node {
@@ -34,8 +37,9 @@ struct fm_node {
     struct fm_worker *workers[FM_WORKERS_MAX];
     struct fm_probe_board board;
     struct fm_probe *probe;
-    struct fm_tls *tls;
     struct fm_nets proxy_from, api_proxy_from, trusted;
+    struct fm_mesh_tls *mesh_tls;
+    struct fm_access *access, *before; /* before: not NULL while a thread may have it still */
 };
 
 static bool given(const char *listener)
@@ -89,8 +93,9 @@ static enum fm_err mailboxes_make(struct fm_node *node)
     return FM_OK;
 }
 
-static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned workers)
+static struct fm_hub_config hub_config(const struct fm_node *node, unsigned workers)
 {
+    const struct fm_settings *s = node->s;
     struct fm_hub_config c;
     fm_hub_config_default(&c);
     c.name = s->name;
@@ -118,7 +123,7 @@ static struct fm_hub_config hub_config(const struct fm_settings *s, unsigned wor
     c.backlog_bytes = s->mesh_backlog;
     c.repair_bytes_per_s = s->repair_rate;
     c.retention = fm_rules_retention;
-    c.retention_ctx = s->rules;
+    c.retention_ctx = node->access->rules;
     return c;
 }
 
@@ -152,18 +157,55 @@ static enum fm_err listeners_check(const struct fm_settings *s, struct fm_buf *w
     return first;
 }
 
+static struct fm_mesh_tls_files mesh_tls_files(const struct fm_settings *s)
+{
+    return (struct fm_mesh_tls_files){s->mesh_tls_ca, s->mesh_tls_cert, s->mesh_tls_key};
+}
+
+static void mesh_tls_tell(const struct fm_node *node, const char *event)
+{
+    struct fm_certificate c;
+    char names[FM_CERTIFICATE_NAMES_MAX + 32];
+    fm_mesh_tls_certificate(node->mesh_tls, &c);
+    fm_diag(FM_INFO, event, "names=%s until=%s", fm_diag_quote(names, sizeof names, c.names, strlen(c.names)), c.until);
+    if (c.over || c.early)
+        fm_diag(FM_WARN, "mesh_certificate_invalid",
+                "until=%s why=\"it is not valid %s\" then=\"other nodes refuse it; put a valid one into mesh_tls_cert and send HUP\"",
+                c.until, c.over ? "any more" : "yet");
+}
+
+static enum fm_err mesh_tls_start(struct fm_node *node, struct fm_buf *why)
+{
+    const struct fm_mesh_tls_files files = mesh_tls_files(node->s);
+    if (!*files.ca || !given(node->s->mesh_listen))
+        return FM_OK;
+    enum fm_err err = fm_mesh_tls_new(&node->mesh_tls, &files, why);
+    if (!err)
+        mesh_tls_tell(node, "mesh_certificate");
+    return err;
+}
+
+/* Links that are there stay; new ones go by what is in the files now. */
+static enum fm_err mesh_tls_reload(struct fm_node *node, const struct fm_settings *next, bool *changed, struct fm_buf *why)
+{
+    const struct fm_mesh_tls_files files = mesh_tls_files(next);
+    *changed = false;
+    return node->mesh_tls && *files.ca ? fm_mesh_tls_load(node->mesh_tls, &files, changed, why) : FM_OK;
+}
+
 static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
 {
     const struct fm_settings *s = node->s;
     const char *what = "";
     struct fm_hub_thread_config c = {
-        .hub = hub_config(s, node->n),
+        .hub = hub_config(node, node->n),
         .cluster = fm_slice_str(s->cluster),
         .secret = fm_slice_str(s->secret),
         .inbox_bytes = s->hub_inbox_bytes,
         .bus = given(s->mesh_listen) ? &fm_bus_nng : NULL,
         .bus_config = {.listen = s->mesh_listen,
                        .listen_ask = s->mesh_ask_listen,
+                       .tls = node->mesh_tls,
                        .envelope_max = ENVELOPE_BATCH_MAX + s->message_max + ENVELOPE_ROOM},
         .workers = node->inbox_at,
     };
@@ -183,13 +225,11 @@ static enum fm_err api_make(struct fm_node *node)
 {
     const struct fm_settings *s = node->s;
     struct fm_api_config c = {
-        .key = *s->api_key ? s->api_key : NULL,
         .version = FM_VERSION,
         .batch_max = (uint32_t)s->api_batch_max,
         .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
-        .rules = s->rules,
         .probe = node->board.n ? &node->board : NULL,
         .isolated_unready = s->isolated_unready,
         .web_root = *s->web_root ? s->web_root : NULL,
@@ -215,7 +255,8 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .listen = internal ? s->api_listen : s->listen,
         .mailbox = &node->mailboxes[i],
         .hub = node->hub,
-        .rules = s->rules,
+        .rules = node->access->rules,
+        .api_key = node->access->api_key,
         .api = node->api,
         .mount = s->mount,
         .origins = s->origins.n ? (const char *const *)s->origins.at : nothing,
@@ -229,7 +270,7 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .topics_per_socket = (uint32_t)s->topics_per_socket,
         .proxy_from = internal ? &node->api_proxy_from : &node->proxy_from,
         .trusted = &node->trusted,
-        .tls = internal ? NULL : node->tls,
+        .tls = internal ? NULL : node->access->tls,
         .deflate = s->deflate,
         .deflate_min = (uint32_t)s->deflate_min,
         .fanout_slice = (uint32_t)s->fanout_slice,
@@ -238,15 +279,6 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
     if (err)
         why_address(why, internal ? "api_listen" : "listen", c.listen, err);
     return err;
-}
-
-static enum fm_err tls_make(struct fm_node *node, struct fm_buf *why)
-{
-    const struct fm_settings *s = node->s;
-    if (!*s->tls_cert || !node->publics)
-        return FM_OK;
-    const struct fm_tls_config c = {.cert_file = s->tls_cert, .key_file = s->tls_key, .secret = fm_slice_str(s->secret)};
-    return fm_tls_new(&node->tls, &c, why);
 }
 
 static enum fm_err workers_start(struct fm_node *node, struct fm_buf *why)
@@ -293,15 +325,17 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     node->n = node->publics + (given(s->api_listen) ? 1 : 0);
     if (s->probe_ms && node->publics)
         fm_probe_board_init(&node->board, node->publics);
-    enum fm_err err = listeners_check(s, why);
+    enum fm_err err = fm_access_new(&node->access, s, NULL, why);
+    if (!err)
+        err = listeners_check(s, why);
     if (!err)
         err = mailboxes_make(node);
+    if (!err)
+        err = mesh_tls_start(node, why);
     if (!err)
         err = hub_start(node, why);
     if (!err)
         err = api_make(node);
-    if (!err)
-        err = tls_make(node, why);
     if (!err)
         err = workers_start(node, why);
     if (!err)
@@ -311,6 +345,8 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     *out = node;
     if (err)
         fm_node_stop(out);
+    else
+        fm_access_tell(NULL, node->access);
     return err;
 }
 
@@ -318,6 +354,55 @@ bool fm_node_up(const struct fm_node *node)
 {
     return atomic_load_explicit(&fm_hub_thread_stats(node->hub)->ready, memory_order_relaxed) &&
            !(node->board.n && fm_probe_is_new(&node->board));
+}
+
+/* ---- while it runs ---- */
+
+static bool learned(const struct fm_node *node)
+{
+    for (unsigned i = 0; i < node->n; i++)
+        if (!fm_worker_learned(node->workers[i], node->access))
+            return false;
+    return fm_hub_thread_learned(node->hub, node->access->rules);
+}
+
+/* True: no thread has anything of `before` any more. */
+static bool learned_wait(struct fm_node *node)
+{
+    for (unsigned ms = 0; node->before && ms < LEARN_MS; ms += LEARN_LOOK_MS) {
+        if (learned(node))
+            fm_access_free(&node->before);
+        else
+            nanosleep(&(struct timespec){.tv_nsec = LEARN_LOOK_MS * 1000000L}, NULL);
+    }
+    return !node->before;
+}
+
+enum fm_err fm_node_reload(struct fm_node *node, const struct fm_settings *next, struct fm_reload *done, struct fm_buf *why)
+{
+    struct fm_access *access;
+    bool mesh_changed = false;
+    *done = (struct fm_reload){0};
+    if (!learned_wait(node)) {
+        fm_buf_str(why, "a thread of this node has not taken over what was read before; see /readyz, and restart the node if it is deaf");
+        return FM_E_BUSY;
+    }
+    enum fm_err err = fm_access_new(&access, next, node->access, why);
+    if (!err && (err = mesh_tls_reload(node, next, &mesh_changed, why)) != FM_OK)
+        fm_access_free(&access);
+    if (err)
+        return err;
+    done->changed = fm_access_tell(node->access, access) + mesh_changed;
+    if (mesh_changed)
+        mesh_tls_tell(node, "mesh_certificate_changed");
+    done->kept = fm_settings_kept_tell(node->s, next);
+    node->before = node->access;
+    node->access = access;
+    for (unsigned i = 0; i < node->n; i++)
+        fm_worker_learn(node->workers[i], access);
+    fm_hub_thread_learn(node->hub, access->rules);
+    done->everywhere = learned_wait(node);
+    return FM_OK;
 }
 
 /* ---- the end ---- */
@@ -374,9 +459,11 @@ void fm_node_stop(struct fm_node **np)
     for (unsigned i = node->n; i > 0; i--)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);
-    fm_tls_free(&node->tls);
     fm_hub_thread_stop(&node->hub);
+    fm_mesh_tls_unref(&node->mesh_tls);
     fm_api_free(&node->api);
+    fm_access_free(&node->access);
+    fm_access_free(&node->before);
     for (unsigned i = 0; i < node->mailboxes_n; i++)
         fm_mailbox_fini(&node->mailboxes[i]);
     free(node);

@@ -13,6 +13,16 @@ struct fm_node;
 /* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people,
  * a line each. */
 FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_buf *why);
+struct fm_reload {
+    unsigned changed; /* told in the log, a line each, and in force */
+    unsigned kept;    /* options that are others now, and need a restart; told likewise */
+    bool everywhere;  /* false: a thread still goes by what was before; it takes the new with its next turn */
+};
+
+/* Rules, API key and certificates become what the settings say; all of it, or on an error nothing. New connections and joins find the new
+ * ones, open connections stay; of the channels those end whose topics nobody may join any more. The settings are not needed afterwards.
+ * FM_E_IO, FM_E_BUSY: `why` as with start. */
+FM_MUST_CHECK enum fm_err fm_node_reload(struct fm_node *node, const struct fm_settings *next, struct fm_reload *done, struct fm_buf *why);
 /* Readiness turns false, so that balancers send no more clients; nothing else changes. */
 void fm_node_unready(struct fm_node *node);
 /* Readiness turns false, listening stops, clients are sent away over settings.drain_ms. Returns at once. */

@@ -3,6 +3,7 @@
  * Signals are blocked in every thread and waited for here. Once the drain has begun, main lets them through again, and a handler ends the
  * process at once: so the second signal works whatever main is waiting for. */
 #include "../cli/cli_tables.h"
+#include "../settings/settings_rules.h"
 #include "node.h"
 #include "notify.h"
 #include "trim.h"
@@ -67,9 +68,11 @@ static void patience_set(unsigned seconds)
     alarm(seconds);
 }
 
+/* HUP stays blocked to the end: there is nothing to reload in a node that drains. */
 static void signals_block(void)
 {
     sigset_t set = ending();
+    sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
@@ -98,21 +101,6 @@ static int ready_wait(const struct fm_node *node)
     return 0;
 }
 
-/* Until the node is to end; meanwhile it looks after its memory. */
-static int signal_wait(const struct fm_node *node, uint64_t trim_ms)
-{
-    sigset_t set = ending();
-    struct fm_trim trim = {0};
-    struct timespec every = {(time_t)(trim_ms / 1000), (long)(trim_ms % 1000) * 1000000};
-    for (;;) {
-        int sig = sigtimedwait(&set, NULL, trim_ms ? &every : NULL);
-        if (sig > 0)
-            return sig;
-        if (errno == EAGAIN)
-            fm_trim(&trim, fm_node_held(node));
-    }
-}
-
 static uint64_t mono_ms(void)
 {
     struct timespec t;
@@ -136,15 +124,9 @@ static void log_each(enum fm_diag_level level, const char *event, const struct f
 
 static void log_rules(const struct fm_settings *s)
 {
-    char quote[QUOTE_MAX];
     struct fm_rule *r;
     for (size_t i = 0; (r = fm_rules_at(s->rules, i)); i++)
-        fm_diag(FM_INFO, "topic_rule", "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
-                fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
-                r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
-                r->slow == FM_SLOW_DROP       ? "drop"
-                : r->slow == FM_SLOW_CONFLATE ? "conflate"
-                                              : "disconnect");
+        fm_rule_tell("topic_rule", r);
 }
 
 static void log_start(const struct fm_settings *s, const struct fm_node *node)
@@ -152,12 +134,12 @@ static void log_start(const struct fm_settings *s, const struct fm_node *node)
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[QUOTE_MAX], cluster[QUOTE_MAX];
     fm_origin_print(fm_node_incarnation(node), origin);
     fm_diag(FM_INFO, "started",
-            "version=%s name=%s incarnation=%s cluster=%s sealed=%s pid=%ld workers=%" PRIu64 " connections_max=%" PRIu64
+            "version=%s name=%s incarnation=%s cluster=%s sealed=%s mesh_tls=%s pid=%ld workers=%" PRIu64 " connections_max=%" PRIu64
             " listen=%s api_listen=%s mesh_listen=%s mesh_ask_listen=%s mesh_advertise=%s mesh_ask_advertise=%s join=%zu",
             FM_VERSION, fm_diag_quote(name, sizeof name, s->name, strlen(s->name)), origin,
-            fm_diag_quote(cluster, sizeof cluster, s->cluster, strlen(s->cluster)), *s->secret ? "yes" : "no", (long)getpid(), s->workers,
-            s->connections_max, s->listen, s->api_listen, s->mesh_listen, s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise,
-            s->join.n);
+            fm_diag_quote(cluster, sizeof cluster, s->cluster, strlen(s->cluster)), *s->secret ? "yes" : "no",
+            *s->mesh_tls_ca ? "yes" : "no", (long)getpid(), s->workers, s->connections_max, s->listen, s->api_listen, s->mesh_listen,
+            s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise, s->join.n);
     if (s->dev)
         fm_diag(FM_WARN, "dev_profile",
                 "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s%s\" then=\"never run it in production\"", s->listen,
@@ -220,7 +202,48 @@ static void start_failed(const struct fm_command *command, const struct fm_setti
         fm_cli_report(command, why, "");
 }
 
-static enum fm_exit serve(const struct fm_command *command, struct fm_settings *s)
+/* HUP: the same command line and environment, and the files as they are now. */
+static void reload(struct fm_node *node, const struct fm_args *args)
+{
+    static const char nothing[] = "nothing was changed; mend it and send HUP again";
+    struct fm_settings next = {0};
+    struct fm_report report = {0};
+    struct fm_reload done;
+    struct fm_buf why = {0};
+    uint64_t began = mono_ms();
+    if (!fm_settings_load(&next, args, environ, &report)) {
+        log_each(FM_ERROR, "reload_failed", &report.errors, nothing);
+    } else if (fm_node_reload(node, &next, &done, &why) != FM_OK) {
+        log_each(FM_ERROR, "reload_failed", &why, nothing);
+    } else {
+        log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
+        fm_diag(FM_INFO, "reloaded", "changes=%u need_restart=%u ms=%" PRIu64 "%s", done.changed, done.kept, mono_ms() - began,
+                done.everywhere ? "" : " why=\"a thread is busy\" then=\"it takes the changes over when it can\"");
+    }
+    fm_buf_fini(&why);
+    fm_report_fini(&report);
+    fm_settings_fini(&next);
+}
+
+/* Until the node is to end; meanwhile it reloads what it is asked to, and looks after its memory. */
+static int signal_wait(struct fm_node *node, const struct fm_args *args, uint64_t trim_ms)
+{
+    sigset_t set = ending();
+    sigaddset(&set, SIGHUP);
+    struct fm_trim trim = {0};
+    struct timespec every = {(time_t)(trim_ms / 1000), (long)(trim_ms % 1000) * 1000000};
+    for (;;) {
+        int sig = sigtimedwait(&set, NULL, trim_ms ? &every : NULL);
+        if (sig == SIGHUP)
+            reload(node, args);
+        else if (sig > 0)
+            return sig;
+        else if (errno == EAGAIN)
+            fm_trim(&trim, fm_node_held(node));
+    }
+}
+
+static enum fm_exit serve(const struct fm_command *command, struct fm_settings *s, const struct fm_args *args)
 {
     struct fm_node *node;
     struct fm_buf why = {0};
@@ -235,7 +258,7 @@ static enum fm_exit serve(const struct fm_command *command, struct fm_settings *
     log_start(s, node);
     int sig = ready_wait(node);
     if (!sig)
-        sig = signal_wait(node, s->trim_ms);
+        sig = signal_wait(node, args, s->trim_ms);
     signals_end_at_once();
     drain(node, s, sig);
     patience_set(STOP_SECONDS);
@@ -249,15 +272,17 @@ enum fm_exit fm_run_serve(const struct fm_command *command, int argc, char *cons
 {
     struct fm_settings s;
     struct fm_report report = {0};
+    struct fm_args args = {0};
     bool go;
-    enum fm_exit code = fm_cli_settings(command, &s, &report, argc, argv, &go);
+    enum fm_exit code = fm_cli_settings(command, &s, &report, &args, argc, argv, &go);
     if (go) {
         fm_diag_level_set((enum fm_diag_level)s.log_level);
         fm_diag_format_set((enum fm_diag_format)s.log_format);
         lines_make();
         log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
-        code = serve(command, &s);
+        code = serve(command, &s, &args);
     }
+    fm_args_fini(&args);
     fm_report_fini(&report);
     fm_settings_fini(&s);
     return code;

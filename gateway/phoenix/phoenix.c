@@ -191,6 +191,7 @@ const struct fm_proto fm_phoenix = {
     .recv = recv_frame,
     .joined = fm_phx_joined,
     .pushed = fm_phx_pushed,
+    .forbidden = fm_phx_forbidden,
     .gap = fm_phx_gap,
     .encode = encode,
 };

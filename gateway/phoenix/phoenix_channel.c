@@ -292,6 +292,18 @@ void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in)
     fm_phx_send(s, &f);
 }
 
+/* phx_error, not phx_close: the client goes on trying, as one does whose join is refused, and is back when it is allowed again. */
+void fm_phx_forbidden(struct fm_sub *sub)
+{
+    struct fm_socket *s = sub->socket;
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    struct fm_frames *f = fm_frames_new();
+    if (f)
+        fm_phx_event(f, &to, FM_LIT("phx_error"), FM_LIT("{\"reason\":\"forbidden\"}"));
+    fm_socket_leave(s, sub, NULL);
+    fm_phx_send(s, &f);
+}
+
 /* ---- push ---- */
 
 /* What the answer to a push needs: the sub's id, its topic, the ref. */
@@ -332,9 +344,9 @@ static struct fm_sub *cookie_read(struct fm_socket *s, struct fm_slice cookie, s
 }
 
 /* NULL: it may be published. */
-static const char *push_judge(const struct fm_sub *sub, const struct fm_phx_in *in)
+static const char *push_judge(const struct fm_rule *rule, const struct fm_phx_in *in)
 {
-    if (sub->rule->push == FM_WHO_NOBODY)
+    if (!rule || rule->push == FM_WHO_NOBODY)
         return fm_err_code(FM_E_FORBIDDEN);
     if (in->event.n == 0)
         return "bad_event";
@@ -368,9 +380,10 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
     if (is_stale(sub, in))
         return;
     to.join_ref = fm_sub_join_ref(sub);
-    const char *reason = push_judge(sub, in);
-    if (!reason && in->payload.n > sub->rule->message_max) {
-        too_large_send(s, &to, sub->rule->message_max);
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    const char *reason = push_judge(rule, in);
+    if (!reason && in->payload.n > rule->message_max) {
+        too_large_send(s, &to, rule->message_max);
         return;
     }
     if (!reason) {

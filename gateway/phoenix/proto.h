@@ -75,8 +75,9 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     uint64_t tag;                /* fm_join_ask.tag */
     struct fm_vector *skip;      /* usually NULL: not to be given messages up to these */
     struct fm_lag *lag;          /* usually NULL: it fell behind, and is given nothing until its socket has room again */
-    const struct fm_rule *rule;
-    void *proto; /* the protocol's own, freed with free() */
+    const struct fm_rule *rule;  /* see fm_sub_rule */
+    void *proto;                 /* the protocol's own, freed with free() */
+    uint32_t rules_age;          /* of the worker, when `rule` was looked up */
     uint16_t topic_n, join_ref_n;
     uint8_t text[]; /* topic, then join_ref */
 };
@@ -115,6 +116,8 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
     /* The hub answered fm_socket_push. */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
+    /* Nobody may join its topic any more: tells the client and ends the channel by fm_socket_leave. */
+    void (*forbidden)(struct fm_sub *sub);
     /* Encodes that something can't be had on an open channel. cursor: the position after it. */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
@@ -127,6 +130,8 @@ extern const struct fm_proto fm_phoenix;
 
 /* What is allowed on a topic to this client; NULL: there is no such topic. */
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);
+/* The same of a channel's topic, as the rules are now, which may be others than when it was joined. */
+const struct fm_rule *fm_sub_rule(struct fm_sub *sub);
 uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
 struct fm_worker *fm_socket_worker(const struct fm_socket *s);
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */

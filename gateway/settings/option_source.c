@@ -155,7 +155,7 @@ void fm_env_apply(struct fm_option_set *set, char *const *env)
 
 /* ---- secrets ---- */
 
-/* The file's one line. NULL: *why says the reason. */
+/* What the file holds. NULL: *why says the reason. */
 static char *secret_read(const char *path, const char **why, bool *open_to_all)
 {
     char *text = NULL;
@@ -190,7 +190,7 @@ done:
     return text;
 }
 
-void fm_option_secret_file(struct fm_option_set *set, const char *option, const char *file_option)
+void fm_option_secret_file(struct fm_option_set *set, const char *option, const char *file_option, bool lines)
 {
     const struct fm_option *o = fm_option_find(set->table, set->n, option);
     const struct fm_option *file = fm_option_find(set->table, set->n, file_option);
@@ -209,6 +209,9 @@ void fm_option_secret_file(struct fm_option_set *set, const char *option, const 
         fm_report_error(set->report, file_option, "can't read %s: %s", fm_diag_quote(quote, sizeof quote, path, strlen(path)), why);
         return;
     }
+    for (char *p = text; lines && *p; p++)
+        if (*p == '\n' || *p == '\r')
+            *p = ' ';
     if (open_to_all)
         fm_report_warning(set->report, file_option, "every user of this machine can read %s; take that from them: chmod o-r",
                           fm_diag_quote(quote, sizeof quote, path, strlen(path)));

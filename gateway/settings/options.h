@@ -37,9 +37,10 @@
 #define FM_OPTIONS_CLIENTS(X) \
     X("Clients", LISTENER, listen, 1, 260, "0.0.0.0:4000", "Where clients connect. none: this node serves no clients.") \
     X("Clients", TEXT, mount, 2, 128, "/socket", "Path of the Phoenix socket; clients open MOUNT/websocket.") \
-    X("Clients", PATH, tls_cert, 0, 4096, "", \
-      "PEM file with the node's certificate and the chain behind it: clients then speak TLS (wss://, https://). Empty: plain text.") \
-    X("Clients", PATH, tls_key, 0, 4096, "", "PEM file with its private key.") \
+    X("Clients", LIST, tls_cert, 0, 64, "", \
+      "PEM files, each with a certificate of the node and the chain behind it: clients then speak TLS (wss://, https://). Of several the " \
+      "one is taken that has the name which a client asks for, else the first. Empty: plain text. Read again on HUP.") \
+    X("Clients", LIST, tls_key, 0, 64, "", "PEM files with their private keys, in the same order. Read again on HUP.") \
     X("Clients", LIST, origins, 0, 64, "", \
       "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
     X("Clients", NETWORKS, proxy_protocol_from, 0, 64, "", \
@@ -77,9 +78,11 @@
     X("HTTP API", LISTENER, api_listen, 1, 260, "127.0.0.1:4001", \
       "Where the HTTP API, metrics and status are served; keep it off the public network. none: no API.") \
     X("HTTP API", NETWORKS, api_proxy_protocol_from, 0, 64, "", "As proxy_protocol_from, for connections to api_listen.") \
-    X("HTTP API", SECRET, api_key, 8, 512, "", \
-      "Key that API calls must carry as `Authorization: Bearer KEY`. Needed unless the node runs with --dev or without API.") \
-    X("HTTP API", PATH, api_key_file, 0, 4096, "", "File that holds the API key, instead of api_key.") \
+    X("HTTP API", SECRET, api_key, 8, 4096, "", \
+      "Key that API calls must carry as `Authorization: Bearer KEY`; of several, separated by spaces, any. Needed unless the node runs " \
+      "with --dev or without API. Read again on HUP.") \
+    X("HTTP API", PATH, api_key_file, 0, 4096, "", \
+      "File that holds the API key, or several in a line each, instead of api_key. Read again on HUP.") \
     X("HTTP API", BYTES, api_body_max, 1024, 1073741824, "4MiB", "Largest body of an API call.") \
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
@@ -90,8 +93,16 @@
 #define FM_OPTIONS_MESH(X) \
     X("Mesh", TEXT, cluster, 1, 63, "fanmesh", "Name of the cluster. Nodes of another name are refused.") \
     X("Mesh", SECRET, secret, 16, 512, "", \
-      "What all nodes of the cluster share and seal the mesh with. Without it the mesh binds loopback addresses only.") \
+      "What all nodes of the cluster share and seal the mesh with. Without it, and without mesh_tls_ca, the mesh binds loopback " \
+      "addresses " \
+      "only.") \
     X("Mesh", PATH, secret_file, 0, 4096, "", "File that holds the secret, instead of secret.") \
+    X("Mesh", PATH, mesh_tls_ca, 0, 4096, "", \
+      "PEM file with the certificates of who signs the nodes' own: the mesh then speaks TLS, and whoever has no certificate signed by " \
+      "these is refused. All nodes or none. Empty: plain TCP. Read again on HUP.") \
+    X("Mesh", PATH, mesh_tls_cert, 0, 4096, "", \
+      "PEM file with this node's certificate for the mesh and the chain behind it. It serves both ends of a link. Read again on HUP.") \
+    X("Mesh", PATH, mesh_tls_key, 0, 4096, "", "PEM file with its private key. Read again on HUP.") \
     X("Mesh", LISTENER, mesh_listen, 1, 260, "127.0.0.1:4002", \
       "Where other nodes link for live messages. none: a node alone, without mesh.") \
     X("Mesh", ADDRESS, mesh_ask_listen, 1, 260, "127.0.0.1:4003", "Where other nodes ask for what they missed.") \
@@ -139,6 +150,9 @@
 
 #define FM_OPTIONS(X) FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X)
 
+/* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
+#define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key) X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key)
+
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \
     X("", WHO, join, 0, 0, "nobody", "Who may join.") \
@@ -156,7 +170,7 @@
 /* Options of the client commands; they too may come from FANMESH_*. */
 #define FM_OPTIONS_CALL(X) \
     X("Connection", TEXT, url, 1, 1024, "http://127.0.0.1:4001", "HTTP API of a node.") \
-    X("Connection", SECRET, api_key, 0, 512, "", "Key of the API.") \
+    X("Connection", SECRET, api_key, 0, 4096, "", "Key of the API; of several the first is used.") \
     X("Connection", PATH, api_key_file, 0, 4096, "", "File that holds the key, instead of api_key.") \
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long the call may take.")
 

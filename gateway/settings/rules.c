@@ -63,6 +63,20 @@ enum fm_err fm_rules_add(struct fm_rules *rules, const char *pattern, struct fm_
     return FM_OK;
 }
 
+enum fm_err fm_rules_copy(struct fm_rules **out, struct fm_rules *from)
+{
+    enum fm_err err = fm_rules_new(out);
+    for (size_t i = 0; i < from->n && !err; i++) {
+        struct fm_rule *r;
+        err = fm_rules_add(*out, from->at[i]->pattern, &r);
+        if (!err)
+            *r = *from->at[i];
+    }
+    if (err)
+        fm_rules_free(out);
+    return err;
+}
+
 struct fm_rule *fm_rules_at(struct fm_rules *rules, size_t i)
 {
     return i < rules->n ? rules->at[i] : NULL;

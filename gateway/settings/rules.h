@@ -23,6 +23,7 @@ FM_MUST_CHECK enum fm_err fm_rules_new(struct fm_rules **rules);
 void fm_rules_free(struct fm_rules **rules);
 /* A new rule with the defaults (nobody joins, nobody pushes, no history). FM_E_SYNTAX: not a pattern, or it is there already. */
 FM_MUST_CHECK enum fm_err fm_rules_add(struct fm_rules *rules, const char *pattern, struct fm_rule **rule);
+FM_MUST_CHECK enum fm_err fm_rules_copy(struct fm_rules **rules, struct fm_rules *from);
 /* In the order of matching; NULL past the last. For the settings' checks, before the rules are shared. */
 struct fm_rule *fm_rules_at(struct fm_rules *rules, size_t i);
 /* NULL: no rule matches. O(length of the topic), no allocation. */

@@ -43,10 +43,11 @@ bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *c
     fm_env_apply(&set, env);
     fm_settings_env_check(env, report);
     fm_args_apply(args, &set);
-    fm_option_secret_file(&set, "api_key", "api_key_file");
-    fm_option_secret_file(&set, "secret", "secret_file");
+    fm_option_secret_file(&set, "api_key", "api_key_file", true);
+    fm_option_secret_file(&set, "secret", "secret_file", false);
     fm_settings_derive(&set, s);
     fm_settings_check(&set, s);
+    s->connections_asked = s->connections_max;
     return report->n_errors == 0;
 }
 

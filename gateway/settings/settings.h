@@ -1,5 +1,6 @@
 /* The settings of a node: every option of options.h at its effective value, and the topic rules. Made once at the start from default,
- * settings file, environment and command line, checked as a whole, and not changed afterwards; other parts borrow its strings.
+ * settings file, environment and command line, checked as a whole, and not changed afterwards; other parts borrow its strings. HUP reads
+ * them again, as new ones: access.h.
  *
  * -- main -- */
 #pragma once
@@ -20,6 +21,7 @@ struct fm_settings {
     FM_OPTIONS(X)
 #undef X
     struct fm_rules *rules;
+    uint64_t connections_asked; /* connections_max as it was given; the option itself is cut to what descriptors allow */
     struct fm_from from[FM_OPTIONS_N];
 };
 

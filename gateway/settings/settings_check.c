@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { REPAIR_RATE_MIN = 64 << 10 };
+enum { REPAIR_RATE_MIN = 64 << 10, API_KEY_MIN = 8 };
 
 struct check {
     struct fm_report *report;
@@ -70,6 +70,19 @@ static void check_listeners(const struct check *c)
         fm_report_error(c->report, NULL, "listen and api_listen are both none, so nobody could reach this node; give one of them");
 }
 
+/* All of the three, or none. */
+static void check_mesh_tls(const struct check *c)
+{
+    const struct fm_settings *s = c->s;
+    const char *const all[][2] = {{"mesh_tls_ca", s->mesh_tls_ca}, {"mesh_tls_cert", s->mesh_tls_cert}, {"mesh_tls_key", s->mesh_tls_key}};
+    const char *there = *all[0][1] ? all[0][0] : *all[1][1] ? all[1][0] : all[2][0];
+    bool any = *all[0][1] || *all[1][1] || *all[2][1];
+    for (size_t i = 0; any && i < 3 && c->flawless; i++)
+        if (!*all[i][1])
+            fm_report_error(c->report, all[i][0],
+                            "there is %s and no %s; TLS on the mesh needs mesh_tls_ca, mesh_tls_cert and mesh_tls_key", there, all[i][0]);
+}
+
 static void check_mesh(const struct check *c)
 {
     const struct fm_settings *s = c->s;
@@ -79,11 +92,12 @@ static void check_mesh(const struct check *c)
         return;
     }
     const char *const listens[] = {"mesh_listen", s->mesh_listen, "mesh_ask_listen", s->mesh_ask_listen};
-    for (size_t i = 0; i < 4 && c->flawless && !*s->secret; i += 2)
+    check_mesh_tls(c);
+    for (size_t i = 0; i < 4 && c->flawless && !*s->secret && !*s->mesh_tls_ca; i += 2)
         if (!is_loopback(listens[i + 1]))
             fm_report_error(c->report, listens[i],
                             "%s is not a loopback address, and there is no secret: the mesh would be open to everyone; give all nodes the "
-                            "same secret_file",
+                            "same secret_file, or certificates (mesh_tls_ca)",
                             listens[i + 1]);
     if (!*s->mesh_advertise && c->flawless)
         fm_report_error(c->report, "mesh_advertise", "mesh_listen = %s is no address that other nodes can dial; say which one they can",
@@ -108,15 +122,32 @@ static void check_web_root(const struct check *c)
 static void check_tls(const struct check *c)
 {
     const struct fm_settings *s = c->s;
-    if (*s->tls_cert && !*s->tls_key)
-        fm_report_error(c->report, "tls_key", "there is a tls_cert without its key; give tls_key");
-    if (*s->tls_key && !*s->tls_cert)
-        fm_report_error(c->report, "tls_cert", "there is a tls_key without its certificate; give tls_cert");
+    if (s->tls_cert.n > s->tls_key.n)
+        fm_report_error(c->report, "tls_key",
+                        "there is no key for the certificate %s; give tls_key once for each tls_cert, in the same order",
+                        s->tls_cert.at[s->tls_key.n]);
+    if (s->tls_key.n > s->tls_cert.n)
+        fm_report_error(c->report, "tls_cert",
+                        "there is no certificate for the key %s; give tls_cert once for each tls_key, in the same order",
+                        s->tls_key.at[s->tls_cert.n]);
+}
+
+/* One that is too short could be guessed, however long the others are. */
+static void check_keys(const struct check *c)
+{
+    const char *p = c->s->api_key;
+    while (*(p += strspn(p, " "))) {
+        size_t n = strcspn(p, " ");
+        if (n < API_KEY_MIN)
+            fm_report_error(c->report, "api_key", "one of the keys has %zu bytes; each must have at least %d", n, API_KEY_MIN);
+        p += n;
+    }
 }
 
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
+    check_keys(c);
     check_web_root(c);
     if (c->flawless)
         check_tls(c);

@@ -67,16 +67,32 @@ void fm_section_close(struct fm_section *s)
         r->history = (struct fm_retention){(uint32_t)k->history_count, k->history_bytes, k->history_age};
 }
 
+struct fm_rule_keys fm_rule_keys_of(const struct fm_rule *r)
+{
+    return (struct fm_rule_keys){.join = r->join,
+                                 .push = r->push,
+                                 .push_to = r->push_to,
+                                 .history_count = r->history.count,
+                                 .history_bytes = r->history.bytes,
+                                 .history_age = r->history.age_ms,
+                                 .message_max = r->message_max,
+                                 .slow = r->slow};
+}
+
+void fm_rule_tell(const char *event, const struct fm_rule *r)
+{
+    char quote[FM_TOPIC_MAX + 32];
+    fm_diag(FM_INFO, event, "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
+            fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
+            r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
+            r->slow == FM_SLOW_DROP       ? "drop"
+            : r->slow == FM_SLOW_CONFLATE ? "conflate"
+                                          : "disconnect");
+}
+
 void fm_rule_print(struct fm_buf *out, const struct fm_rule *r)
 {
-    struct fm_rule_keys k = {.join = r->join,
-                             .push = r->push,
-                             .push_to = r->push_to,
-                             .history_count = r->history.count,
-                             .history_bytes = r->history.bytes,
-                             .history_age = r->history.age_ms,
-                             .message_max = r->message_max,
-                             .slow = r->slow};
+    const struct fm_rule_keys k = fm_rule_keys_of(r);
     fm_buf_printf(out, "\n[topic \"%s\"]\n", r->pattern);
     for (size_t i = 0; i < FM_RULE_KEYS_N; i++) {
         const char *name = fm_rule_options[i].name;

@@ -19,6 +19,10 @@ struct fm_rule_keys {
 #undef X
 };
 
+struct fm_rule_keys fm_rule_keys_of(const struct fm_rule *rule);
+/* A line in the log that says what the rule is. */
+void fm_rule_tell(const char *event, const struct fm_rule *rule);
+
 /* FM_RULE_KEYS_N rows. */
 extern const struct fm_option fm_rule_options[];
 

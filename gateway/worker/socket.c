@@ -201,6 +201,7 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
         .cursor_channel = ask->cursor_channel,
         .tag = ask->tag,
         .rule = ask->rule,
+        .rules_age = s->worker->rules_age,
         .proto = ask->proto,
         .topic_n = (uint16_t)ask->topic.n,
         .join_ref_n = (uint16_t)ask->join_ref.n,
@@ -261,7 +262,8 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
     struct fm_msg *m = fm_msg_new(fm_sub_topic(sub), event, (struct fm_msg_keys){0}, payload, binary ? FM_MSG_BINARY : 0);
     if (!m)
         return FM_E_NOMEM;
-    if (sub->rule->push_to == FM_PUSH_OTHERS)
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    if (rule && rule->push_to == FM_PUSH_OTHERS)
         m->from = sub->id;
     uint64_t token = fm_worker_expect(w, fm_socket_pushed, s);
     struct fm_publish *p = token ? fm_publish_new(w->config.index, token, 1, cookie) : NULL;
@@ -310,6 +312,8 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
     bool counted = join->err == FM_OK;
     if (join->err == FM_OK && s->state != FM_SOCKET_OPEN)
         join->err = FM_E_CLOSED;
+    if (join->err == FM_OK && !fm_sub_may_join(sub))
+        join->err = FM_E_FORBIDDEN; /* the rules have changed since it asked */
     if (join->err == FM_OK)
         join->err = fm_subs_add(w, sub, join);
     sub->joined = join->err == FM_OK;

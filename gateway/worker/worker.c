@@ -4,6 +4,7 @@
 #include "../../broker/diag.h"
 #include "../../broker/mutation.h"
 #include "../edge/tls.h"
+#include "../settings/access.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -358,6 +359,19 @@ static void probe_take(struct fm_worker *w)
         fm_front_open(w, fd, &(struct fm_peer){0}, true);
 }
 
+static bool access_take(struct fm_worker *w)
+{
+    const struct fm_access *a = atomic_load_explicit(&w->access_next, memory_order_acquire);
+    if (a != atomic_load_explicit(&w->access_now, memory_order_relaxed)) {
+        w->config.rules = a->rules;
+        w->config.api_key = a->api_key;
+        w->config.tls = w->config.internal ? NULL : a->tls;
+        fm_subs_rules(w);
+        atomic_store_explicit(&w->access_now, a, memory_order_release);
+    }
+    return w->forbidding && fm_subs_forbid(w);
+}
+
 static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)events;
@@ -366,6 +380,8 @@ static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
     ssize_t n = read(io->fd, &rings, sizeof rings);
     (void)n;
     w->looked_ms = fm_mono_ms();
+    if (access_take(w))
+        ring(w->config.mailbox);
     fm_worker_hub_wake(w);
     if (!deaf(w))
         inbox_drain(w);
@@ -456,6 +472,17 @@ void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms)
 {
     atomic_store_explicit(&w->drain_ms, (uint64_t)drain_ms + 1, memory_order_relaxed);
     ring(w->config.mailbox);
+}
+
+void fm_worker_learn(struct fm_worker *w, const struct fm_access *access)
+{
+    atomic_store_explicit(&w->access_next, access, memory_order_release);
+    ring(w->config.mailbox);
+}
+
+bool fm_worker_learned(const struct fm_worker *w, const struct fm_access *access)
+{
+    return atomic_load_explicit(&w->access_now, memory_order_acquire) == access;
 }
 
 void fm_worker_probe(struct fm_worker *w, int fd)

@@ -8,7 +8,8 @@
 #include "../phoenix/proto.h"
 
 struct fm_tls;
-struct fm_api; /* api.c's shared, immutable context: key, limits, metrics sources */
+struct fm_access; /* access.h */
+struct fm_api;    /* api.c's shared, immutable context: limits, metrics sources */
 
 /* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
  * worker that is not there yet or any more. */
@@ -23,7 +24,8 @@ struct fm_worker_config {
     const char *listen;         /* "host:port"; SO_REUSEPORT so that all workers share it */
     struct fm_mailbox *mailbox; /* made by main, since the hub needs the inboxes of all workers at its start */
     struct fm_hub_thread *hub;
-    const struct fm_rules *rules;
+    const struct fm_rules *rules; /* this, api_key and tls change with fm_worker_learn */
+    const char *api_key;          /* one of its words is what API calls must carry; NULL or empty: none is needed (dev profile only) */
     const struct fm_api *api;
     const char *mount;                /* "/socket": <mount>/websocket */
     const char *const *origins;       /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
@@ -55,6 +57,7 @@ struct fm_worker_config {
     X(tls_resumed, "fanmesh_tls_resumed_total", "counter", "those of them that resumed a session") \
     X(tls_failed, "fanmesh_tls_failed_total", "counter", "TLS handshakes that failed") \
     X(subscriptions, "fanmesh_subscriptions", "gauge", "open channels") \
+    X(forbidden, "fanmesh_channels_forbidden_total", "counter", "channels ended because new rules let nobody join their topics") \
     X(messages_in, "fanmesh_messages_in_total", "counter", "messages received from clients") \
     X(bad_messages, "fanmesh_bad_messages_total", "counter", "messages from clients that could not be read") \
     X(deliveries, "fanmesh_deliveries_total", "counter", "messages given to subscribers") \
@@ -92,6 +95,10 @@ FM_MUST_CHECK enum fm_err fm_worker_new(struct fm_worker **w, const struct fm_wo
 FM_MUST_CHECK enum fm_err fm_worker_run(struct fm_worker *w);
 /* Stops accepting and closes its sockets with 1012, spread evenly over drain_ms. Returns at once; done when stats.connections is 0. */
 void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms);
+/* What was configured as rules, api_key and tls is this from now on, at the latest when fm_worker_learned says so: borrowed until it says
+ * so of another. */
+void fm_worker_learn(struct fm_worker *w, const struct fm_access *access);
+bool fm_worker_learned(const struct fm_worker *w, const struct fm_access *access);
 /* Ends the thread. Does not destroy a context that still has connections (the process is about to exit; destroying is quadratic). */
 void fm_worker_stop(struct fm_worker **w);
 

@@ -4,6 +4,7 @@
  *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
  *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
+ *   subs_rules.c what new rules change
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
@@ -67,6 +68,7 @@ struct fm_wtopic {
     bool dirty;
     uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
     uint8_t slow;   /* enum fm_slow of its rule */
+    bool forbidden; /* new rules let nobody join it: its subs are being ended */
     uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
     struct fm_slot *slots;
     uint32_t n, cap;
@@ -172,9 +174,12 @@ struct fm_worker {
     uint8_t *inbound;       /* with TLS: what was decrypted, while it is looked at */
     uint8_t *scratch;       /* FM_READ_MAX bytes, for the moment of a read or write */
 
-    _Atomic uint64_t drain_ms;     /* asked by main: the time + 1 */
-    _Atomic int probe_fd;          /* handed over by the probe: the descriptor + 1 */
-    struct fm_worker_stats unseen; /* what the probe's connections do */
+    _Atomic(const struct fm_access *) access_next, access_now; /* given by main; taken */
+    uint32_t rules_age;                                        /* counts the changes of config.rules */
+    bool forbidding;                                           /* some topics are forbidden and have subs */
+    _Atomic uint64_t drain_ms;                                 /* asked by main: the time + 1 */
+    _Atomic int probe_fd;                                      /* handed over by the probe: the descriptor + 1 */
+    struct fm_worker_stats unseen;                             /* what the probe's connections do */
     atomic_bool stop;
     struct ev_timer drain;
     uint64_t drain_began_ms, drain_for_ms;
@@ -355,6 +360,13 @@ void fm_subs_lag_gap(struct fm_slot *slot, const struct fm_gap *gap, const struc
 void fm_subs_catch_up(struct fm_socket *s);
 /* It has caught up, or leaves. No lag: a no-op. */
 void fm_subs_lag_end(struct fm_worker *w, struct fm_sub *sub);
+
+/* ---- subs_rules.c ---- */
+/* config.rules are others now. */
+void fm_subs_rules(struct fm_worker *w);
+bool fm_sub_may_join(struct fm_sub *sub);
+/* Ends some subs of forbidden topics; whether there are more. */
+bool fm_subs_forbid(struct fm_worker *w);
 
 /* ---- subs_hub.c ---- */
 void fm_subs_gap(struct fm_worker *w, const struct fm_gap *gap);

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/pem.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,6 +77,43 @@ static void nng_run(void *env, unsigned ms)
 
 static const struct bus_adapter nng = {
     .ops = &fm_bus_nng, .open = nng_open, .close = nng_close_all, .address = nng_address, .run = nng_run};
+static struct bus_adapter nng_tls; /* the same, over TLS */
+
+/* A certificate that is its own authority. */
+static struct fm_mesh_tls *tls_make(void)
+{
+    char cert_file[] = "/tmp/fanmesh-mesh-XXXXXX", key_file[] = "/tmp/fanmesh-mesh-XXXXXX";
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *)"all", -1, -1, 0);
+    X509_set_issuer_name(cert, X509_get_subject_name(cert));
+    assert_int_equal(X509_set_pubkey(cert, key), 1);
+    assert_int_not_equal(X509_sign(cert, key, EVP_sha256()), 0);
+    FILE *c = fdopen(mkstemp(cert_file), "w"), *k = fdopen(mkstemp(key_file), "w");
+    assert_int_equal(PEM_write_X509(c, cert), 1);
+    assert_int_equal(PEM_write_PrivateKey(k, key, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(c);
+    fclose(k);
+    struct fm_mesh_tls *tls = NULL;
+    struct fm_buf why = {0};
+    const struct fm_mesh_tls_files files = {cert_file, cert_file, key_file};
+    assert_int_equal(fm_mesh_tls_new(&tls, &files, &why), FM_OK);
+    fm_buf_fini(&why);
+    unlink(cert_file);
+    unlink(key_file);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return tls;
+}
+
+static int set_up_tls(void **state)
+{
+    (void)state;
+    probes_open(&nng_tls);
+    return 0;
+}
 
 static int set_up(void **state)
 {
@@ -470,6 +508,23 @@ static void addresses_that_are_no_host_and_port_are_refused(void **state)
     assert_int_equal(fm_bus_nng.link(a->bus, "no-such-host.invalid:4100"), FM_OK); /* perhaps it appears in the DNS one day */
 }
 
+/* Over TLS: a peer that is none of ours is told by name of what is wrong with it, and never linked. */
+static void a_stranger_without_tls_is_told_of_and_never_linked(void **state)
+{
+    (void)state;
+    struct probe *a = probe_start(0);
+    for (unsigned plane = 0; plane < 2; plane++) {
+        int fd = connect_to(ports[0][plane]);
+        say_hello(fd, SP_BUS);
+        const struct fm_bus_item *it = probe_next(a, FM_BUS_REFUSED);
+        assert_false(it->dialled);
+        assert_int_equal(strncmp(it->address, "127.", 4), 0);
+        assert_non_null(memmem(it->bytes, it->n, "does not speak TLS", 18));
+        close(fd);
+    }
+    probe_none(a, FM_BUS_UP);
+}
+
 static void names_and_ipv6_addresses_are_dialled(void **state)
 {
     (void)state;
@@ -514,6 +569,24 @@ int main(void)
         TEST(names_and_ipv6_addresses_are_dialled),
     };
 #undef TEST
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up_tls, tear_down)
+    const struct CMUnitTest tls_tests[] = {
+        TEST(a_stranger_without_tls_is_told_of_and_never_linked),
+        TEST(garbage_on_either_port_disturbs_nobody),
+        TEST(two_thousand_paced_envelopes_of_60_kb_all_arrive),
+        TEST(a_burst_beyond_every_queue_is_refused_not_waited_for),
+        TEST(more_addresses_than_sockets_for_asks_are_refused_until_some_are_free),
+        TEST(what_was_published_just_before_stop_leaves),
+        TEST(stop_in_the_middle_of_everything_ends_cleanly),
+        TEST(names_and_ipv6_addresses_are_dialled),
+    };
+#undef TEST
     int failed = bus_contract_run(&nng);
-    return failed + cmocka_run_group_tests_name("bus_nng", tests, NULL, NULL);
+    failed += cmocka_run_group_tests_name("bus_nng", tests, NULL, NULL);
+    nng_tls = nng;
+    nng_tls.tls = tls_make();
+    failed += bus_contract_run(&nng_tls);
+    failed += cmocka_run_group_tests_name("bus_nng_tls", tls_tests, NULL, NULL);
+    fm_mesh_tls_unref(&nng_tls.tls);
+    return failed;
 }

@@ -9,12 +9,13 @@ const { chromium } = createRequire(`${root}/tests/clients/`)('playwright-core');
 // For the option `skip` of tests: false, or why not.
 export const noBrowser = patience > 1 && 'a browser is tested with the release build';
 
-// For a whole test file, awaited at its top level: ended after the file's last test. undefined where noBrowser says so.
-export async function sharedBrowser() {
+// For a whole test file, awaited at its top level: ended after the file's last test. args: more of Chromium's switches. undefined where
+// noBrowser says so.
+export async function sharedBrowser(args = []) {
   if (noBrowser) return undefined;
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', ...args],
   });
   after(() => browser.close());
   return browser;

@@ -46,8 +46,12 @@ void probes_close(void)
 
 enum fm_err probe_try_start(struct probe *p, const char **what)
 {
-    const struct fm_bus_config config = {
-        .listen = p->listen, .listen_ask = p->listen_ask, .envelope_max = PROBE_ENVELOPE_MAX, .deliver = deliver, .ctx = p};
+    const struct fm_bus_config config = {.listen = p->listen,
+                                         .listen_ask = p->listen_ask,
+                                         .envelope_max = PROBE_ENVELOPE_MAX,
+                                         .tls = adapter->tls,
+                                         .deliver = deliver,
+                                         .ctx = p};
     p->stopped = false;
     enum fm_err err = adapter->ops->start(&p->bus, &config, what);
     assert_true((err == FM_OK) == (p->bus != NULL));

@@ -22,6 +22,7 @@ struct bus_adapter {
     void (*address)(void *env, unsigned probe, char listen[64], char listen_ask[64]);
     /* Lets `ms` milliseconds pass, of whatever time the adapter lives in. */
     void (*run)(void *env, unsigned ms);
+    struct fm_mesh_tls *tls; /* of fm_bus_config */
 };
 
 struct probe {

@@ -52,8 +52,7 @@ void edge_node_start(struct edge_node *n)
     hub.hub.retention = fm_rules_retention;
     hub.hub.retention_ctx = n->rules;
     assert_int_equal(fm_hub_thread_start(&n->hub, &hub, &what), FM_OK);
-    struct fm_api_config api = {
-        .version = "test", .batch_max = 1000, .request_bytes = 16 << 20, .ack_timeout_ms = 500, .replicas = 1, .rules = n->rules};
+    struct fm_api_config api = {.version = "test", .batch_max = 1000, .request_bytes = 16 << 20, .ack_timeout_ms = 500, .replicas = 1};
     assert_int_equal(fm_api_new(&n->api, &api), FM_OK);
     n->client.hub = n->hub;
     n->client.rules = n->rules;

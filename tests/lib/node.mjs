@@ -118,11 +118,27 @@ export class Node {
     return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
   }
 
+  // Its settings file, from what options and rules are now.
+  writeSettings() {
+    const file = path.join(this.folder, `${this.name}.ini`);
+    fs.writeFileSync(file, settingsText(this.options, this.rules));
+    return file;
+  }
+
+  // HUP, after its settings were written anew. Returns the lines of the log that say what came of it.
+  async reload() {
+    const before = this.log.length;
+    const ended = /event=(reloaded|reload_failed) .*\n/;
+    this.writeSettings();
+    this.child.kill('SIGHUP');
+    await until(`${this.name} has reloaded`, () => ended.test(this.log.slice(before))).catch((error) => this.fail(error.message));
+    return this.log.slice(before);
+  }
+
   // Starts the process; does not wait until it is ready.
   spawn() {
     if (this.running) throw new Error(`${this.name} runs already`);
-    const file = path.join(this.folder, `${this.name}.ini`);
-    fs.writeFileSync(file, settingsText(this.options, this.rules));
+    const file = this.writeSettings();
     const out = fs.openSync(this.logFile, 'a');
     this.starts++;
     // A node warns of FANMESH_* variables that are no options; those of the tests are none.

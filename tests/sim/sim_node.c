@@ -178,7 +178,8 @@ void sim_node_start(struct node *n)
     n->frozen_until_us = 0;
     n->draining = n->due = false;
     fm_ledger_node_up(w->ledger, n->incarnation, n->slot, n->life);
-    const struct fm_bus_config bus_config = {n->bus_address, n->ask_address, ENVELOPE_MAX, deliver, n};
+    const struct fm_bus_config bus_config = {
+        .listen = n->bus_address, .listen_ask = n->ask_address, .envelope_max = ENVELOPE_MAX, .deliver = deliver, .ctx = n};
     const char *what;
     enum fm_err err = fm_seal_new(&n->seal, FM_LIT("sim"), (struct fm_slice){0}, n->incarnation);
     if (!err)

@@ -62,7 +62,8 @@ static struct fm_retention retention(void *ctx, struct fm_slice topic)
 struct scene_node *scene_start(unsigned i)
 {
     struct scene_node *n = &scene.nodes[i];
-    const struct fm_bus_config bus_config = {n->bus_address, n->ask_address, 1 << 20, deliver, n};
+    const struct fm_bus_config bus_config = {
+        .listen = n->bus_address, .listen_ask = n->ask_address, .envelope_max = 1 << 20, .deliver = deliver, .ctx = n};
     const char *what;
     n->incarnation = ++scene.incarnations;
     n->tick_us = 0;

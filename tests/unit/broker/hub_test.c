@@ -279,6 +279,25 @@ static void history_ends_by_age_and_bytes(void **state)
     rig_stop(&r);
 }
 
+static void another_retention_holds_for_topics_that_are_there(void **state)
+{
+    (void)state;
+    struct rig r, less = {.retention = {2, 1 << 20, 60000}}, none = {.retention = {0}};
+    rig_start(&r, NULL);
+    for (int i = 0; i < 5; i++)
+        publish(&r, "room:a", "1");
+    fm_hub_retention(r.hub, &less);
+    expect_join(join(&r, "room:a", "1F-2", 0), false, 2, 3);
+    expect_join(join(&r, "room:a", "1F-3", 0), true, 2, 3);
+    fm_hub_retention(r.hub, &r);
+    publish(&r, "room:a", "1");
+    expect_join(join(&r, "room:a", "1F-3", 0), true, 3, 3); /* it grows; what is gone stays gone */
+    expect_join(join(&r, "room:a", "1F-2", 0), false, 3, 3);
+    fm_hub_retention(r.hub, &none);
+    expect_join(join(&r, "room:a", "1F-5", 0), false, 0, 6);
+    rig_stop(&r);
+}
+
 static void a_wall_clock_that_jumps_evicts_nothing(void **state)
 {
     (void)state;
@@ -562,6 +581,7 @@ int main(void)
         cmocka_unit_test(an_unknown_origin_is_not_recovered),
         cmocka_unit_test(a_position_that_nobody_claims_waits_and_is_then_refused),
         cmocka_unit_test(history_ends_by_age_and_bytes),
+        cmocka_unit_test(another_retention_holds_for_topics_that_are_there),
         cmocka_unit_test(a_wall_clock_that_jumps_evicts_nothing),
         cmocka_unit_test(a_retry_with_the_same_key_gets_the_first_id),
         cmocka_unit_test(beyond_topics_max_idle_topics_go_and_leave_their_floor),

@@ -103,18 +103,17 @@ static void start_node_with(const char *key, bool on_public)
     assert_int_equal(fm_rules_add(node.rules, "room:*", &room), FM_OK);
     snprintf(node.web_root, sizeof node.web_root, "/tmp/fm-api-test-XXXXXX");
     assert_non_null(mkdtemp(node.web_root));
-    const struct fm_api_config config = {.key = key,
-                                         .version = "9.9",
+    const struct fm_api_config config = {.version = "9.9",
                                          .batch_max = 10,
                                          .request_bytes = 1 << 20,
                                          .ack_timeout_ms = 2000,
                                          .replicas = 1,
-                                         .rules = node.rules,
                                          .web_root = node.web_root,
                                          .on_public = on_public};
     assert_int_equal(fm_api_new(&node.api, &config), FM_OK);
-    node.public.config = (struct fm_worker_config){.index = 0, .hub = &node.hub, .rules = node.rules, .api = node.api};
-    node.internal.config = (struct fm_worker_config){.index = 1, .internal = true, .hub = &node.hub, .rules = node.rules, .api = node.api};
+    node.public.config = (struct fm_worker_config){.index = 0, .hub = &node.hub, .rules = node.rules, .api = node.api, .api_key = key};
+    node.internal.config =
+        (struct fm_worker_config){.index = 1, .internal = true, .hub = &node.hub, .rules = node.rules, .api = node.api, .api_key = key};
     struct fm_worker *workers[] = {&node.public, &node.internal};
     fm_api_attach(node.api, &node.hub, workers, 2);
 }

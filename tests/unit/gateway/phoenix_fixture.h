@@ -36,6 +36,11 @@ static enum fm_err join_err, push_err;
 static struct fm_vector sent; /* what fm_socket_leave says */
 static uint64_t next_id;
 
+const struct fm_rule *fm_sub_rule(struct fm_sub *sub)
+{
+    return sub->rule;
+}
+
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
 {
     return fm_rules_match(fm_worker_config(fm_socket_worker(s))->rules, topic);

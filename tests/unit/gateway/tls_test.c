@@ -34,7 +34,8 @@ static void a_file_that_is_not_there_is_named(void **state)
     (void)state;
     struct fm_tls *tls = NULL;
     struct fm_buf why = {0};
-    const struct fm_tls_config c = {.cert_file = "/nowhere/cert.pem", .key_file = "/nowhere/key.pem"};
+    const char *const cert_files[] = {"/nowhere/cert.pem"}, *const key_files[] = {"/nowhere/key.pem"};
+    const struct fm_tls_config c = {.cert_files = cert_files, .key_files = key_files, .n = 1};
     assert_int_equal(fm_tls_new(&tls, &c, &why), FM_E_IO);
     assert_null(tls);
     fm_buf_u8(&why, 0);
@@ -69,7 +70,8 @@ static struct fm_tls *tls_make(void)
     fclose(k);
     struct fm_tls *tls = NULL;
     struct fm_buf why = {0};
-    const struct fm_tls_config config = {.cert_file = cert_file, .key_file = key_file};
+    const char *const cert_files[] = {cert_file}, *const key_files[] = {key_file};
+    const struct fm_tls_config config = {.cert_files = cert_files, .key_files = key_files, .n = 1};
     assert_int_equal(fm_tls_new(&tls, &config, &why), FM_OK);
     fm_buf_fini(&why);
     unlink(cert_file);
@@ -123,7 +125,7 @@ static void a_read_ends_after_one_key_update_so_that_others_have_their_turn(void
     SSL_free(client);
     SSL_CTX_free(context);
     fm_tls_close(&server);
-    fm_tls_free(&tls);
+    fm_tls_unref(&tls);
     close(fds[0]);
     close(fds[1]);
 }
