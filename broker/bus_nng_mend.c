@@ -23,6 +23,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -129,4 +130,16 @@ void __wrap_nni_msgq_aio_put(struct nni_msgq *queue, nng_aio *aio)
     refused = NULL;
     __real_nni_msgq_aio_put(queue, aio);
     free_refused(aio);
+}
+
+/* ---- what libfanmesh needs ---- */
+
+/* A static NNG may be built for programs only: it then refers to the C library's streams in a way that no shared library can. In libfanmesh
+ * it refers to these instead (include/CMakeLists.txt). */
+FILE *fm_nng_stdout, *fm_nng_stderr;
+
+__attribute__((constructor)) static void streams_set(void)
+{
+    fm_nng_stdout = stdout;
+    fm_nng_stderr = stderr;
 }

@@ -2,8 +2,9 @@
 
 #include <unistd.h>
 
-static enum fm_diag_level level_min = FM_INFO;
-static enum fm_diag_format format_now = FM_LOGFMT;
+/* Set when a node starts; a program may have another that runs already. */
+static _Atomic enum fm_diag_level level_min = FM_INFO;
+static _Atomic enum fm_diag_format format_now = FM_LOGFMT;
 
 void fm_diag_level_set(enum fm_diag_level level)
 {

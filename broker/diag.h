@@ -15,10 +15,10 @@
 enum fm_diag_level { FM_DEBUG, FM_INFO, FM_WARN, FM_ERROR };
 enum fm_diag_format { FM_LOGFMT, FM_JSON_LINES };
 
-/* Lines below `level` are dropped. Set before threads start. */
+/* Lines below `level` are dropped. */
 void fm_diag_level_set(enum fm_diag_level level);
 enum fm_diag_level fm_diag_level_get(void);
-/* Set before threads start. */
+/* Likewise. */
 void fm_diag_format_set(enum fm_diag_format format);
 /* `event` is a stable word such as "peer_up"; `fmt` makes the rest, already as key=value pairs. Quote free text with fm_diag_quote. In JSON
  * a value is a number where `fmt` says key=%u or the like, or key=0, else a text. */

@@ -250,6 +250,19 @@ static uint64_t next_due(const struct fm_hub *h)
     return ms;
 }
 
+static void workers_flush(struct fm_hub *h)
+{
+    for (unsigned w = 0; w < h->config.workers; w++) {
+        bool lost = h->lost >> w & 1;
+        struct fm_item *first = h->out[w].first;
+        if (!first && !lost)
+            continue;
+        h->out[w] = (struct fm_chain){NULL, &h->out[w].first};
+        h->port.to_worker(h->port.ctx, w, first, lost);
+    }
+    h->lost = 0;
+}
+
 uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
 {
     step(h, now);
@@ -264,15 +277,7 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
             fm_peers_tick(h);
         fm_batches_send(h);
     }
-    for (unsigned w = 0; w < h->config.workers; w++) {
-        bool lost = h->lost >> w & 1;
-        struct fm_item *first = h->out[w].first;
-        if (!first && !lost)
-            continue;
-        h->out[w] = (struct fm_chain){NULL, &h->out[w].first};
-        h->port.to_worker(h->port.ctx, w, first, lost);
-    }
-    h->lost = 0;
+    workers_flush(h);
     if (h->asked_n)
         fm_asks_serve(h);
     h->live = false;
@@ -345,6 +350,12 @@ void fm_hub_retention(struct fm_hub *h, void *ctx)
     h->config.retention_ctx = ctx;
     HASH_ITER (hh, h->topics, t, next)
         t->retention = h->config.retention(ctx, fm_slice_of(t->name, t->name_n));
+}
+
+void fm_hub_close(struct fm_hub *h)
+{
+    fm_waiters_close(h);
+    workers_flush(h);
 }
 
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)

@@ -46,6 +46,7 @@ struct fm_join {
     uint32_t worker;
     uint32_t last;           /* in: without a cursor: the newest n of the history */
     uint64_t sub;            /* the worker's name for the subscription, echoed */
+    char *said;              /* the worker's own, echoed: what the client is told besides; usually NULL, freed with free() */
     bool reread;             /* in: no new subscriber, only the messages */
     bool has_cursor;         /* in: `cursor` is a position to resume from */
     bool cut;                /* in: it named more origins than a cursor holds. Nothing of it counts: the answer is not recovered */
@@ -87,6 +88,7 @@ struct fm_publish {
     struct fm_item item;
     uint32_t worker; /* FM_NO_WORKER: no answer wanted */
     uint64_t token;  /* the worker's name for the request, echoed */
+    char *said;      /* the worker's own, echoed: what the client is told besides; usually NULL, freed with free() */
     enum fm_ack ack;
     uint32_t replicas;   /* REPLICATED: how many other nodes */
     uint32_t timeout_ms; /* REPLICATED */
@@ -287,6 +289,8 @@ uint64_t fm_hub_tick(struct fm_hub *hub, struct fm_now now);
 void fm_hub_retention(struct fm_hub *hub, void *ctx);
 /* Takes no more publishes or joins; fm_hub_left turns true when every live peer has everything that this node has, and BYE was sent. */
 void fm_hub_drain(struct fm_hub *hub, struct fm_now now);
+/* The end, before fm_hub_free: publishes that wait for other nodes are answered with FM_E_CLOSED. */
+void fm_hub_close(struct fm_hub *hub);
 bool fm_hub_left(const struct fm_hub *hub);
 /* Once it has left: was there no node that stays and has what this one has? */
 bool fm_hub_left_alone(const struct fm_hub *hub);

@@ -329,6 +329,8 @@ void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to);
 void fm_publish_handle(struct fm_hub *h, struct fm_publish *p);
 void fm_waiters_check(struct fm_hub *h);
 void fm_waiters_free(struct fm_hub *h);
+/* Answers them with FM_E_CLOSED. */
+void fm_waiters_close(struct fm_hub *h);
 /* Every live node has all that this node has: its own messages, and those of others that may be nowhere else. */
 bool fm_everyone_has_all(const struct fm_hub *h);
 /* false: another message had this key on this topic before. */

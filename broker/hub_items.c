@@ -26,6 +26,7 @@ void fm_join_free(struct fm_join **jp)
     for (uint32_t i = 0; i < j->replayed; i++)
         fm_msg_unref(&j->replay[i]);
     free(j->replay);
+    free(j->said);
     fm_vector_fini(&j->cursor);
     fm_vector_fini(&j->at);
     fm_vector_fini(&j->skip);
@@ -84,6 +85,7 @@ void fm_publish_free(struct fm_publish **pp)
         return;
     for (uint32_t i = 0; i < p->n; i++)
         fm_msg_unref(&p->msgs[i]);
+    free(p->said);
     free(p);
 }
 

@@ -340,6 +340,24 @@ bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alo
     return left;
 }
 
+/* Whoever published is told that the hub did not come to it. */
+static void give_back(struct fm_hub_thread *t, struct fm_item *item)
+{
+    for (struct fm_item *next; item; item = next) {
+        struct fm_publish *p = (struct fm_publish *)item;
+        next = item->next;
+        item->next = NULL;
+        if (item->kind != FM_HUB_PUBLISH || p->worker == FM_NO_WORKER) {
+            fm_hub_item_free(item);
+            continue;
+        }
+        for (uint32_t i = 0; i < p->n; i++)
+            fm_msg_unref(&p->msgs[i]);
+        p->err = FM_E_CLOSED;
+        fm_inbox_post_always(t->workers[p->worker], item);
+    }
+}
+
 void fm_hub_thread_stop(struct fm_hub_thread **tp)
 {
     struct fm_hub_thread *t = *tp;
@@ -351,12 +369,11 @@ void fm_hub_thread_stop(struct fm_hub_thread **tp)
     pthread_join(t->thread, NULL);
     if (t->bus)
         t->config.bus->stop(&t->bus);
+    fm_hub_close(t->hub);
+    give_back(t, t->rest);
+    give_back(t, fm_inbox_take(&t->inbox, NULL));
     fm_hub_free(&t->hub);
     fm_seal_free(&t->seal);
-    for (struct fm_item *next; t->rest; t->rest = next) {
-        next = t->rest->next;
-        fm_hub_item_free(t->rest);
-    }
     fm_inbox_fini(&t->inbox, fm_hub_item_free);
     fm_inbox_fini(&t->mesh, fm_hub_item_free);
     ev_loop_destroy(t->loop);

@@ -24,6 +24,7 @@ bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alo
 /* hub.retention_ctx is another from now on, at the latest when fm_hub_thread_learned says so: borrowed until it says so of yet another. */
 void fm_hub_thread_learn(struct fm_hub_thread *t, void *retention_ctx);
 bool fm_hub_thread_learned(const struct fm_hub_thread *t, const void *retention_ctx);
+/* Publishes that have no answer get one, FM_E_CLOSED, in the inboxes of those who sent them. */
 void fm_hub_thread_stop(struct fm_hub_thread **t);
 
 /* -- any thread, until stop -- */

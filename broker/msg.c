@@ -11,7 +11,7 @@ struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct f
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         bytes += parts[i].n;
-    struct fm_msg *m = malloc(sizeof *m + bytes);
+    struct fm_msg *m = malloc(sizeof *m + bytes + 1);
     if (!m)
         return NULL;
     *m = (struct fm_msg){.flags = flags,
@@ -27,6 +27,7 @@ struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct f
             memcpy(to, parts[i].p, parts[i].n);
         to += parts[i].n;
     }
+    *to = 0;
     return m;
 }
 

@@ -33,7 +33,8 @@ struct fm_msg {
     uint64_t from; /* this node only: the subscription that does not get it (push = others), 0: everyone does */
     uint32_t topic_n, event_n, payload_n;
     uint16_t key_n, conflation_key_n;
-    uint8_t bytes[]; /* topic, event, key, conflation key, payload, one after another */
+    uint8_t
+        bytes[]; /* topic, event, key, conflation key, payload, one after another; then a zero byte, for who reads the payload as text */
 };
 
 struct fm_msg_keys {             /* both may be empty */
@@ -81,7 +82,7 @@ static inline struct fm_slice fm_msg_payload(const struct fm_msg *m)
 /* Bytes it costs in memory: what retention and inbox limits count. */
 static inline size_t fm_msg_size(const struct fm_msg *m)
 {
-    return sizeof *m + m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n;
+    return sizeof *m + m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n + 1;
 }
 
 /* A topic whose name begins with a zero byte belongs to the node's probe of itself (gateway/probe/probe.h): no rule matches such a name, so

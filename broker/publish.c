@@ -241,6 +241,19 @@ void fm_waiters_check(struct fm_hub *h)
     h->waiters_last = at;
 }
 
+void fm_waiters_close(struct fm_hub *h)
+{
+    while (h->waiters) {
+        struct fm_waiter *w = h->waiters;
+        struct fm_publish *p = w->publish;
+        h->waiters = w->next;
+        waiter_free(w);
+        p->err = FM_E_CLOSED;
+        answer(h, p);
+    }
+    h->waiters_last = &h->waiters;
+}
+
 void fm_waiters_free(struct fm_hub *h)
 {
     while (h->waiters) {

@@ -1,5 +1,6 @@
 #include "vector.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -148,6 +149,20 @@ void fm_vector_remove(struct fm_vector *v, uint64_t origin)
         return;
     memmove(v->at + i, v->at + i + 1, (v->n - i - 1) * sizeof *v->at);
     v->n--;
+}
+
+void fm_position_raise(struct fm_vector *at, struct fm_id id)
+{
+    if (fm_vector_raise(at, id.origin, id.seq) != FM_E_TOO_MANY)
+        return;
+    uint32_t least = 0;
+    for (uint32_t i = 1; i < at->n; i++)
+        if (at->at[i].seq < at->at[least].seq)
+            least = i;
+    fm_vector_remove(at, at->at[least].origin);
+    enum fm_err err = fm_vector_raise(at, id.origin, id.seq);
+    assert(err == FM_OK); /* there is room now */
+    (void)err;
 }
 
 void fm_vector_json(struct fm_buf *b, const struct fm_vector *v)

@@ -22,6 +22,9 @@ FM_MUST_CHECK enum fm_err fm_vector_set(struct fm_vector *v, uint64_t origin, ui
 FM_MUST_CHECK enum fm_err fm_vector_raise(struct fm_vector *v, uint64_t origin, uint64_t seq);
 FM_MUST_CHECK enum fm_err fm_vector_copy(struct fm_vector *to, const struct fm_vector *from);
 void fm_vector_remove(struct fm_vector *v, uint64_t origin);
+/* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
+ * again, which is better than to lose one. */
+void fm_position_raise(struct fm_vector *at, struct fm_id id);
 
 /* The cursor as JSON: ["origin-seq",...]. */
 void fm_vector_json(struct fm_buf *b, const struct fm_vector *v);

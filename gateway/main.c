@@ -1,6 +1,6 @@
-#include "cli/cli.h"
+#include <fanmesh/node.h>
 
 int main(int argc, char **argv)
 {
-    return (int)fm_cli_main(argc, argv);
+    return fm_main(argc, argv);
 }

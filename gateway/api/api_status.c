@@ -77,7 +77,8 @@ void fm_api_metrics(struct fm_http_request *req, struct fm_slice variable)
 {
     (void)variable;
     const struct fm_api *api = fm_api_of(req);
-    struct fm_metrics_worker workers[FM_API_WORKERS_MAX];
+    struct fm_metrics_worker workers[FM_API_WORKERS_MAX + 1];
+    unsigned n = api->n;
     for (unsigned i = 0; i < api->n; i++) {
         workers[i].stats = fm_worker_stats(api->workers[i]);
         if (fm_worker_config(api->workers[i])->internal)
@@ -85,12 +86,14 @@ void fm_api_metrics(struct fm_http_request *req, struct fm_slice variable)
         else
             snprintf(workers[i].label, sizeof workers[i].label, "%u", fm_worker_config(api->workers[i])->index);
     }
+    if (api->config.program)
+        workers[n++] = (struct fm_metrics_worker){.stats = api->config.program, .label = "program"};
     struct fm_process_stats process;
     fm_process_stats_read(&process);
     const struct fm_metrics m = {.version = api->config.version,
                                  .hub = fm_hub_thread_stats(api->hub),
                                  .workers = workers,
-                                 .n = api->n,
+                                 .n = n,
                                  .probe = api->config.probe,
                                  .process = &process};
     struct fm_buf b = {0};

@@ -23,6 +23,11 @@ static const struct {
     {"fanmesh_slow_skipped_total", "What slow clients were not given; each is told by a gap."},
     {"fanmesh_inbox_overruns_total",
      "Alert on a rate: a worker is slower than what comes; add workers or nodes, or raise `worker_inbox_bytes`."},
+    /* a program with the node inside */
+    {"fanmesh_handler_waiting", "Grows: the program's handlers take longer than questions need to come."},
+    {"fanmesh_handler_timeouts_total", "Alert on a rate: clients are refused since a handler does not answer within `handler_timeout_ms`."},
+    {"fanmesh_handler_overloads_total", "Alert on a rate: as above, and more than `handler_bytes` of questions wait."},
+    {"fanmesh_program_refused_total", "Alert on any: messages of the program were not published, and it does not look at results."},
     /* publishing */
     {"fanmesh_not_replicated_total", "Alert on a rate: other nodes don't confirm within `ack_timeout_ms`. Look at `fanmesh status`."},
     {"fanmesh_keys_forgotten_total", "Alert on a rate: retries may be published twice. Raise `keys_bytes`, or lower `log_age`."},

@@ -3,6 +3,7 @@
 #include "../api/metrics.h"
 
 #include "../../broker/diag.h"
+#include "fanmesh/node.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -230,4 +231,9 @@ enum fm_exit fm_cli_main(int argc, char *const *argv)
         word = "version";
     const struct fm_command *c = command_find(word);
     return c ? c->run(c, argc - 2, argv + 2) : unknown_command(word);
+}
+
+int fm_main(int argc, char *const *argv)
+{
+    return (int)fm_cli_main(argc, argv);
 }

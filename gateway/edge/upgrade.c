@@ -116,6 +116,10 @@ static void upgrade(struct fm_conn *c)
         return;
     }
     c->socket = fm_socket_new(w, up.proto, up.variant, c->probe);
+    if (c->socket && w->config.handlers && !fm_socket_remember(c->socket, &up)) {
+        fm_socket_gone(c->socket);
+        c->socket = NULL;
+    }
     if (!c->socket) {
         fm_conn_fail(c, 0, FM_E_NOMEM, NULL, fm_slice_of(NULL, 0));
         return;

@@ -1,6 +1,8 @@
 #include "node.h"
 #include "../api/api.h"
 #include "../edge/listen.h"
+#include "../embed/config.h"
+#include "../embed/program.h"
 #include "../settings/access.h"
 #include "../worker/worker.h"
 
@@ -29,9 +31,12 @@ struct fm_node {
     const struct fm_settings *s;
     struct fm_mailbox mailboxes[FM_WORKERS_MAX];
     struct fm_inbox *inbox_at[FM_WORKERS_MAX];
-    unsigned mailboxes_n; /* made; one for each worker, the internal one's is the last */
-    unsigned publics;     /* workers that serve clients */
-    unsigned n;           /* all workers */
+    unsigned mailboxes_n;         /* made; one for each worker, the internal one's is the last */
+    unsigned publics;             /* workers that serve clients */
+    unsigned n;                   /* all workers */
+    struct fm_handlers *handlers; /* of the program that it is in; NULL: it is in none */
+    struct fm_program *program;
+    struct fm_config *config; /* NULL: the settings are somebody else's */
     struct fm_hub_thread *hub;
     struct fm_api *api;
     struct fm_worker *workers[FM_WORKERS_MAX];
@@ -83,7 +88,7 @@ void fm_node_limits(struct fm_settings *s)
 
 static enum fm_err mailboxes_make(struct fm_node *node)
 {
-    for (unsigned i = 0; i < node->n; i++) {
+    for (unsigned i = 0; i < node->n + (node->handlers ? 1 : 0); i++) { /* the program's is the last */
         enum fm_err err = fm_mailbox_init(&node->mailboxes[i], node->s->worker_inbox_bytes);
         if (err)
             return err;
@@ -198,7 +203,7 @@ static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
     const struct fm_settings *s = node->s;
     const char *what = "";
     struct fm_hub_thread_config c = {
-        .hub = hub_config(node, node->n),
+        .hub = hub_config(node, node->mailboxes_n),
         .cluster = fm_slice_str(s->cluster),
         .secret = fm_slice_str(s->secret),
         .inbox_bytes = s->hub_inbox_bytes,
@@ -231,6 +236,7 @@ static enum fm_err api_make(struct fm_node *node)
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
         .probe = node->board.n ? &node->board : NULL,
+        .program = node->program ? fm_program_stats(node->program) : NULL,
         .isolated_unready = s->isolated_unready,
         .web_root = *s->web_root ? s->web_root : NULL,
         .on_public = s->dev_api,
@@ -242,6 +248,11 @@ static enum fm_err api_make(struct fm_node *node)
 static uint32_t share(uint64_t limit, unsigned workers)
 {
     return workers ? (uint32_t)((limit + workers - 1) / workers) : 0;
+}
+
+static bool has_handlers(const struct fm_node *node)
+{
+    return node->handlers && (fm_rules_at(node->handlers->join, 0) || fm_rules_at(node->handlers->push, 0));
 }
 
 static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *why)
@@ -274,6 +285,8 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .deflate = s->deflate,
         .deflate_min = (uint32_t)s->deflate_min,
         .fanout_slice = (uint32_t)s->fanout_slice,
+        .handlers = internal || !has_handlers(node) ? NULL : node->handlers,
+        .outlived = node->handlers != NULL,
     };
     enum fm_err err = fm_worker_new(&node->workers[i], &c);
     if (err)
@@ -311,7 +324,29 @@ static enum fm_err probe_start(struct fm_node *node)
     return fm_probe_start(&node->probe, &c);
 }
 
+static enum fm_err program_make(struct fm_node *node)
+{
+    struct fm_handlers *h = node->handlers;
+    if (!h)
+        return FM_OK;
+    h->program = &node->mailboxes[node->n].inbox;
+    h->timeout_ms = (uint32_t)node->s->handler_timeout_ms;
+    h->bytes_max = share(node->s->handler_bytes, node->publics);
+    const struct fm_program_config c = {.index = node->n,
+                                        .mailbox = &node->mailboxes[node->n],
+                                        .workers = node->mailboxes,
+                                        .workers_n = node->publics,
+                                        .settings = node->s,
+                                        .node = node};
+    return fm_program_new(&node->program, &c);
+}
+
 enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_buf *why)
+{
+    return fm_node_start_in_program(out, s, NULL, why);
+}
+
+enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_settings *s, struct fm_handlers *handlers, struct fm_buf *why)
 {
     *out = NULL;
     struct fm_node *node = calloc(1, sizeof *node);
@@ -321,6 +356,7 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     fm_nets_read(&node->proxy_from, (const char *const *)s->proxy_protocol_from.at);
     fm_nets_read(&node->api_proxy_from, (const char *const *)s->api_proxy_protocol_from.at);
     fm_nets_read(&node->trusted, (const char *const *)s->trusted_proxies.at);
+    node->handlers = handlers;
     node->publics = given(s->listen) ? (unsigned)s->workers : 0;
     node->n = node->publics + (given(s->api_listen) ? 1 : 0);
     if (s->probe_ms && node->publics)
@@ -331,9 +367,13 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     if (!err)
         err = mailboxes_make(node);
     if (!err)
+        err = program_make(node);
+    if (!err)
         err = mesh_tls_start(node, why);
     if (!err)
         err = hub_start(node, why);
+    if (!err && node->program)
+        err = fm_program_run(node->program, node->hub);
     if (!err)
         err = api_make(node);
     if (!err)
@@ -439,6 +479,31 @@ uint64_t fm_node_held(const struct fm_node *node)
     return bytes;
 }
 
+struct fm_program *fm_node_program(const struct fm_node *node)
+{
+    return node->program;
+}
+
+void fm_node_own(struct fm_node *node, struct fm_config *config)
+{
+    node->config = config;
+}
+
+const struct fm_config *fm_node_config(const struct fm_node *node)
+{
+    return node->config;
+}
+
+bool fm_node_ready(const struct fm_node *node)
+{
+    return atomic_load_explicit(&fm_hub_thread_stats(node->hub)->ready, memory_order_relaxed);
+}
+
+const struct fm_settings *fm_node_settings(const struct fm_node *node)
+{
+    return node->s;
+}
+
 uint64_t fm_node_incarnation(const struct fm_node *node)
 {
     return fm_hub_incarnation(node->hub);
@@ -459,12 +524,15 @@ void fm_node_stop(struct fm_node **np)
     for (unsigned i = node->n; i > 0; i--)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);
+    fm_program_stop(node->program);
     fm_hub_thread_stop(&node->hub);
+    fm_program_end(&node->program);
     fm_mesh_tls_unref(&node->mesh_tls);
     fm_api_free(&node->api);
     fm_access_free(&node->access);
     fm_access_free(&node->before);
     for (unsigned i = 0; i < node->mailboxes_n; i++)
         fm_mailbox_fini(&node->mailboxes[i]);
+    fm_config_free(&node->config);
     free(node);
 }

@@ -8,11 +8,26 @@
 
 #include "../settings/settings.h"
 
+struct fm_config;
+struct fm_handlers;
 struct fm_node;
+struct fm_program;
 
 /* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people,
  * a line each. */
 FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_buf *why);
+/* The same inside a program that makes calls of it (gateway/embed/) and goes on after it; handlers outlive the node, what is not a table of
+ * them is filled in. */
+FM_MUST_CHECK enum fm_err fm_node_start_in_program(struct fm_node **node, const struct fm_settings *settings, struct fm_handlers *handlers,
+                                                   struct fm_buf *why);
+/* Its part for the program; NULL: it has none. */
+struct fm_program *fm_node_program(const struct fm_node *node);
+const struct fm_settings *fm_node_settings(const struct fm_node *node);
+/* The config, with the settings in it, goes with the node. */
+void fm_node_own(struct fm_node *node, struct fm_config *config);
+const struct fm_config *fm_node_config(const struct fm_node *node);
+/* Has it the cluster's state? */
+bool fm_node_ready(const struct fm_node *node);
 struct fm_reload {
     unsigned changed; /* told in the log, a line each, and in force */
     unsigned kept;    /* options that are others now, and need a restart; told likewise */

@@ -4,8 +4,10 @@
  * process at once: so the second signal works whatever main is waiting for. */
 #include "../cli/cli_tables.h"
 #include "../settings/settings_rules.h"
+#include "../embed/config.h"
 #include "node.h"
 #include "notify.h"
+#include "serve.h"
 #include "trim.h"
 
 #include "../../broker/diag.h"
@@ -111,7 +113,7 @@ static uint64_t mono_ms(void)
 /* ---- log ---- */
 
 /* A line for each of `lines`. */
-static void log_each(enum fm_diag_level level, const char *event, const struct fm_buf *lines, const char *then)
+void fm_serve_log_each(enum fm_diag_level level, const char *event, const struct fm_buf *lines, const char *then)
 {
     const char *p = (const char *)lines->p, *end = p + lines->n, *nl;
     char quote[QUOTE_MAX];
@@ -129,8 +131,9 @@ static void log_rules(const struct fm_settings *s)
         fm_rule_tell("topic_rule", r);
 }
 
-static void log_start(const struct fm_settings *s, const struct fm_node *node)
+void fm_serve_log_start(const struct fm_node *node)
 {
+    const struct fm_settings *s = fm_node_settings(node);
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[QUOTE_MAX], cluster[QUOTE_MAX];
     fm_origin_print(fm_node_incarnation(node), origin);
     fm_diag(FM_INFO, "started",
@@ -157,15 +160,16 @@ static void sleep_ms(uint64_t ms)
 }
 
 /* Balancers first, then clients, then the mesh. */
-static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
+void fm_serve_drain(struct fm_node *node, const char *signal)
 {
+    const struct fm_settings *s = fm_node_settings(node);
     uint64_t left = fm_node_connections(node);
-    fm_diag(FM_INFO, "draining",
-            "signal=%s connections=%" PRIu64 " drain_wait_ms=%" PRIu64 " drain_ms=%" PRIu64
-            " why=\"a second signal ends the node at once\"",
-            sig == SIGINT ? "INT" : "TERM", left, s->drain_wait_ms, s->drain_ms);
-    fm_notify("STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=%" PRIu64,
-              1000 * (s->drain_wait_ms + s->drain_ms + DRAIN_GRACE_MS + s->leave_ms + 1000 * (STOP_SECONDS + 1)));
+    fm_diag(FM_INFO, "draining", "signal=%s connections=%" PRIu64 " drain_wait_ms=%" PRIu64 " drain_ms=%" PRIu64 " why=\"%s\"",
+            signal ? signal : "none", left, s->drain_wait_ms, s->drain_ms,
+            signal ? "a second signal ends the node at once" : "the program asked for it");
+    if (signal) /* else the process may go on */
+        fm_notify("STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=%" PRIu64,
+                  1000 * (s->drain_wait_ms + s->drain_ms + DRAIN_GRACE_MS + s->leave_ms + 1000 * (STOP_SECONDS + 1)));
     fm_node_unready(node);
     sleep_ms(s->drain_wait_ms);
     uint64_t began = mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS;
@@ -197,7 +201,7 @@ static void drain(struct fm_node *node, const struct fm_settings *s, int sig)
 static void start_failed(const struct fm_command *command, const struct fm_settings *s, const struct fm_buf *why)
 {
     if (s->log_format == FM_JSON_LINES)
-        log_each(FM_ERROR, "start_failed", why, "the node does not start");
+        fm_serve_log_each(FM_ERROR, "start_failed", why, "the node does not start");
     else
         fm_cli_report(command, why, "");
 }
@@ -212,11 +216,11 @@ static void reload(struct fm_node *node, const struct fm_args *args)
     struct fm_buf why = {0};
     uint64_t began = mono_ms();
     if (!fm_settings_load(&next, args, environ, &report)) {
-        log_each(FM_ERROR, "reload_failed", &report.errors, nothing);
+        fm_serve_log_each(FM_ERROR, "reload_failed", &report.errors, nothing);
     } else if (fm_node_reload(node, &next, &done, &why) != FM_OK) {
-        log_each(FM_ERROR, "reload_failed", &why, nothing);
+        fm_serve_log_each(FM_ERROR, "reload_failed", &why, nothing);
     } else {
-        log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
+        fm_serve_log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
         fm_diag(FM_INFO, "reloaded", "changes=%u need_restart=%u ms=%" PRIu64 "%s", done.changed, done.kept, mono_ms() - began,
                 done.everywhere ? "" : " why=\"a thread is busy\" then=\"it takes the changes over when it can\"");
     }
@@ -234,8 +238,11 @@ static int signal_wait(struct fm_node *node, const struct fm_args *args, uint64_
     struct timespec every = {(time_t)(trim_ms / 1000), (long)(trim_ms % 1000) * 1000000};
     for (;;) {
         int sig = sigtimedwait(&set, NULL, trim_ms ? &every : NULL);
-        if (sig == SIGHUP)
+        if (sig == SIGHUP && args)
             reload(node, args);
+        else if (sig == SIGHUP)
+            fm_diag(FM_WARN, "reload_failed",
+                    "why=\"the settings come from the program that has the node inside\" then=\"nothing was changed\"");
         else if (sig > 0)
             return sig;
         else if (errno == EAGAIN)
@@ -243,47 +250,50 @@ static int signal_wait(struct fm_node *node, const struct fm_args *args, uint64_
     }
 }
 
-static enum fm_exit serve(const struct fm_command *command, struct fm_settings *s, const struct fm_args *args)
+/* A node that has started, until a signal ends it. */
+static void run(struct fm_node **node)
+{
+    const struct fm_config *config = fm_node_config(*node);
+    lines_make();
+    int sig = ready_wait(*node);
+    if (!sig)
+        sig = signal_wait(*node, config->of_process ? &config->args : NULL, fm_node_settings(*node)->trim_ms);
+    signals_end_at_once();
+    fm_serve_drain(*node, sig == SIGINT ? "INT" : "TERM");
+    patience_set(STOP_SECONDS);
+    (void)fm_stop(node);
+    patience_set(0);
+}
+
+enum fm_err fm_serve(struct fm_config **config)
 {
     struct fm_node *node;
-    struct fm_buf why = {0};
     signals_block();
-    fm_node_limits(s);
-    if (fm_node_start(&node, s, &why) != FM_OK) {
-        start_failed(command, s, &why);
-        fm_buf_fini(&why);
-        return FM_EXIT_FAILED;
-    }
-    fm_buf_fini(&why);
-    log_start(s, node);
-    int sig = ready_wait(node);
-    if (!sig)
-        sig = signal_wait(node, args, s->trim_ms);
-    signals_end_at_once();
-    drain(node, s, sig);
-    patience_set(STOP_SECONDS);
-    fm_node_stop(&node);
-    patience_set(0);
-    fm_diag(FM_INFO, "stopped", "why=\"asked to\"");
-    return FM_EXIT_OK;
+    enum fm_err err = fm_start(&node, config);
+    if (!err)
+        run(&node);
+    return err;
+}
+
+static enum fm_exit serve(const struct fm_command *command, struct fm_config **config)
+{
+    enum fm_err err = fm_serve(config);
+    if (err)
+        start_failed(command, &(*config)->settings, &(*config)->start);
+    return err ? FM_EXIT_FAILED : FM_EXIT_OK;
 }
 
 enum fm_exit fm_run_serve(const struct fm_command *command, int argc, char *const *argv)
 {
-    struct fm_settings s;
-    struct fm_report report = {0};
-    struct fm_args args = {0};
+    struct fm_config *config = fm_config_of_process();
     bool go;
-    enum fm_exit code = fm_cli_settings(command, &s, &report, &args, argc, argv, &go);
-    if (go) {
-        fm_diag_level_set((enum fm_diag_level)s.log_level);
-        fm_diag_format_set((enum fm_diag_format)s.log_format);
-        lines_make();
-        log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
-        code = serve(command, &s, &args);
+    if (!config) {
+        fm_cli_complain(command, "%s", fm_err_text(FM_E_NOMEM));
+        return FM_EXIT_FAILED;
     }
-    fm_args_fini(&args);
-    fm_report_fini(&report);
-    fm_settings_fini(&s);
+    enum fm_exit code = fm_cli_settings(command, &config->settings, &config->report, &config->args, argc, argv, &go);
+    if (go)
+        code = serve(command, &config);
+    fm_config_free(&config);
     return code;
 }

@@ -161,6 +161,7 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
         .cut = p->cut,
         .cursor = p->cursor,
         .last = p->last,
+        .params = in->payload,
         .proto = joining,
     };
     p->cursor = (struct fm_vector){0};
@@ -204,15 +205,33 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_send_error(s, &to, reason);
 }
 
+/* ---- what a handler of the program says besides ---- */
+
+/* Opens a response: `{` and the members of said (a JSON object, may be NULL). True: members of ours follow behind a comma. */
+static bool said_open(struct fm_buf *b, const char *said)
+{
+    struct fm_slice text = said ? fm_slice_str(said) : FM_LIT("{}"); /* without white space around: see answer_post */
+    assert(text.n >= 2 && text.p[0] == '{' && text.p[text.n - 1] == '}');
+    fm_buf_slice(b, fm_slice_of(text.p, text.n - 1));
+    return strspn(said ? said + 1 : "", " \t\r\n") + 2 < text.n;
+}
+
+static bool error_send(struct fm_socket *s, const struct fm_phx_to *to, enum fm_err err, const char *said)
+{
+    return said ? fm_phx_send_reply(s, to, false, fm_slice_str(said)) : fm_phx_send_error(s, to, fm_err_code(err));
+}
+
+/* ---- a join's answer ---- */
+
 /* sub->skip has no part in the cursor: it may hold the position behind the replay, and the client must not be told so before it has it. */
 static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct fm_join *j)
 {
     if (!sub->cursor_channel) {
-        fm_phx_reply(f, to, true, FM_LIT("{}"));
+        fm_phx_reply(f, to, true, j->said ? fm_slice_str(j->said) : FM_LIT("{}"));
         return;
     }
     size_t opened = fm_phx_reply_open(f, to, true);
-    fm_buf_slice(&f->bytes, FM_LIT("{\"cursor\":"));
+    fm_buf_slice(&f->bytes, said_open(&f->bytes, j->said) ? FM_LIT(",\"cursor\":") : FM_LIT("\"cursor\":"));
     fm_vector_json(&f->bytes, &j->cursor);
     fm_buf_slice(&f->bytes, j->recovered ? FM_LIT(",\"recovered\":true,\"replayed\":") : FM_LIT(",\"recovered\":false,\"replayed\":"));
     fm_buf_dec(&f->bytes, j->replayed);
@@ -239,7 +258,7 @@ void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
     struct fm_phx_to to = fm_phx_channel_to(sub);
     to.ref = fm_slice_of(joining->ref, joining->ref_n);
     if (j->err) {
-        fm_phx_send_error(s, &to, fm_err_code(j->err));
+        error_send(s, &to, j->err, j->said);
         return;
     }
     /* In V1 frames name no channel: a client takes the old channel's replay for the new one's, so nothing is to be remembered. */
@@ -395,6 +414,22 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_send_error(s, &to, reason);
 }
 
+/* {"id":...}, without an id where a handler answered and nothing was published. */
+static void pushed_reply(struct fm_frames *f, const struct fm_phx_to *to, struct fm_id id, const char *said)
+{
+    char text[FM_ID_TEXT_MAX + 1];
+    size_t opened = fm_phx_reply_open(f, to, true);
+    bool comma = said_open(&f->bytes, said);
+    if (id.origin) {
+        size_t n = fm_id_print(id, text);
+        fm_buf_slice(&f->bytes, comma ? FM_LIT(",\"id\":\"") : FM_LIT("\"id\":\""));
+        fm_buf_put(&f->bytes, text, n);
+        fm_buf_u8(&f->bytes, '"');
+    }
+    fm_buf_u8(&f->bytes, '}');
+    fm_phx_reply_close(f, to, opened);
+}
+
 void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p)
 {
     struct fm_slice ref;
@@ -404,18 +439,16 @@ void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p)
     struct fm_phx_to to = fm_phx_channel_to(sub);
     to.ref = ref;
     if (p->err) {
-        fm_phx_send_error(s, &to, fm_err_code(p->err));
+        error_send(s, &to, p->err, p->said);
         return;
     }
     if (fm_phx_is_null(ref))
         return; /* nobody waits for it */
     assert(p->n == 1);
-    char response[FM_ID_TEXT_MAX + 16] = "{\"id\":\"";
-    size_t n = strlen(response);
-    n += fm_id_print(p->results[0].id, response + n);
-    response[n++] = '"';
-    response[n++] = '}';
-    fm_phx_send_reply(s, &to, true, fm_slice_of(response, n));
+    struct fm_frames *f = fm_frames_new();
+    if (f)
+        pushed_reply(f, &to, p->results[0].id, p->said);
+    fm_phx_send(s, &f);
 }
 
 /* ---- gap ---- */

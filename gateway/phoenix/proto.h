@@ -112,9 +112,10 @@ struct fm_proto { /* a wire protocol: one static table */
     /* One whole message (the bytes may be changed in place; they are gone after the call). */
     void (*recv)(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n);
     /* The hub answered a join of this socket. The sub is subscribed already if j->err is FM_OK; write the reply and j->replay now, live
-     * messages follow. It may take j->replay away (and set j->replayed 0). If it failed, the sub is freed after the call. */
+     * messages follow. It may take j->replay away (and set j->replayed 0). If it failed, the sub is freed after the call. j->said: what a
+     * handler of the program has to say to the client, a JSON object, or NULL; p->said likewise. */
     void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
-    /* The hub answered fm_socket_push. */
+    /* The hub answered fm_socket_push, or a handler did in its place; then the result may be without an id. */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
     /* Nobody may join its topic any more: tells the client and ends the channel by fm_socket_leave. */
     void (*forbidden)(struct fm_sub *sub);
@@ -146,8 +147,9 @@ struct fm_join_ask {
     bool cut;                /* ... and it named more than it can hold */
     struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
     uint32_t last;
-    uint64_t tag; /* echoed to proto->joined */
-    void *proto;  /* becomes sub->proto; moved likewise */
+    struct fm_slice params; /* as the client gave them, JSON: for a handler of the program */
+    uint64_t tag;           /* echoed to proto->joined */
+    void *proto;            /* becomes sub->proto; moved likewise */
 };
 
 /* Posts the join; proto->joined follows. FM_E_BUSY: the hub's inbox is full. The topic must not be joined on this socket. */

@@ -16,7 +16,7 @@
       "Under dev: the HTTP API is also where clients connect, for pages from localhost, such as those of web_root. Refused without dev, " \
       "and where listen is not a loopback address.") \
     X("Node", TEXT, name, 0, 63, "", "Name of the node, for people. Empty: the machine's host name.") \
-    X("Node", COUNT, workers, 0, 63, "0", "Threads that serve clients. 0: one for each processor core.") \
+    X("Node", COUNT, workers, 0, 62, "0", "Threads that serve clients. 0: one for each processor core.") \
     X("Node", LEVEL, log_level, 0, 0, "info", "Log lines below this level are dropped.") \
     X("Node", LOG_FORMAT, log_format, 0, 0, "logfmt", \
       "What a line of the log is: ts=... level=... event=... key=value, or a JSON object with the same members.") \
@@ -125,6 +125,13 @@
       "What this node accepted and the others were too slow to take yet; never more than half of log_bytes. Beyond it publishers get an " \
       "error that says so.")
 
+#define FM_OPTIONS_PROGRAM(X) \
+    X("Embedded in a program", MS, handler_timeout_ms, 10, 600000, "5s", \
+      "A join or push that the program's handler has not answered by then is refused with `timeout`. Only in a program that embeds the " \
+      "node.") \
+    X("Embedded in a program", BYTES, handler_bytes, 65536, 1073741824, "16MiB", \
+      "Joins and pushes that may wait for the program's handlers; beyond it they are refused with `overloaded`.")
+
 #define FM_OPTIONS_RETENTION(X) \
     X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \
       "What is kept of one node's messages, to repair others from.") \
@@ -148,7 +155,8 @@
       "Bytes a second that the node pulls from others, to fill holes and to take over the cluster's state. 0: no limit.") \
     X("Retention and repair", MS, gap_ms, 50, 600000, "5s", "A hole that saw no progress for so long is declared as a gap.")
 
-#define FM_OPTIONS(X) FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X)
+#define FM_OPTIONS(X) \
+    FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
 #define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key) X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key)

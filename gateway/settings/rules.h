@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../../broker/hub.h"
+#include "fanmesh/handler.h"
 
 enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE };                        /* issue by issue this grows: tokens, hooks */
 enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS };                     /* who gets what a client pushes */
@@ -15,6 +16,9 @@ struct fm_rule {
     struct fm_retention history;
     uint32_t message_max; /* bytes of a payload, push and publish */
     enum fm_slow slow;
+    /* Only in a table of handlers, where nothing above but the pattern counts: who decides. */
+    fm_handler_fn *handler;
+    void *handler_ctx;
 };
 
 struct fm_rules;

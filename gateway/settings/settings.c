@@ -28,6 +28,16 @@ void fm_settings_fini(struct fm_settings *s)
     fm_rules_free(&s->rules);
 }
 
+bool fm_settings_finish(struct fm_option_set *set, struct fm_settings *s)
+{
+    fm_option_secret_file(set, "api_key", "api_key_file", true);
+    fm_option_secret_file(set, "secret", "secret_file", false);
+    fm_settings_derive(set, s);
+    fm_settings_check(set, s);
+    s->connections_asked = s->connections_max;
+    return set->report->n_errors == 0;
+}
+
 bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *const *env, struct fm_report *report)
 {
     struct fm_option_set set;
@@ -43,12 +53,7 @@ bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *c
     fm_env_apply(&set, env);
     fm_settings_env_check(env, report);
     fm_args_apply(args, &set);
-    fm_option_secret_file(&set, "api_key", "api_key_file", true);
-    fm_option_secret_file(&set, "secret", "secret_file", false);
-    fm_settings_derive(&set, s);
-    fm_settings_check(&set, s);
-    s->connections_asked = s->connections_max;
-    return report->n_errors == 0;
+    return fm_settings_finish(&set, s);
 }
 
 /* ---- what depends on the machine and on other options ---- */
@@ -101,7 +106,7 @@ void fm_settings_derive(struct fm_option_set *set, struct fm_settings *s)
     if (s->workers == 0) {
         char n[24];
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        snprintf(n, sizeof n, "%ld", cores < 1 ? 1 : cores > FM_WORKERS_MAX - 1 ? FM_WORKERS_MAX - 1 : cores);
+        snprintf(n, sizeof n, "%ld", cores < 1 ? 1 : cores > FM_WORKERS_MAX - 2 ? FM_WORKERS_MAX - 2 : cores);
         s->from[fm_option_find(fm_options, FM_OPTIONS_N, "workers") - fm_options].rank = FM_RANK_DEFAULT;
         derive(set, "workers", n);
     }

@@ -22,6 +22,7 @@ struct fm_settings {
 #undef X
     struct fm_rules *rules;
     uint64_t connections_asked; /* connections_max as it was given; the option itself is cut to what descriptors allow */
+    bool in_program;            /* not an option: a program makes calls of the node, which then needs no listener */
     struct fm_from from[FM_OPTIONS_N];
 };
 
@@ -35,6 +36,10 @@ void fm_settings_fini(struct fm_settings *s);
 /* All of it in order: init, file, environment, command line, secret files, what depends on the machine, sense checks. args were read with a
  * set of fm_options. False: the report has at least one error. s must be given to fini either way. */
 FM_MUST_CHECK bool fm_settings_load(struct fm_settings *s, const struct fm_args *args, char *const *env, struct fm_report *report);
+
+/* What follows when everything is given: secret files, what depends on the machine, sense checks. False: the report has at least one error.
+ */
+FM_MUST_CHECK bool fm_settings_finish(struct fm_option_set *set, struct fm_settings *s);
 
 /* ---- steps, apart for tests ---- */
 

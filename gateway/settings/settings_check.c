@@ -66,7 +66,7 @@ static void check_listeners(const struct check *c)
             if (collide(&l[j], &l[i]))
                 fm_report_error(c->report, l[i].option, "%s collides with %s = %s; give each its own port", l[i].text, l[j].option,
                                 l[j].text);
-    if (c->flawless && !given(s->listen) && !given(s->api_listen))
+    if (c->flawless && !s->in_program && !given(s->listen) && !given(s->api_listen))
         fm_report_error(c->report, NULL, "listen and api_listen are both none, so nobody could reach this node; give one of them");
 }
 

@@ -41,6 +41,11 @@ void fm_worker_forget(struct fm_worker *w, uint64_t token)
         drop(w, e);
 }
 
+bool fm_expect_has(struct fm_worker *w, uint64_t token)
+{
+    return find(w, token) != NULL;
+}
+
 bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answered, void **ctx)
 {
     struct fm_expect *e = find(w, token);

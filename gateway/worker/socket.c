@@ -40,6 +40,7 @@ void fm_socket_release(struct fm_socket *s)
         return;
     assert(!s->out && !s->subs);
     free(s->close_reason);
+    free(s->client);
     free(s);
 }
 
@@ -145,14 +146,28 @@ void fm_socket_abandon(struct fm_socket *s)
     doom(s);
 }
 
-void fm_socket_kill_ours(struct fm_worker *w)
+void fm_socket_kill(struct fm_worker *w, bool all)
 {
     struct fm_socket *next;
     for (struct fm_socket *s = w->sockets; s; s = next) {
         next = s->next;
-        if (s->tls || (s->probe && s->wsi))
+        if (s->tls || ((s->probe || all) && s->wsi))
             fm_edge_kill(s);
     }
+}
+
+bool fm_socket_remember(struct fm_socket *s, const struct fm_upgrade *up)
+{
+    struct fm_buf b = {0};
+    fm_buf_slice(&b, up->query);
+    fm_buf_u8(&b, 0);
+    fm_buf_slice(&b, up->origin);
+    fm_buf_u8(&b, 0);
+    if (b.failed)
+        fm_buf_fini(&b);
+    s->client = b.p;
+    s->client_n = (uint32_t)b.n;
+    return s->client != NULL;
 }
 
 /* ---- for protocols ---- */
@@ -231,7 +246,8 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     join->cut = ask->cut;
     join->cursor = ask->cursor;
     ask->cursor = (struct fm_vector){0};
-    err = fm_worker_post(w, &join->item);
+    const struct fm_rule *handler = fm_handler_of(s->probe ? NULL : w->config.handlers, FM_QUESTION_JOIN, ask->topic);
+    err = handler ? fm_question_put(s, handler, &join->item, sub->id, FM_LIT("phx_join"), ask->params) : fm_worker_post(w, &join->item);
     if (err == FM_OK)
         return FM_OK;
     fm_join_free(&join);
@@ -274,7 +290,8 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
     }
     p->msgs[0] = m;
     p->item.cost += (uint32_t)fm_msg_size(m);
-    enum fm_err err = fm_worker_post(w, &p->item);
+    const struct fm_rule *handler = fm_handler_of(s->probe ? NULL : w->config.handlers, FM_QUESTION_PUSH, fm_sub_topic(sub));
+    enum fm_err err = handler ? fm_question_put(s, handler, &p->item, token, event, payload) : fm_worker_post(w, &p->item);
     if (err) {
         fm_worker_forget(w, token);
         fm_publish_free(&p);

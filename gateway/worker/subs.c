@@ -61,20 +61,6 @@ void fm_wtopic_want_reread(struct fm_worker *w, struct fm_wtopic *t)
     w->rereads = true;
 }
 
-void fm_position_raise(struct fm_vector *at, struct fm_id id)
-{
-    if (fm_vector_raise(at, id.origin, id.seq) != FM_E_TOO_MANY)
-        return;
-    uint32_t least = 0;
-    for (uint32_t i = 1; i < at->n; i++)
-        if (at->at[i].seq < at->at[least].seq)
-            least = i;
-    fm_vector_remove(at, at->at[least].origin);
-    enum fm_err err = fm_vector_raise(at, id.origin, id.seq);
-    assert(err == FM_OK); /* there is room now */
-    (void)err;
-}
-
 /* ---- messages in ---- */
 
 static bool batch_reserve(struct fm_batch *b)

@@ -54,7 +54,7 @@ enum fm_err fm_mailbox_init(struct fm_mailbox *m, size_t bytes_max)
 
 void fm_mailbox_fini(struct fm_mailbox *m)
 {
-    fm_inbox_fini(&m->inbox, fm_hub_item_free);
+    fm_inbox_fini(&m->inbox, fm_question_item_free);
     close(m->bell);
 }
 
@@ -94,7 +94,7 @@ static uint64_t token_of(const struct fm_item *item)
     return 0;
 }
 
-static void answer(struct fm_worker *w, struct fm_item *item)
+void fm_worker_answer(struct fm_worker *w, struct fm_item *item)
 {
     fm_answered_fn *answered;
     void *ctx;
@@ -132,7 +132,7 @@ static void deferred_answer(struct fm_worker *w)
         next = it->next;
         it->next = NULL;
         if (!w->runs || pushed_hurry(w, it)) {
-            answer(w, it);
+            fm_worker_answer(w, it);
             continue;
         }
         *w->deferred_last = it; /* the next turn, which the run makes sure of, looks again */
@@ -152,7 +152,7 @@ static void join_take(struct fm_worker *w, struct fm_join *join)
         fm_subs_flush(w, t);
     }
     if (!join->reread) {
-        answer(w, &join->item);
+        fm_worker_answer(w, &join->item);
         return;
     }
     fm_subs_reread_done(w, join);
@@ -162,6 +162,10 @@ static void join_take(struct fm_worker *w, struct fm_join *join)
 static void item_take(struct fm_worker *w, struct fm_item *item)
 {
     struct fm_socket *pusher;
+    if (item->kind == FM_ANSWER) {
+        fm_question_answered(w, (struct fm_answer *)item);
+        return;
+    }
     switch ((enum fm_hub_kind)item->kind) {
     case FM_HUB_MSG:
         fm_subs_message(w, fm_msg_ref(((struct fm_msg_item *)item)->msg));
@@ -189,7 +193,7 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
         fm_hub_item_free(item); /* has no answer */
         return;
     }
-    answer(w, item);
+    fm_worker_answer(w, item);
 }
 
 static void overrun_note(struct fm_worker *w)
@@ -307,6 +311,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     uint64_t now = fm_mono_ms();
     fm_wheel_advance(&w->conns_wheel, now, fm_front_timeout, w);
     fm_wheel_advance(&w->sockets_wheel, now, fm_socket_timeout, w);
+    fm_questions_tick(w, now);
     fm_subs_reread(w);
     load_say(w);
     if (w->dirty)
@@ -511,7 +516,7 @@ static void items_free(struct fm_item **items)
     while (*items) {
         struct fm_item *item = *items;
         *items = item->next;
-        fm_hub_item_free(item);
+        fm_question_item_free(item);
     }
 }
 
@@ -530,12 +535,13 @@ void fm_worker_stop(struct fm_worker **wp)
     w->draining = true;
     probe_take(w);
     fm_front_close_all(w);
-    fm_socket_kill_ours(w);
-    if (w->sockets_n)
+    fm_socket_kill(w, w->config.outlived);
+    if (w->sockets_n && !w->config.outlived)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);
     items_free(&w->backlog);
     items_free(&w->deferred);
+    fm_questions_free_all(w);
     fm_expect_free_all(w);
     fm_edge_free(&w->edge);
     ev_loop_destroy(w->loop);

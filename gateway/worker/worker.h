@@ -10,6 +10,7 @@
 struct fm_tls;
 struct fm_access; /* access.h */
 struct fm_api;    /* api.c's shared, immutable context: limits, metrics sources */
+struct fm_handlers;
 
 /* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
  * worker that is not there yet or any more. */
@@ -27,22 +28,24 @@ struct fm_worker_config {
     const struct fm_rules *rules; /* this, api_key and tls change with fm_worker_learn */
     const char *api_key;          /* one of its words is what API calls must carry; NULL or empty: none is needed (dev profile only) */
     const struct fm_api *api;
-    const char *mount;                /* "/socket": <mount>/websocket */
-    const char *const *origins;       /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
-    uint32_t message_max;             /* bytes of one client message */
-    uint32_t body_max;                /* bytes of one HTTP body */
-    uint32_t handshake_ms;            /* a connection that hasn't sent its request by then is closed */
-    uint32_t idle_ms;                 /* a socket that sent nothing for so long is closed with 1001 */
-    uint32_t outbox_bytes;            /* of one socket */
-    uint32_t connections_max;         /* of this worker */
-    uint32_t accepts_per_s;           /* of this worker; 0: no limit */
-    uint32_t topics_per_socket;       /* 100 */
-    const struct fm_nets *proxy_from; /* whose connections begin with a PROXY protocol header. NULL: nobody's. Borrowed */
-    const struct fm_nets *trusted;    /* whose X-Forwarded-For is believed; likewise */
-    struct fm_tls *tls;               /* what its clients speak; NULL: plain text. Borrowed */
-    bool deflate;                     /* permessage-deflate with those clients that offer it */
-    uint32_t deflate_min;             /* bytes; smaller messages leave as they are */
-    uint32_t fanout_slice;            /* subscribers that are given a message before others have their turn; 0: all */
+    const char *mount;                  /* "/socket": <mount>/websocket */
+    const char *const *origins;         /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
+    uint32_t message_max;               /* bytes of one client message */
+    uint32_t body_max;                  /* bytes of one HTTP body */
+    uint32_t handshake_ms;              /* a connection that hasn't sent its request by then is closed */
+    uint32_t idle_ms;                   /* a socket that sent nothing for so long is closed with 1001 */
+    uint32_t outbox_bytes;              /* of one socket */
+    uint32_t connections_max;           /* of this worker */
+    uint32_t accepts_per_s;             /* of this worker; 0: no limit */
+    uint32_t topics_per_socket;         /* 100 */
+    const struct fm_nets *proxy_from;   /* whose connections begin with a PROXY protocol header. NULL: nobody's. Borrowed */
+    const struct fm_nets *trusted;      /* whose X-Forwarded-For is believed; likewise */
+    struct fm_tls *tls;                 /* what its clients speak; NULL: plain text. Borrowed */
+    bool deflate;                       /* permessage-deflate with those clients that offer it */
+    uint32_t deflate_min;               /* bytes; smaller messages leave as they are */
+    uint32_t fanout_slice;              /* subscribers that are given a message before others have their turn; 0: all */
+    const struct fm_handlers *handlers; /* the program's, question.h; NULL: none */
+    bool outlived;                      /* the process goes on after the worker: it ends its connections itself */
 };
 
 #define FM_WORKER_STATS(X) \
@@ -75,6 +78,15 @@ struct fm_worker_config {
     X(slow_conflated, "fanmesh_slow_conflated_total", "counter", "those of them that a newer one with the same conflation key replaced") \
     X(idle_disconnects, "fanmesh_idle_disconnects_total", "counter", "sockets closed because they sent nothing for the idle limit") \
     X(overruns, "fanmesh_inbox_overruns_total", "counter", "times this worker was overrun and re-read its topics") \
+    X(handler_questions, "fanmesh_handler_questions_total", "counter", "joins and pushes that were put before a handler of the program") \
+    X(handler_waiting, "fanmesh_handler_waiting", "gauge", "those of them that have no answer yet") \
+    X(handler_refused, "fanmesh_handler_refused_total", "counter", "those of them that the handler refused") \
+    X(handler_timeouts, "fanmesh_handler_timeouts_total", "counter", "those of them that had no answer after handler_timeout_ms") \
+    X(handler_overloads, "fanmesh_handler_overloads_total", "counter", \
+      "joins and pushes refused because more than handler_bytes waited for handlers") \
+    X(handler_late, "fanmesh_handler_late_total", "counter", "answers of the program to what was answered or refused before") \
+    X(program_refused, "fanmesh_program_refused_total", "counter", \
+      "publishes of the program that were refused without it having asked for the result") \
     X(http_requests, "fanmesh_http_requests_total", "counter", "HTTP requests answered")
 
 struct fm_worker_stats {
@@ -99,7 +111,8 @@ void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms);
  * so of another. */
 void fm_worker_learn(struct fm_worker *w, const struct fm_access *access);
 bool fm_worker_learned(const struct fm_worker *w, const struct fm_access *access);
-/* Ends the thread. Does not destroy a context that still has connections (the process is about to exit; destroying is quadratic). */
+/* Ends the thread. Unless it is outlived, it does not destroy a context that still has connections (the process is about to exit;
+ * destroying is quadratic). */
 void fm_worker_stop(struct fm_worker **w);
 
 /* The port that it listens on, for listen addresses with port 0. */
@@ -112,6 +125,8 @@ int fm_worker_listener(const struct fm_worker *w);
  * has not taken yet is closed. */
 void fm_worker_probe(struct fm_worker *w, int fd);
 const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w);
+/* The steady clock. */
+uint64_t fm_mono_ms(void);
 
 /* -- this worker's thread -- */
 const struct fm_worker_config *fm_worker_config(const struct fm_worker *w);

@@ -5,6 +5,7 @@
  *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *   subs_rules.c what new rules change
+ *   questions.c  joins and pushes that the program decides
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
@@ -16,6 +17,7 @@
 #include "lag.h"
 #include "../edge/link.h"
 #include "outbox.h"
+#include "question.h"
 #include "wheel.h"
 #include "worker.h"
 
@@ -114,6 +116,8 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     struct fm_timer timer;      /* idle, then close */
     struct fm_buf in;           /* the beginning of a message that came in pieces */
     char *close_reason;         /* may be NULL */
+    uint8_t *client;            /* for handlers: query and origin, each with a zero byte; NULL where there are none */
+    uint32_t client_n;
     uint32_t variant;
     uint32_t awaited;    /* answers to pushes that are under way */
     uint64_t heard_tick; /* of the wheel, when the last message came */
@@ -144,7 +148,9 @@ struct fm_worker {
     struct fm_socket *sockets;
     uint32_t sockets_n;
 
-    struct fm_expect *expects; /* expect.c */
+    struct fm_expect *expects;      /* expect.c */
+    struct fm_held_back *held_back; /* questions.c: by age */
+    size_t held_bytes;
     uint64_t next_token;
 
     struct fm_wtopic *topics, *dirty;     /* subs.c */
@@ -234,7 +240,6 @@ static inline void fm_edge_kill(const struct fm_socket *s)
 }
 
 /* ---- worker.c ---- */
-uint64_t fm_mono_ms(void);
 /* Posts to the hub, which is woken at the end of this turn of the loop: what several clients, or one, sent is given out together. As
  * fm_hub_post. */
 FM_MUST_CHECK enum fm_err fm_worker_post(struct fm_worker *w, struct fm_item *item);
@@ -246,11 +251,15 @@ void fm_worker_breathe(struct fm_worker *w);
 /* Makes settle run before the loop waits again. */
 void fm_worker_settle_soon(struct fm_worker *w);
 
+/* The answer of the hub, or in its place, goes to who awaits it. Takes the item. */
+void fm_worker_answer(struct fm_worker *w, struct fm_item *item);
+
 /* ---- accept.c ---- */
 FM_MUST_CHECK enum fm_err fm_worker_listen(struct fm_worker *w);
 void fm_worker_listen_stop(struct fm_worker *w);
 
 /* ---- expect.c ---- */
+bool fm_expect_has(struct fm_worker *w, uint64_t token);
 /* The entry is gone after it. false: nobody awaits this token. */
 bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answered, void **ctx);
 /* The socket that awaits an answer to a push by this token, or NULL. */
@@ -260,6 +269,16 @@ void fm_expect_free_all(struct fm_worker *w);
 /* ---- shake.c ---- */
 /* Has this turn of the loop spent its time for TLS handshakes? */
 bool fm_front_shaken(const struct fm_worker *w);
+/* ---- questions.c ---- */
+/* Keeps `held`, a join or publish with this token, from the hub until the handler has decided; event and payload are what it is told.
+ * FM_E_BUSY: too many wait. On an error the caller still owns `held`. */
+FM_MUST_CHECK enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, struct fm_item *held, uint64_t token,
+                                          struct fm_slice event, struct fm_slice payload);
+/* Takes it. */
+void fm_question_answered(struct fm_worker *w, struct fm_answer *answer);
+/* Refuses those that are over their time. */
+void fm_questions_tick(struct fm_worker *w, uint64_t now_ms);
+void fm_questions_free_all(struct fm_worker *w);
 
 /* ---- front.c ---- */
 /* A connection was accepted; takes fd. probe: fm_worker_probe. */
@@ -273,8 +292,10 @@ void fm_front_close_all(struct fm_worker *w);
 /* ---- socket.c ---- */
 /* A socket for an accepted upgrade; NULL without memory. */
 struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
-/* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. */
-void fm_socket_kill_ours(struct fm_worker *w);
+/* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. all: every other as well. */
+void fm_socket_kill(struct fm_worker *w, bool all);
+/* What the client connected with is kept for handlers. False without memory. */
+FM_MUST_CHECK bool fm_socket_remember(struct fm_socket *s, const struct fm_upgrade *up);
 /* Its subs leave, and it asks to be written to so that it can close. */
 void fm_socket_bury(struct fm_socket *s);
 /* No word to the client is possible any more. */
@@ -347,9 +368,6 @@ void fm_wtopic_mark(struct fm_worker *w, struct fm_wtopic *t);
 void fm_wtopic_want_reread(struct fm_worker *w, struct fm_wtopic *t);
 /* Takes the reference, whatever the state of the topic is. */
 void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
-/* Raises a position. Where it is full (256 origins), the origin that did least is forgotten: a later reread may then bring its messages
- * again, which is better than to lose one. */
-void fm_position_raise(struct fm_vector *at, struct fm_id id);
 
 /* ---- subs_slow.c ---- */
 /* What the topic is given, for a sub that is behind or falls behind with it. */

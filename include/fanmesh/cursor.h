@@ -13,6 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum {
     FM_CURSOR_MAX = 256,      /* ids in a cursor */
     FM_ORIGINS_MAX = 255,     /* that may be nodes' */
@@ -26,8 +30,12 @@ struct fm_id {
 };
 
 /* Writes `origin` in base 62 (0-9A-Za-z, no leading zero) and a terminating zero; returns the length. */
-size_t fm_origin_print(uint64_t origin, char out[FM_ORIGIN_TEXT_MAX + 1]);
+FM_API size_t fm_origin_print(uint64_t origin, char out[FM_ORIGIN_TEXT_MAX + 1]);
 /* Writes `origin-seq` and a terminating zero; returns the length. */
-size_t fm_id_print(struct fm_id id, char out[FM_ID_TEXT_MAX + 1]);
+FM_API size_t fm_id_print(struct fm_id id, char out[FM_ID_TEXT_MAX + 1]);
 /* Reads exactly what fm_id_print writes. FM_E_SYNTAX: anything else. */
-FM_MUST_CHECK enum fm_err fm_id_parse(const char *text, size_t len, struct fm_id *id);
+FM_API FM_MUST_CHECK enum fm_err fm_id_parse(const char *text, size_t len, struct fm_id *id);
+
+#ifdef __cplusplus
+}
+#endif

@@ -4,6 +4,11 @@
 #pragma once
 
 #define FM_MUST_CHECK __attribute__((warn_unused_result))
+#define FM_API __attribute__((visibility("default"))) /* what the shared library exports: no other symbol of it can be seen */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /*        name                 stable code                sentence: what was wrong and what to do */
 #define FM_ERR_TABLE(X) \
@@ -49,7 +54,10 @@
     X(FM_E_IO, "io_error", "the operating system refused the operation; the log has its reason") \
     X(FM_E_TLS, "tls_failed", "the other side speaks no TLS here, or its certificate is not to be trusted") \
     X(FM_E_CLOSED, "closed", "the connection or the node is closed") \
-    X(FM_E_OPTION, "bad_option", "an option of the settings is unknown or out of its range")
+    X(FM_E_OPTION, "bad_option", "an option of the settings is unknown or out of its range") \
+    X(FM_E_CALLBACK, "in_callback", \
+      "a call that waits for the node can't be made from a callback of that node; make it from another thread, or use the form with a " \
+      "callback")
 
 enum fm_err {
 #define X(name, code, text) name,
@@ -59,6 +67,10 @@ enum fm_err {
 };
 
 /* The stable code, a static string that is never NULL. */
-const char *fm_err_code(enum fm_err err);
+FM_API const char *fm_err_code(enum fm_err err);
 /* The sentence, a static string that is never NULL. */
-const char *fm_err_text(enum fm_err err);
+FM_API const char *fm_err_text(enum fm_err err);
+
+#ifdef __cplusplus
+}
+#endif

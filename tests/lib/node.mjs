@@ -135,6 +135,11 @@ export class Node {
     return this.log.slice(before);
   }
 
+  // What is run, with the settings file.
+  command(file) {
+    return [this.mutation ? mutated : binary, 'serve', '--config', file];
+  }
+
   // Starts the process; does not wait until it is ready.
   spawn() {
     if (this.running) throw new Error(`${this.name} runs already`);
@@ -144,7 +149,7 @@ export class Node {
     // A node warns of FANMESH_* variables that are no options; those of the tests are none.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FANMESH_')));
     if (this.mutation) env.FANMESH_MUTATION = this.mutation;
-    const [program, ...args] = [...this.under, this.mutation ? mutated : binary, 'serve', '--config', file, ...this.args];
+    const [program, ...args] = [...this.under, ...this.command(file), ...this.args];
     const child = spawn(program, args, { cwd: this.folder, env: { ...env, ...this.env }, stdio: ['ignore', out, out] });
     fs.closeSync(out);
     this.child = child;

@@ -1,5 +1,6 @@
 #include "../../../gateway/node/node.h"
 
+#include "free_ports.h"
 #include "settings_load.h"
 
 #include <arpa/inet.h>
@@ -13,28 +14,10 @@ struct ports { /* free a moment ago */
     unsigned at[PORTS];
 };
 
-/* A listening socket on a port of the system's choice. */
-static int listener(unsigned *port)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    *port = ntohs(a.sin_port);
-    return fd;
-}
-
 static struct ports ports_free(void)
 {
     struct ports p;
-    int fds[PORTS];
-    for (unsigned i = 0; i < PORTS; i++)
-        fds[i] = listener(&p.at[i]);
-    for (unsigned i = 0; i < PORTS; i++)
-        close(fds[i]);
+    free_ports(p.at, PORTS);
     return p;
 }
 
@@ -93,7 +76,7 @@ static void a_port_in_use_is_named_and_what_was_started_is_stopped(void **state)
         struct fm_node *node;
         struct fm_buf why = {0};
         char want[128];
-        int fd = listener(&p.at[taken]);
+        int fd = port_listener(&p.at[taken]);
         settings_of(&l, &p, NULL);
         assert_int_equal(fm_node_start(&node, &l.s, &why), FM_E_IN_USE);
         assert_null(node);
