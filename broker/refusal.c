@@ -102,8 +102,9 @@ void fm_address_rest(struct fm_hub *h, const char *address, bool refused)
     r->rest_ms = r->rest_ms ? r->rest_ms * 2 : REST_MIN_MS;
     r->rest_ms = r->rest_ms < most ? r->rest_ms : most;
     r->rest_until_ms = h->now.mono_ms + r->rest_ms;
-    r->closed += !refused;
-    if (r->closed == CLOSED_TELL)
+    if (refused)
+        r->closed = CLOSED_TELL; /* the refused envelope was told, which says more */
+    else if (++r->closed == CLOSED_TELL)
         fm_diag(FM_WARN, "link_refused",
                 "address=%s why=\"the node there ends the link before it says anything\" then=\"it is dialled ever more rarely; if it is "
                 "one of this cluster, compare secret and cluster, and see its log\"",

@@ -99,7 +99,9 @@ test('a_node_with_another_secret_dials_ever_more_rarely_and_costs_the_cluster_ne
   assert.ok(n > 0 && n <= 8, `${n} links were refused`);
   assert.ok((await a.metric('fanmesh_mesh_bytes_out_total')) - sent < 20_000);
   assert.ok(a.logged('envelope_refused') - lines <= 1, 'one line an address');
-  assert.equal(stranger.logged('link_refused') + stranger.logged('envelope_refused'), 1, stranger.log);
+  // It is told once that its dials come to nothing, and once that it refuses what it hears there, if it hears anything before it is cut off.
+  assert.ok(stranger.logged('link_refused') <= 1 && stranger.logged('envelope_refused') <= 1, stranger.log);
+  assert.ok(stranger.logged('link_refused') + stranger.logged('envelope_refused') > 0, stranger.log);
 });
 
 test('a_node_of_another_cluster_is_refused_by_name_and_serves_alone', async (t) => {
