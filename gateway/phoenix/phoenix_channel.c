@@ -391,7 +391,7 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
 {
     struct fm_sub *sub = fm_socket_sub(s, in->topic);
     struct fm_phx_to to = fm_phx_answer_to(s, in);
-    if (!sub) {
+    if (!sub || fm_sub_undecided(sub)) { /* in the order of the inbox the push would be behind the join, but no handler waits for another */
         to.join_ref = FM_LIT("null");
         fm_phx_send_error(s, &to, fm_err_code(FM_E_UNMATCHED_TOPIC));
         return;

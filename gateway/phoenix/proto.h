@@ -157,6 +157,8 @@ FM_MUST_CHECK enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask
 /* Ends a channel at once, joined or still joining (then proto->joined does not follow). *at (may be NULL) gets the position up to which
  * this socket was sent the topic, merged with sub->skip: where a rejoin on the same socket may resume. Frees the sub. */
 void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at);
+/* Its join waits for a handler of the program, or for the hub after it: nothing that its client pushes may go out before it has joined. */
+bool fm_sub_undecided(const struct fm_sub *sub);
 /* Broadcasts as the sub's rule says (to all, or to the others). cookie is echoed to proto->pushed (fm_publish_cookie). The payload is
  * copied. */
 FM_MUST_CHECK enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload,

@@ -81,6 +81,8 @@ enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, 
     struct fm_worker *w = s->worker;
     const struct fm_handlers *handlers = w->config.handlers;
     bool push = held->kind == FM_HUB_PUBLISH;
+    if (event.n && memchr(event.p, 0, event.n))
+        return FM_E_INVALID; /* the handler would read another event than what goes out */
     /* A copy also of a push: what is published must be the hub's alone when it gets its id, and the handler may still read then. */
     uint32_t flags = push ? ((struct fm_publish *)held)->msgs[0]->flags : 0;
     struct fm_msg *msg = fm_msg_new(topic_of(held), event, (struct fm_msg_keys){0}, payload, flags);

@@ -228,6 +228,11 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
     return sub;
 }
 
+static const struct fm_rule *join_handler(const struct fm_socket *s, struct fm_slice topic)
+{
+    return fm_handler_of(s->probe ? NULL : s->worker->config.handlers, FM_QUESTION_JOIN, topic);
+}
+
 enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
 {
     assert(ask->topic.n > 0 && ask->topic.n <= FM_TOPIC_MAX && ask->join_ref.n <= UINT16_MAX);
@@ -246,7 +251,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     join->cut = ask->cut;
     join->cursor = ask->cursor;
     ask->cursor = (struct fm_vector){0};
-    const struct fm_rule *handler = fm_handler_of(s->probe ? NULL : w->config.handlers, FM_QUESTION_JOIN, ask->topic);
+    const struct fm_rule *handler = join_handler(s, ask->topic);
     err = handler ? fm_question_put(s, handler, &join->item, sub->id, FM_LIT("phx_join"), ask->params) : fm_worker_post(w, &join->item);
     if (err == FM_OK)
         return FM_OK;
@@ -269,6 +274,11 @@ void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *
     if (at && fm_subs_position(sub, at))
         at->n = 0; /* without memory: a rejoin resumes from what the client itself says */
     sub_end(sub);
+}
+
+bool fm_sub_undecided(const struct fm_sub *sub)
+{
+    return !sub->joined && join_handler(sub->socket, fm_sub_topic(sub));
 }
 
 enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload, bool binary,

@@ -271,7 +271,7 @@ void fm_expect_free_all(struct fm_worker *w);
 bool fm_front_shaken(const struct fm_worker *w);
 /* ---- questions.c ---- */
 /* Keeps `held`, a join or publish with this token, from the hub until the handler has decided; event and payload are what it is told.
- * FM_E_BUSY: too many wait. On an error the caller still owns `held`. */
+ * FM_E_BUSY: too many wait. FM_E_INVALID: a zero byte in event. On an error the caller still owns `held`. */
 FM_MUST_CHECK enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, struct fm_item *held, uint64_t token,
                                           struct fm_slice event, struct fm_slice payload);
 /* Takes it. */

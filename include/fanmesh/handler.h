@@ -29,13 +29,13 @@ struct fm_question { /* made by the node, valid while the handler runs. Later ve
     enum fm_question_kind kind;
     uint64_t token; /* never 0 */
     const char *topic;
-    const char *event;   /* "phx_join" for a join */
+    const char *event;   /* "phx_join" for a join. (A push whose event holds a zero byte is refused without asking) */
     const char *payload; /* the push's payload, or the join's parameters (a JSON object). A zero byte follows that does not count */
     size_t payload_n;    /* bytes */
     int binary;          /* the payload is bytes; else it is valid JSON */
     const char *peer;    /* the client's address, "192.0.2.1:50123" */
     const char *query;   /* what the client's WebSocket was opened with, percent-encoded as it came: "vsn=2.0.0&token=..." */
-    const char *origin;  /* the header Origin of that request; "" where it had none */
+    const char *origin; /* the header Origin of that request; "" where it had none. Neither is checked for UTF-8, nor for what JSON needs */
 };
 
 /* Runs on the callback thread (node.h). */

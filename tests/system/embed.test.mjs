@@ -6,6 +6,7 @@ import { after, describe, test } from 'node:test';
 import { Cluster, sharedCluster } from '../lib/cluster.mjs';
 import { EmbeddedNode, Installed } from '../lib/embedded.mjs';
 import { root } from '../lib/node.mjs';
+import { frame, rawSocket } from '../lib/raw.mjs';
 import { connect, disconnect, disconnectAll, follow, join, leave, listen, push, settled } from '../lib/phoenix.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -15,6 +16,7 @@ const rules = {
   ticker: { join: 'anyone', history_count: 10 },
   'room:*': { join: 'anyone', push: 'anyone', history_count: 100 },
   'news:*': { join: 'anyone', push: 'anyone', history_count: 1000 },
+  'asked:*': { join: 'anyone', push: 'anyone' },
 };
 const cluster = await sharedCluster(2, { rules });
 after(disconnectAll);
@@ -182,6 +184,31 @@ describe('handlers', () => {
     assert.equal((await join(socket, 'free:1', {})).joinResponse.topic, undefined); /* no handler: the settings decide alone */
     const rewritten = await settled(socket.channel('room:3', { rewrite: true }).join());
     assert.deepEqual(rewritten, { status: 'error', response: { reason: 'forbidden' } });
+  });
+
+  test('nothing_is_pushed_to_a_topic_before_the_handler_has_allowed_the_join', async (t) => {
+    const node = await third(t, installed.build('tests/system/handlers.c'), { options });
+    const send = (raw, ...said) => raw.send(Buffer.concat(said.map((one) => frame(1, JSON.stringify(one)))));
+    for (const topic of ['room:closed', 'asked:closed', 'asked:later']) {
+      const watcher = await join(await connect(cluster.nodes[0]), topic);
+      const raw = await rawSocket(node, '/socket/websocket?vsn=2.0.0');
+      const params = topic === 'asked:later' ? { later: true } : {};
+      send(raw, ['1', '1', topic, 'phx_join', params], ['1', '2', topic, 'msg', { from: 'a client that has not joined' }]);
+      await raw.expect(/\[null,"2","[^"]*","phx_reply",\{"status":"error","response":\{"reason":"unmatched topic"\}\}\]/);
+      await raw.expect(topic === 'asked:later' ? /\["1","1",.*"ok"/ : /\["1","1",.*"forbidden"/);
+      if (topic === 'asked:later') send(raw, ['1', '3', topic, 'msg', { from: 'one that has' }]);
+      else await node.publish({ topic, event: 'msg', payload: { from: 'the API' } });
+      await until('what came later', () => watcher.got.length > 0);
+      assert.equal(watcher.got[0].payload.from, topic === 'asked:later' ? 'one that has' : 'the API', topic);
+      raw.close();
+    }
+  });
+
+  test('an_event_that_the_handler_would_read_as_another_is_refused', async (t) => {
+    const node = await third(t, installed.build('tests/system/handlers.c'), { options });
+    const channel = await join(await connect(node), 'room:1', {});
+    assert.deepEqual(await push(channel, 'msg\0never', {}), { status: 'error', response: { reason: 'invalid' } });
+    assert.equal((await push(channel, 'msg', {})).response.seen, true);
   });
 
   test('an_answer_may_come_later_twice_or_never', async (t) => {

@@ -3,6 +3,7 @@
 #include <fanmesh/fanmesh.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,12 @@ struct later {
     uint64_t token;
 };
 
+/* Threads that answer must have ended before the node is stopped: how many there are, and whether none may begin any more. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
+static unsigned laters;
+static int closing;
+
 static void *answer_later(void *ctx)
 {
     struct later *l = ctx;
@@ -20,6 +27,10 @@ static void *answer_later(void *ctx)
     if (fm_allow(l->node, l->token, "{\"later\":true}"))
         abort();
     free(l);
+    pthread_mutex_lock(&lock);
+    laters--;
+    pthread_cond_signal(&ended);
+    pthread_mutex_unlock(&lock);
     return NULL;
 }
 
@@ -30,9 +41,25 @@ static void later(struct fm_node *node, uint64_t token)
     if (!l)
         abort();
     *l = (struct later){node, token};
-    if (pthread_create(&thread, NULL, answer_later, l))
-        abort();
-    pthread_detach(thread);
+    pthread_mutex_lock(&lock);
+    if (closing) {
+        free(l); /* the token can be dropped */
+    } else {
+        if (pthread_create(&thread, NULL, answer_later, l))
+            abort();
+        pthread_detach(thread);
+        laters++;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void laters_end(void)
+{
+    pthread_mutex_lock(&lock);
+    closing = 1;
+    while (laters > 0)
+        pthread_cond_wait(&ended, &lock);
+    pthread_mutex_unlock(&lock);
 }
 
 static void refuse_with(struct fm_node *node, uint64_t token, enum fm_err err)
@@ -108,7 +135,8 @@ int main(int argc, char **argv)
         return 1;
     fm_config_text(config, "[topic \"room:*\"]\njoin = anyone\npush = anyone\nhistory_count = 100\nmessage_max = 1000\n"
                            "[topic \"shut:*\"]\njoin = nobody\n"
-                           "[topic \"free:*\"]\njoin = anyone\npush = anyone\n");
+                           "[topic \"free:*\"]\njoin = anyone\npush = anyone\n"
+                           "[topic \"asked:*\"]\njoin = anyone\npush = anyone\n");
     for (int i = 1; i < argc; i++) {
         char *value = strchr(argv[i], '=');
         if (!value)
@@ -119,9 +147,24 @@ int main(int argc, char **argv)
     fm_config_on_join(config, "room:*", on_join, NULL);
     fm_config_on_join(config, "shut:*", on_join, NULL);
     fm_config_on_join(config, "room:closed", nobody, NULL);
+    fm_config_on_join(config, "asked:closed", nobody, NULL); /* and what is pushed there is not asked about */
+    fm_config_on_join(config, "asked:*", on_join, NULL);
     fm_config_on_push(config, "room:*", on_push, NULL);
-    enum fm_err err = fm_serve(&config);
-    fprintf(stderr, "%s", config ? fm_config_why(config) : "");
-    fm_config_free(&config);
-    return err ? 1 : 0;
+    struct fm_node *node;
+    sigset_t end;
+    int signal;
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigaddset(&end, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &end, NULL);
+    if (fm_start(&node, &config)) {
+        fprintf(stderr, "%s", fm_config_why(config));
+        fm_config_free(&config);
+        return 1;
+    }
+    sigwait(&end, &signal);
+    fm_drain(node);
+    laters_end();
+    fm_stop(&node);
+    return 0;
 }

@@ -192,6 +192,19 @@ static void a_push_without_ref_is_published_and_not_answered(void **state)
     out(s, "");
 }
 
+static void a_push_behind_a_join_goes_out_unless_a_handler_has_to_decide_on_the_join_first(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]");
+    handled = true;
+    in(s, "[\"1\",\"2\",\"room:1\",\"shout\",{}]");
+    handled = false;
+    assert_int_equal(s->pushed.n, 0);
+    out(s, "[null,\"2\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}]\n");
+    in(s, "[\"1\",\"3\",\"room:1\",\"shout\",{}]");
+    assert_true(s->pushed.n > 0);
+}
+
 static void the_answer_to_a_push_is_dropped_once_the_channel_was_left_or_replaced(void **state)
 {
     struct fm_socket *s = *state;
@@ -545,6 +558,7 @@ int main(void)
         TEST(a_payload_of_exactly_the_limit_is_published),
         TEST(a_binary_push_is_published_as_bytes_and_answered_as_text),
         TEST(a_push_without_ref_is_published_and_not_answered),
+        TEST(a_push_behind_a_join_goes_out_unless_a_handler_has_to_decide_on_the_join_first),
         TEST(the_answer_to_a_push_is_dropped_once_the_channel_was_left_or_replaced),
         TEST(messages_with_a_stale_join_ref_are_dropped),
         TEST(leaving_what_is_not_joined_is_fine),

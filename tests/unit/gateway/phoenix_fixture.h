@@ -33,12 +33,18 @@ static struct fm_worker_stats stats;
 static struct fm_worker_config config;
 static struct fm_rules *rules;
 static enum fm_err join_err, push_err;
+static bool handled;          /* joins wait for a handler of the program */
 static struct fm_vector sent; /* what fm_socket_leave says */
 static uint64_t next_id;
 
 const struct fm_rule *fm_sub_rule(struct fm_sub *sub)
 {
     return sub->rule;
+}
+
+bool fm_sub_undecided(const struct fm_sub *sub)
+{
+    return handled && !sub->joined;
 }
 
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
