@@ -11,6 +11,7 @@
 
 enum { REREAD_AGAIN_MS = 50 };
 
+/* Whose callbacks this thread runs: one's, whose thread it is, and inside a callback of that those of nodes that it stops. */
 static _Thread_local const struct fm_program *here;
 
 static void item_take(struct fm_program *p, struct fm_item *item, bool overrun)
@@ -111,6 +112,7 @@ void fm_program_end(struct fm_program **pp)
     struct fm_program *p = *pp; /* and the node's until the last callback has returned */
     if (!p)
         return;
+    p->around = here;
     here = p;
     struct fm_item *next, *item = fm_inbox_take(&p->config.mailbox->inbox, NULL);
     for (; item; item = next) {
@@ -121,7 +123,7 @@ void fm_program_end(struct fm_program **pp)
             fm_question_item_free(item);
     }
     fm_listen_end_all(p);
-    here = NULL;
+    here = p->around;
     *pp = NULL;
     free(p);
 }
@@ -133,5 +135,8 @@ const struct fm_worker_stats *fm_program_stats(const struct fm_program *p)
 
 bool fm_program_is_here(const struct fm_program *p)
 {
-    return p && here == p;
+    const struct fm_program *it = p ? here : NULL;
+    while (it && it != p)
+        it = it->around;
+    return it != NULL;
 }

@@ -22,6 +22,8 @@ struct fm_program {
     atomic_bool stop;   /* the callback thread is to end */
     atomic_bool closed; /* calls are refused */
     _Atomic uint64_t next_id;
+    _Atomic size_t results_bytes;    /* of publishes whose result has not been told */
+    const struct fm_program *around; /* while it ends: in whose callback that is */
     /* The callback thread's own. */
     struct fm_subscription *by_id;
     struct fm_program_topic *topics;

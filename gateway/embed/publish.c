@@ -71,6 +71,21 @@ enum fm_err fm_message_make(const struct fm_settings *s, const char *topic_text,
 
 /* ---- the calls ---- */
 
+/* Results are never left out of the inbox, so what may come is bounded here: callbacks that take long would else let them fill the memory.
+ */
+static bool result_reserve(struct fm_program *p, size_t bytes)
+{
+    if (atomic_fetch_add(&p->results_bytes, bytes) + bytes <= p->config.settings->worker_inbox_bytes)
+        return true;
+    atomic_fetch_sub(&p->results_bytes, bytes);
+    return false;
+}
+
+static size_t result_bytes(const struct fm_publish *publish)
+{
+    return sizeof *publish + sizeof *publish->results + sizeof *publish->msgs + publish->cookie_n;
+}
+
 enum fm_err fm_publish(struct fm_node *node, const struct fm_message *message, fm_published_fn *done, void *ctx)
 {
     struct fm_program *p = fm_node_program(node);
@@ -91,9 +106,16 @@ enum fm_err fm_publish(struct fm_node *node, const struct fm_message *message, f
     publish->timeout_ms = (uint32_t)p->config.settings->ack_timeout_ms;
     publish->msgs[0] = m;
     publish->item.cost += (uint32_t)fm_msg_size(m);
-    err = fm_hub_post(p->hub, &publish->item);
-    if (err)
+    size_t bytes = result_bytes(publish);
+    if (!result_reserve(p, bytes)) {
         fm_publish_free(&publish);
+        return FM_E_BUSY;
+    }
+    err = fm_hub_post(p->hub, &publish->item);
+    if (!err)
+        return FM_OK;
+    atomic_fetch_sub(&p->results_bytes, bytes);
+    fm_publish_free(&publish);
     return err;
 }
 
@@ -114,6 +136,7 @@ static void refused_log(struct fm_program *p, enum fm_err err)
 void fm_publish_done(struct fm_program *p, struct fm_publish *publish)
 {
     struct asker asker;
+    atomic_fetch_sub(&p->results_bytes, result_bytes(publish));
     memcpy(&asker, fm_publish_cookie(publish).p, sizeof asker);
     const struct fm_published result = {
         .err = publish->err, .id = publish->results[0].id, .duplicate = publish->results[0].duplicate, .confirmed = publish->confirmed};

@@ -565,6 +565,36 @@ static void what_is_in_no_history_is_told_as_a_gap(void **state)
     box_free(box);
 }
 
+static void results_that_wait_for_a_slow_callback_are_bounded_and_none_is_lost(void **state)
+{
+    (void)state;
+    enum { MANY = 65536 / 64 };
+    struct fm_config *c = config_new();
+    assert_int_equal(fm_config_set(c, "worker_inbox_bytes", "65536"), FM_OK);
+    assert_int_equal(fm_config_set(c, "message_max", "4096"), FM_OK);
+    struct fm_node *node = started(c);
+    struct box *box = subscribed(node, "room:1", NULL, 0), *result = box_new();
+    const struct fm_message m = {.topic = "room:2", .event = "n"};
+    hold(box, true);
+    assert_int_equal(publish(node, "room:3", 1), FM_OK);
+    assert_int_equal(fm_publish(node, &(struct fm_message){.topic = "room:1", .event = "n"}, NULL, NULL), FM_OK);
+    await_inside(box);
+    unsigned taken = 0;
+    enum fm_err err;
+    while ((err = fm_publish(node, &m, on_published, result)) == FM_OK)
+        assert_true(++taken < MANY);
+    assert_int_equal(err, FM_E_BUSY);
+    assert_int_equal(fm_publish(node, &m, NULL, NULL), FM_E_BUSY); /* whoever asks for it or not */
+    hold(box, false);
+    await(result, &result->results, taken);
+    assert_int_equal(result->result_err, FM_OK);
+    assert_int_equal(publish(node, "room:2", 1), FM_OK);
+    stop(&node);
+    assert_int_equal(result->results, taken);
+    box_free(box);
+    box_free(result);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, EACH = 250 };
@@ -676,6 +706,42 @@ static void a_callback_may_make_every_call_that_does_not_wait(void **state)
     box_free(last);
 }
 
+static void call_around(const struct fm_notice *n, void *ctx)
+{
+    struct box *b = ctx;
+    if (n->kind == FM_NOTICE_ENDED)
+        assert_int_equal(publish(b->node, "room:1", 1), FM_E_CALLBACK);
+}
+
+static void stop_another(const struct fm_notice *n, void *ctx)
+{
+    struct box *b = ctx;
+    struct fm_node *own = n->node;
+    if (n->kind != FM_NOTICE_MESSAGE)
+        return;
+    assert_int_equal(fm_stop(&b->node), FM_OK);
+    assert_int_equal(fm_stop(&own), FM_E_CALLBACK);
+}
+
+static void a_node_that_is_stopped_in_a_callback_of_another_leaves_that_a_callback(void **state)
+{
+    (void)state;
+    struct fm_node *node = node_new(), *other = node_new();
+    struct box *box = subscribed(node, "room:1", NULL, 0), *of_other = subscribed(other, "room:1", NULL, 0);
+    of_other->node = node;
+    of_other->also = call_around;
+    box->node = other;
+    box->also = stop_another;
+    assert_int_equal(fm_publish(node, &(struct fm_message){.topic = "room:1", .event = "n"}, NULL, NULL), FM_OK);
+    await(of_other, &of_other->ended, 1);
+    box->also = NULL;
+    stop(&node);
+    assert_null(box->node);
+    assert_int_equal(box->ended, 1);
+    box_free(box);
+    box_free(of_other);
+}
+
 static void every_publish_has_its_result_before_stop_returns(void **state)
 {
     (void)state;
@@ -708,9 +774,11 @@ int main(void)
         cmocka_unit_test(wrong_messages_are_refused_with_their_reason),
         cmocka_unit_test(what_a_slow_callback_missed_is_read_again_from_the_history),
         cmocka_unit_test(what_is_in_no_history_is_told_as_a_gap),
+        cmocka_unit_test(results_that_wait_for_a_slow_callback_are_bounded_and_none_is_lost),
         cmocka_unit_test(calls_may_come_from_many_threads_at_once),
         cmocka_unit_test(stop_waits_for_the_callback_that_runs),
         cmocka_unit_test(a_callback_may_make_every_call_that_does_not_wait),
+        cmocka_unit_test(a_node_that_is_stopped_in_a_callback_of_another_leaves_that_a_callback),
         cmocka_unit_test(every_publish_has_its_result_before_stop_returns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
