@@ -62,12 +62,18 @@ static void end_of_patience(int signal)
     _exit(FM_EXIT_OK);
 }
 
-static void patience_set(unsigned seconds)
+static void patience_begin(unsigned seconds, struct sigaction *before)
 {
     struct sigaction sa = {.sa_handler = end_of_patience};
     sigemptyset(&sa.sa_mask);
-    sigaction(SIGALRM, &sa, NULL);
+    sigaction(SIGALRM, &sa, before);
     alarm(seconds);
+}
+
+static void patience_end(const struct sigaction *before)
+{
+    alarm(0);
+    sigaction(SIGALRM, before, NULL);
 }
 
 /* HUP stays blocked to the end: there is nothing to reload in a node that drains. */
@@ -87,20 +93,6 @@ static void signals_end_at_once(void)
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
-/* Until clients may come: then the service manager is told, which so restarts one node after another. The signal that came before, or 0. */
-static int ready_wait(const struct fm_node *node)
-{
-    sigset_t set = ending();
-    struct timespec every = {.tv_nsec = READY_LOOK_MS * 1000000L};
-    while (!fm_node_up(node)) {
-        int sig = sigtimedwait(&set, NULL, &every);
-        if (sig > 0)
-            return sig;
-    }
-    fm_notify("READY=1\nSTATUS=serving");
-    return 0;
 }
 
 static uint64_t mono_ms(void)
@@ -229,40 +221,65 @@ static void reload(struct fm_node *node, const struct fm_args *args)
     fm_settings_fini(&next);
 }
 
-/* Until the node is to end; meanwhile it reloads what it is asked to, and looks after its memory. */
-static int signal_wait(struct fm_node *node, const struct fm_args *args, uint64_t trim_ms)
+/* At most so long, ms 0: without limit, for a signal that ends the node; it reloads what it is asked to. 0: no such signal has come. */
+static int signal_wait(struct fm_node *node, const struct fm_args *args, uint64_t ms)
 {
     sigset_t set = ending();
     sigaddset(&set, SIGHUP);
+    struct timespec most = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    int sig = sigtimedwait(&set, NULL, ms ? &most : NULL);
+    if (sig == SIGHUP && args)
+        reload(node, args);
+    else if (sig == SIGHUP)
+        fm_diag(FM_WARN, "reload_failed",
+                "why=\"the settings come from the program that has the node inside\" then=\"nothing was changed\"");
+    else if (sig > 0)
+        return sig;
+    return 0;
+}
+
+/* Until clients may come: then the service manager is told, which so restarts one node after another. A node that is not ready can be
+ * mended by a reload like any other. The signal that came before, or 0. */
+static int ready_wait(struct fm_node *node, const struct fm_args *args)
+{
+    int sig = 0;
+    while (!sig && !fm_node_up(node))
+        sig = signal_wait(node, args, READY_LOOK_MS);
+    if (!sig)
+        fm_notify("READY=1\nSTATUS=serving");
+    return sig;
+}
+
+/* Until the node is to end; meanwhile it looks after its memory. */
+static int end_wait(struct fm_node *node, const struct fm_args *args, uint64_t trim_ms)
+{
     struct fm_trim trim = {0};
-    struct timespec every = {(time_t)(trim_ms / 1000), (long)(trim_ms % 1000) * 1000000};
-    for (;;) {
-        int sig = sigtimedwait(&set, NULL, trim_ms ? &every : NULL);
-        if (sig == SIGHUP && args)
-            reload(node, args);
-        else if (sig == SIGHUP)
-            fm_diag(FM_WARN, "reload_failed",
-                    "why=\"the settings come from the program that has the node inside\" then=\"nothing was changed\"");
-        else if (sig > 0)
-            return sig;
-        else if (errno == EAGAIN)
+    uint64_t looked_ms = mono_ms();
+    int sig;
+    while (!(sig = signal_wait(node, args, trim_ms))) {
+        if (trim_ms && mono_ms() - looked_ms >= trim_ms) {
             fm_trim(&trim, fm_node_held(node));
+            looked_ms = mono_ms();
+        }
     }
+    return sig;
 }
 
 /* A node that has started, until a signal ends it. */
 static void run(struct fm_node **node)
 {
     const struct fm_config *config = fm_node_config(*node);
+    const struct fm_args *args = config->of_process ? &config->args : NULL;
+    struct sigaction on_alarm;
     lines_make();
-    int sig = ready_wait(*node);
+    int sig = ready_wait(*node, args);
     if (!sig)
-        sig = signal_wait(*node, config->of_process ? &config->args : NULL, fm_node_settings(*node)->trim_ms);
+        sig = end_wait(*node, args, fm_node_settings(*node)->trim_ms);
     signals_end_at_once();
     fm_serve_drain(*node, sig == SIGINT ? "INT" : "TERM");
-    patience_set(STOP_SECONDS);
+    patience_begin(STOP_SECONDS, &on_alarm);
     (void)fm_stop(node);
-    patience_set(0);
+    patience_end(&on_alarm);
 }
 
 enum fm_err fm_serve(struct fm_config **config)

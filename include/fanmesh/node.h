@@ -74,8 +74,10 @@ FM_API enum fm_err fm_drain(struct fm_node *node);
  * these last callbacks fail with FM_E_CLOSED. FM_E_CALLBACK: then the node goes on. */
 FM_API enum fm_err fm_stop(struct fm_node **node);
 
-/* A whole program: starts the node, waits for TERM or INT, drains and stops it; a second signal ends the process at once. It blocks these
- * two signals and HUP (in the calling thread and the node's) and ignores SIGPIPE. Returns FM_OK after a signal, or fm_start's error. */
+/* A whole program: starts the node, waits for TERM or INT, drains and stops it; a second signal ends the process at once, and so it is
+ * where the last step takes more than 3 s (a callback that does not return). It blocks these two signals and HUP (in the calling thread and
+ * the node's) and ignores SIGPIPE. Returns FM_OK after a signal, or fm_start's error. For programs that call the node from callbacks alone:
+ * a thread of their own, such as one that answers questions later, could not know when it has to leave the node alone (see fm_stop). */
 FM_API FM_MUST_CHECK enum fm_err fm_serve(struct fm_config **config);
 
 /* The command line of the `fanmesh` binary, whole; returns the exit code. */

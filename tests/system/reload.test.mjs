@@ -6,8 +6,9 @@ import { after, test } from 'node:test';
 import tls from 'node:tls';
 import { makeAuthority, makeCertificate, makeSigned } from '../lib/certificate.mjs';
 import { startCluster, startNode } from '../lib/cluster.mjs';
-import { apiKey, testRules, workFolder } from '../lib/node.mjs';
+import { apiKey, Node, testRules, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, follow, idsOf, join, settled, WebSocket } from '../lib/phoenix.mjs';
+import { freePort } from '../lib/ports.mjs';
 import { until } from '../lib/wait.mjs';
 
 after(disconnectAll);
@@ -188,6 +189,16 @@ test('an_option_that_can_not_change_is_named_with_what_runs_and_what_was_given',
   assert.match(log, /event=option_kept option=secret then="it needs a restart"\n/);
   assert.match(log, /event=reloaded changes=0 need_restart=3 /);
   assert.ok(!node.log.includes('some other secret'));
+});
+
+test('a_node_that_is_not_ready_yet_reloads_as_well', async (t) => {
+  const node = await Node.create({ options: { join: `127.0.0.1:${await freePort()}`, found_ms: 60_000 } });
+  t.after(() => node.stop());
+  node.spawn();
+  await until('it has started', () => node.logged('started') === 1);
+  node.rules = withRule('room:*', { push: 'nobody' });
+  assert.match(await node.reload(), /event=reloaded changes=1 /);
+  assert.equal(node.logged('ready'), 0);
 });
 
 test('a_node_that_drains_takes_no_notice_of_hup', async (t) => {
