@@ -161,6 +161,13 @@ struct ssl_st *fm_mesh_tls_open(struct fm_mesh_tls *tls, bool dials, struct fm_m
     return ssl;
 }
 
+/* An alert with which the other end says that our certificate is not one for it. */
+static bool is_of_certificate(int alert)
+{
+    return (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_ACCESS_DENIED && alert != SSL_AD_ILLEGAL_PARAMETER) ||
+           alert == SSL_AD_DECRYPT_ERROR || alert == SSL_AD_CERTIFICATE_REQUIRED;
+}
+
 void fm_mesh_tls_why(const struct fm_mesh_tls_peer *peer, char *out, size_t size)
 {
     unsigned long e = ERR_peek_error();
@@ -170,7 +177,7 @@ void fm_mesh_tls_why(const struct fm_mesh_tls_peer *peer, char *out, size_t size
         snprintf(out, size, "%s", peer->why);
     else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
         snprintf(out, size, "it has no certificate");
-    else if (reason >= SSL_AD_REASON_OFFSET)
+    else if (is_of_certificate(reason - SSL_AD_REASON_OFFSET))
         snprintf(out, size, "it refuses this node's certificate: %s", text ? text : "unknown");
     else
         snprintf(out, size, "it does not speak TLS, or not TLS 1.3: %s", text ? text : "the connection was cut");

@@ -159,6 +159,18 @@ test('a_plain_node_and_one_with_tls_do_not_join_each_other_and_the_one_with_tls_
   for (const node of [a, plain, late]) assert.equal(await node.metric('fanmesh_peers'), 0);
 });
 
+test('who_speaks_another_tls_is_not_said_to_refuse_the_certificate', async (t) => {
+  const { cert, key } = makeSigned(folder, 'web', authority);
+  const server = tls.createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key), maxVersion: 'TLSv1.2' }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  server.on('tlsClientError', () => {});
+  await new Promise((resolve) => server.once('listening', resolve));
+  const node = await createNode(t, 'a', meshTls('a'), { join: { meshAddress: `127.0.0.1:${server.address().port}` } });
+  await node.start();
+  await until('it says why', () => refusals(node).length > 0);
+  assert.match(refusals(node)[0], / dialled=yes .*it does not speak TLS, or not TLS 1\.3: .*protocol version/);
+});
+
 test('who_connects_and_says_nothing_is_cut_off_and_a_crowd_of_them_keeps_nobody_out', async (t) => {
   const { nodes: [a] } = await startCluster(t, 1, { options: meshTls('a') });
   const ends = Array.from({ length: 50 }, (_, i) => {
