@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -414,6 +415,16 @@ static void events_init(struct fm_worker *w)
     fm_wheel_init(&w->sockets_wheel, FM_TICK_MS, fm_mono_ms());
 }
 
+/* Where tokens begin, so that a program's late answer to a question of a node that it has stopped finds none of the next node's. 46 bits:
+ * fm_worker_expect has room for 48. */
+static uint64_t token_draw(void)
+{
+    uint64_t drawn = 0;
+    while (getrandom(&drawn, sizeof drawn, 0) != (ssize_t)sizeof drawn)
+        ;
+    return drawn >> 18;
+}
+
 enum fm_err fm_worker_new(struct fm_worker **out, const struct fm_worker_config *config)
 {
     enum fm_err err = FM_E_NOMEM;
@@ -422,6 +433,7 @@ enum fm_err fm_worker_new(struct fm_worker **out, const struct fm_worker_config 
         return err;
     w->config = *config;
     w->deferred_last = &w->deferred;
+    w->next_token = token_draw();
     w->scratch = malloc(FM_READ_MAX > FM_WRITE_MAX ? FM_READ_MAX : FM_WRITE_MAX);
     if (config->tls)
         w->inbound = malloc(FM_TLS_RECORD_MAX);

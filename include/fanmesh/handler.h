@@ -9,7 +9,7 @@
  * own and returns. Each question is answered once; what has no answer after handler_timeout_ms is refused with {"reason":"timeout"}, and an
  * answer that comes after that, or a second one, does nothing but count (fanmesh_handler_late_total). Questions that wait take at most
  * handler_bytes; beyond it clients are refused with {"reason":"overloaded"}. So a token needs no care: it can be dropped, and never
- * dangles.
+ * dangles; what was a token of a node that is stopped is none of the next one.
  *
  * Pushes that are answered in the handler are published in the order in which the client sent them; of those answered later the order of
  * the answers counts. A push whose client is gone when it is allowed is published all the same, a join is not made. */

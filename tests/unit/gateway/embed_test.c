@@ -86,7 +86,7 @@ struct box {
     bool inside;        /* one waits */
     fm_notice_fn *also; /* runs besides, unlocked */
     struct fm_node *node;
-    uint64_t subscription;
+    uint64_t subscription, token;
 };
 
 static struct box *box_new(void)
@@ -363,6 +363,70 @@ static void clients_that_are_there_when_a_node_is_stopped_are_cut_off(void **sta
         assert_true(n == 0 || errno == ECONNRESET);
         close(fds[i]);
     }
+}
+
+/* Joins room:1, whose handler has to decide; returns the token of that question. */
+static uint64_t asked(int fd, struct box *b)
+{
+    static const char join[] = "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]";
+    char frame[6 + sizeof join] = {(char)0x81, (char)(0x80 | (sizeof join - 1))}; /* masked with zeros */
+    memcpy(frame + 6, join, sizeof join - 1);
+    assert_int_equal(send(fd, frame, 6 + sizeof join - 1, 0), 6 + sizeof join - 1);
+    await(b, &b->results, 1);
+    b->results = 0;
+    return b->token;
+}
+
+static void on_join(struct fm_node *node, const struct fm_question *q, void *ctx)
+{
+    struct box *b = ctx;
+    (void)node;
+    pthread_mutex_lock(&b->lock);
+    b->token = q->token;
+    b->results++;
+    pthread_cond_broadcast(&b->changed);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void an_answer_for_a_node_that_was_stopped_answers_nothing_of_the_next_one(void **state)
+{
+    (void)state;
+    unsigned port;
+    char answer[4096] = "";
+    size_t n = 0;
+    struct box *box = box_new();
+    uint64_t tokens[2];
+    struct fm_node *node = NULL;
+    int fd = -1;
+    free_ports(&port, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fm_config *c = config_new();
+        set_port(c, "listen", port);
+        assert_int_equal(fm_config_set(c, "handler_timeout_ms", "10m"), FM_OK);
+        assert_int_equal(fm_config_on_join(c, "room:*", on_join, box), FM_OK);
+        node = started(c);
+        fd = websocket(port);
+        tokens[i] = asked(fd, box);
+        if (i == 0) {
+            stop(&node);
+            close(fd);
+        }
+    }
+    assert_true(tokens[0] != tokens[1]);
+    assert_int_equal(fm_allow(node, tokens[0], NULL), FM_OK); /* late, like any other that nobody waits for */
+    assert_int_equal(fm_refuse(node, tokens[1], NULL), FM_OK);
+    while (n + 1 < sizeof answer && !strstr(answer, "phx_reply")) {
+        ssize_t more = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+        assert_true(more > 0);
+        for (ssize_t i = 0; i < more; i++)
+            if (answer[n + (size_t)i] == 0)
+                answer[n + (size_t)i] = ' '; /* of HTTP's end and frames' heads only the text counts */
+        n += (size_t)more;
+    }
+    assert_non_null(strstr(answer, "\"error\""));
+    close(fd);
+    stop(&node);
+    box_free(box);
 }
 
 static void on_pipe(int signal)
@@ -767,6 +831,7 @@ int main(void)
         cmocka_unit_test(a_port_in_use_is_named_and_the_same_config_starts_when_it_is_free),
         cmocka_unit_test(two_nodes_of_one_process_are_a_cluster),
         cmocka_unit_test(clients_that_are_there_when_a_node_is_stopped_are_cut_off),
+        cmocka_unit_test(an_answer_for_a_node_that_was_stopped_answers_nothing_of_the_next_one),
         cmocka_unit_test(what_the_program_does_with_signals_stays_as_it_is),
         cmocka_unit_test(a_subscription_gets_everything_in_order_and_once),
         cmocka_unit_test(a_cursor_resumes_and_last_begins_with_the_newest),
