@@ -121,6 +121,8 @@ static bool has_all(const struct fm_hub *h, const struct fm_peer *p)
 {
     const struct fm_origin *o, *tmp;
     HASH_ITER (hh, h->origins, o, tmp) {
+        if (o->id == p->incarnation)
+            continue; /* all that is known of it came from there */
         /* Of the long dead nothing is claimed any more, see fm_state_send. */
         const struct fm_peer *self = fm_peer_find(h, o->id);
         bool lives = self && self->alive;
