@@ -361,8 +361,11 @@ void fm_hub_close(struct fm_hub *h)
 void fm_hub_drain(struct fm_hub *h, struct fm_now now)
 {
     step(h, now);
-    if (!h->draining)
+    if (!h->draining) {
         h->drained_ms = now.mono_ms;
+        for (struct fm_origin *o = h->origins; o; o = o->hh.next)
+            o->drained = o->contig;
+    }
     h->draining = true;
     if (h->port.bus_ops)
         fm_state_send(h, true);

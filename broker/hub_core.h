@@ -70,6 +70,7 @@ struct fm_origin {
     uint64_t contig;
     uint64_t passed;    /* newest seq up to contig that this node never stored: it was gone, or lost, before it came here */
     uint64_t said;      /* contig, when this node last told the others of all its origins */
+    uint64_t drained;   /* contig, when this node's drain began */
     uint64_t claimed;   /* highest seq that any node was seen to have */
     uint64_t forgotten; /* topics dropped whole had messages up to here: the floor of every topic without a position */
     uint64_t lost;      /* a hole up to here was given up: every topic may have lost something below it */
@@ -331,7 +332,8 @@ void fm_waiters_check(struct fm_hub *h);
 void fm_waiters_free(struct fm_hub *h);
 /* Answers them with FM_E_CLOSED. */
 void fm_waiters_close(struct fm_hub *h);
-/* Every live node has all that this node has: its own messages, and those of others that may be nowhere else. */
+/* Every live node has all that this node has: its own messages, and those of others that may be nowhere else. Of a node that stays it is
+ * what was here when the drain began: more comes all the time, and that node has it itself. */
 bool fm_everyone_has_all(const struct fm_hub *h);
 /* false: another message had this key on this topic before. */
 bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);

@@ -134,7 +134,7 @@ struct fm_env_load fm_load_of(const struct fm_hub *h)
     for (const struct fm_origin *o = h->origins; o; o = o->hh.next)
         load.missing += o->claimed > o->contig ? o->claimed - o->contig : 0;
     load.repaired = h->stats.repaired;
-    load.dropped = h->stats.dropped + h->stats.inbox_dropped;
+    load.dropped = h->stats.dropped; /* those that found our inbox full are among them: their numbers are missing, too */
     load.gaps = h->stats.gaps;
     return load;
 }

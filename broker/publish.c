@@ -121,10 +121,14 @@ static bool has_all(const struct fm_hub *h, const struct fm_peer *p)
 {
     const struct fm_origin *o, *tmp;
     HASH_ITER (hh, h->origins, o, tmp) {
+        if (o->id == p->incarnation)
+            continue; /* all that is known of it came from there */
         /* Of the long dead nothing is claimed any more, see fm_state_send. */
         const struct fm_peer *self = fm_peer_find(h, o->id);
-        bool claimed = o == h->self || (self && self->alive) || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms / 2;
-        if (claimed && fm_vector_get(&p->has, o->id) < o->contig)
+        bool lives = self && self->alive;
+        bool claimed = o == h->self || lives || h->now.mono_ms - o->heard_ms < h->config.cursor_ttl_ms / 2;
+        uint64_t upto = lives && !self->draining ? o->drained : o->contig;
+        if (claimed && fm_vector_get(&p->has, o->id) < upto)
             return false;
     }
     return true;

@@ -8,12 +8,13 @@ void fm_origin_end_unknown(struct fm_hub *h, struct fm_origin *o)
     fm_blind_now(h, o->id, o->contig + 1, FM_GAP_OPEN);
 }
 
-/* Is every node that we know of in reach, but for the origin's own? claimed: and one of them says that it has something of it, or there is
- * none but us; most: how much. */
+/* Is every node that we know of in reach, but for the origin's own? claimed: and all of them name it, or there is none but us. Who does not
+ * may have more of it: a node that was away for half of cursor_ttl names it no more, and may be the only one that had its end. most: how
+ * much one has. */
 static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, bool *claimed, uint64_t *most)
 {
     bool any = false;
-    *claimed = false;
+    *claimed = true;
     *most = 0;
     for (uint32_t i = 0; i < h->peers_n; i++) {
         const struct fm_peer *p = &h->peers[i];
@@ -24,10 +25,9 @@ static bool others_in_reach(const struct fm_hub *h, const struct fm_origin *o, b
         if (p->spoke_ms < o->heard_ms + h->config.down_ms)
             return false; /* both may have been cut off at once, and it is only not noticed yet */
         any = true;
-        *claimed |= fm_vector_has(&p->has, o->id);
+        *claimed &= fm_vector_has(&p->has, o->id);
         *most = fm_later(*most, fm_vector_get(&p->has, o->id));
     }
-    *claimed |= !any;
     return any || fm_peer_find(h, o->id); /* a node that has forgotten the others, having been alone for long, knows nothing */
 }
 

@@ -289,11 +289,18 @@ static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int even
     bury(w);
     fm_subs_settle(w);
     fm_worker_hub_wake(w);
+    w->settled = true;
+    w->settled_turn = ev_iteration(loop);
 }
 
+/* The bell may be answered once more between settling and waiting (fm_worker_breathe, by a socket that ended): what comes of that must not
+ * wait for the next tick. */
 void fm_worker_settle_soon(struct fm_worker *w)
 {
     ev_prepare_start(w->loop, &w->settle);
+    if (w->settled && w->settled_turn == ev_iteration(w->loop))
+        ring(w->config.mailbox);
+    w->settled = false;
 }
 
 static void load_say(const struct fm_worker *w)

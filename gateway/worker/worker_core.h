@@ -135,6 +135,8 @@ struct fm_worker {
     struct ev_io door; /* the inbox's bell */
     struct ev_timer tick;
     struct ev_prepare settle; /* before each wait: leavers, closes */
+    bool settled;             /* since it was last wanted, */
+    unsigned settled_turn;    /* ... in this turn of the loop */
     struct fm_wheel sockets_wheel, conns_wheel;
 
     struct ev_io listener; /* accept.c */

@@ -218,6 +218,29 @@ static void a_cursor_means_the_same_to_a_node_that_was_started_later(void **stat
     fm_vector_fini(&after);
 }
 
+/* b is noticed first, while c seems to be there still: c has not spoken since b could have been missed, so it proves nothing of b's end. */
+static void a_node_that_is_cut_off_from_all_takes_no_cursor_for_complete_before_it_has_noticed(void **state)
+{
+    (void)state;
+    struct scene_node *a = scene_start(0), *b = scene_start(1), *c = scene_start(2);
+    struct fm_sim_faults half_open = scene_calm;
+    half_open.detect_us_min = half_open.detect_us_max = 3600 * 1000 * (uint64_t)FM_SIM_MS;
+    scene_run(6000);
+    scene_faults(half_open);
+    struct fm_vector cursor = scene_cursor(a);
+    uint64_t before_ms = fm_vector_get(&cursor, FM_CURSOR_ASOF);
+    fm_vector_fini(&cursor);
+    scene_cut(a, b);
+    scene_run(1000);
+    scene_cut(a, c);
+    for (unsigned ms = 0; ms < 3000 && scene_peers(a) == 2; ms += 2)
+        scene_run(2);
+    assert_int_equal(scene_peers(a), 1);
+    cursor = scene_cursor(a);
+    assert_in_range(fm_vector_get(&cursor, FM_CURSOR_ASOF), 1, before_ms);
+    fm_vector_fini(&cursor);
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -229,6 +252,7 @@ int main(void)
         SCENE(a_cursor_from_a_split_is_as_old_as_the_split),
         SCENE(a_cursor_from_a_node_that_just_went_on_is_as_old_as_its_standstill),
         SCENE(a_cursor_means_the_same_to_a_node_that_was_started_later),
+        SCENE(a_node_that_is_cut_off_from_all_takes_no_cursor_for_complete_before_it_has_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,36 @@ static void a_stranger_that_dials_again_and_again_does_not_hold_up_a_node_that_l
     print_message("left after %u ms\n", ms);
 }
 
+static void publish_and_run(struct scene_node *n)
+{
+    scene_publish(n, 1);
+    scene_run(2);
+}
+
+/* What comes after the drain began is the other's to hand on: nobody ever has all of it. And it needs no heartbeat to know that the other
+ * has what it published itself: they come every 500 ms. */
+static void a_node_leaves_while_another_that_stays_publishes_without_a_pause(void **state)
+{
+    (void)state;
+    struct scene_node *a = scene_start(0), *b = scene_start(1), *c = scene_start(2);
+    scene_run(5000);
+    assert_true(scene_peers(a) == 2 && scene_peers(b) == 2 && scene_peers(c) == 2);
+    scene_publish(b, 3);
+    uint64_t origin = b->incarnation;
+    for (unsigned i = 0; i < 200; i++)
+        publish_and_run(a);
+    fm_hub_drain(b->hub, scene_now(b));
+    for (uint64_t until_ms = scene_now(b).mono_ms + 200; !fm_hub_left(b->hub) && scene_now(b).mono_ms < until_ms;)
+        publish_and_run(a);
+    assert_true(fm_hub_left(b->hub));
+    scene_stop(b);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fm_join *j = scene_join(i ? c : a, origin, 0);
+        assert_true(j->recovered && j->replayed >= 3);
+        fm_join_free(&j);
+    }
+}
+
 static void a_node_that_knows_nobody_is_not_isolated(void **state)
 {
     (void)state;
@@ -198,6 +228,7 @@ int main(void)
         SCENE(a_node_is_isolated_while_it_knows_of_others_and_reaches_none),
         SCENE(a_stranger_that_dials_again_and_again_does_not_keep_a_node_from_noticing_who_is_gone),
         SCENE(a_stranger_that_dials_again_and_again_does_not_hold_up_a_node_that_leaves),
+        SCENE(a_node_leaves_while_another_that_stays_publishes_without_a_pause),
         SCENE(a_node_that_knows_nobody_is_not_isolated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

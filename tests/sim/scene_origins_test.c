@@ -116,6 +116,49 @@ static void the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_tol
     assert_int_equal(fm_hub_stats(c->hub)->gaps, 0);
 }
 
+/* c alone has the end of b, and names b no more when it is back; a third node, which takes b's death for later than it was, still does, and
+ * knows no more than a. */
+static void an_end_that_is_named_no_more_by_the_only_node_that_has_it_is_told_as_a_gap(void **state)
+{
+    (void)state;
+    scene.ttl_ms = 20000;
+    struct scene_node *a = scene_start(0), *b = scene_start(1), *c = scene_start(2);
+    scene_run(6000);
+    scene_subscribe(a);
+    scene_publish(b, 1);
+    scene_run(200);
+    scene_cut(a, b);
+    scene_cut(a, c);
+    scene_publish(b, 3);
+    scene_run(500);
+    uint64_t origin = b->incarnation, died_ms = scene_now(a).mono_ms;
+    scene_stop(b);
+    fm_sim_net_heal_all(scene.net);
+    scene_cut(a, c);
+    scene_cut(&scene.nodes[1], c);
+    scene_run(3000);
+    uint64_t heard = fm_hub_stats(a->hub)->envelopes_in;
+    b = scene_start(1);
+    while (fm_hub_stats(a->hub)->envelopes_in == heard)
+        scene_run(2);
+    b->frozen = true; /* what a says to it is old when it is read */
+    scene_run(4000);
+    b->frozen = false;
+    scene_run((unsigned)(died_ms + 10400 - scene_now(a).mono_ms));
+    assert_true(fm_hub_stats(b->hub)->ready);
+    fm_sim_net_heal_all(scene.net);
+    scene_run(8000);
+    assert_true(scene_peers(a) == 2 && scene_peers(c) == 2);
+    assert_int_equal(scene_messages(a), 1);
+    struct fm_gap *gap = scene_next(a, FM_HUB_GAP);
+    while (gap && gap->origin != origin) {
+        fm_gap_free(&gap);
+        gap = scene_next(a, FM_HUB_GAP);
+    }
+    assert_true(gap && gap->from == 2 && gap->reason == FM_GAP_LOST);
+    fm_gap_free(&gap);
+}
+
 /* Nobody but a could know more of b. */
 static void the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone(void **state)
 {
@@ -145,6 +188,7 @@ int main(void)
         SCENE(what_a_node_took_over_looks_no_younger_to_the_others),
         SCENE(a_node_that_never_publishes_is_remembered_from_its_death_on),
         SCENE(the_end_of_an_origin_that_came_while_a_node_was_away_for_long_is_told_as_a_gap),
+        SCENE(an_end_that_is_named_no_more_by_the_only_node_that_has_it_is_told_as_a_gap),
         SCENE(the_last_of_two_nodes_keeps_what_the_other_published_however_long_that_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@ static struct rig {
     uint64_t ask_id[ASKS_MAX], ask_counter[ASKS_MAX], ask_origin[ASKS_MAX];
     unsigned asks, answers;
     uint64_t gap_from, gap_to; /* of the last gap that worker 0 was told */
+    struct fm_env_load said;   /* of itself, last */
 } rig;
 
 static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
@@ -27,7 +28,15 @@ static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lo
 
 static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
 {
-    (void)bus, (void)bytes;
+    (void)bus;
+    struct fm_env env;
+    struct fm_env_state state;
+    uint8_t *copy = malloc(bytes.n);
+    memcpy(copy, bytes.p, bytes.n);
+    assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_BUS, unbound, copy, bytes.n, &env), FM_OK);
+    if (fm_env_state_read(env.body, &state) == FM_OK)
+        rig.said = state.load;
+    free(copy);
     return FM_OK;
 }
 
@@ -159,6 +168,9 @@ static void envelopes_that_are_missing_on_a_link_are_counted_as_dropped(void **s
     skip_one();
     peer_has(0, 0);
     assert_int_equal(stats->dropped, 2);
+    fm_hub_inbox_dropped(mesh.hub, 1); /* it was one of them */
+    mesh_tick(600);
+    assert_int_equal(rig.said.dropped, 2); /* as the others are told with a heartbeat */
     /* What was sent while there was no link is no drop. */
     give(FM_BUS_DOWN, (struct fm_slice){0}, 0);
     skip_one();
