@@ -166,7 +166,8 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned stat
                         "without tls_cert",
                         url, why);
     else if (err == FM_E_FORBIDDEN)
-        fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket", url, status);
+        fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket%s", url, status,
+                        status == 404 ? "; is this where clients connect (listen), with the path of the option mount (/socket)?" : "");
     else
         fm_cli_complain(s->command, "can't connect to %s: %s", url, fm_err_text(err));
 }
