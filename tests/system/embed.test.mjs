@@ -7,6 +7,7 @@ import { Cluster, sharedCluster } from '../lib/cluster.mjs';
 import { EmbeddedNode, Installed } from '../lib/embedded.mjs';
 import { root } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, follow, join, leave, listen, push, settled } from '../lib/phoenix.mjs';
+import { runShell, snippet } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
 const installed = new Installed();
@@ -97,17 +98,26 @@ describe('what is installed', () => {
 });
 
 describe('docs/embedding.md', () => {
-  const text = fs.readFileSync(path.join(root, 'docs/embedding.md'), 'utf8');
-  const blocks = (kind) => [...text.matchAll(new RegExp('^```' + kind + '\\n([^]*?)^```', 'gm'))].map(([, body]) => body);
+  const text = (heading, kind) => snippet('docs/embedding.md', heading, kind);
+  const write = (name, body) => {
+    fs.writeFileSync(path.join(installed.folder, name), body);
+    return path.join(installed.folder, name);
+  };
 
-  test('its_first_program_prints_what_it_says_and_its_handler_compiles', () => {
-    const [program, handler] = blocks('c').map((body, i) => {
-      const file = path.join(installed.folder, `snippet-${i}.c`);
-      fs.writeFileSync(file, body);
-      return file;
-    });
-    const [printed] = blocks('text');
-    assert.equal(installed.run(installed.build(program), []), printed);
+  test('its_first_program_is_built_by_its_command_and_prints_what_it_says', async () => {
+    write('app.c', text('A first program', 'c'));
+    const [build, install, compile, ...more] = text('Build against it', 'sh').trim().split('\n');
+    assert.deepEqual(more, []);
+    assert.match(build, /cmake --build --preset release$/); // that was done, and the next one by Installed
+    assert.match(install, /^cmake --install build\/release --prefix \/usr\/local$/);
+    const env = { PKG_CONFIG_PATH: path.join(installed.lib, 'pkgconfig'), LD_LIBRARY_PATH: installed.lib };
+    const printed = await runShell(`${compile}\n./app\n`, { env, cwd: installed.folder });
+    assert.equal(printed, text('A first program', 'text'));
+  });
+
+  test('its_programs_compile_without_a_warning', () => {
+    installed.build(write('first.c', text('A first program', 'c')));
+    const handler = write('handler.c', text('Handlers', 'c'));
     installed.run('cc', ['-c', '-Wall', '-Wextra', '-Werror', ...installed.pkgConfig('--cflags'), handler, '-o', `${handler}.o`]);
   });
 });
