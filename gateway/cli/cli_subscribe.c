@@ -167,7 +167,9 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned stat
                         url, why);
     else if (err == FM_E_FORBIDDEN)
         fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket%s", url, status,
-                        status == 404 ? "; is this where clients connect (listen), with the path of the option mount (/socket)?" : "");
+                        status == 404   ? "; is this where clients connect (listen), with the path of the option mount (/socket)?"
+                        : status == 400 ? "; where the node, or a balancer before it, speaks TLS it is wss://"
+                                        : "");
     else
         fm_cli_complain(s->command, "can't connect to %s: %s", url, fm_err_text(err));
 }
