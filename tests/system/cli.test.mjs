@@ -482,7 +482,7 @@ test('subscribe_speaks_tls_where_the_url_says_wss_and_says_why_it_trusts_nobody'
   assert.equal(strict.code, 1);
   assert.match(strict.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": self[- ]signed certificate; .*SSL_CERT_FILE[^\n]*\n$/);
   const untold = await run(['subscribe', '--socket-url', node.ws, 'room:1']);
-  assert.match(untold.err, /HTTP status 400 .*it is wss:/);
+  assert.match(untold.err, /HTTP status 400 .*, and says "this port speaks TLS/);
   const none = await run(['subscribe', '--socket-url', url(plain), 'room:1'], { env: { SSL_CERT_FILE: cert } });
   assert.equal(none.code, 1);
   assert.match(none.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": wrong version number; .* ws:\/\/ is for a node without tls_cert\n$/);
