@@ -1,5 +1,7 @@
 // libfanmesh: what is installed, and programs built against it, as nodes of a cluster with stock clients.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -7,6 +9,7 @@ import { Cluster, sharedCluster } from '../lib/cluster.mjs';
 import { EmbeddedNode, Installed } from '../lib/embedded.mjs';
 import { root } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, follow, join, leave, listen, push, settled } from '../lib/phoenix.mjs';
+import { freePort } from '../lib/ports.mjs';
 import { runShell, snippet } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -113,6 +116,24 @@ describe('docs/embedding.md', () => {
     const env = { PKG_CONFIG_PATH: path.join(installed.lib, 'pkgconfig'), LD_LIBRARY_PATH: installed.lib };
     const printed = await runShell(`${compile}\n./app\n`, { env, cwd: installed.folder });
     assert.equal(printed, text('A first program', 'text'));
+  });
+
+  test('its_bridge_is_built_and_joins_a_cluster_by_its_commands', async (t) => {
+    const [compile, run] = text('Examples', 'sh').trim().split('\n');
+    const env = { ...process.env, PKG_CONFIG_PATH: path.join(installed.lib, 'pkgconfig'), LD_LIBRARY_PATH: installed.lib };
+    const program = path.join(installed.folder, 'bridge');
+    await runShell(compile.replace('-o bridge', `-o ${program}`), { env, cwd: root });
+    const ports = { 4062: await freePort(), 4063: await freePort(), 4002: cluster.nodes[0].meshPort };
+    const words = run.replace(/:(40\d\d)\b/g, (_, port) => `:${ports[port]}`).replace('./bridge', program).split(' ');
+    const child = spawn(words[0], [...words.slice(1), `secret_file=${cluster.nodes[0].secretFile}`], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+    t.after(() => child.kill('SIGKILL'));
+    let out = '';
+    child.stdout.on('data', (data) => (out += data));
+    await until('it has joined', () => out.startsWith('joined room:lobby '));
+    await cluster.nodes[1].publish({ topic: 'room:lobby', event: 'msg', payload: { text: 'hello' } });
+    await until('the message', () => out.includes('\nmsg {"text":"hello"} ['));
+    child.kill('SIGTERM');
+    await once(child, 'exit');
   });
 
   test('its_programs_compile_without_a_warning', () => {
