@@ -1,5 +1,9 @@
 /* check-config, version, help: what needs no node. */
 #include "cli_tables.h"
+#include "../edge/tls.h"
+#include "../settings/access.h"
+
+#include "../../broker/mesh_tls.h"
 
 #include <unistd.h>
 
@@ -42,6 +46,58 @@ out:
     return code;
 }
 
+static void warn_of_date(const struct fm_command *command, const char *file, const struct fm_certificate *c)
+{
+    if (c->over || c->early)
+        fm_cli_complain(command, "warning: the certificate in %s is not valid %s (until %s)", file, c->over ? "any more" : "yet", c->until);
+}
+
+static enum fm_err clients_certificates(const struct fm_command *command, const struct fm_settings *s, struct fm_buf *why)
+{
+    struct fm_access *access;
+    struct fm_certificate c;
+    enum fm_err err = fm_access_new(&access, s, NULL, why);
+    for (size_t i = 0; !err && access->tls && i < fm_tls_certificates(access->tls); i++) {
+        const char *file = fm_tls_certificate(access->tls, i, &c);
+        warn_of_date(command, file, &c);
+    }
+    fm_access_free(&access);
+    return err;
+}
+
+static enum fm_err mesh_certificate(const struct fm_command *command, const struct fm_settings *s, struct fm_buf *why)
+{
+    const struct fm_mesh_tls_files files = {s->mesh_tls_ca, s->mesh_tls_cert, s->mesh_tls_key};
+    struct fm_mesh_tls *tls;
+    struct fm_certificate c;
+    if (!*files.ca || strcmp(s->mesh_listen, "none") == 0)
+        return FM_OK;
+    enum fm_err err = fm_mesh_tls_new(&tls, &files, why);
+    if (err)
+        return err;
+    fm_mesh_tls_certificate(tls, &c);
+    warn_of_date(command, files.cert, &c);
+    fm_mesh_tls_unref(&tls);
+    return FM_OK;
+}
+
+/* They are read as a start would read them: one that can't be used must not come to light when the node is down already. */
+static bool certificates_check(const struct fm_command *command, const struct fm_settings *s)
+{
+    enum fm_err (*const checks[])(const struct fm_command *, const struct fm_settings *, struct fm_buf *) = {clients_certificates,
+                                                                                                             mesh_certificate};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+        struct fm_buf why = {0};
+        if (checks[i](command, s, &why) != FM_OK) {
+            fm_cli_report(command, &why, "");
+            ok = false;
+        }
+        fm_buf_fini(&why);
+    }
+    return ok;
+}
+
 enum fm_exit fm_run_check_config(const struct fm_command *command, int argc, char *const *argv)
 {
     struct fm_settings s;
@@ -51,7 +107,9 @@ enum fm_exit fm_run_check_config(const struct fm_command *command, int argc, cha
     bool go;
     enum fm_exit code = fm_cli_settings(command, &s, &report, &args, argc, argv, &go);
     fm_cli_report(command, &report.warnings, "warning: ");
-    if (go) {
+    if (go && !certificates_check(command, &s)) {
+        code = FM_EXIT_USAGE;
+    } else if (go) {
         fm_settings_print(&out, &s, *s.config ? s.config : NULL);
         code = fm_cli_print(command, &out);
     }

@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 #include <stdio.h>
+#include <strings.h>
 
 enum { URL_MAX = 2048, QUOTE_MAX = 256, DEPTH_MAX = 64 };
 
@@ -68,6 +69,12 @@ static void complain_of_answer(const struct fm_command *command, const char *url
                     call->status == 401 ? "; give it with --api-key-file or FANMESH_API_KEY" : "");
 }
 
+/* One that is called here; curl takes a URL without any for one of http. */
+static bool has_scheme(const char *url)
+{
+    return !strstr(url, "://") || strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+}
+
 static void complain_of_curl(const struct fm_command *command, const char *url, CURLcode rc)
 {
     char quote[QUOTE_MAX];
@@ -78,6 +85,12 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
         fm_cli_complain(command, "%s did not answer within --timeout-ms", quote);
     else if (rc == CURLE_WRITE_ERROR)
         fm_cli_complain(command, "the answer of %s is larger than what this command takes", quote);
+    else if (rc == CURLE_SSL_CONNECT_ERROR)
+        fm_cli_complain(command, "no TLS with %s; a node's api_listen speaks plain http://", quote);
+    else if (rc == CURLE_UNSUPPORTED_PROTOCOL && has_scheme(url)) /* what came is no HTTP */
+        fm_cli_complain(command, "what listens at %s does not answer in HTTP; is this the address of its API, api_listen?", quote);
+    else if (rc == CURLE_UNSUPPORTED_PROTOCOL)
+        fm_cli_complain(command, "can't call %s: give the address of a node's API as --url http://host:port", quote);
     else
         fm_cli_complain(command, "can't call %s: %s", quote, curl_easy_strerror(rc));
 }

@@ -152,9 +152,9 @@ static enum fm_err step(struct subscribe *s)
     return mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
 }
 
-static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned status, const char *why)
+static void complain_of_dial(struct subscribe *s, enum fm_err err, const struct fm_ws_dial *dial)
 {
-    char quote[URL_MAX / 4];
+    char quote[URL_MAX / 4], said[2 * FM_WS_SAID_MAX];
     const char *url = fm_cli_url(quote, sizeof quote, s->url);
     if (err == FM_E_ADDRESS)
         fm_cli_complain(s->command, "%s has a host that can't be found; give --socket-url as ws://host:port/path", url);
@@ -164,9 +164,16 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, unsigned stat
         fm_cli_complain(s->command,
                         "no TLS with %s: %s; a certificate of one's own is trusted with SSL_CERT_FILE=cert.pem, and ws:// is for a node "
                         "without tls_cert",
-                        url, why);
+                        url, dial->tls_why);
+    else if (err == FM_E_FORBIDDEN && dial->status == 404)
+        fm_cli_complain(s->command,
+                        "%s answered with HTTP status 404 instead of opening a WebSocket; is this where clients connect (listen), with the "
+                        "path of the option mount (/socket)?",
+                        url);
     else if (err == FM_E_FORBIDDEN)
-        fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket", url, status);
+        fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket%s%s", url, dial->status,
+                        dial->said.n ? ", and says " : "",
+                        dial->said.n ? fm_diag_quote(said, sizeof said, (const char *)dial->said.p, dial->said.n) : "");
     else
         fm_cli_complain(s->command, "can't connect to %s: %s", url, fm_err_text(err));
 }
@@ -178,7 +185,7 @@ static enum fm_err session(struct subscribe *s)
     enum fm_err err = fm_ws_open(&s->conn, &dial);
     if (err) {
         if (!interrupted)
-            complain_of_dial(s, err, dial.status, dial.tls_why);
+            complain_of_dial(s, err, &dial);
         return err;
     }
     s->channel.why[0] = 0;

@@ -266,6 +266,20 @@ static enum fm_err read_more(struct fm_ws_conn *c, int64_t deadline)
 
 /* ---- the connection ---- */
 
+/* The first line of what follows the head. */
+static void said_keep(const struct fm_ws_conn *c, struct fm_ws_dial *dial)
+{
+    const uint8_t *end = c->received.p + c->received.n, *p = memmem(c->received.p, c->received.n, "\r\n\r\n", 4);
+    if (!p)
+        return;
+    p += 4;
+    size_t n = 0;
+    while (n < FM_WS_SAID_MAX && p + n < end && p[n] != '\r' && p[n] != '\n')
+        n++;
+    memcpy(dial->said_text, p, n);
+    dial->said = fm_slice_of(dial->said_text, n);
+}
+
 static enum fm_err upgrade(struct fm_ws_conn *c, const struct fm_url *url, struct fm_ws_dial *dial, int64_t deadline)
 {
     uint8_t random[FM_WS_KEY_BYTES];
@@ -286,6 +300,8 @@ static enum fm_err upgrade(struct fm_ws_conn *c, const struct fm_url *url, struc
         if ((err = read_more(c, deadline)))
             return err;
     }
+    if (err == FM_E_FORBIDDEN)
+        said_keep(c, dial);
     c->taken = answer.used;
     return err;
 }
@@ -307,6 +323,7 @@ enum fm_err fm_ws_open(struct fm_ws_conn **conn, struct fm_ws_dial *dial)
     bool tls;
     dial->status = 0;
     dial->tls_why = NULL;
+    dial->said = (struct fm_slice){0};
     *conn = NULL;
     enum fm_err err = fm_ws_url(dial->url, &url, &tls);
     if (err)

@@ -11,6 +11,8 @@ struct fm_ws_conn;
 /* As fm_url_parse for ws:// and wss://, whose port is 443 where the URL has none. */
 FM_MUST_CHECK enum fm_err fm_ws_url(const char *text, struct fm_url *url, bool *tls);
 
+enum { FM_WS_SAID_MAX = 256 };
+
 struct fm_ws_dial {
     const char *url;      /* ws:// or wss://host[:port][/path][?query] */
     const char *headers;  /* "Name: value\r\n"...; may be NULL */
@@ -18,6 +20,8 @@ struct fm_ws_dial {
     uint32_t message_max; /* 0: FM_WS_MESSAGE_MAX */
     unsigned status;      /* out: the HTTP status, 0 before there was one */
     const char *tls_why;  /* out, FM_E_TLS: what is wrong, a static text */
+    struct fm_slice said; /* out, FM_E_FORBIDDEN: how the answer's text begins, as far as it came with its head; points into said_text */
+    uint8_t said_text[FM_WS_SAID_MAX];
 };
 
 /* FM_E_ADDRESS: not a URL, or its host is unknown. FM_E_IO: refused or broken (errno says why). FM_E_TIMEOUT. FM_E_FORBIDDEN: answered

@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+enum { TLS_FIRST = 0x16 /* of a ClientHello */ };
+
 static bool is_token_char(uint8_t c)
 {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr("!#$%&'*+-.^_`|~", c));
@@ -191,6 +193,8 @@ static size_t find_end(struct fm_slice in, size_t from, size_t *scanned)
 enum fm_http1_result fm_http1_read(struct fm_slice in, size_t *scanned, struct fm_http1_head *h)
 {
     *h = (struct fm_http1_head){0};
+    if (in.n && in.p[0] == TLS_FIRST) /* no head would ever end it: the client is told at once */
+        return bad(h, 400, "it begins a TLS handshake, and plain HTTP is spoken here: use ws:// or http://, or set tls_cert");
     size_t blank = 0; /* empty lines before a request are passed over, as RFC 9112, 2.2 asks */
     while (in.n - blank >= 2 && in.p[blank] == '\r' && in.p[blank + 1] == '\n' && blank < 8)
         blank += 2;

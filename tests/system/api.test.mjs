@@ -1,13 +1,12 @@
 // The HTTP API of real nodes, asked as a backend asks it.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { promisify } from 'node:util';
 import { startCluster } from '../lib/cluster.mjs';
 import { apiKey, root } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
+import { fit, runShell, snippets } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
 after(disconnectAll);
@@ -256,11 +255,9 @@ test('the_documentation_names_every_path_and_its_examples_work', async () => {
     const row = page.split('\n').find((line) => line.startsWith(`| ${method} |`) && line.includes(`\`${target}\``));
     assert.ok(row?.includes(does.split(':')[0]), `${method} ${target}: ${does}`);
   }
-  const examples = [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text);
+  const examples = snippets('docs/api.md').filter(({ kind }) => kind === 'sh');
   assert.ok(examples.length >= 6);
-  for (const example of examples) {
-    const script = example.replaceAll('127.0.0.1:4001', `127.0.0.1:${a.apiPort}`).replaceAll('curl ', 'curl -sS --fail-with-body ');
-    const { stdout } = await promisify(execFile)('bash', ['-eo', 'pipefail', '-c', script], { env: { ...process.env, KEY: apiKey } });
-    assert.equal(JSON.parse(stdout).error, undefined, script);
+  for (const { text } of examples) {
+    assert.equal(JSON.parse(await runShell(fit(text, { nodes: [a] }), { env: { KEY: apiKey } })).error, undefined, text);
   }
 });

@@ -1,7 +1,9 @@
 // The command line as people and scripts use it: what is printed, where, and with which exit code.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import { makeCertificate } from '../lib/certificate.mjs';
@@ -260,6 +262,9 @@ test('publish_says_in_one_line_why_it_did_not', async (t) => {
     [['--url', node.api, 'room:1', 'msg', '{}'], 1, /^fanmesh publish: unauthorized: /],
     [['--url', `http://127.0.0.1:${nobody}`, 'room:1', 'msg', '{}'], 1, /nothing listens at/],
     [['--url', 'ftp://x', 'room:1', 'msg', '{}'], 1, /can't call/],
+    [['--url', node.ws, 'room:1', 'msg', '{}'], 1, /: give the address of a node's API as --url http:/],
+    [['--url', node.api.replace('http:', 'https:'), 'room:1', 'msg', '{}'], 1, /no TLS with .* speaks plain http:/],
+    [['--url', `http://${node.meshAddress}`, 'room:1', 'msg', '{}'], 1, /does not answer in HTTP; is this the address of its API/],
     [['--url', node.ws.replace('ws:', 'http:'), 'room:1', 'msg', '{}'], 1, /^fanmesh publish: /],
     [[...key(node), '--ack', 'replicated', 'room:1', 'msg', '{}'], 1, /^fanmesh publish: not_replicated: .*; its id is \w+-\d+$/],
   ]) {
@@ -444,7 +449,7 @@ test('subscribe_says_why_it_can_not', async (t) => {
     [['--socket-url', node.ws, 'nowhere'], /^fanmesh subscribe: the node refuses the join: "unmatched topic"$/],
     [['--socket-url', node.ws, 'closed:1'], /^fanmesh subscribe: the node refuses the join: "forbidden"$/],
     [['--socket-url', `ws://127.0.0.1:${nobody}/socket`, 'room:1'], /can't connect to .*: Connection refused/],
-    [['--socket-url', `${node.ws}/elsewhere`, 'room:1'], /answered with HTTP status 404/],
+    [['--socket-url', `${node.ws}/elsewhere`, 'room:1'], /answered with HTTP status 404 .*; is this where clients connect/],
     [['--socket-url', 'ws://no.such.host.invalid/socket', 'room:1'], /has a host that can't be found/],
   ]) {
     const { code, err } = await run(['subscribe', ...args]);
@@ -476,7 +481,16 @@ test('subscribe_speaks_tls_where_the_url_says_wss_and_says_why_it_trusts_nobody'
   const strict = await run(['subscribe', '--socket-url', url(node), 'room:1']);
   assert.equal(strict.code, 1);
   assert.match(strict.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": self[- ]signed certificate; .*SSL_CERT_FILE[^\n]*\n$/);
-  const nobody = await run(['subscribe', '--timeout-ms', '500', '--socket-url', url(plain), 'room:1'], { env: { SSL_CERT_FILE: cert } });
+  const untold = await run(['subscribe', '--socket-url', node.ws, 'room:1']);
+  assert.match(untold.err, /HTTP status 400 .*, and says "this port speaks TLS/);
+  const none = await run(['subscribe', '--socket-url', url(plain), 'room:1'], { env: { SSL_CERT_FILE: cert } });
+  assert.equal(none.code, 1);
+  assert.match(none.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": wrong version number; .* ws:\/\/ is for a node without tls_cert\n$/);
+  const mute = net.createServer(() => {}).listen(0, '127.0.0.1');
+  t.after(() => mute.close());
+  await once(mute, 'listening');
+  const args = ['--timeout-ms', '500', '--socket-url', `wss://localhost:${mute.address().port}/socket`, 'room:1'];
+  const nobody = await run(['subscribe', ...args], { env: { SSL_CERT_FILE: cert } });
   assert.equal(nobody.code, 1);
   assert.match(nobody.err, /^fanmesh subscribe: no TLS with "wss:[^"]*": it does not answer to TLS; /);
 });

@@ -1,5 +1,7 @@
 // libfanmesh: what is installed, and programs built against it, as nodes of a cluster with stock clients.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -8,6 +10,8 @@ import { EmbeddedNode, Installed } from '../lib/embedded.mjs';
 import { root } from '../lib/node.mjs';
 import { frame, rawSocket } from '../lib/raw.mjs';
 import { connect, disconnect, disconnectAll, follow, join, leave, listen, push, settled } from '../lib/phoenix.mjs';
+import { freePort } from '../lib/ports.mjs';
+import { runShell, snippet } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
 const installed = new Installed();
@@ -99,17 +103,44 @@ describe('what is installed', () => {
 });
 
 describe('docs/embedding.md', () => {
-  const text = fs.readFileSync(path.join(root, 'docs/embedding.md'), 'utf8');
-  const blocks = (kind) => [...text.matchAll(new RegExp('^```' + kind + '\\n([^]*?)^```', 'gm'))].map(([, body]) => body);
+  const text = (heading, kind) => snippet('docs/embedding.md', heading, kind);
+  const write = (name, body) => {
+    fs.writeFileSync(path.join(installed.folder, name), body);
+    return path.join(installed.folder, name);
+  };
 
-  test('its_first_program_prints_what_it_says_and_its_handler_compiles', () => {
-    const [program, handler] = blocks('c').map((body, i) => {
-      const file = path.join(installed.folder, `snippet-${i}.c`);
-      fs.writeFileSync(file, body);
-      return file;
-    });
-    const [printed] = blocks('text');
-    assert.equal(installed.run(installed.build(program), []), printed);
+  test('its_first_program_is_built_by_its_command_and_prints_what_it_says', async () => {
+    write('app.c', text('A first program', 'c'));
+    const [build, install, compile, ...more] = text('Build against it', 'sh').trim().split('\n');
+    assert.deepEqual(more, []);
+    assert.match(build, /cmake --build --preset release$/); // that was done, and the next one by Installed
+    assert.match(install, /^cmake --install build\/release --prefix \/usr\/local$/);
+    const env = { PKG_CONFIG_PATH: path.join(installed.lib, 'pkgconfig'), LD_LIBRARY_PATH: installed.lib };
+    const printed = await runShell(`${compile}\n./app\n`, { env, cwd: installed.folder });
+    assert.equal(printed, text('A first program', 'text'));
+  });
+
+  test('its_bridge_is_built_and_joins_a_cluster_by_its_commands', async (t) => {
+    const [compile, run] = text('Examples', 'sh').trim().split('\n');
+    const env = { ...process.env, PKG_CONFIG_PATH: path.join(installed.lib, 'pkgconfig'), LD_LIBRARY_PATH: installed.lib };
+    const program = path.join(installed.folder, 'bridge');
+    await runShell(compile.replace('-o bridge', `-o ${program}`), { env, cwd: root });
+    const ports = { 4062: await freePort(), 4063: await freePort(), 4002: cluster.nodes[0].meshPort };
+    const words = run.replace(/:(40\d\d)\b/g, (_, port) => `:${ports[port]}`).replace('./bridge', program).split(' ');
+    const child = spawn(words[0], [...words.slice(1), `secret_file=${cluster.nodes[0].secretFile}`], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+    t.after(() => child.kill('SIGKILL'));
+    let out = '';
+    child.stdout.on('data', (data) => (out += data));
+    await until('it has joined', () => out.startsWith('joined room:lobby '));
+    await cluster.nodes[1].publish({ topic: 'room:lobby', event: 'msg', payload: { text: 'hello' } });
+    await until('the message', () => out.includes('\nmsg {"text":"hello"} ['));
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+
+  test('its_programs_compile_without_a_warning', () => {
+    installed.build(write('first.c', text('A first program', 'c')));
+    const handler = write('handler.c', text('Handlers', 'c'));
     installed.run('cc', ['-c', '-Wall', '-Wextra', '-Werror', ...installed.pkgConfig('--cflags'), handler, '-o', `${handler}.o`]);
   });
 });

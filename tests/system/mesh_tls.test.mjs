@@ -1,6 +1,6 @@
 // TLS on the mesh: both ends of each link show a certificate of the cluster's authority. Who has none is refused, and the log of both says so.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import net from 'node:net';
 import { after, test } from 'node:test';
 import tls from 'node:tls';
@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import { makeAuthority, makeSigned } from '../lib/certificate.mjs';
 import { Cluster, startCluster } from '../lib/cluster.mjs';
 import { clean, compare } from '../lib/ledger.mjs';
-import { Node, workFolder } from '../lib/node.mjs';
+import { binary, Node, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, follow, idsOf } from '../lib/phoenix.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { until } from '../lib/wait.mjs';
@@ -228,4 +228,7 @@ test('settings_that_name_only_a_part_are_refused_with_what_is_missing', async (t
   wrong.spawn();
   assert.equal((await wrong.exited).code, 1);
   assert.match(wrong.log, /mesh_tls_key \S+ can't be used: it is not the key of the certificate in \S+part\.cert\.pem/);
+  const checked = spawnSync(binary, ['check-config', '--config', wrong.writeSettings()], { encoding: 'utf8' });
+  assert.equal(checked.status, 2);
+  assert.match(checked.stderr, /^fanmesh check-config: mesh_tls_key \S+ can't be used: /);
 });

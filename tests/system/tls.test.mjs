@@ -7,7 +7,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import tls from 'node:tls';
-import { makeCertificate } from '../lib/certificate.mjs';
+import { makeAuthority, makeCertificate, makeSigned } from '../lib/certificate.mjs';
 import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { binary, workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
@@ -251,10 +251,10 @@ test('a_node_that_is_full_refuses_over_tls_by_an_alert_and_not_by_bytes_that_are
   await until('there is room again', () => upgraded(node).then(() => true, () => false));
 });
 
-test('a_certificate_that_can_not_be_used_stops_the_start', async () => {
+test('a_certificate_that_can_not_be_used_stops_the_start_and_check_config_says_so_before', async () => {
   const port = await freePort();
-  const serve = (...args) =>
-    spawnSync(binary, ['serve', '--dev', '--mesh-listen', 'none', '--listen', `127.0.0.1:${port}`, '--api-listen', 'none', ...args], {
+  const run = (command, ...args) =>
+    spawnSync(binary, [command, '--dev', '--mesh-listen', 'none', '--listen', `127.0.0.1:${port}`, '--api-listen', 'none', ...args], {
       encoding: 'utf8', timeout: 20_000,
     });
   const other = makeCertificate(folder, 'other');
@@ -269,8 +269,17 @@ test('a_certificate_that_can_not_be_used_stops_the_start', async () => {
     [['--tls-cert', key, '--tls-key', key], /tls_cert .* can't be used/],
   ];
   for (const [args, pattern] of cases) {
-    const { status, stderr } = serve(...args);
+    const { status, stderr } = run('serve', ...args);
     assert.notEqual(status, 0, `${args}`);
     assert.match(stderr, pattern);
+    const checked = run('check-config', ...args);
+    assert.deepEqual([checked.status, checked.stdout], [2, ''], `${args}`);
+    assert.match(checked.stderr, pattern);
   }
+  const good = run('check-config', '--tls-cert', cert, '--tls-key', key);
+  assert.deepEqual([good.status, good.stderr], [0, '']);
+  const { cert: old } = makeSigned(folder, 'old', makeAuthority(folder), { days: -1 });
+  const late = run('check-config', '--tls-cert', old, '--tls-key', path.join(folder, 'old.key.pem'));
+  assert.equal(late.status, 0);
+  assert.match(late.stderr, /^fanmesh check-config: warning: the certificate in \S+ is not valid any more \(until /);
 });

@@ -11,6 +11,7 @@ import { startCluster } from '../lib/cluster.mjs';
 import { install, pack, run, versions } from '../lib/fanmesh.mjs';
 import { root } from '../lib/node.mjs';
 import { WebSocket } from '../lib/phoenix.mjs';
+import { fit, snippet } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
 const tools = path.join(root, 'tests/clients/node_modules');
@@ -85,15 +86,13 @@ for (const [phoenix, format, platform] of [['phoenix', 'esm', 'browser'], ['phoe
 
 // ---- snippets ----
 
-const section = source('docs/guide.md').split('### The package fanmesh')[1].split('\n### ')[0];
-const snippet = (kind) => section.match(new RegExp(`\`\`\`${kind}\\n(.*?)\n\`\`\``, 's'))[1];
-const at = (text, nodes) => [4000, 4010, 4020].reduce((all, port, i) => all.replaceAll(`localhost:${port}`, `127.0.0.1:${nodes[i].port}`), text);
+const at = (kind, nodes) => fit(snippet('docs/guide.md', 'The package fanmesh', kind), { nodes });
 
 test('the_guides_program_for_node_prints_what_is_published_on_any_node', async (t) => {
   const { nodes } = await startCluster(t, 3);
   const folder = install();
   fs.cpSync(path.join(tools, 'ws'), path.join(folder, 'node_modules/ws'), { recursive: true });
-  fs.writeFileSync(path.join(folder, 'listen.mjs'), at(snippet('js'), nodes));
+  fs.writeFileSync(path.join(folder, 'listen.mjs'), at('js', nodes));
   const child = spawn(process.execPath, ['listen.mjs'], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   t.after(() => child.kill('SIGKILL'));
   let [out, err] = ['', ''];
@@ -113,7 +112,7 @@ test('the_guides_program_for_node_prints_what_is_published_on_any_node', async (
 test('the_guides_page_shows_what_is_said_on_any_node', { skip: noBrowser }, async (t) => {
   const folder = install();
   const { nodes } = await startCluster(t, 3, { options: { web_root: folder, origins: '*' } });
-  fs.writeFileSync(path.join(folder, 'lobby.html'), at(snippet('html'), nodes));
+  fs.writeFileSync(path.join(folder, 'lobby.html'), at('html', nodes));
   const url = `http://127.0.0.1:${nodes[0].port}/lobby.html`;
   const pages = [await openPage(t, browser, url), await openPage(t, browser, url)];
   for (const page of pages) await until('it is connected', () => page.evaluate(() => document.querySelector('#state').textContent.startsWith('open: ')));

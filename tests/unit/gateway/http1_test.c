@@ -120,6 +120,15 @@ static void empty_lines_before_a_request_are_passed_over_but_are_none(void **sta
     }
 }
 
+static void a_tls_handshake_is_refused_at_its_first_byte(void **state)
+{
+    (void)state;
+    struct fm_http1_head h;
+    assert_int_equal(read_text("\x16", &h), FM_HTTP1_BAD);
+    assert_int_equal(h.status, 400);
+    assert_non_null(strstr(h.what, "TLS"));
+}
+
 static void methods_that_are_none_of_ours_are_others(void **state)
 {
     (void)state;
@@ -172,6 +181,7 @@ int main(void)
         cmocka_unit_test(the_path_of_an_absolute_url_is_what_follows_its_host),
         cmocka_unit_test(what_could_be_read_in_two_ways_is_refused),
         cmocka_unit_test(empty_lines_before_a_request_are_passed_over_but_are_none),
+        cmocka_unit_test(a_tls_handshake_is_refused_at_its_first_byte),
         cmocka_unit_test(methods_that_are_none_of_ours_are_others),
         cmocka_unit_test(a_path_is_decoded_once_and_has_no_dot_segments),
         cmocka_unit_test(a_list_is_searched_by_whole_words),

@@ -125,15 +125,16 @@ static void silence_is_a_timeout_and_the_connection_stays_usable(void **state)
     assert_int_equal(s.heard[0], 0x81);
 }
 
-static void a_refused_upgrade_tells_its_status(void **state)
+static void a_refused_upgrade_tells_its_status_and_how_its_text_begins(void **state)
 {
     (void)state;
-    struct server s = {.refuse = "HTTP/1.1 404 Not Found\r\n\r\n"};
+    struct server s = {.refuse = "HTTP/1.1 404 Not Found\r\n\r\nnot here\r\nbut there"};
     struct fm_ws_conn *c;
     server_start(&s);
     struct fm_ws_dial d = {.url = s.url};
     assert_int_equal(fm_ws_open(&c, &d), FM_E_FORBIDDEN);
     assert_int_equal(d.status, 404);
+    assert_true(fm_slice_eq(d.said, FM_LIT("not here")));
     assert_null(c);
     server_stop(&s);
 }
@@ -157,7 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_that_come_with_the_upgrade_are_received_and_pings_answered),
         cmocka_unit_test(silence_is_a_timeout_and_the_connection_stays_usable),
-        cmocka_unit_test(a_refused_upgrade_tells_its_status),
+        cmocka_unit_test(a_refused_upgrade_tells_its_status_and_how_its_text_begins),
         cmocka_unit_test(a_port_without_a_listener_is_an_io_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
