@@ -11,7 +11,7 @@ struct fm_msg *fm_msg_new(struct fm_slice topic, struct fm_slice event, struct f
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         bytes += parts[i].n;
-    struct fm_msg *m = malloc(sizeof *m + bytes + 1);
+    struct fm_msg *m = malloc(fm_msg_size_for(bytes));
     if (!m)
         return NULL;
     *m = (struct fm_msg){.flags = flags,

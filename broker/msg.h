@@ -79,10 +79,15 @@ static inline struct fm_slice fm_msg_payload(const struct fm_msg *m)
     return fm_slice_of(m->bytes + m->topic_n + m->event_n + m->key_n + m->conflation_key_n, m->payload_n);
 }
 
-/* Bytes it costs in memory: what retention and inbox limits count. */
+/* Bytes that a message with so many in its parts costs in memory: what retention and inbox limits count. */
+static inline size_t fm_msg_size_for(size_t parts)
+{
+    return sizeof(struct fm_msg) + parts + 1;
+}
+
 static inline size_t fm_msg_size(const struct fm_msg *m)
 {
-    return sizeof *m + m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n + 1;
+    return fm_msg_size_for((size_t)m->topic_n + m->event_n + m->key_n + m->conflation_key_n + m->payload_n);
 }
 
 /* A topic whose name begins with a zero byte belongs to the node's probe of itself (gateway/probe/probe.h): no rule matches such a name, so

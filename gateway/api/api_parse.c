@@ -160,7 +160,7 @@ static enum fm_err add(struct parse *p, const struct fm_json *topic_value, const
     if (o->n >= p->limits->batch_max)
         return refuse(p, FM_E_TOO_MANY, topic_value->raw.p, "a request publishes at most %u messages, counted over all topics",
                       p->limits->batch_max);
-    size_t bytes = sizeof(struct fm_msg) + topic.n + c->event.n + c->keys.idempotency.n + c->keys.conflation.n + c->payload.n;
+    size_t bytes = fm_msg_size_for(topic.n + c->event.n + c->keys.idempotency.n + c->keys.conflation.n + c->payload.n);
     if (bytes > p->limits->bytes_max - o->bytes)
         return refuse(p, FM_E_TOO_LARGE, topic_value->raw.p,
                       "the messages of one request take at most %zu bytes, a payload counted for each of its topics; send it in parts",

@@ -31,9 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static char out[FM_DIAG_LINE_MAX];
     char quote[512];
-    char *text = strndup((const char *)data, n);
+    char *text = malloc(n + 1);
     if (!text)
         return 0;
+    memcpy(text, data, n);
+    text[n] = 0;
     fm_diag_quote(quote, sizeof quote, (const char *)data, n);
     if (members(out, line(out, FM_JSON_LINES, "n=%zu why=%s then=\"done\"", n, quote)) != 5)
         abort();
