@@ -139,7 +139,9 @@ static void check_keys(const struct check *c)
     while (*(p += strspn(p, " "))) {
         size_t n = strcspn(p, " ");
         if (n < API_KEY_MIN)
-            fm_report_error(c->report, "api_key", "one of the keys has %zu bytes; each must have at least %d", n, API_KEY_MIN);
+            fm_report_error(c->report, "api_key",
+                            "one of the keys, which spaces and line ends separate, has %zu bytes; each must have at least %d", n,
+                            API_KEY_MIN);
         p += n;
     }
 }

@@ -88,13 +88,14 @@ test('a_container_of_it_does_not_start_without_a_key_and_says_so', { skip }, () 
 
 test('a_container_of_it_is_healthy_serves_and_ends_well_when_it_is_stopped', { skip }, () => {
   fs.mkdirSync(image.bare.at('/run/secrets'), { recursive: true });
-  fs.writeFileSync(image.bare.at('/run/secrets/api.key'), 'a key of its own\n');
+  fs.writeFileSync(image.bare.at('/run/secrets/api.key'), 'a-key-of-its-own\n');
   const words = (list) => list.map((word) => `'${word}'`).join(' ');
   const printed = image.bare.sh(
     `${words([...image.entry, ...image.arguments])} >/tmp/node.log 2>&1 & node=$!
      for i in $(seq 200); do ${words(image.health)} >/tmp/health 2>&1 && break; sleep 0.1; done
      for i in $(seq 200); do ${words(image.health)} --check >/tmp/health 2>&1 && break; sleep 0.1; done
      cat /tmp/health
+     [ -d /proc/$node ] || cat /tmp/node.log >&2
      stat -c 'runs as %U' /proc/$node
      kill -${image.signal.replace(/^SIG/, '')} $node
      wait $node && echo 'ended well'`,

@@ -157,7 +157,7 @@ test('a_key_is_replaced_while_both_are_good_and_none_is_in_the_log', async (t) =
   assert.match(await node.reload(), /event=api_keys_changed added=0 removed=1\n/);
   assert.deepEqual(await both(), [401, 200]);
   fs.writeFileSync(node.keyFile, `${fresh}\nshort\n`);
-  assert.match(await node.reload(), /event=reload_failed why="api_key: one of the keys has 5 bytes; each must have at least 8"/);
+  assert.match(await node.reload(), /event=reload_failed why="api_key: one of the keys, which spaces and line ends separate, has 5 bytes; each must have at least 8"/);
   assert.deepEqual(await both(), [401, 200]);
   assert.ok(!node.log.includes(fresh) && !node.log.includes(apiKey));
 });
