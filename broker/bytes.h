@@ -152,6 +152,16 @@ static inline struct fm_slice fm_buf_view(const struct fm_buf *b)
     return fm_slice_of(b->p, b->n);
 }
 
+/* What a hexadecimal digit stands for, in either case; -1: it is none. */
+static inline int fm_hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+        return (c | 0x20) - 'a' + 10;
+    return -1;
+}
+
 /* A copy with a terminating zero; NULL without memory or where `s` holds a zero byte. Free with free(). */
 char *fm_slice_dup(struct fm_slice s);
 /* Decimal digits only, the whole slice, at most `max`. */

@@ -161,15 +161,6 @@ bool fm_query_next(struct fm_slice *rest, struct fm_slice *name, struct fm_slice
     return true;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
-}
-
 enum fm_err fm_query_decode(struct fm_slice encoded, char *out, size_t out_size, size_t *n)
 {
     assert(out_size > 0);
@@ -182,7 +173,7 @@ enum fm_err fm_query_decode(struct fm_slice encoded, char *out, size_t out_size,
         if (c == '%') {
             if (encoded.n - i < 3)
                 return FM_E_SYNTAX;
-            int high = hex_digit(encoded.p[i + 1]), low = hex_digit(encoded.p[i + 2]);
+            int high = fm_hex_digit(encoded.p[i + 1]), low = fm_hex_digit(encoded.p[i + 2]);
             if (high < 0 || low < 0)
                 return FM_E_SYNTAX;
             c = (uint8_t)(high << 4 | low);

@@ -241,15 +241,6 @@ bool fm_http1_field(struct fm_slice *rest, struct fm_slice *name, struct fm_slic
 
 /* ---- values ---- */
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
-}
-
 /* Nobody here has a use for `.` and `..`; where files are served they would be a way out of the folder. */
 static bool has_dot_segment(struct fm_slice path)
 {
@@ -271,7 +262,7 @@ enum fm_err fm_http1_path(struct fm_slice raw, struct fm_buf *out)
     for (size_t i = 0; i < raw.n; i++) {
         uint8_t c = raw.p[i];
         if (c == '%') {
-            int high = raw.n - i > 2 ? hex_digit(raw.p[i + 1]) : -1, low = raw.n - i > 2 ? hex_digit(raw.p[i + 2]) : -1;
+            int high = raw.n - i > 2 ? fm_hex_digit(raw.p[i + 1]) : -1, low = raw.n - i > 2 ? fm_hex_digit(raw.p[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return FM_E_SYNTAX;
             c = (uint8_t)(high << 4 | low);

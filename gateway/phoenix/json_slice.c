@@ -26,14 +26,6 @@ static void space_skip(struct scan *s)
         s->p++;
 }
 
-static int hex_of(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Four hex digits at p (which has them or not); -1 where they are not. */
 static int32_t hex4(const uint8_t *p, const uint8_t *end)
 {
@@ -41,7 +33,7 @@ static int32_t hex4(const uint8_t *p, const uint8_t *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int d = hex_of(p[i]);
+        int d = fm_hex_digit(p[i]);
         if (d < 0)
             return -1;
         v = v << 4 | d;
