@@ -43,9 +43,9 @@ test('it_installs_by_apt_with_everything_that_it_needs', { skip }, async () => {
   bare = await Bare.create();
   bare.sh('apt-get -q update');
   before = { files: bare.files(), users: users() };
-  fs.copyFileSync(deb, bare.at('/root/fanmesh.deb'));
-  fs.copyFileSync(newer(deb), bare.at('/root/newer.deb'));
-  bare.sh(`${install} /root/fanmesh.deb`);
+  fs.copyFileSync(deb, bare.at('/srv/fanmesh.deb'));
+  fs.copyFileSync(newer(deb), bare.at('/srv/newer.deb'));
+  bare.sh(`${install} /srv/fanmesh.deb`);
   assert.equal(bare.sh("dpkg-query -W -f '${db:Status-Abbrev}' fanmesh").trim(), 'ii');
   assert.match(bare.sh('fanmesh version'), /^fanmesh \d+\.\d+\.\d+/);
   const lacking = bare.sh('ldd /usr/bin/fanmesh').split('\n').filter((line) => line.includes('not found'));
@@ -86,13 +86,13 @@ test('its_settings_are_right_as_they_come_and_every_line_that_is_commented_out_s
   // Examples of what has no default: the certificate is not there to be read.
   const examples = /^(tls_cert|tls_key|origins|secret_file|mesh_listen|mesh_ask_listen|join) /;
   const defaults = commented.filter((line) => !examples.test(line));
-  fs.writeFileSync(bare.at('/root/all.ini'), text.split('; ---- topics')[0] + defaults.join('\n') + '\n');
+  fs.writeFileSync(bare.at('/srv/all.ini'), text.split('; ---- topics')[0] + defaults.join('\n') + '\n');
   const without = (config) => config.replace(/\n\[topic[^]*$/, '').replace(/ +; .*$/gm, '').replace(/^# config = .*$/m, '').trim();
-  assert.equal(without(check('/root/all.ini')), without(asItComes));
-  fs.writeFileSync(bare.at('/root/mesh.secret'), 'a secret of sixteen bytes and more\n', { mode: 0o600 });
+  assert.equal(without(check('/srv/all.ini')), without(asItComes));
+  fs.writeFileSync(bare.at('/srv/mesh.secret'), 'a secret of sixteen bytes and more\n', { mode: 0o600 });
   const cluster = [...text.split('; ---- topics')[0].matchAll(/^; (\w+ = .*)$/gm)].map(([, line]) => line).filter((line) => /^(origins|secret_file|mesh_listen|mesh_ask_listen|join) /.test(line)).join('\n');
-  fs.writeFileSync(bare.at('/root/cluster.ini'), `api_key_file = /etc/fanmesh/api.key\n${cluster.replace('/etc/fanmesh/mesh', '/root/mesh')}\n`);
-  assert.match(check('/root/cluster.ini'), /join/);
+  fs.writeFileSync(bare.at('/srv/cluster.ini'), `api_key_file = /etc/fanmesh/api.key\n${cluster.replace('/etc/fanmesh/mesh', '/srv/mesh')}\n`);
+  assert.match(check('/srv/cluster.ini'), /join/);
 });
 
 test('a_node_runs_from_it_as_the_services_user_and_takes_and_gives_messages', { skip }, () => {
@@ -119,7 +119,7 @@ test('a_node_runs_from_it_as_the_services_user_and_takes_and_gives_messages', { 
 });
 
 test('an_upgrade_keeps_changed_settings_and_the_key', { skip }, () => {
-  bare.sh(`${install} /root/newer.deb`);
+  bare.sh(`${install} /srv/newer.deb`);
   assert.equal(bare.sh("dpkg-query -W -f '${Version}' fanmesh"), '9.9.9');
   assert.ok(fs.readFileSync(bare.at('/etc/fanmesh/fanmesh.ini'), 'utf8').endsWith(rooms));
   assert.equal(fs.readFileSync(bare.at('/etc/fanmesh/api.key'), 'utf8'), key);
@@ -133,14 +133,14 @@ test('removing_it_keeps_settings_and_key_and_it_can_be_installed_again', { skip 
   assert.ok(!fs.existsSync(bare.at('/usr/bin/fanmesh')) && !fs.existsSync(bare.at('/lib/systemd/system/fanmesh.service')));
   assert.ok(fs.readFileSync(bare.at('/etc/fanmesh/fanmesh.ini'), 'utf8').endsWith(rooms));
   assert.equal(fs.readFileSync(bare.at('/etc/fanmesh/api.key'), 'utf8'), key);
-  bare.sh(`${install} /root/fanmesh.deb`);
+  bare.sh(`${install} /srv/fanmesh.deb`);
   assert.ok(fs.readFileSync(bare.at('/etc/fanmesh/fanmesh.ini'), 'utf8').endsWith(rooms));
 });
 
 test('purging_it_leaves_nothing_behind', { skip }, () => {
   fs.writeFileSync(bare.at('/etc/fanmesh/mesh.secret'), 'one that the administrator made\n', { mode: 0o600 });
   bare.sh('apt-get -q -y purge fanmesh && apt-get -q -y autoremove --purge');
-  bare.sh('rm /root/*.deb /root/*.ini /root/mesh.secret');
+  bare.sh('rm /srv/*.deb /srv/*.ini /srv/mesh.secret');
   const had = new Set(before.files);
   // adduser's own copies of what it changed, as after any package with a user.
   const left = bare.files().filter((name) => !had.has(name) && !/^etc\/(passwd|group|shadow|gshadow|subuid|subgid)-$/.test(name));
