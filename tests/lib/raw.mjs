@@ -6,10 +6,12 @@ import { within } from './wait.mjs';
 export class Raw {
   static async open(port) {
     const raw = new Raw();
-    raw.received = Buffer.alloc(0);
+    raw.chunks = [];
+    raw.length = 0;
     raw.socket = net.connect(port, '127.0.0.1');
     raw.socket.on('data', (chunk) => {
-      raw.received = Buffer.concat([raw.received, chunk]);
+      raw.chunks.push(chunk);
+      raw.length += chunk.length;
     });
     raw.socket.on('error', () => {});
     raw.closed = new Promise((resolve) => raw.socket.once('close', resolve));
@@ -20,6 +22,15 @@ export class Raw {
   send(data) {
     this.socket.write(data);
     return this;
+  }
+
+  // All that arrived, in one piece.
+  get received() {
+    if (this.chunks.length !== 1) this.chunks = [Buffer.concat(this.chunks)];
+    return this.chunks[0];
+  }
+  set received(rest) {
+    this.chunks = [rest];
   }
 
   get text() {

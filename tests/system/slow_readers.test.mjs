@@ -23,7 +23,7 @@ test('an_answer_that_leaves_slowly_is_not_cut_off_by_the_time_limit_of_its_reque
   raw.send('GET /big.txt HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(times));
   await sleep(1200);
   raw.socket.resume();
-  await until('all answers', () => raw.received.length > times * (4 << 20), 10_000 * patience, 200);
+  await until('all answers', () => raw.length > times * (4 << 20), 20_000 * patience, 200);
 });
 
 test('a_replay_larger_than_the_outbox_reaches_a_client_that_reads', async (t) => {
@@ -66,8 +66,8 @@ const slowRules = {
 const filler = 'x'.repeat(30_000);
 
 // n messages of 30 kB, some at a time on each of the nodes in turn: more than the system's buffers between a node and a client hold.
-// Returns their ids.
-async function flood(nodes, topic, n, keyOf = () => undefined) {
+// Who reads (`reading`, a ledger) is waited for each time: on a busy machine it would fall behind, too. Returns their ids.
+async function flood(nodes, topic, n, { keyOf = () => undefined, reading } = {}) {
   const ids = [];
   for (let at = 0; at < n; at += 20) {
     const lines = Array.from({ length: Math.min(20, n - at) }, (_, i) =>
@@ -75,7 +75,9 @@ async function flood(nodes, topic, n, keyOf = () => undefined) {
     const node = nodes[(at / 20) % nodes.length];
     const answer = await node.request('POST', '/api/publish/batch', { body: lines.join(''), headers: { 'content-type': 'application/x-ndjson' } });
     assert.equal(answer.status, 200, answer.text);
-    ids.push(...answer.body.results.map(({ id }) => id));
+    const some = answer.body.results.map(({ id }) => id);
+    if (reading) await hasAll(`${at} and the next, for the one that reads`, reading, some);
+    ids.push(...some);
   }
   return ids;
 }
@@ -89,8 +91,7 @@ test('who_stops_reading_a_drop_topic_is_told_by_gaps_exactly_what_it_was_not_giv
   const ids = await flood(nodes, 'drop:1', 20);
   await hasAll('the first ones', given, ids, 10_000);
   slow.pause();
-  ids.push(...(await flood(nodes, 'drop:1', 800)));
-  await hasAll('all of it, for the one that reads', all, ids, 10_000);
+  ids.push(...(await flood(nodes, 'drop:1', 800, { reading: all })));
   assert.deepEqual([all.ids.length, all.gaps.length], [ids.length, 0]);
   assert.ok((await nodes[0].metric('fanmesh_slow_lagging')) === 1);
   slow.resume();
@@ -115,8 +116,7 @@ test('who_stops_reading_a_conflate_topic_gets_the_newest_of_each_key', async (t)
   const [slow, fast] = [await Reader.open(t, nodes[0]), await Reader.open(t, nodes[0])];
   const [given, all] = [await slow.join('latest:1'), await fast.join('latest:1')];
   slow.pause();
-  const ids = await flood(nodes, 'latest:1', 820, (i) => `key ${i % 10}`);
-  await hasAll('all of it, for the one that reads', all, ids, 10_000);
+  const ids = await flood(nodes, 'latest:1', 820, { keyOf: (i) => `key ${i % 10}`, reading: all });
   slow.resume();
   await hasAll('all of it given or declared', given, ids);
   assert.equal(slow.code, undefined, 'the connection stays');
@@ -169,7 +169,7 @@ test('who_is_cut_off_between_a_gap_and_its_message_resumes_with_nothing_undeclar
   const first = await Reader.open(t, node);
   const ledger = await first.join('latest:1');
   first.pause();
-  const ids = await flood([node], 'latest:1', 600, (i) => `key ${i % 3}`);
+  const ids = await flood([node], 'latest:1', 600, { keyOf: (i) => `key ${i % 3}` });
   await until('it fell behind', async () => (await node.metric('fanmesh_slow_lagging')) === 1);
   first.cutAtGap = true;
   first.resume();
@@ -188,7 +188,7 @@ test('who_rejoins_on_its_socket_while_behind_gets_from_the_history_what_was_left
   const slow = await Reader.open(t, node);
   const ledger = await slow.join('latest:1');
   slow.pause();
-  const ids = await flood([node], 'latest:1', 600, (i) => `key ${i % 3}`);
+  const ids = await flood([node], 'latest:1', 600, { keyOf: (i) => `key ${i % 3}` });
   await until('it fell behind', async () => (await node.metric('fanmesh_slow_lagging')) === 1);
   const again = slow.join('latest:1', ledger);
   await until('it is like any other again', async () => (await node.metric('fanmesh_slow_lagging')) === 0);
