@@ -1,10 +1,12 @@
-// What a client sees of a worker that has much else to do: processes, the worker's own clock, and percentiles. For slices.mjs and storms.mjs.
+// For the measurements that run beside a node: processes, a node of one worker that does only what is measured, the worker's own clock,
+// and percentiles.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../tests/lib/ports.mjs';
 
-const build = process.env.FANMESH_BUILD ?? fileURLToPath(new URL('../build/release/', import.meta.url));
+export const build = process.env.FANMESH_BUILD ?? fileURLToPath(new URL('../build/release/', import.meta.url));
 const alive = new Set();
 process.on('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
@@ -16,6 +18,26 @@ export function start(program, args, stdout = 'ignore') {
   alive.add(child);
   child.ended = new Promise((resolve) => child.once('close', resolve)).then(() => alive.delete(child));
   return child;
+}
+
+// `serve` for a node of one worker without mesh, probe, limits and patience.
+export const serveArgs = (port, apiPort, more) => [
+  'serve', '--dev', '--name', 'bench', '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`,
+  '--api-listen', `127.0.0.1:${apiPort}`, '--mesh-listen', 'none', '--accepts-per-s', '0', '--drain-ms', '0', '--probe-ms', '0', ...more,
+];
+
+// Whether the node got ready: not where it ended, or took too long.
+export async function ready(apiPort, child, limitMs = 10_000) {
+  for (const end = Date.now() + limitMs; Date.now() < end && child.exitCode === null; await sleep(100))
+    if (await fetch(`http://127.0.0.1:${apiPort}/readyz`).then((answer) => answer.ok, () => false)) return true;
+  return false;
+}
+
+export async function startNode(...more) {
+  const [port, apiPort] = [await freePort(), await freePort()];
+  const node = start('fanmesh', serveArgs(port, apiPort, more));
+  if (!(await ready(apiPort, node))) throw new Error('the node is not ready');
+  return { node, port, apiPort };
 }
 
 // CPU time of the worker's thread so far, in ms; the kernel tells it to the last tick.

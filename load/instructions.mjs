@@ -12,8 +12,8 @@ import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../tests/lib/ports.mjs';
 import { frame, rawSocket } from '../tests/lib/raw.mjs';
+import { build, ready, serveArgs, sleep } from './beside.mjs';
 
-const build = fileURLToPath(new URL('../build/release/', import.meta.url));
 const referenceFile = fileURLToPath(new URL('instructions.json', import.meta.url));
 const { values: options } = parseArgs({
   options: {
@@ -46,8 +46,6 @@ function fail(sentence) {
 
 // ---- the node ----
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 async function startNode() {
   const [port, apiPort] = [await freePort(), await freePort()];
   const log = path.join(folder, 'node.log');
@@ -55,21 +53,17 @@ async function startNode() {
   child = spawn(
     'valgrind',
     [
-      '--tool=callgrind', `--callgrind-out-file=${folder}/out`, path.join(build, 'fanmesh'), 'serve', '--dev', '--name', 'bench',
-      '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`, '--api-listen', `127.0.0.1:${apiPort}`,
-      '--mesh-listen', 'none', '--probe-ms', '0', '--accepts-per-s', '0', '--drain-ms', '0',
-      '--fanout-slice', '100000', // in one piece, to be found in one function
-      '--connections-max', '1000', // libwebsockets' table of descriptors, which it looks through at each close, has as many entries
+      '--tool=callgrind', `--callgrind-out-file=${folder}/out`, path.join(build, 'fanmesh'),
+      ...serveArgs(port, apiPort, [
+        '--fanout-slice', '100000', // in one piece, to be found in one function
+        '--connections-max', '1000', // libwebsockets' table of descriptors, which it looks through at each close, has as many entries
+      ]),
     ],
     { stdio: ['ignore', out, out] },
   );
   child.once('error', (error) => fail(`valgrind can't be run: ${error.message}`));
   child.once('exit', () => fail(`the node ended:\n${fs.readFileSync(log, 'utf8')}`));
-  for (let i = 0; i < 600; i++) {
-    const ready = await fetch(`http://127.0.0.1:${apiPort}/readyz`).then((answer) => answer.ok, () => false);
-    if (ready) return { port, api: `http://127.0.0.1:${apiPort}` };
-    await sleep(100);
-  }
+  if (await ready(apiPort, child, 60_000)) return { port, api: `http://127.0.0.1:${apiPort}` };
   return fail('the node is not ready after a minute');
 }
 

@@ -4,9 +4,8 @@
 // meanwhile, which is the same where nothing else runs on the machine, and still means something where much does. With fanout_slice at its
 // default, and without slices.
 import { parseArgs } from 'node:util';
-import { freePort } from '../tests/lib/ports.mjs';
 import { frame, rawSocket } from '../tests/lib/raw.mjs';
-import { percentiles, sleep, start, workerClock } from './beside.mjs';
+import { percentiles, sleep, start, startNode, workerClock } from './beside.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -42,12 +41,7 @@ async function roundTrips(port, workerMs, until) {
 }
 
 async function measure(slice) {
-  const port = await freePort();
-  const node = start('fanmesh', [
-    'serve', '--dev', '--name', 'slices', '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`, '--api-listen', 'none',
-    '--mesh-listen', 'none', '--accepts-per-s', '0', '--drain-ms', '0', '--fanout-slice', String(slice), '--probe-ms', '0',
-  ]);
-  await sleep(1000);
+  const { node, port } = await startNode('--fanout-slice', String(slice));
   const rate = 2;
   const load = start(
     'load/fanmesh-load',

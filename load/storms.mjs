@@ -10,9 +10,8 @@ import path from 'node:path';
 import tls from 'node:tls';
 import { parseArgs } from 'node:util';
 import { makeCertificate } from '../tests/lib/certificate.mjs';
-import { freePort } from '../tests/lib/ports.mjs';
 import { frame, upgradeRequest } from '../tests/lib/raw.mjs';
-import { percentiles, sleep, start, workerClock } from './beside.mjs';
+import { percentiles, sleep, start, startNode, workerClock } from './beside.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -25,16 +24,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-storms-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 const { cert, key } = makeCertificate(folder);
 
-async function startNode(secure) {
-  const [port, apiPort] = [await freePort(), await freePort()];
-  const node = start('fanmesh', [
-    'serve', '--dev', '--name', 'storms', '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`,
-    '--api-listen', `127.0.0.1:${apiPort}`, '--mesh-listen', 'none', '--accepts-per-s', '0', '--drain-ms', '0', '--probe-ms', '0',
-    '--handshake-ms', '60s', ...(secure ? ['--tls-cert', cert, '--tls-key', key] : []),
-  ]);
-  await sleep(1000);
-  return { node, port, apiPort };
-}
+const nodeOf = (secure) => startNode('--handshake-ms', '60s', ...(secure ? ['--tls-cert', cert, '--tls-key', key] : []));
 
 function load(port, secure, connections) {
   return start('load/fanmesh-load', [
@@ -84,7 +74,7 @@ const metric = async (apiPort, name) => {
 };
 
 async function measure(title, secure, connections, storm) {
-  const place = await startNode(secure);
+  const place = await nodeOf(secure);
   let done = false;
   const work = storm(place, () => (done = true));
   const [times, spent] = await work.then((begin) => (begin(), deliveries(place, secure, () => done)));

@@ -1,47 +1,27 @@
 #!/usr/bin/env node
 // What a connection costs a node over TLS: user-space memory of one that has joined and is idle, and CPU time of its handshake, new and
 // resumed; beside a plain one. The clients are this process's.
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
-import path from 'node:path';
 import tls from 'node:tls';
 import net from 'node:net';
 import { parseArgs } from 'node:util';
-import { fileURLToPath } from 'node:url';
 import { makeCertificate } from '../tests/lib/certificate.mjs';
-import { freePort } from '../tests/lib/ports.mjs';
+import { sleep, startNode } from './beside.mjs';
 import { frame, upgradeRequest } from '../tests/lib/raw.mjs';
 
-const build = fileURLToPath(new URL('../build/release/', import.meta.url));
 const { values: options } = parseArgs({ options: { connections: { type: 'string', default: '1000' } } });
 const n = Number(options.connections);
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-tls-'));
 const { cert, key } = makeCertificate(folder);
 const ca = fs.readFileSync(cert);
-let node;
-process.on('exit', () => {
-  node?.kill('SIGKILL');
-  fs.rmSync(folder, { recursive: true, force: true });
-});
+process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 
-const resident = () => Number(/^RssAnon:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${node.pid}/status`, 'utf8'))[1]) * 1024;
-const ticks = () => {
+const resident = (node) => Number(/^RssAnon:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${node.pid}/status`, 'utf8'))[1]) * 1024;
+const ticks = (node) => {
   const fields = fs.readFileSync(`/proc/${node.pid}/stat`, 'utf8').split(') ')[1].split(' ');
   return (Number(fields[11]) + Number(fields[12])) * 10_000; // us, at the usual 100 ticks a second
 };
-
-async function start(secure) {
-  const port = await freePort();
-  node = spawn(path.join(build, 'fanmesh'), [
-    'serve', '--dev', '--name', 'tls', '--workers', '1', '--log-level', 'error', '--listen', `127.0.0.1:${port}`, '--api-listen', 'none',
-    '--mesh-listen', 'none', '--accepts-per-s', '0', '--drain-ms', '0', '--probe-ms', '0', '--idle-ms', '1h',
-    ...(secure ? ['--tls-cert', cert, '--tls-key', key] : []),
-  ], { stdio: ['ignore', 'ignore', 'inherit'] });
-  await sleep(1000);
-  return port;
-}
 
 async function connect(port, secure, session) {
   const socket = secure ? tls.connect({ host: '127.0.0.1', port, servername: 'localhost', ca, session }) : net.connect(port, '127.0.0.1');
@@ -59,15 +39,15 @@ async function connect(port, secure, session) {
 }
 
 async function measure(name, secure, resume) {
-  const port = await start(secure);
+  const { node, port } = await startNode('--idle-ms', '1h', ...(secure ? ['--tls-cert', cert, '--tls-key', key] : []));
   const first = [];
   for (let i = 0; i < 20; i++) first.push(await connect(port, secure)); // what is made once is made
   await sleep(300);
-  const [memory, cpu] = [resident(), ticks()];
+  const [memory, cpu] = [resident(node), ticks(node)];
   const sockets = [];
   for (let i = 0; i < n; i++) sockets.push(await connect(port, secure, resume ? first[0].ticket : undefined));
   await sleep(300);
-  console.log(`| ${name} | ${Math.round((resident() - memory) / n)} | ${Math.round((ticks() - cpu) / n)} |`);
+  console.log(`| ${name} | ${Math.round((resident(node) - memory) / n)} | ${Math.round((ticks(node) - cpu) / n)} |`);
   for (const socket of [...first, ...sockets]) socket.destroy();
   node.kill('SIGKILL');
 }
