@@ -3,6 +3,7 @@
 // resumed; beside a plain one. The clients are this process's.
 import fs from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
 import tls from 'node:tls';
 import net from 'node:net';
 import { parseArgs } from 'node:util';
