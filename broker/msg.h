@@ -14,6 +14,7 @@
 enum {
     FM_TOPIC_MAX = 255, /* bytes; the binary Phoenix frames have one byte for it */
     FM_EVENT_MAX = 255,
+    FM_USER_MAX = 255,         /* bytes of a user's name */
     FM_KEY_MAX = 128,          /* bytes of an idempotency key, and of a conflation key */
     FM_PAYLOAD_MAX = 16 << 20, /* the most that any setting allows */
 };

@@ -26,6 +26,9 @@ unsigned fm_http_status_of(enum fm_err err)
         return 401;
     case FM_E_FORBIDDEN:
     case FM_E_ORIGIN:
+    case FM_E_TOKEN_MISSING:
+    case FM_E_TOKEN_EXPIRED:
+    case FM_E_NOT_GRANTED:
         return 403;
     case FM_E_UNMATCHED_TOPIC:
     case FM_E_NOT_FOUND:

@@ -188,8 +188,9 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
     const char *reason = NULL;
     if (old && !replace(s, old, to.join_ref, &sent, &replay))
         return;
-    if (rule->join == FM_WHO_NOBODY)
-        reason = fm_err_code(FM_E_FORBIDDEN);
+    enum fm_err err = fm_socket_may(s, rule->join, in->topic, FM_RIGHT_JOIN);
+    if (err)
+        reason = fm_err_code(err);
     else if (fm_socket_subs(s) >= config->topics_per_socket)
         reason = "too many channels joined";
     else
@@ -312,13 +313,16 @@ void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in)
 }
 
 /* phx_error, not phx_close: the client goes on trying, as one does whose join is refused, and is back when it is allowed again. */
-void fm_phx_forbidden(struct fm_sub *sub)
+void fm_phx_forbidden(struct fm_sub *sub, enum fm_err why)
 {
     struct fm_socket *s = sub->socket;
     struct fm_phx_to to = fm_phx_channel_to(sub);
     struct fm_frames *f = fm_frames_new();
-    if (f)
-        fm_phx_event(f, &to, FM_LIT("phx_error"), FM_LIT("{\"reason\":\"forbidden\"}"));
+    if (f) {
+        size_t opened = fm_phx_event_open(f, &to, FM_LIT("phx_error"));
+        fm_buf_printf(&f->bytes, "{\"reason\":\"%s\"}", fm_err_code(why));
+        fm_phx_event_close(f, &to, opened);
+    }
     fm_socket_leave(s, sub, NULL);
     fm_phx_send(s, &f);
 }
@@ -363,10 +367,11 @@ static struct fm_sub *cookie_read(struct fm_socket *s, struct fm_slice cookie, s
 }
 
 /* NULL: it may be published. */
-static const char *push_judge(const struct fm_rule *rule, const struct fm_phx_in *in)
+static const char *push_judge(const struct fm_socket *s, const struct fm_rule *rule, const struct fm_phx_in *in)
 {
-    if (!rule || rule->push == FM_WHO_NOBODY)
-        return fm_err_code(FM_E_FORBIDDEN);
+    enum fm_err err = fm_socket_may(s, rule ? rule->push : FM_WHO_NOBODY, in->topic, FM_RIGHT_PUSH);
+    if (err)
+        return fm_err_code(err);
     if (in->event.n == 0)
         return "bad_event";
     if (fm_event_reserved(in->event))
@@ -400,7 +405,7 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
         return;
     to.join_ref = fm_sub_join_ref(sub);
     const struct fm_rule *rule = fm_sub_rule(sub);
-    const char *reason = push_judge(rule, in);
+    const char *reason = push_judge(s, rule, in);
     if (!reason && in->payload.n > rule->message_max) {
         too_large_send(s, &to, rule->message_max);
         return;

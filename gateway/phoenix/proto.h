@@ -11,7 +11,7 @@
 #pragma once
 
 #include "../../broker/hub.h"
-#include "../settings/rules.h"
+#include "../auth/identity.h"
 #include "../edge/ws_kind.h"
 
 struct fm_socket;
@@ -71,6 +71,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     uint8_t format;              /* enum fm_format */
     bool joined;                 /* the hub has answered */
     bool cursor_channel;         /* asked for a cursor */
+    bool judge;                  /* the worker's: may it stay under the new rules? */
     uint64_t id;                 /* unique on this node: also fm_msg.from of what it pushes to others */
     uint64_t tag;                /* fm_join_ask.tag */
     struct fm_vector *skip;      /* usually NULL: not to be given messages up to these */
@@ -117,8 +118,8 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
     /* The hub answered fm_socket_push, or a handler did in its place; then the result may be without an id. */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
-    /* Nobody may join its topic any more: tells the client and ends the channel by fm_socket_leave. */
-    void (*forbidden)(struct fm_sub *sub);
+    /* It may not join its topic any more, for this reason (fm_who_may): tells the client and ends the channel by fm_socket_leave. */
+    void (*forbidden)(struct fm_sub *sub, enum fm_err why);
     /* Encodes that something can't be had on an open channel. cursor: the position after it. */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
@@ -133,6 +134,10 @@ extern const struct fm_proto fm_phoenix;
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);
 /* The same of a channel's topic, as the rules are now, which may be others than when it was joined. */
 const struct fm_rule *fm_sub_rule(struct fm_sub *sub);
+/* Who it is; NULL: nobody knows. Valid until the protocol returns. */
+const struct fm_identity *fm_socket_identity(const struct fm_socket *s);
+/* May it do what a rule allows to `who`? As fm_who_may. */
+FM_MUST_CHECK enum fm_err fm_socket_may(const struct fm_socket *s, enum fm_who who, struct fm_slice topic, enum fm_right right);
 uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
 struct fm_worker *fm_socket_worker(const struct fm_socket *s);
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */

@@ -5,7 +5,8 @@
 #include "../../broker/hub.h"
 #include "fanmesh/handler.h"
 
-enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE };                        /* issue by issue this grows: tokens, hooks */
+/* In the order of the option's words. TOKEN: whose token grants it on this topic (fm_who_may). */
+enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE, FM_WHO_TOKEN };
 enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS };                     /* who gets what a client pushes */
 enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE }; /* in the order of the option's words */
 

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { CLOSE_REASON_MAX = 123, INDEX_FROM = 32, INDEX_UNTIL = 16 /* subs of a socket */ };
 
@@ -41,6 +42,7 @@ void fm_socket_release(struct fm_socket *s)
     assert(!s->out && !s->subs);
     free(s->close_reason);
     free(s->client);
+    fm_identity_unref(&s->identity);
     free(s);
 }
 
@@ -170,7 +172,25 @@ bool fm_socket_remember(struct fm_socket *s, const struct fm_upgrade *up)
     return s->client != NULL;
 }
 
+void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity)
+{
+    struct fm_identity *before = s->identity;
+    s->identity = fm_identity_ref(identity);
+    fm_identity_unref(&before);
+    fm_subs_judge(s);
+}
+
 /* ---- for protocols ---- */
+
+const struct fm_identity *fm_socket_identity(const struct fm_socket *s)
+{
+    return s->identity;
+}
+
+enum fm_err fm_socket_may(const struct fm_socket *s, enum fm_who who, struct fm_slice topic, enum fm_right right)
+{
+    return fm_who_may(who, s->identity, topic, right, who == FM_WHO_TOKEN ? (uint64_t)time(NULL) : 0);
+}
 
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
 {
@@ -339,8 +359,8 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
     bool counted = join->err == FM_OK;
     if (join->err == FM_OK && s->state != FM_SOCKET_OPEN)
         join->err = FM_E_CLOSED;
-    if (join->err == FM_OK && !fm_sub_may_join(sub))
-        join->err = FM_E_FORBIDDEN; /* the rules have changed since it asked */
+    if (join->err == FM_OK)
+        join->err = fm_sub_may_join(sub); /* the rules may have changed since it asked */
     if (join->err == FM_OK)
         join->err = fm_subs_add(w, sub, join);
     sub->joined = join->err == FM_OK;

@@ -1,13 +1,8 @@
-/* New rules, and the subs that are there: what may be pushed, and how, is looked up at the next push (fm_sub_rule); what may not be joined
- * any more is left, a slice of the subs in a turn of the loop. */
+/* New rules, and the subs that are there: what may be pushed, and how, is looked up at the next push (fm_sub_rule); who may not join any
+ * more is told to leave, a slice of the subs in a turn of the loop. The same for the subs of a socket that is somebody else now. */
 #include "worker_core.h"
 
 enum { SLICE = 256 };
-
-static bool may_join(const struct fm_rule *rule)
-{
-    return rule && rule->join != FM_WHO_NOBODY;
-}
 
 const struct fm_rule *fm_sub_rule(struct fm_sub *sub)
 {
@@ -19,9 +14,21 @@ const struct fm_rule *fm_sub_rule(struct fm_sub *sub)
     return sub->rule;
 }
 
-bool fm_sub_may_join(struct fm_sub *sub)
+enum fm_err fm_sub_may_join(struct fm_sub *sub)
 {
-    return may_join(fm_sub_rule(sub));
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    return fm_socket_may(sub->socket, rule ? rule->join : FM_WHO_NOBODY, fm_sub_topic(sub), FM_RIGHT_JOIN);
+}
+
+static void judge(struct fm_worker *w, struct fm_sub *sub)
+{
+    sub->judge = false;
+    enum fm_err err = fm_sub_may_join(sub);
+    /* Who may stay until its time is over is not sent away because it is: that is the socket's business. */
+    if (!err || err == FM_E_TOKEN_EXPIRED)
+        return;
+    fm_stat_add(&w->stats.forbidden, 1);
+    sub->socket->proto->forbidden(sub, err);
 }
 
 void fm_subs_rules(struct fm_worker *w)
@@ -33,11 +40,33 @@ void fm_subs_rules(struct fm_worker *w)
         if (t->n == 0)
             continue;
         const struct fm_rule *rule = fm_socket_rule(t->slots[0].socket, fm_slice_of(t->name, t->name_n));
-        t->forbidden = !may_join(rule);
-        w->forbidding |= t->forbidden;
+        t->judging = !rule || rule->join != FM_WHO_ANYONE;
+        w->forbidding |= t->judging;
+        for (uint32_t i = 0; i < t->n; i++)
+            t->slots[i].sub->judge = t->judging;
         if (rule)
             t->slow = (uint8_t)rule->slow;
     }
+}
+
+/* Subs that leave, or are given something under way, change places: so it is done only where nobody is found who is to be judged. False:
+ * the slice is over. */
+static bool judge_some(struct fm_worker *w, struct fm_wtopic *t, uint32_t *left)
+{
+    bool found;
+    do {
+        found = false;
+        for (uint32_t i = t->n; i > 0; i--) {
+            struct fm_sub *sub = i <= t->n ? t->slots[i - 1].sub : NULL;
+            if (!sub || !sub->judge)
+                continue;
+            if ((*left)-- == 0)
+                return false;
+            found = true;
+            judge(w, sub);
+        }
+    } while (found);
+    return true;
 }
 
 bool fm_subs_forbid(struct fm_worker *w)
@@ -45,15 +74,20 @@ bool fm_subs_forbid(struct fm_worker *w)
     struct fm_wtopic *t, *next;
     uint32_t left = SLICE;
     HASH_ITER (hh, w->topics, t, next) {
-        for (; t->forbidden && t->n > 0; left--) {
-            if (left == 0)
-                return true;
-            struct fm_sub *sub = t->slots[t->n - 1].sub;
-            fm_stat_add(&w->stats.forbidden, 1);
-            sub->socket->proto->forbidden(sub);
-        }
-        t->forbidden = false;
+        if (t->judging && !judge_some(w, t, &left))
+            return true;
+        t->judging = false;
     }
     w->forbidding = false;
     return false;
+}
+
+void fm_subs_judge(struct fm_socket *s)
+{
+    struct fm_sub *next;
+    for (struct fm_sub *sub = s->subs; sub; sub = next) {
+        next = sub->next;
+        if (sub->joined) /* else its join is judged when it is answered */
+            judge(s->worker, sub);
+    }
 }

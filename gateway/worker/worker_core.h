@@ -12,6 +12,7 @@
  * socket that was given something is written to once. */
 #pragma once
 
+#include "../auth/identity.h"
 #include "../edge/deflate.h"
 #include "../edge/edge.h"
 #include "lag.h"
@@ -70,7 +71,7 @@ struct fm_wtopic {
     bool dirty;
     uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
     uint8_t slow;   /* enum fm_slow of its rule */
-    bool forbidden; /* new rules let nobody join it: its subs are being ended */
+    bool judging;   /* under new rules some of its subs may have to leave */
     uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
     struct fm_slot *slots;
     uint32_t n, cap;
@@ -108,6 +109,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint32_t subs_n;
     /* The rest. */
     const struct fm_proto *proto;
+    struct fm_identity *identity;   /* a reference; NULL: it came without a token */
     struct fm_socket *next, **link; /* of the worker */
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
@@ -184,7 +186,7 @@ struct fm_worker {
 
     _Atomic(const struct fm_access *) access_next, access_now; /* given by main; taken */
     uint32_t rules_age;                                        /* counts the changes of config.rules */
-    bool forbidding;                                           /* some topics are forbidden and have subs */
+    bool forbidding;                                           /* the subs of some topics are being judged */
     _Atomic uint64_t drain_ms;                                 /* asked by main: the time + 1 */
     _Atomic int probe_fd;                                      /* handed over by the probe: the descriptor + 1 */
     struct fm_worker_stats unseen;                             /* what the probe's connections do */
@@ -298,6 +300,8 @@ struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *prot
 void fm_socket_kill(struct fm_worker *w, bool all);
 /* What the client connected with is kept for handlers. False without memory. */
 FM_MUST_CHECK bool fm_socket_remember(struct fm_socket *s, const struct fm_upgrade *up);
+/* Whose it is from now on: takes a reference of its own, and gives up the one before. Channels that it may not have joined end. */
+void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity);
 /* Its subs leave, and it asks to be written to so that it can close. */
 void fm_socket_bury(struct fm_socket *s);
 /* No word to the client is possible any more. */
@@ -384,8 +388,10 @@ void fm_subs_lag_end(struct fm_worker *w, struct fm_sub *sub);
 /* ---- subs_rules.c ---- */
 /* config.rules are others now. */
 void fm_subs_rules(struct fm_worker *w);
-bool fm_sub_may_join(struct fm_sub *sub);
-/* Ends some subs of forbidden topics; whether there are more. */
+FM_MUST_CHECK enum fm_err fm_sub_may_join(struct fm_sub *sub);
+/* The subs of a socket, where it is somebody else now. */
+void fm_subs_judge(struct fm_socket *s);
+/* Judges some subs by the new rules; whether there are more. */
 bool fm_subs_forbid(struct fm_worker *w);
 
 /* ---- subs_hub.c ---- */

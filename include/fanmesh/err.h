@@ -57,7 +57,10 @@ extern "C" {
     X(FM_E_OPTION, "bad_option", "an option of the settings is unknown or out of its range") \
     X(FM_E_CALLBACK, "in_callback", \
       "a call that waits for the node can't be made from a callback of that node; make it from another thread, or use the form with a " \
-      "callback")
+      "callback") \
+    X(FM_E_TOKEN_MISSING, "token_missing", "this needs a token; connect with one") \
+    X(FM_E_TOKEN_EXPIRED, "token_expired", "the token has expired; send a new one") \
+    X(FM_E_NOT_GRANTED, "not_granted", "the token does not grant this on this topic")
 
 enum fm_err {
 #define X(name, code, text) name,

@@ -157,6 +157,56 @@ static void pushes_that_may_not_be_are_refused_by_reason(void **state)
     }
 }
 
+/* ---- tokens ---- */
+
+static void identify(struct fm_socket *s, const char *pattern, unsigned rights, uint64_t until_s)
+{
+    struct fm_grant grant;
+    assert_true(fm_grant_of(fm_slice_str(pattern), rights, &grant));
+    const struct fm_identity_spec spec = {.user = FM_LIT("ann"), .until_s = until_s, .grants = &grant, .grants_n = 1};
+    fm_identity_unref(&s->identity);
+    assert_int_equal(fm_identity_new(&s->identity, &spec), FM_OK);
+}
+
+static void where_a_rule_asks_for_a_token_it_must_grant_the_join_and_the_push(void **state)
+{
+    struct fm_socket *s = *state;
+    static const char join[] = "[\"1\",\"1\",\"member:1\",\"phx_join\",{}]", push[] = "[\"1\",\"2\",\"member:1\",\"shout\",{}]";
+#define SAYS(ref, why) "[\"1\",\"" ref "\",\"member:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"" why "\"}}]\n"
+    in(s, join);
+    out(s, SAYS("1", "token_missing"));
+    identify(s, "member:2", FM_RIGHTS_ALL, 0);
+    in(s, join);
+    out(s, SAYS("1", "not_granted"));
+    now_s = 10;
+    identify(s, "member:*", FM_RIGHT_JOIN, 10);
+    in(s, join);
+    out(s, SAYS("1", "token_expired"));
+    identify(s, "member:*", FM_RIGHT_JOIN, 11);
+    in(s, join);
+    answer(s, "member:1", "a-1", "a-1", true, NULL, 0);
+    s->out.n = 0;
+    in(s, push);
+    out(s, SAYS("2", "not_granted"));
+    identify(s, "member:*", FM_RIGHT_JOIN | FM_RIGHT_PUSH, 11);
+    in(s, push);
+    assert_true(fm_slice_eq(fm_buf_view(&s->pushed), FM_LIT("shout {}")));
+    s->pushed.n = 0;
+    now_s = 11;
+    in(s, push);
+    out(s, SAYS("2", "token_expired"));
+    assert_int_equal(s->pushed.n, 0);
+}
+
+static void who_may_not_stay_is_told_why(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    fm_phoenix.forbidden(s->subs, FM_E_NOT_GRANTED);
+    out(s, "[\"1\",null,\"room:1\",\"phx_error\",{\"reason\":\"not_granted\"}]\n");
+    assert_null(s->subs);
+}
+
 static void a_payload_of_exactly_the_limit_is_published(void **state)
 {
     struct fm_socket *s = *state;
@@ -555,6 +605,8 @@ int main(void)
         TEST(a_socket_has_a_limit_of_topics),
         TEST(what_the_hub_refuses_is_an_error_reply),
         TEST(pushes_that_may_not_be_are_refused_by_reason),
+        TEST(where_a_rule_asks_for_a_token_it_must_grant_the_join_and_the_push),
+        TEST(who_may_not_stay_is_told_why),
         TEST(a_payload_of_exactly_the_limit_is_published),
         TEST(a_binary_push_is_published_as_bytes_and_answered_as_text),
         TEST(a_push_without_ref_is_published_and_not_answered),

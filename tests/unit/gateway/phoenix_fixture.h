@@ -14,6 +14,7 @@
 
 struct fm_socket {
     uint32_t variant;
+    struct fm_identity *identity;
     struct fm_sub *subs;
     struct fm_buf out; /* what was sent: a text frame as it is, a binary one as <hex>, each followed by a newline */
     unsigned sources;  /* how many were sent */
@@ -36,6 +37,7 @@ static enum fm_err join_err, push_err;
 static bool handled;          /* joins wait for a handler of the program */
 static struct fm_vector sent; /* what fm_socket_leave says */
 static uint64_t next_id;
+static uint64_t now_s; /* of the clock that tokens end by */
 
 const struct fm_rule *fm_sub_rule(struct fm_sub *sub)
 {
@@ -50,6 +52,16 @@ bool fm_sub_undecided(const struct fm_sub *sub)
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
 {
     return fm_rules_match(fm_worker_config(fm_socket_worker(s))->rules, topic);
+}
+
+const struct fm_identity *fm_socket_identity(const struct fm_socket *s)
+{
+    return s->identity;
+}
+
+enum fm_err fm_socket_may(const struct fm_socket *s, enum fm_who who, struct fm_slice topic, enum fm_right right)
+{
+    return fm_who_may(who, s->identity, topic, right, now_s);
 }
 
 uint32_t fm_socket_variant(const struct fm_socket *s)
@@ -212,7 +224,10 @@ static int setup(void **state)
     static const struct {
         const char *pattern;
         enum fm_who join, push;
-    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE}, {"news", FM_WHO_ANYONE, FM_WHO_NOBODY}, {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY}};
+    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE},
+                 {"news", FM_WHO_ANYONE, FM_WHO_NOBODY},
+                 {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY},
+                 {"member:*", FM_WHO_TOKEN, FM_WHO_TOKEN}};
     assert_int_equal(fm_rules_new(&rules), FM_OK);
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct fm_rule *r;
@@ -223,7 +238,7 @@ static int setup(void **state)
     }
     config = (struct fm_worker_config){.rules = rules, .mount = "/socket", .topics_per_socket = 3};
     join_err = push_err = FM_OK;
-    next_id = 0;
+    next_id = now_s = 0;
     *state = calloc(1, sizeof(struct fm_socket));
     assert_non_null(*state);
     ((struct fm_socket *)*state)->variant = FM_PHX_V2;
@@ -241,6 +256,7 @@ static int teardown(void **state)
     fm_buf_fini(&s->cookie);
     fm_vector_fini(&sent);
     fm_rules_free(&rules);
+    fm_identity_unref(&s->identity);
     free(s);
     return 0;
 }
