@@ -79,8 +79,7 @@ void fm_parcel_arrived(struct fm_hub *h, uint64_t handle, const struct fm_env *e
         fm_hub_out(h, p->worker, &p->item);
     h->scratch.n = 0;
     fm_env_taken_write(&h->scratch, p != NULL);
-    if (!h->scratch.failed &&
-        fm_seal_close(h->config.seal, FM_PLANE_ANSWER, bind, fm_buf_view(&h->scratch), &h->sealed, NULL) == FM_OK)
+    if (!h->scratch.failed && fm_seal_close(h->config.seal, FM_PLANE_ANSWER, bind, fm_buf_view(&h->scratch), &h->sealed, NULL) == FM_OK)
         (void)!h->port.bus_ops->answer(h->port.bus, handle, fm_buf_view(&h->sealed)); /* else the asker's time runs out */
     h->scratch.failed = false;
 }

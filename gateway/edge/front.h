@@ -28,12 +28,12 @@ struct fm_conn {
     uint8_t first;      /* the first byte of it; 0: nothing has come */
     bool stray;         /* ... which is of a PROXY protocol header instead */
     enum fm_conn_state state;
-    bool running; /* inside fm_conn_run: an answer must not run it again */
-    bool last;    /* the connection ends with this answer */
-    bool eof;     /* the client sends no more */
-    bool served;  /* it has had an answer */
-    bool probe;   /* the node's own */
-    bool shared;  /* its socket, which it carries, is counted as the connection */
+    bool running;             /* inside fm_conn_run: an answer must not run it again */
+    bool last;                /* the connection ends with this answer */
+    bool eof;                 /* the client sends no more */
+    bool served;              /* it has had an answer */
+    bool probe;               /* the node's own */
+    bool shared;              /* its socket, which it carries, is counted as the connection */
     struct fm_stream *stream; /* usually NULL; also while it is SERVING */
     struct fm_buf in, out, path;
     size_t out_at, scanned, body_n;

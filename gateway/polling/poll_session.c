@@ -90,8 +90,7 @@ static void answer(struct fm_poll *p, uint32_t status)
         status = STATUS_OK;
     }
     note_send(w, p->node, p->from,
-              &(struct fm_poll_note){
-                  .kind = FM_POLL_ANSWER, .ref = p->ref, .status = status, .seq = p->seq, .frames = fm_buf_view(&out)});
+              &(struct fm_poll_note){.kind = FM_POLL_ANSWER, .ref = p->ref, .status = status, .seq = p->seq, .frames = fm_buf_view(&out)});
     fm_buf_fini(&out);
 }
 
@@ -271,7 +270,8 @@ static uint32_t push(struct fm_poll *p, struct fm_slice frames)
     struct fm_slice bytes;
     bool binary;
     while (s->state == FM_SOCKET_OPEN && fm_poll_frame_next(&frames, &binary, &bytes))
-        fm_socket_received(s, (uint8_t *)bytes.p, bytes.n, 0, binary, false, true); /* of a parcel or a buffer of ours, which may be changed */
+        fm_socket_received(s, (uint8_t *)bytes.p, bytes.n, 0, binary, false,
+                           true); /* of a parcel or a buffer of ours, which may be changed */
     return s->state == FM_SOCKET_OPEN ? STATUS_OK : STATUS_GONE;
 }
 

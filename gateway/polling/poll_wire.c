@@ -24,7 +24,7 @@ void fm_poll_token_print(const struct fm_poll_token *t, char out[FM_POLL_TOKEN_T
     bool whole = text.n == FM_POLL_TOKEN_TEXT && !text.failed;
     for (size_t i = 0; whole && i < text.n; i++)
         out[i] = (char)(text.p[i] == '+' ? '-' : text.p[i] == '/' ? '_' : text.p[i]); /* so that it stands in a URL as it is */
-    out[whole ? FM_POLL_TOKEN_TEXT : 0] = 0; /* without memory: no token */
+    out[whole ? FM_POLL_TOKEN_TEXT : 0] = 0;                                          /* without memory: no token */
     fm_buf_fini(&raw);
     fm_buf_fini(&text);
 }

@@ -41,11 +41,11 @@ enum fm_poll_kind { FM_POLL_WAIT = 1, FM_POLL_PUSH, FM_POLL_ANSWER };
 
 struct fm_poll_note {
     enum fm_poll_kind kind;
-    uint64_t ref;                   /* of the request, the asking worker's own */
-    uint32_t from;                  /* WAIT, PUSH: that worker */
-    struct fm_poll_token token;     /* WAIT, PUSH: without node and worker, whose the note is */
-    uint32_t status, seq;           /* ANSWER: seq for the next token */
-    struct fm_slice frames;         /* PUSH, ANSWER: messages */
+    uint64_t ref;               /* of the request, the asking worker's own */
+    uint32_t from;              /* WAIT, PUSH: that worker */
+    struct fm_poll_token token; /* WAIT, PUSH: without node and worker, whose the note is */
+    uint32_t status, seq;       /* ANSWER: seq for the next token */
+    struct fm_slice frames;     /* PUSH, ANSWER: messages */
 };
 
 void fm_poll_note_write(struct fm_buf *b, const struct fm_poll_note *note);

@@ -65,7 +65,7 @@ static void gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_g
 
 /* ---- a join's answer ---- */
 
-struct replay { /* a topic's history may be long: it is encoded as the client reads */
+struct replay {              /* a topic's history may be long: it is encoded as the client reads */
     struct fm_source source; /* first */
     struct fm_msg **msgs;    /* references */
     uint32_t next, n;

@@ -1,8 +1,8 @@
-/* Server-sent events: GET /sse?topic=... gives a topic's messages as a stream, to EventSource, curl and whoever can read lines. Every event's
- * id is the whole cursor, so a client that comes back with Last-Event-ID, to any node, gets what it missed.
+/* Server-sent events: GET /sse?topic=... gives a topic's messages as a stream, to EventSource, curl and whoever can read lines. Every
+ * event's id is the whole cursor, so a client that comes back with Last-Event-ID, to any node, gets what it missed.
  *
- * A stream is a socket with a channel for each of its topics, that never hears of its client: sse.c is its protocol, sse_stream.c what carries
- * it (edge/carrier.h), on the connection on which it was asked for.
+ * A stream is a socket with a channel for each of its topics, that never hears of its client: sse.c is its protocol, sse_stream.c what
+ * carries it (edge/carrier.h), on the connection on which it was asked for.
  *
  * -- the worker's thread only -- */
 #pragma once

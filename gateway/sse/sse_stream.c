@@ -226,6 +226,7 @@ void fm_stream_refuse(struct fm_socket *s, enum fm_err err, const char *said)
     c->stream = NULL;
     fm_socket_abandon(s);
     fm_stat_add(&c->worker->stats.refused, 1);
-    fm_http_fail_with(&c->request, &(struct fm_http_error){.err = err, .members = members.failed ? fm_slice_of(NULL, 0) : fm_buf_view(&members)});
+    fm_http_fail_with(&c->request,
+                      &(struct fm_http_error){.err = err, .members = members.failed ? fm_slice_of(NULL, 0) : fm_buf_view(&members)});
     fm_buf_fini(&members);
 }

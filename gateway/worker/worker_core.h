@@ -231,7 +231,7 @@ static inline bool fm_edge_busy(const struct fm_socket *s)
 
 static inline enum fm_edge_write fm_edge_write(const struct fm_socket *s, struct fm_slice frames)
 {
-    return s->wsi ? fm_lws_write(s->wsi, s->fd, frames)
+    return s->wsi   ? fm_lws_write(s->wsi, s->fd, frames)
            : s->tls ? fm_link_write(s->tls, frames)
                     : s->carrier->ops->write(s->carrier, frames);
 }

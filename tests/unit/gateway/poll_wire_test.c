@@ -95,7 +95,8 @@ static void notes_come_back_as_they_were_written_and_never_cut_short(void **stat
     struct fm_buf frames = {0}, b = {0};
     fm_poll_frame_put(&frames, false, FM_LIT("[1]"));
     fm_poll_frame_put(&frames, true, FM_LIT(""));
-    struct fm_poll_note back, push = {.kind = FM_POLL_PUSH, .ref = 9, .from = 3, .token = {.id = 4, .seq = 5}, .frames = fm_buf_view(&frames)};
+    struct fm_poll_note back,
+        push = {.kind = FM_POLL_PUSH, .ref = 9, .from = 3, .token = {.id = 4, .seq = 5}, .frames = fm_buf_view(&frames)};
     fm_poll_note_write(&b, &push);
     assert_int_equal(fm_poll_note_read(fm_buf_view(&b), &back), FM_OK);
     assert_true(back.kind == FM_POLL_PUSH && back.ref == 9 && back.from == 3 && back.token.id == 4 && back.token.seq == 5);
