@@ -8,6 +8,7 @@ import { Spread } from '../lib/balancer.mjs';
 import { startCluster } from '../lib/cluster.mjs';
 import { clean, compare } from '../lib/ledger.mjs';
 import { root, workFolder } from '../lib/node.mjs';
+import { snippet } from '../lib/snippets.mjs';
 import { sseUrl } from '../lib/sse.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -92,4 +93,18 @@ test('EventSource_in_chromium_goes_on_where_it_was_when_its_node_ends_or_dies', 
   }
   assert.deepEqual(compare(published, await page.evaluate(() => window.ids)), clean);
   assert.ok(await page.evaluate(() => window.joins.length >= 3 && window.joins.every(({ recovered }) => recovered)));
+});
+
+test('the_page_of_the_guide_reads_a_stream', { skip: noBrowser }, async (t) => {
+  const { nodes, page } = await start(t);
+  const said = [];
+  page.on('console', (message) => message.type() === 'log' && said.push(message.text()));
+  await page.addScriptTag({ type: 'module', content: snippet('docs/guide.md', 'Without WebSockets', 'js') });
+  const subscriptions = () => Promise.all(nodes.map((node) => node.metric('fanmesh_subscriptions')));
+  await until('it has joined both topics', async () => (await subscriptions()).includes(2));
+  await nodes[0].publish({ topic: 'room:lobby', event: 'msg', payload: 'one' });
+  await nodes[1].publish({ topic: 'room:news', event: 'msg', payload: 'two' });
+  await until('both', () => said.length === 2);
+  assert.deepEqual(said.toSorted(), ['one', 'two']);
+  assert.deepEqual(page.problems, []);
 });

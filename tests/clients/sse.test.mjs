@@ -10,6 +10,7 @@ import { clean, compare } from '../lib/ledger.mjs';
 import { testRules, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, join, push } from '../lib/phoenix.mjs';
 import { Raw } from '../lib/raw.mjs';
+import { fit, snippet } from '../lib/snippets.mjs';
 import { Stream, sseOf, sseUrl } from '../lib/sse.mjs';
 import { until, within } from '../lib/wait.mjs';
 
@@ -159,9 +160,9 @@ test('a_node_that_ends_sends_its_streams_away_and_they_come_back_elsewhere_witho
   assert.ok(sources.some((it) => it.joins.length > 1));
 });
 
-test('curl_reads_it', async (t) => {
-  const topic = 'room:sse-curl';
-  const child = spawn('curl', ['-sN', sseOf(a, topic)]);
+test('curl_reads_it_as_the_guide_says', async (t) => {
+  const topic = 'room:lobby';
+  const child = spawn('bash', ['-c', `exec ${fit(snippet('docs/guide.md', 'Without WebSockets', 'sh'), { nodes })}`]);
   t.after(() => child.kill('SIGKILL'));
   let text = '';
   child.stdout.on('data', (bytes) => (text += bytes));
