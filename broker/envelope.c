@@ -159,6 +159,38 @@ enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p)
     return end_read(&r);
 }
 
+/* ---- parcel ---- */
+
+void fm_env_parcel_write(struct fm_buf *b, const struct fm_env_parcel *p)
+{
+    fm_buf_u8(b, FM_ENV_PARCEL);
+    fm_buf_varint(b, p->worker);
+    fm_buf_sized(b, p->bytes);
+}
+
+enum fm_err fm_env_parcel_read(struct fm_slice body, struct fm_env_parcel *p)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_PARCEL);
+    uint64_t worker = fm_rd_varint(&r);
+    p->bytes = fm_rd_sized(&r, FM_PARCEL_BYTES_MAX);
+    p->worker = (uint32_t)worker;
+    return worker > UINT32_MAX ? FM_E_SYNTAX : end_read(&r);
+}
+
+void fm_env_taken_write(struct fm_buf *b, bool taken)
+{
+    fm_buf_u8(b, FM_ENV_TAKEN);
+    fm_buf_u8(b, taken);
+}
+
+enum fm_err fm_env_taken_read(struct fm_slice body, bool *taken)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_TAKEN);
+    uint8_t said = fm_rd_u8(&r);
+    *taken = said == 1;
+    return said > 1 ? FM_E_SYNTAX : end_read(&r);
+}
+
 /* ---- range ---- */
 
 void fm_env_range_begin(struct fm_env_range_writer *w, struct fm_buf *b, const struct fm_env_range *r)

@@ -27,10 +27,15 @@ enum fm_envelope_type {
     FM_ENV_RANGE = 3, /* messages of one origin: live batches, and the answer to a pull */
     FM_ENV_PULL = 4,  /* asks for a range */
     FM_ENV_BYE = 5,   /* the sender leaves for good */
+
+    FM_ENV_PARCEL = 16, /* asks to hand bytes to a worker */
+    FM_ENV_TAKEN = 17,  /* the answer to that */
 };
 
 #define FM_AGE_MAX (UINT64_C(1) << 48)  /* ms: older than anything */
 #define FM_TIME_MAX (UINT64_C(1) << 60) /* ms of the cluster's time: later than anything */
+
+enum { FM_PARCEL_BYTES_MAX = FM_PAYLOAD_MAX + (1 << 20) };
 
 enum { FM_ENV_HEADER = 28, FM_ENV_TAG = 16, FM_ADDRESS_MAX = 63, FM_NAME_MAX = 63, FM_PEERS_MAX = 128 };
 
@@ -168,6 +173,17 @@ FM_MUST_CHECK enum fm_err fm_env_range_read(struct fm_slice body, struct fm_env_
 /* The next record; rec->kind is FM_RECORD_END after the last, again and again. Checks: messages' seq ascending and >= from, prev < seq,
  * lengths within the FM_*_MAX limits. Tombs stand anywhere, in any order, and may lie below `from`. */
 FM_MUST_CHECK enum fm_err fm_env_range_next(struct fm_env_range *r, struct fm_env_record_view *rec);
+
+struct fm_env_parcel {
+    uint32_t worker;
+    struct fm_slice bytes; /* at most FM_PARCEL_BYTES_MAX */
+};
+
+void fm_env_parcel_write(struct fm_buf *b, const struct fm_env_parcel *p);
+FM_MUST_CHECK enum fm_err fm_env_parcel_read(struct fm_slice body, struct fm_env_parcel *p);
+/* taken: it was handed over. */
+void fm_env_taken_write(struct fm_buf *b, bool taken);
+FM_MUST_CHECK enum fm_err fm_env_taken_read(struct fm_slice body, bool *taken);
 
 void fm_env_bye_write(struct fm_buf *b, uint64_t seq);
 FM_MUST_CHECK enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq);

@@ -108,6 +108,7 @@ void fm_hub_free(struct fm_hub **hp)
         return;
     fm_waiters_free(h);
     fm_held_free(h);
+    fm_parcels_free(h);
     for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
         chain_free(h->out[w].first);
     fm_peers_free(h);
@@ -156,6 +157,9 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
         return;
     case FM_HUB_QUERY:
         fm_query_handle(h, (struct fm_query *)item);
+        return;
+    case FM_HUB_PARCEL:
+        fm_parcel_handle(h, (struct fm_parcel *)item);
         return;
     case FM_BUS_ENVELOPE:
         fm_envelope_handle(h, bus);

@@ -34,6 +34,8 @@ enum fm_hub_kind { /* item.kind; the bus's events continue at 64 */
                    /* hub -> worker only */
                    FM_HUB_MSG,
                    FM_HUB_GAP,
+                   /* worker -> worker, of any node */
+                   FM_HUB_PARCEL,
 };
 
 enum { FM_NO_WORKER = UINT32_MAX, FM_WORKERS_MAX = 64 };
@@ -130,6 +132,23 @@ struct fm_query {
 
 struct fm_query *fm_query_new(uint32_t worker, uint64_t token, enum fm_query_kind what, struct fm_slice topic, struct fm_slice after);
 void fm_query_free(struct fm_query **query);
+
+/* Bytes for one worker, of this node or another, handed over at most once. Nothing comes back unless it did not arrive: then the parcel
+ * itself does, without its bytes and with `err`, where it can be known within ask_timeout_ms. What they mean is the workers' own. */
+struct fm_parcel {
+    struct fm_item item;
+    uint64_t node;   /* posted: whose worker; arrived: who sent it, which may be this node */
+    uint32_t worker; /* to which */
+    uint32_t from;   /* posted: this node's worker that gets it back */
+    uint64_t token;  /* the sender's name for it: not sent, it comes back with it */
+    enum fm_err err; /* came back: FM_E_NOT_FOUND (no such node or worker in reach), FM_E_BUSY, FM_E_TOO_LARGE, FM_E_TIMEOUT, ... */
+    uint32_t n;
+    uint8_t bytes[];
+};
+
+/* NULL without memory. */
+struct fm_parcel *fm_parcel_new(uint64_t node, uint32_t worker, uint32_t from, uint64_t token, struct fm_slice bytes);
+void fm_parcel_free(struct fm_parcel **parcel);
 
 /* ---- what the hub posts to workers besides ---- */
 
@@ -241,6 +260,8 @@ struct fm_hub_port { /* effects */
     X(repair_bytes_in, "fanmesh_repair_bytes_in_total", "counter", "bytes of the answers to them") \
     X(pulls_served, "fanmesh_repair_served_total", "counter", "ranges served to other nodes") \
     X(repair_bytes_out, "fanmesh_repair_bytes_out_total", "counter", "bytes of them") \
+    X(parcels, "fanmesh_mesh_parcels_total", "counter", "requests and answers handed to a worker of another node: LongPoll") \
+    X(parcels_failed, "fanmesh_mesh_parcels_failed_total", "counter", "those of them that did not arrive, as far as is known") \
     X(window_waits, "fanmesh_mesh_window_waits_total", "counter", "times a batch waited for acknowledgements") \
     X(backlog_bytes, "fanmesh_mesh_backlog_bytes", "gauge", "bytes of own messages that wait to leave for the other nodes") \
     X(backlog_refused, "fanmesh_mesh_backlog_refused_total", "counter", "publishes refused because the mesh was that far behind") \

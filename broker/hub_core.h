@@ -133,6 +133,8 @@ struct fm_held { /* a join that waits: for the node to be ready, or for what the
     uint64_t due_ms;
 };
 
+struct fm_sent; /* parcel.c: a parcel that is on its way to another node */
+
 struct fm_chain {
     struct fm_item *first, **last;
 };
@@ -214,6 +216,7 @@ struct fm_hub {
 
     struct fm_waiter *waiters, **waiters_last;
     struct fm_held *held;
+    struct fm_sent *sent_parcels;
     struct fm_asked asked[FM_ASKED_MAX]; /* a ring */
     uint32_t asked_head, asked_n;
     bool live; /* since the last flush something was published, here or elsewhere */
@@ -363,6 +366,14 @@ struct fm_resume {
     uint32_t n;
 };
 FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, struct fm_vector *cursor, uint32_t max, struct fm_resume *r);
+
+/* ---- parcel.c ---- */
+void fm_parcel_handle(struct fm_hub *h, struct fm_parcel *p);
+/* Another node, which is known, has sent one: handed over, and answered at once. */
+void fm_parcel_arrived(struct fm_hub *h, uint64_t handle, const struct fm_env *env);
+/* The answer to one of ours; false: it is to something else. */
+bool fm_parcel_answered(struct fm_hub *h, struct fm_bus_item *it);
+void fm_parcels_free(struct fm_hub *h);
 
 /* ---- probe.c ---- */
 /* Joins and publishes of the node's own probe (see fm_topic_of_probe): answered here, true; others are left alone. */

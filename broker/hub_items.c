@@ -119,6 +119,28 @@ void fm_query_free(struct fm_query **qp)
     free(q);
 }
 
+struct fm_parcel *fm_parcel_new(uint64_t node, uint32_t worker, uint32_t from, uint64_t token, struct fm_slice bytes)
+{
+    struct fm_parcel *p = malloc(sizeof *p + bytes.n);
+    if (!p)
+        return NULL;
+    *p = (struct fm_parcel){.item = {.kind = FM_HUB_PARCEL, .cost = (uint32_t)(sizeof *p + bytes.n)},
+                            .node = node,
+                            .worker = worker,
+                            .from = from,
+                            .token = token,
+                            .n = (uint32_t)bytes.n};
+    if (bytes.n)
+        memcpy(p->bytes, bytes.p, bytes.n);
+    return p;
+}
+
+void fm_parcel_free(struct fm_parcel **parcel)
+{
+    free(*parcel);
+    *parcel = NULL;
+}
+
 const char *fm_gap_reason_text(enum fm_gap_reason reason)
 {
     static const char *const texts[] = {
@@ -153,7 +175,7 @@ void fm_hub_item_free(struct fm_item *item)
         fm_msg_unref(&((struct fm_msg_item *)item)->msg);
         free(item);
         break;
-    default: /* LEAVE and the bus's items hold nothing besides */
+    default: /* LEAVE, PARCEL and the bus's items hold nothing besides */
         free(item);
     }
 }

@@ -395,7 +395,7 @@ enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item)
 
 enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item)
 {
-    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY);
+    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY || item->kind == FM_HUB_PARCEL);
     return fm_inbox_post_quietly(&t->inbox, item);
 }
 

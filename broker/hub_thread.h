@@ -30,8 +30,8 @@ void fm_hub_thread_stop(struct fm_hub_thread **t);
 /* -- any thread, until stop -- */
 /* Posts JOIN, LEAVE, PUBLISH or QUERY. FM_E_BUSY: the inbox is full, the caller still owns the item (LEAVE is always taken). */
 FM_MUST_CHECK enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item);
-/* The same, but the hub is not woken for it before fm_hub_wake, which must follow soon: what is posted between is handled, and given out,
- * together. */
+/* The same, of a PARCEL too, but the hub is not woken for it before fm_hub_wake, which must follow soon: what is posted between is handled,
+ * and given out, together. */
 FM_MUST_CHECK enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item);
 void fm_hub_wake(struct fm_hub_thread *t);
 /* What a worker has of clients, and how often one was too slow since its start: told to other nodes with the heartbeats, for people. */

@@ -418,12 +418,17 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_env_pull ask;
     enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_ASK, (struct fm_env_bind){0}, it->bytes, it->n, &env);
     struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
+    bool parcel = !err && fm_env_type(env.body) == FM_ENV_PARCEL;
     if (!err)
-        err = fm_env_pull_read(env.body, &ask);
+        err = !parcel ? fm_env_pull_read(env.body, &ask) : p ? FM_OK : FM_E_NOT_FOUND;
     if (!err && p && !ask_is_new(p, env.counter))
         err = FM_E_REPLAY;
     if (err) {
         fm_refusal_tell(h, "ask_refused", p ? p->bus : NULL, err, 1);
+        return;
+    }
+    if (parcel) {
+        fm_parcel_arrived(h, it->handle, &env);
         return;
     }
     if (h->asked_n == FM_ASKED_MAX) { /* the oldest is given up, as the bus does */
@@ -471,6 +476,8 @@ static void pace(struct fm_hub *h, struct fm_origin *o, uint32_t bytes)
 void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
 {
     struct fm_origin *o, *tmp;
+    if (fm_parcel_answered(h, it))
+        return;
     HASH_ITER (hh, h->origins, o, tmp) {
         if (o->pull.ask == it->handle)
             break;

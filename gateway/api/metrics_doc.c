@@ -24,6 +24,9 @@ static const struct {
     {"fanmesh_inbox_overruns_total",
      "Alert on a rate: a worker is slower than what comes; add workers or nodes, or raise `worker_inbox_bytes`."},
     /* a program with the node inside */
+    {"fanmesh_longpoll_lost_total", "A rate: something between clients and nodes sends polls a second time, or cuts answers off."},
+    {"fanmesh_longpoll_unreached_total", "Grows when a node dies. A lasting rate: nodes don't reach each other's ask plane."},
+    {"fanmesh_mesh_parcels_failed_total", "As `fanmesh_longpoll_unreached_total`."},
     {"fanmesh_handler_waiting", "Grows: the program's handlers take longer than questions need to come."},
     {"fanmesh_handler_timeouts_total", "Alert on a rate: clients are refused since a handler does not answer within `handler_timeout_ms`."},
     {"fanmesh_handler_overloads_total", "Alert on a rate: as above, and more than `handler_bytes` of questions wait."},

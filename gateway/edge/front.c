@@ -26,12 +26,15 @@ void fm_conn_detach(struct fm_conn *c)
     struct fm_worker *w = c->worker;
     if (c->state == FM_CONN_SERVING && c->request.gone)
         c->request.gone(&c->request);
+    if (c->stream)
+        fm_stream_gone(c->stream);
     ev_io_stop(w->loop, &c->io);
     fm_wheel_cancel(&w->conns_wheel, &c->timer);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
-    fm_stat_sub(&fm_stats_of(w, c->probe)->connections, 1);
+    if (!c->shared)
+        fm_stat_sub(&fm_stats_of(w, c->probe)->connections, 1);
     fm_tls_close(&c->ssl);
     fm_buf_fini(&c->in);
     fm_buf_fini(&c->out);
@@ -117,12 +120,12 @@ static bool out_send(struct fm_conn *c)
         fm_stat_add(&c->worker->stats.bytes_out, (uint64_t)n);
     }
     c->out.n = c->out_at = 0;
-    if (c->out.cap > FM_READ_MAX)
+    if (c->out.cap > FM_READ_MAX || c->stream)
         fm_buf_fini(&c->out);
     return true;
 }
 
-static bool out_pending(const struct fm_conn *c)
+bool fm_conn_pending(const struct fm_conn *c)
 {
     return c->out_at < c->out.n;
 }
@@ -247,7 +250,8 @@ static void serve(struct fm_conn *c)
         return;
     }
     c->request.body = fm_slice_of(c->in.p + c->head.n, c->body_n);
-    fm_api_handle(&c->request);
+    if (!fm_conn_carried(c))
+        fm_api_handle(&c->request);
 }
 
 /* The request is done: what follows it in the stream is next. */
@@ -302,7 +306,7 @@ static bool step(struct fm_conn *c)
         serve(c);
         return true;
     case FM_CONN_ANSWERED:
-        if (out_pending(c))
+        if (fm_conn_pending(c))
             return false;
         if (!c->last) {
             request_end(c);
@@ -317,6 +321,8 @@ static bool step(struct fm_conn *c)
         fm_wheel_set(&c->worker->conns_wheel, &c->timer, LINGER_MS);
         return true;
     case FM_CONN_SERVING:
+    case FM_CONN_STREAM:
+        return c->stream && fm_stream_step(c->stream);
     case FM_CONN_LINGER:
     case FM_CONN_DONE:
     case FM_CONN_UPGRADED:
@@ -337,10 +343,29 @@ void fm_conn_watch(struct fm_conn *c, int events)
 
 static void watch(struct fm_conn *c)
 {
-    int events = out_pending(c) ? EV_WRITE : 0;
-    if (!c->eof && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY || c->state == FM_CONN_LINGER))
+    int events = fm_conn_pending(c) ? EV_WRITE : 0;
+    if (c->stream && fm_stream_wants(c->stream))
+        events |= EV_WRITE;
+    if (!c->eof && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY || c->state == FM_CONN_LINGER || c->state == FM_CONN_STREAM))
         events |= EV_READ;
     fm_conn_watch(c, events);
+}
+
+bool fm_conn_put(struct fm_conn *c, struct fm_slice bytes)
+{
+    size_t sent = 0;
+    while (!fm_conn_pending(c) && sent < bytes.n) {
+        ssize_t n = conn_send(c, bytes.p + sent, bytes.n - sent);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n < 0)
+            break;
+        sent += (size_t)n;
+    }
+    if (sent < bytes.n)
+        fm_buf_put(&c->out, bytes.p + sent, bytes.n - sent);
+    watch(c);
+    return !c->out.failed;
 }
 
 void fm_conn_run(struct fm_conn *c)
@@ -356,7 +381,7 @@ void fm_conn_run(struct fm_conn *c)
         return;
     }
     bool waits_for_client = c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY;
-    if (!alive || c->state == FM_CONN_DONE || (c->eof && waits_for_client && !out_pending(c)))
+    if (!alive || c->state == FM_CONN_DONE || (c->eof && waits_for_client && !fm_conn_pending(c)))
         fm_conn_close(c);
     else
         watch(c);
@@ -372,11 +397,11 @@ static void read_some(struct fm_conn *c)
         return;
     if (n <= 0) {
         c->eof = true;
-        if (n < 0 || c->state == FM_CONN_LINGER)
+        if (n < 0 || c->state == FM_CONN_LINGER || c->state == FM_CONN_STREAM)
             c->state = FM_CONN_DONE;
         return;
     }
-    if (c->state == FM_CONN_LINGER)
+    if (c->state == FM_CONN_LINGER || c->state == FM_CONN_STREAM)
         return;
     if (c->state == FM_CONN_HEAD && c->in.n == 0)
         fm_wheel_set(&w->conns_wheel, &c->timer, w->config.handshake_ms);
@@ -419,6 +444,11 @@ void fm_front_timeout(void *worker, struct fm_timer *t)
     struct fm_conn *c = (struct fm_conn *)((char *)t - offsetof(struct fm_conn, timer));
     if (c->state == FM_CONN_SERVING) {
         fm_wheel_set(&w->conns_wheel, t, w->config.handshake_ms); /* the API has time limits of its own */
+        return;
+    }
+    if (c->state == FM_CONN_STREAM) {
+        if (!fm_stream_tick(c->stream))
+            fm_conn_close(c);
         return;
     }
     bool begun = c->in.n > 0 && !c->proxying && (c->state == FM_CONN_HEAD || c->state == FM_CONN_BODY);

@@ -8,6 +8,7 @@ enum fm_conn_state {
     FM_CONN_HEAD,     /* the request's head is read */
     FM_CONN_BODY,     /* its body */
     FM_CONN_SERVING,  /* fm_api_handle has it; nothing is read */
+    FM_CONN_STREAM,   /* the answer is a stream of events (sse/), which ends when it likes; what is read is dropped */
     FM_CONN_ANSWERED, /* the answer leaves */
     FM_CONN_LINGER,   /* the last answer has left; what still comes is dropped */
     FM_CONN_DONE,     /* to be closed */
@@ -27,11 +28,13 @@ struct fm_conn {
     uint8_t first;      /* the first byte of it; 0: nothing has come */
     bool stray;         /* ... which is of a PROXY protocol header instead */
     enum fm_conn_state state;
-    bool running; /* inside fm_conn_run: an answer must not run it again */
-    bool last;    /* the connection ends with this answer */
-    bool eof;     /* the client sends no more */
-    bool served;  /* it has had an answer */
-    bool probe;   /* the node's own */
+    bool running;             /* inside fm_conn_run: an answer must not run it again */
+    bool last;                /* the connection ends with this answer */
+    bool eof;                 /* the client sends no more */
+    bool served;              /* it has had an answer */
+    bool probe;               /* the node's own */
+    bool shared;              /* its socket, which it carries, is counted as the connection */
+    struct fm_stream *stream; /* usually NULL; also while it is SERVING */
     struct fm_buf in, out, path;
     size_t out_at, scanned, body_n;
     struct fm_http1_head head;
@@ -57,6 +60,30 @@ void fm_conn_refuse_raw(struct fm_conn *c, const char *text);
 /* The events that it waits for. */
 void fm_conn_watch(struct fm_conn *c, int events);
 
+/* Sends, or keeps what can't be sent now. false: the connection is dead, or there is no memory; the caller closes. */
+FM_MUST_CHECK bool fm_conn_put(struct fm_conn *c, struct fm_slice bytes);
+/* Is there something that it keeps so? */
+bool fm_conn_pending(const struct fm_conn *c);
+
+/* ---- sse/sse_stream.c ---- */
+/* The connection goes, and the stream with it. */
+void fm_stream_gone(struct fm_stream *st);
+bool fm_stream_wants(const struct fm_stream *st);
+/* All that was written has left. true: the connection has another state now. */
+bool fm_stream_step(struct fm_stream *st);
+/* Its timer. false: the connection is dead. */
+FM_MUST_CHECK bool fm_stream_tick(struct fm_stream *st);
+
+/* ---- carried.c ---- */
+/* A request of a transport over HTTP. true: it is answered, now or later. */
+bool fm_conn_carried(struct fm_conn *c);
+/* A header of the request that is being served; the first with this name, in lower case. Empty: there is none. */
+struct fm_slice fm_http_header(const struct fm_http_request *req, const char *name);
+/* Is the path the mount with this behind it? */
+bool fm_http_mounted(const struct fm_http_request *req, const char *mount, const char *behind);
+/* A page of this Origin may ask and read (the option origins). false: it was answered, since it may not, or only asked whether it may. */
+bool fm_http_page_may(struct fm_http_request *req, const char *methods, const char *headers);
+
 /* ---- shake.c ---- */
 /* A step of the TLS handshake. true: it is done. false: it is not, or c is gone. */
 bool fm_conn_shake(struct fm_conn *c);
@@ -70,6 +97,9 @@ bool fm_conn_proxy_stray(struct fm_conn *c, struct fm_slice in);
 /* ---- upgrade.c ---- */
 /* Accepts the upgrade (FM_CONN_UPGRADED) or answers with what is wrong. */
 void fm_conn_upgrade(struct fm_conn *c);
+/* Makes the socket of a client that may have one, by this protocol. NULL: up->err, up->status (0: the error's own) and up->reason say why
+ * not. */
+struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up);
 /* Gives the connection to the edge; c is gone after it. */
 void fm_conn_hand_over(struct fm_conn *c);
 /* May a page of this Origin open a WebSocket on this Host? allowed: NULL-terminated, "*" for all. */

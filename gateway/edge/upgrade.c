@@ -83,9 +83,36 @@ static bool handshake_ok(struct fm_conn *c)
     return true;
 }
 
-static void refuse(struct fm_conn *c, const struct fm_upgrade *up)
+static struct fm_socket *refuse(struct fm_upgrade *up, enum fm_err err)
 {
-    fm_conn_fail(c, up->status, up->err, up->reason, fm_slice_of(NULL, 0));
+    up->err = err;
+    return NULL;
+}
+
+struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up)
+{
+    struct fm_worker *w = c->worker;
+    *up = (struct fm_upgrade){.path = c->request.path,
+                              .query = c->head.query,
+                              .protocols = c->head.ws_protocols,
+                              .origin = c->head.origin,
+                              .host = c->head.host,
+                              .secure = c->ssl != NULL};
+    if (!fm_origin_allowed(c->head.origin, c->head.host, w->config.origins))
+        return refuse(up, FM_E_ORIGIN);
+    if (w->draining)
+        return refuse(up, FM_E_DRAINING);
+    if (!proto->accept(w, up))
+        return NULL;
+    struct fm_socket *s = fm_socket_new(w, up->proto, up->variant, c->probe);
+    if (s && w->config.handlers && !fm_socket_remember(s, up)) {
+        fm_socket_gone(s);
+        s = NULL;
+    }
+    if (!s)
+        return refuse(up, FM_E_NOMEM);
+    s->peer = c->client;
+    return s;
 }
 
 static void upgrade(struct fm_conn *c)
@@ -97,34 +124,12 @@ static void upgrade(struct fm_conn *c)
         fm_conn_fail(c, 0, FM_E_NOT_FOUND, NULL, fm_slice_of(NULL, 0));
         return;
     }
-    if (!fm_origin_allowed(c->head.origin, c->head.host, w->config.origins)) {
-        fm_conn_fail(c, 0, FM_E_ORIGIN, NULL, fm_slice_of(NULL, 0));
-        return;
-    }
-    if (w->draining) {
-        fm_conn_fail(c, 0, FM_E_DRAINING, NULL, fm_slice_of(NULL, 0));
-        return;
-    }
-    struct fm_upgrade up = {.path = c->request.path,
-                            .query = c->head.query,
-                            .protocols = c->head.ws_protocols,
-                            .origin = c->head.origin,
-                            .host = c->head.host,
-                            .secure = c->ssl != NULL};
-    if (!fm_phoenix.accept(w, &up)) {
-        refuse(c, &up);
-        return;
-    }
-    c->socket = fm_socket_new(w, up.proto, up.variant, c->probe);
-    if (c->socket && w->config.handlers && !fm_socket_remember(c->socket, &up)) {
-        fm_socket_gone(c->socket);
-        c->socket = NULL;
-    }
+    struct fm_upgrade up;
+    c->socket = fm_conn_admit(c, &fm_phoenix, &up);
     if (!c->socket) {
-        fm_conn_fail(c, 0, FM_E_NOMEM, NULL, fm_slice_of(NULL, 0));
+        fm_conn_fail(c, up.status, up.err, *up.reason ? up.reason : NULL, fm_slice_of(NULL, 0));
         return;
     }
-    c->socket->peer = c->client;
     memcpy(c->subprotocol, up.subprotocol, sizeof c->subprotocol);
     if (w->config.deflate && fm_deflate_offer(c->head.ws_extensions, &c->deflate))
         c->socket->window = c->deflate.window;

@@ -286,6 +286,12 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .deflate_min = (uint32_t)s->deflate_min,
         .fanout_slice = (uint32_t)s->fanout_slice,
         .handlers = internal || !has_handlers(node) ? NULL : node->handlers,
+        .longpoll = s->longpoll && !internal,
+        .sse = s->sse && !internal,
+        .poll_wait_ms = (uint32_t)s->longpoll_wait_ms,
+        .poll_ttl_ms = (uint32_t)s->longpoll_ttl_ms,
+        .sse_keepalive_ms = (uint32_t)s->sse_keepalive_ms,
+        .sse_retry_ms = (uint32_t)s->sse_retry_ms,
         .outlived = node->handlers != NULL,
     };
     enum fm_err err = fm_worker_new(&node->workers[i], &c);

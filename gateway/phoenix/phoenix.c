@@ -18,7 +18,8 @@ static bool refuse(struct fm_upgrade *up, unsigned status, enum fm_err err, cons
 static bool is_mounted(const struct fm_worker *w, struct fm_slice path)
 {
     struct fm_slice mount = fm_slice_str(fm_worker_config(w)->mount);
-    return fm_slice_starts(path, mount) && fm_slice_eq(fm_slice_of(path.p + mount.n, path.n - mount.n), FM_LIT("/websocket"));
+    struct fm_slice behind = fm_slice_starts(path, mount) ? fm_slice_of(path.p + mount.n, path.n - mount.n) : fm_slice_of(NULL, 0);
+    return fm_slice_eq(behind, FM_LIT("/websocket")) || fm_slice_eq(behind, FM_LIT("/longpoll"));
 }
 
 /* "1", "2.0", "2.0.0": the major version, 0 where it is not a version of ours. */
@@ -193,5 +194,6 @@ const struct fm_proto fm_phoenix = {
     .pushed = fm_phx_pushed,
     .forbidden = fm_phx_forbidden,
     .gap = fm_phx_gap,
+    .text = fm_phx_text_of,
     .encode = encode,
 };

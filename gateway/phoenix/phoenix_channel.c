@@ -5,6 +5,8 @@
  * join's. A channel that is left or replaced before its join was answered gets an error reply for that join: no request stays open. */
 #include "phoenix.h"
 
+#include "gap_json.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -480,21 +482,8 @@ void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_g
     struct fm_phx_to to = fm_phx_channel_to(sub);
     size_t opened = fm_phx_event_open(f, &to, FM_LIT("gap"));
     struct fm_buf *b = &f->bytes;
-    fm_buf_slice(b, FM_LIT("{\"reason\":"));
-    fm_buf_json(b, fm_slice_str(fm_gap_reason_text(gap->reason)));
-    if (gap->origin) {
-        char origin[FM_ORIGIN_TEXT_MAX + 1];
-        fm_origin_print(gap->origin, origin);
-        fm_buf_printf(b, ",\"origin\":\"%s\",\"from\":%llu,\"to\":", origin, (unsigned long long)gap->from);
-        if (gap->to == FM_GAP_OPEN)
-            fm_buf_str(b, "null");
-        else
-            fm_buf_dec(b, gap->to);
-    } else {
-        fm_buf_slice(b, FM_LIT(",\"origin\":null,\"from\":null,\"to\":null"));
-    }
-    if (gap->reason == FM_GAP_SLOW)
-        fm_buf_printf(b, ",\"skipped\":%llu", (unsigned long long)gap->skipped);
+    fm_buf_u8(b, '{');
+    fm_gap_members(b, gap);
     fm_buf_slice(b, FM_LIT(",\"cursor\":"));
     cursor_write(b, cursor, sub->skip);
     fm_buf_u8(b, '}');

@@ -296,6 +296,24 @@ static void binary_write(struct fm_frames *f, struct fm_slice join_ref, const st
     fm_frames_close(f, opened, FM_WS_BINARY, m);
 }
 
+void fm_phx_text_of(struct fm_buf *b, struct fm_slice binary)
+{
+    struct fm_rd r = fm_rd_of(binary);
+    bool push = fm_rd_u8(&r) == KIND_PUSH;
+    uint8_t join_ref_n = push ? fm_rd_u8(&r) : 0, topic_n = fm_rd_u8(&r), event_n = fm_rd_u8(&r);
+    struct fm_slice join_ref = fm_rd_bytes(&r, join_ref_n), topic = fm_rd_bytes(&r, topic_n), event = fm_rd_bytes(&r, event_n);
+    struct fm_slice payload = fm_rd_bytes(&r, fm_rd_left(&r));
+    assert(!r.bad);
+    struct fm_buf ref = {0};
+    if (push)
+        fm_buf_json(&ref, join_ref);
+    head_write(b, &(struct fm_phx_to){FM_PHX_V2, push ? fm_buf_view(&ref) : FM_LIT("null"), FM_LIT("null"), {0}, topic}, event);
+    base64_write(b, payload);
+    tail_write(b, FM_PHX_V2);
+    b->failed |= ref.failed;
+    fm_buf_fini(&ref);
+}
+
 /* Tells clients which messages have one key on one topic, and nothing of what the key is: it is the backends' own. Returns the length. */
 static size_t digest_print(const struct fm_msg *m, char out[2 * DIGEST_BYTES])
 {

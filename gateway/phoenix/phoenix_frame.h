@@ -64,6 +64,9 @@ void fm_phx_reply(struct fm_frames *f, const struct fm_phx_to *to, bool ok, stru
 size_t fm_phx_reply_open(struct fm_frames *f, const struct fm_phx_to *to, bool ok);
 void fm_phx_reply_close(struct fm_frames *f, const struct fm_phx_to *to, size_t opened);
 
+/* A binary frame of ours as the text frame that a client without binary ones gets in its place: its payload is {"base64":"..."}. */
+void fm_phx_text_of(struct fm_buf *b, struct fm_slice binary);
+
 enum fm_phx_id { /* what a message's ref holds */
                  FM_PHX_NO_ID,
                  FM_PHX_ID,     /* its id */

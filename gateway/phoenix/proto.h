@@ -24,6 +24,7 @@ enum fm_format {
     FM_FORMAT_PHX2_KEYS,   /* ... with the digest of the idempotency key behind the id; after each binary one a text event fm_id */
     FM_FORMAT_PHX1,        /* {"topic","event","payload","ref":null} */
     FM_FORMAT_PHX1_CURSOR, /* ... "ref":id */
+    FM_FORMAT_SSE,         /* an event of a stream: sse/sse_wire.h */
     FM_FORMATS
 };
 
@@ -54,6 +55,22 @@ size_t fm_frames_open(struct fm_frames *f);
 void fm_frames_close(struct fm_frames *f, size_t opened, unsigned opcode, const struct fm_msg *msg);
 /* Instead of close: it is to be none. */
 void fm_frames_abandon(struct fm_frames *f, size_t opened);
+
+/* Takes the next frame off complete ones: the kind and payload of what fm_frames_close made. false: none is left. */
+static inline bool fm_frames_next(struct fm_slice *rest, unsigned *opcode, struct fm_slice *payload)
+{
+    if (rest->n < 2)
+        return false;
+    size_t header = rest->p[1] < 126 ? 2 : rest->p[1] == 126 ? 4 : 10, n = rest->p[1];
+    for (size_t i = 2, long_n = 0; header > 2 && i < header; i++) {
+        long_n = long_n << 8 | rest->p[i];
+        n = long_n;
+    }
+    *opcode = rest->p[0] & 0x0f;
+    *payload = fm_slice_of(rest->p + header, n);
+    *rest = fm_slice_of(rest->p + header + n, rest->n - header - n);
+    return true;
+}
 
 /* A long answer that is encoded while it is sent, so that no client's copy of it ever lies in memory whole. */
 struct fm_source {
@@ -122,11 +139,13 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*forbidden)(struct fm_sub *sub, enum fm_err why);
     /* Encodes that something can't be had on an open channel. cursor: the position after it. */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
+    /* A binary frame's payload as one of text, appended, for clients whose transport has only that. NULL: it makes no binary frames. */
+    void (*text)(struct fm_buf *b, struct fm_slice binary);
     /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
     void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
 };
 
-extern const struct fm_proto fm_phoenix;
+extern const struct fm_proto fm_phoenix, fm_sse;
 
 /* ---- operations for protocols (socket.c) ---- */
 

@@ -71,6 +71,14 @@
       "Subscribers of one topic that a worker gives a message to before other topics and clients have their turn. Smaller: a large " \
       "fan-out " \
       "delays others less; larger: it is done sooner.") \
+    X("Clients", FLAG, longpoll, 0, 1, "true", "Whether clients may use LongPoll, at MOUNT/longpoll, where WebSockets don't get through.") \
+    X("Clients", MS, longpoll_wait_ms, 100, 600000, "10s", \
+      "A poll for which nothing came is answered after so long. phoenix.js waits 20 s; proxies have limits, too.") \
+    X("Clients", MS, longpoll_ttl_ms, 1000, 600000, "15s", "A LongPoll session that nobody polls ends after so long.") \
+    X("Clients", FLAG, sse, 0, 1, "true", "Whether topics can be read as streams of events (EventSource, curl), at /sse.") \
+    X("Clients", MS, sse_keepalive_ms, 1000, 600000, "15s", \
+      "Pace of the comments in a stream, so that nothing between takes it for dead.") \
+    X("Clients", MS, sse_retry_ms, 10, 600000, "1s", "After which time an EventSource whose stream ended comes back.") \
     X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \
       "Messages that may wait for one worker. Beyond it the worker reads its topics again from the hub.")
 

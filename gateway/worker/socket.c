@@ -153,7 +153,7 @@ void fm_socket_kill(struct fm_worker *w, bool all)
     struct fm_socket *next;
     for (struct fm_socket *s = w->sockets; s; s = next) {
         next = s->next;
-        if (s->tls || ((s->probe || all) && s->wsi))
+        if (s->tls || s->carrier || ((s->probe || all) && s->wsi))
             fm_edge_kill(s);
     }
 }

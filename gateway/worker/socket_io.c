@@ -272,7 +272,7 @@ static void message(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n)
     struct fm_worker *w = s->worker;
     fm_stat_add(&fm_stats_of(w, s->probe)->messages_in, 1);
     /* libwebsockets has looked, but where it would see compressed text. */
-    if ((w->config.deflate || s->tls) && !binary && !fm_utf8_valid(fm_slice_of(bytes, n))) {
+    if ((w->config.deflate || !s->wsi) && !binary && !fm_utf8_valid(fm_slice_of(bytes, n))) {
         bad_message(s, CLOSE_TEXT, "the text is not UTF-8");
         return;
     }
@@ -382,7 +382,8 @@ void fm_socket_timeout(void *worker, struct fm_timer *t)
         fm_edge_kill(s);
         return;
     }
-    uint64_t silent = s->probe ? 0 : silent_ms(s); /* the probe has a pace of its own */
+    /* The probe has a pace of its own; what is carried over HTTP ends when nobody polls, or takes what is sent. */
+    uint64_t silent = s->probe || s->carrier ? 0 : silent_ms(s);
     if (silent < w->config.idle_ms) {
         fm_wheel_set(&w->sockets_wheel, &s->timer, w->config.idle_ms - silent);
         return;

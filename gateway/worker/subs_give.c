@@ -51,18 +51,12 @@ static struct fm_frames *encode(struct fm_worker *w, const struct fm_wtopic *t, 
     return f->bytes.failed ? NULL : fm_frames_ref(f);
 }
 
-/* The payload of a frame that frames.c has built. */
-static struct fm_slice payload_of(struct fm_slice frame)
-{
-    size_t header = frame.p[1] < 126 ? 2 : frame.p[1] == 126 ? 4 : 10;
-    return fm_slice_of(frame.p + header, frame.n - header);
-}
-
 /* Appends a frame compressed, or as it is where that is not smaller. *longest: of what was compressed. */
 static void pack_frame(struct fm_worker *w, struct fm_frames *to, struct fm_slice frame, const struct fm_msg *msg, size_t *longest)
 {
-    struct fm_slice payload = payload_of(frame);
-    unsigned opcode = frame.p[0] & 0x0f;
+    struct fm_slice payload = {0}, rest = frame;
+    unsigned opcode = 0;
+    (void)fm_frames_next(&rest, &opcode, &payload);
     if (payload.n >= w->config.deflate_min) {
         size_t opened = fm_frames_open(to), begun = to->bytes.n;
         enum fm_err err = fm_pack(&w->packer, payload, &to->bytes);

@@ -4,6 +4,7 @@
 #include "../../broker/diag.h"
 #include "../../broker/mutation.h"
 #include "../edge/tls.h"
+#include "../polling/polling.h"
 #include "../settings/access.h"
 
 #include <assert.h>
@@ -90,6 +91,7 @@ static uint64_t token_of(const struct fm_item *item)
     case FM_HUB_LEAVE:
     case FM_HUB_MSG:
     case FM_HUB_GAP:
+    case FM_HUB_PARCEL:
         break;
     }
     return 0;
@@ -187,6 +189,9 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
     case FM_HUB_GAP:
         fm_subs_gap(w, (const struct fm_gap *)item);
         fm_hub_item_free(item);
+        return;
+    case FM_HUB_PARCEL:
+        fm_poll_parcel(w, (struct fm_parcel *)item);
         return;
     case FM_HUB_QUERY:
         break;
@@ -287,8 +292,11 @@ static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int even
     struct fm_worker *w = prepare->data;
     ev_prepare_stop(loop, prepare);
     bury(w);
+    fm_polls_settle(w);
     fm_subs_settle(w);
     fm_worker_hub_wake(w);
+    if (w->doomed || w->polls_due)
+        ring(w->config.mailbox); /* what came of the polls is not to wait for an event */
     w->settled = true;
     w->settled_turn = ev_iteration(loop);
 }
@@ -319,6 +327,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     uint64_t now = fm_mono_ms();
     fm_wheel_advance(&w->conns_wheel, now, fm_front_timeout, w);
     fm_wheel_advance(&w->sockets_wheel, now, fm_socket_timeout, w);
+    fm_wheel_advance(&w->polls_wheel, now, fm_poll_timeout, w);
     fm_questions_tick(w, now);
     fm_subs_reread(w);
     load_say(w);
@@ -420,6 +429,7 @@ static void events_init(struct fm_worker *w)
     ev_timer_start(w->loop, &w->tick);
     fm_wheel_init(&w->conns_wheel, FM_TICK_MS, fm_mono_ms());
     fm_wheel_init(&w->sockets_wheel, FM_TICK_MS, fm_mono_ms());
+    fm_wheel_init(&w->polls_wheel, FM_TICK_MS, fm_mono_ms());
 }
 
 /* Where tokens begin, so that a program's late answer to a question of a node that it has stopped finds none of the next node's. 46 bits:
@@ -526,6 +536,7 @@ static void caches_free(struct fm_worker *w)
     fm_packer_free(&w->packer);
     fm_unpacker_free(&w->unpacker);
     fm_buf_fini(&w->unpacked);
+    fm_buf_fini(&w->events);
     free(w->scratch);
     free(w->inbound);
 }

@@ -45,6 +45,11 @@ struct fm_worker_config {
     uint32_t deflate_min;               /* bytes; smaller messages leave as they are */
     uint32_t fanout_slice;              /* subscribers that are given a message before others have their turn; 0: all */
     const struct fm_handlers *handlers; /* the program's, question.h; NULL: none */
+    bool longpoll, sse;                 /* transports over HTTP */
+    uint32_t poll_wait_ms;              /* a poll for which nothing comes is answered then */
+    uint32_t poll_ttl_ms;               /* a session that nobody polls ends then */
+    uint32_t sse_keepalive_ms;          /* between the comments of a stream */
+    uint32_t sse_retry_ms;              /* after which an EventSource comes back */
     bool outlived;                      /* the process goes on after the worker: it ends its connections itself */
 };
 
@@ -87,6 +92,18 @@ struct fm_worker_config {
     X(handler_late, "fanmesh_handler_late_total", "counter", "answers of the program to what was answered or refused before") \
     X(program_refused, "fanmesh_program_refused_total", "counter", \
       "publishes of the program that were refused without it having asked for the result") \
+    X(poll_sessions, "fanmesh_longpoll_sessions", "gauge", "sessions of LongPoll clients; each counts as a client socket, too") \
+    X(polls, "fanmesh_longpoll_polls_total", "counter", "polls received") \
+    X(poll_pushes, "fanmesh_longpoll_pushes_total", "counter", "POSTs of LongPoll clients received") \
+    X(poll_passed, "fanmesh_longpoll_passed_total", "counter", "those of both whose session another worker of this node has") \
+    X(poll_relayed, "fanmesh_longpoll_relayed_total", "counter", "those of both whose session another node has") \
+    X(poll_unreached, "fanmesh_longpoll_unreached_total", "counter", \
+      "those of them that were not answered since that node is gone or cut off: the client comes back with its cursor") \
+    X(poll_refused, "fanmesh_longpoll_refused_total", "counter", "requests of LongPoll clients refused: origin, version, limit, syntax") \
+    X(poll_expired, "fanmesh_longpoll_expired_total", "counter", "sessions ended because nobody polled for longpoll_ttl_ms") \
+    X(poll_lost, "fanmesh_longpoll_lost_total", "counter", \
+      "sessions ended because an answer did not arrive: the client comes back with its cursor") \
+    X(sse_streams, "fanmesh_sse_streams", "gauge", "streams of events; each counts as a client socket, too") \
     X(http_requests, "fanmesh_http_requests_total", "counter", "HTTP requests answered")
 
 struct fm_worker_stats {

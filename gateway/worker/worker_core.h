@@ -13,6 +13,7 @@
 #pragma once
 
 #include "../auth/identity.h"
+#include "../edge/carrier.h"
 #include "../edge/deflate.h"
 #include "../edge/edge.h"
 #include "lag.h"
@@ -92,8 +93,9 @@ enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_
 
 struct fm_socket { /* one WebSocket connection. Freed when it is gone and no answer to a push of it is awaited any more. */
     /* What a delivery looks at, side by side. */
-    struct lws *wsi;     /* its connection: libwebsockets', */
-    struct fm_link *tls; /* or over TLS */
+    struct lws *wsi;            /* its connection: libwebsockets', */
+    struct fm_link *tls;        /* or over TLS, */
+    struct fm_carrier *carrier; /* or what carries it over HTTP */
     struct fm_worker *worker;
     struct fm_outbox *out; /* NULL: nothing waits here */
     int fd;                /* of the connection, while it is open */
@@ -139,7 +141,7 @@ struct fm_worker {
     struct ev_prepare settle; /* before each wait: leavers, closes */
     bool settled;             /* since it was last wanted, */
     unsigned settled_turn;    /* ... in this turn of the loop */
-    struct fm_wheel sockets_wheel, conns_wheel;
+    struct fm_wheel sockets_wheel, conns_wheel, polls_wheel;
 
     struct ev_io listener; /* accept.c */
     struct ev_timer accept_again;
@@ -156,6 +158,10 @@ struct fm_worker {
     struct fm_held_back *held_back; /* questions.c: by age */
     size_t held_bytes;
     uint64_t next_token;
+
+    struct fm_poll *polls, *polls_due; /* LongPoll: the sessions; those that have something to do before the loop waits */
+    struct fm_poll_ask *poll_asks;     /* requests of clients that have no answer yet */
+    uint64_t poll_ref;                 /* the name of the last of them */
 
     struct fm_wtopic *topics, *dirty;     /* subs.c */
     struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */
@@ -181,6 +187,7 @@ struct fm_worker {
     struct fm_packer *packer; /* both made when they are first needed */
     struct fm_unpacker *unpacker;
     struct fm_buf unpacked; /* kept for its memory */
+    struct fm_buf events;   /* likewise: what a stream is given, while it is written */
     uint8_t *inbound;       /* with TLS: what was decrypted, while it is looked at */
     uint8_t *scratch;       /* FM_READ_MAX bytes, for the moment of a read or write */
 
@@ -215,32 +222,38 @@ static inline struct fm_worker_stats *fm_stats_of(struct fm_worker *w, bool prob
     return probe ? &w->unseen : &w->stats;
 }
 
-/* ---- a socket's connection (edge.h, link.h) ---- */
+/* ---- a socket's connection (edge.h, link.h, carrier.h) ---- */
 
 static inline bool fm_edge_busy(const struct fm_socket *s)
 {
-    return s->tls ? fm_link_busy(s->tls) : fm_lws_busy(s->wsi);
+    return s->wsi ? fm_lws_busy(s->wsi) : s->tls ? fm_link_busy(s->tls) : s->carrier->ops->busy(s->carrier);
 }
 
 static inline enum fm_edge_write fm_edge_write(const struct fm_socket *s, struct fm_slice frames)
 {
-    return s->tls ? fm_link_write(s->tls, frames) : fm_lws_write(s->wsi, s->fd, frames);
+    return s->wsi   ? fm_lws_write(s->wsi, s->fd, frames)
+           : s->tls ? fm_link_write(s->tls, frames)
+                    : s->carrier->ops->write(s->carrier, frames);
 }
 
 static inline void fm_edge_want_write(const struct fm_socket *s)
 {
-    if (s->tls)
+    if (s->wsi)
+        fm_lws_want_write(s->wsi);
+    else if (s->tls)
         fm_link_want_write(s->tls);
     else
-        fm_lws_want_write(s->wsi);
+        s->carrier->ops->want_write(s->carrier);
 }
 
 static inline void fm_edge_kill(const struct fm_socket *s)
 {
-    if (s->tls)
+    if (s->wsi)
+        fm_lws_kill(s->wsi);
+    else if (s->tls)
         fm_link_kill(s->tls);
     else
-        fm_lws_kill(s->wsi);
+        s->carrier->ops->kill(s->carrier);
 }
 
 /* ---- worker.c ---- */

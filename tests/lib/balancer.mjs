@@ -64,7 +64,8 @@ export class Haproxy extends Balancer {
   static options = { proxy_protocol_from: '127.0.0.1' }; // what the file says that nodes need
   static passing = this.options;
   // passing: { cert, key } of the nodes, which end TLS.
-  static async start(t, nodes, passing) {
+  // more: further replacements in the file.
+  static async start(t, nodes, passing, more = () => []) {
     const haproxy = new this(workFolder(), 'haproxy');
     const { folder } = haproxy;
     const { cert, key } = passing ?? makeCertificate(folder);
@@ -88,6 +89,7 @@ export class Haproxy extends Balancer {
         ['bind 127.0.0.1:4001', `bind 127.0.0.1:${haproxy.apiPort}`],
         ...nodes.map((node, i) => [`10.0.0.${i + 1}:4001`, `127.0.0.1:${node.apiPort}`]),
       ]),
+      ...more(haproxy),
     ], { passing, from: 'frontend clients' }));
     Object.assign(haproxy, { nodes, rows: passing ? 1 : 2 });
     await haproxy.run(t, '/usr/sbin/haproxy', ['-db', '-f', file], ['-c', '-f', file]);
@@ -117,6 +119,19 @@ export class Haproxy extends Balancer {
   }
   misses(node) {
     return until(`${this.name} misses ${node.name}`, () => this.every(node, 'DOWN'), 30_000);
+  }
+}
+
+// The same file, but for clients without TLS, each of whose requests goes to the next node; webSockets: false refuses those.
+export class Spread extends Haproxy {
+  get url() {
+    return `ws://127.0.0.1:${this.port}/socket`;
+  }
+  static start(t, nodes, { webSockets = true } = {}) {
+    return super.start(t, nodes, undefined, (haproxy) => [
+      [` ssl crt ${haproxy.folder}/both.pem alpn http/1.1`, webSockets ? '' : '\n    http-request deny if { hdr(upgrade) -i websocket }'],
+      ['balance leastconn', 'balance roundrobin'],
+    ]);
   }
 }
 

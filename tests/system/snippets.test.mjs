@@ -30,6 +30,7 @@ const held = {
   'docs/guide.md': {
     'Settings': here,
     'Publishing': here,
+    'Without WebSockets': { sh: 'tests/clients/sse.test.mjs', js: 'tests/clients/polling_chromium.test.mjs' },
     'The package fanmesh': 'tests/web/package.test.mjs',
     'TLS': here,
     'A cluster': here,

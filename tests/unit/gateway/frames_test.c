@@ -61,7 +61,7 @@ static void a_payload_written_in_pieces_is_one_frame(void **state)
     fm_buf_str(&f.bytes, "2]");
     fm_frames_close(&f, opened, FM_WS_TEXT, NULL);
     size_t at = 0;
-    unsigned opcode;
+    unsigned opcode = 0;
     assert_true(fm_slice_eq(frame_read(&f, &at, &opcode), FM_LIT("[1,2]")));
     assert_int_equal(f.bytes.n, 7);
     fm_frames_fini(&f);
@@ -111,9 +111,32 @@ static void reset_frames_can_be_used_again(void **state)
     assert_int_equal(f.n, 0);
     fm_frames_add(&f, FM_WS_TEXT, FM_LIT("two"), NULL);
     size_t at = 0;
-    unsigned opcode;
+    unsigned opcode = 0;
     assert_true(fm_slice_eq(frame_read(&f, &at, &opcode), FM_LIT("two")));
     fm_frames_fini(&f);
+}
+
+static void frames_are_taken_apart_again_whatever_their_length(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {0, 125, 126, UINT16_MAX, UINT16_MAX + 1};
+    struct fm_frames f = {0};
+    struct fm_buf payload = {0};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        while (payload.n < lengths[i])
+            fm_buf_u8(&payload, (uint8_t)payload.n);
+        fm_frames_add(&f, i % 2 ? FM_WS_BINARY : FM_WS_TEXT, fm_buf_view(&payload), NULL);
+    }
+    struct fm_slice rest = fm_buf_view(&f.bytes), got = {0};
+    unsigned opcode = 0;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        assert_true(fm_frames_next(&rest, &opcode, &got));
+        assert_int_equal(opcode, i % 2 ? FM_WS_BINARY : FM_WS_TEXT);
+        assert_true(fm_slice_eq(got, fm_slice_of(payload.p, lengths[i])));
+    }
+    assert_false(fm_frames_next(&rest, &opcode, &got));
+    fm_frames_fini(&f);
+    fm_buf_fini(&payload);
 }
 
 int main(void)
@@ -124,6 +147,7 @@ int main(void)
         cmocka_unit_test(frames_keep_the_messages_they_carry),
         cmocka_unit_test(a_frame_that_found_no_memory_leaves_whole_frames_behind),
         cmocka_unit_test(reset_frames_can_be_used_again),
+        cmocka_unit_test(frames_are_taken_apart_again_whatever_their_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -337,6 +337,26 @@ static void a_binary_message_is_a_broadcast_a_push_or_base64(void **state)
     fm_frames_fini(&f);
 }
 
+static void text_check(struct fm_slice binary, const char *text)
+{
+    struct fm_buf b = {0};
+    fm_phx_text_of(&b, binary);
+    assert_int_equal(b.n, strlen(text));
+    assert_memory_equal(b.p, text, b.n);
+    fm_buf_fini(&b);
+}
+
+static void a_binary_frame_becomes_text_for_transports_that_have_only_that(void **state)
+{
+    (void)state;
+    text_check(B("\2\1\2"
+                 "te\"\xff\0\x01\x02"),
+               "[null,null,\"t\",\"e\\\"\",{\"base64\":\"/wABAg==\"}]");
+    text_check(B("\0\2\1\1"
+                 "12te\xff"),
+               "[\"12\",null,\"t\",\"e\",{\"base64\":\"/w==\"}]");
+}
+
 static void a_key_is_told_by_its_digest_on_its_topic(void **state)
 {
     (void)state;
@@ -401,6 +421,7 @@ int main(void)
         cmocka_unit_test(replies_and_events_have_the_shape_of_their_version),
         cmocka_unit_test(a_message_has_the_shape_of_each_format),
         cmocka_unit_test(a_binary_message_is_a_broadcast_a_push_or_base64),
+        cmocka_unit_test(a_binary_frame_becomes_text_for_transports_that_have_only_that),
         cmocka_unit_test(a_key_is_told_by_its_digest_on_its_topic),
         cmocka_unit_test(an_id_and_a_digest_of_any_length_fit_into_a_ref),
         cmocka_unit_test(what_is_written_in_v2_is_read_back),

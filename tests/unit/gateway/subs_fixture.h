@@ -145,7 +145,8 @@ static int setup(void **state)
     rule = (struct fm_rule){.slow = FM_SLOW_DISCONNECT};
     memset(clients, 0, sizeof clients);
     for (size_t i = 0; i < CLIENTS; i++)
-        clients[i].socket = (struct fm_socket){.worker = &worker, .proto = &proto, .state = FM_SOCKET_OPEN};
+        clients[i].socket =
+            (struct fm_socket){.wsi = (struct lws *)&clients[i], .worker = &worker, .proto = &proto, .state = FM_SOCKET_OPEN};
     encodings = 0;
     posted_n = 0;
     hub_busy = false;

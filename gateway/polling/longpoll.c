@@ -1,0 +1,285 @@
+/* Clients' requests of LongPoll: read, handed to whoever has the session, answered. The HTTP status is 200 (Phoenix clients look at nothing
+ * but the JSON's `status`), except where a balancer should try another node. */
+#include "polling.h"
+
+#include "../edge/front.h"
+
+#include <stdlib.h>
+
+enum {
+    ANSWER_SLACK_MS = 4000, /* for the mesh, beyond what a poll waits */
+    STATUS_OK = 200,
+    STATUS_GONE = 410,
+    STATUS_FAILED = 500, /* phoenix.js closes, and connects again */
+};
+
+struct fm_poll_ask { /* req->user */
+    UT_hash_handle hh;
+    uint64_t ref;
+    struct fm_http_request *req;
+    struct fm_poll_token token;
+    struct fm_poll_timer timer;
+};
+
+uint64_t fm_poll_node(const struct fm_worker *w)
+{
+    return fm_hub_incarnation(w->config.hub);
+}
+
+/* ---- answering ---- */
+
+/* phoenix.js 1.7 takes a 410 for the beginning of a session even where it had one, and never joins its channels again. It sends a
+ * Content-Type with its polls, which 1.8 doesn't; told of an error it does the right thing. */
+static uint32_t status_for(const struct fm_http_request *req, uint32_t status, const struct fm_poll_token *token)
+{
+    bool lost = status == STATUS_GONE && !token && req->method == FM_HTTP_GET;
+    return lost && req->content_type.n ? STATUS_FAILED : status;
+}
+
+static void messages_write(struct fm_buf *b, struct fm_slice frames)
+{
+    struct fm_slice bytes;
+    bool binary;
+    const char *comma = "";
+    fm_buf_str(b, ",\"messages\":[");
+    while (fm_poll_frame_next(&frames, &binary, &bytes)) {
+        fm_buf_str(b, comma);
+        fm_buf_json(b, bytes);
+        comma = ",";
+    }
+    fm_buf_u8(b, ']');
+}
+
+/* token: NULL for none. frames: messages of an answer to a poll. error: its text, or NULL. */
+static void respond(struct fm_http_request *req, uint32_t status, const struct fm_poll_token *token, struct fm_slice frames,
+                    const struct fm_http_error *error)
+{
+    struct fm_buf b = {0};
+    unsigned http = error && error->status ? error->status : STATUS_OK;
+    fm_buf_printf(&b, "{\"status\":%u", status_for(req, status, token));
+    if (token) {
+        char text[FM_POLL_TOKEN_TEXT + 1];
+        fm_poll_token_print(token, text);
+        fm_buf_printf(&b, ",\"token\":\"%s\"", text);
+        b.failed |= text[0] == 0;
+    }
+    if (req->method == FM_HTTP_GET)
+        messages_write(&b, frames);
+    if (error) {
+        fm_buf_str(&b, ",\"error\":{\"code\":");
+        fm_buf_json(&b, fm_slice_str(fm_err_code(error->err)));
+        fm_buf_str(&b, ",\"message\":");
+        fm_buf_json(&b, fm_slice_str(error->detail && *error->detail ? error->detail : fm_err_text(error->err)));
+        fm_buf_u8(&b, '}');
+    }
+    fm_buf_str(&b, "}\n");
+    /* Without memory: the client connects again. What was lost with it is noticed by the token. */
+    fm_http_respond(req, http, "application/json", fm_slice_of(NULL, 0),
+                    b.failed ? FM_LIT("{\"status\":500,\"messages\":[]}\n") : fm_buf_view(&b));
+    fm_buf_fini(&b);
+}
+
+/* What the client did wrong, or what can't be done for it now. */
+static void refuse(struct fm_http_request *req, uint32_t status, enum fm_err err, const char *detail, unsigned http)
+{
+    fm_stat_add(&req->worker->stats.poll_refused, 1);
+    respond(req, status, NULL, fm_slice_of(NULL, 0), &(struct fm_http_error){.err = err, .detail = detail, .status = http});
+}
+
+/* ---- requests that wait ---- */
+
+static void ask_free(struct fm_poll_ask *a)
+{
+    struct fm_worker *w = a->req->worker;
+    fm_wheel_cancel(&w->polls_wheel, &a->timer.timer);
+    HASH_DEL(w->poll_asks, a);
+    a->req->gone = NULL;
+    a->req->user = NULL;
+    free(a);
+}
+
+static void on_gone(struct fm_http_request *req)
+{
+    ask_free(req->user);
+}
+
+static void ask_end(struct fm_poll_ask *a, uint32_t status, struct fm_slice frames)
+{
+    struct fm_http_request *req = a->req;
+    struct fm_poll_token token = a->token;
+    ask_free(a);
+    respond(req, status, status == STATUS_GONE || req->method == FM_HTTP_POST ? NULL : &token, frames, NULL);
+}
+
+/* The worker that has the session did not answer: its node is gone, or cut off. */
+static void on_late(struct fm_poll_timer *t)
+{
+    struct fm_poll_ask *a = (struct fm_poll_ask *)((char *)t - offsetof(struct fm_poll_ask, timer));
+    fm_stat_add(&a->req->worker->stats.poll_unreached, 1);
+    ask_end(a, STATUS_GONE, fm_slice_of(NULL, 0));
+}
+
+static struct fm_poll_ask *ask_new(struct fm_http_request *req, const struct fm_poll_token *token)
+{
+    struct fm_worker *w = req->worker;
+    struct fm_poll_ask *a = calloc(1, sizeof *a);
+    if (!a)
+        return NULL;
+    *a = (struct fm_poll_ask){.ref = ++w->poll_ref, .req = req, .token = *token, .timer.fire = on_late};
+    HASH_ADD(hh, w->poll_asks, ref, sizeof a->ref, a);
+    fm_wheel_set(&w->polls_wheel, &a->timer.timer, (req->method == FM_HTTP_GET ? w->config.poll_wait_ms : 0) + ANSWER_SLACK_MS);
+    req->user = a;
+    req->gone = on_gone;
+    return a;
+}
+
+static struct fm_poll_ask *ask_find(struct fm_worker *w, uint64_t ref)
+{
+    struct fm_poll_ask *a;
+    HASH_FIND(hh, w->poll_asks, &ref, sizeof ref, a);
+    return a;
+}
+
+void fm_longpoll_answer(struct fm_worker *w, const struct fm_poll_note *answer)
+{
+    struct fm_poll_ask *a = ask_find(w, answer->ref);
+    if (!a)
+        return;
+    a->token.seq = answer->seq;
+    ask_end(a, answer->status, answer->frames);
+}
+
+/* To who has the session. */
+static void hand_over(struct fm_http_request *req, const struct fm_poll_token *token, enum fm_poll_kind kind, struct fm_slice frames)
+{
+    struct fm_worker *w = req->worker;
+    uint64_t self = fm_poll_node(w);
+    struct fm_poll_ask *a = ask_new(req, token);
+    if (!a) {
+        refuse(req, STATUS_FAILED, FM_E_NOMEM, NULL, 503);
+        return;
+    }
+    struct fm_poll_note note = {.kind = kind, .ref = a->ref, .from = w->config.index, .token = *token, .frames = frames};
+    if (token->node == self && token->worker == w->config.index) {
+        fm_poll_request(w, self, &note);
+        return;
+    }
+    fm_stat_add(token->node == self ? &w->stats.poll_passed : &w->stats.poll_relayed, 1);
+    struct fm_buf b = {0};
+    fm_poll_note_write(&b, &note);
+    struct fm_parcel *p = b.failed ? NULL : fm_parcel_new(token->node, token->worker, w->config.index, a->ref, fm_buf_view(&b));
+    fm_buf_fini(&b);
+    enum fm_err err = p ? fm_worker_post(w, &p->item) : FM_E_NOMEM;
+    if (!err)
+        return;
+    fm_parcel_free(&p);
+    ask_free(a);
+    refuse(req, STATUS_FAILED, err, NULL, 503);
+}
+
+/* One of ours did not arrive. Of an answer nothing is to be done: its session notices. */
+static void came_back(struct fm_worker *w, const struct fm_parcel *p)
+{
+    struct fm_poll_ask *a = p->token ? ask_find(w, p->token) : NULL;
+    if (!a)
+        return;
+    if (p->err != FM_E_BUSY && p->err != FM_E_NOMEM && p->err != FM_E_TOO_LARGE) {
+        on_late(&a->timer);
+        return;
+    }
+    struct fm_http_request *req = a->req;
+    ask_free(a);
+    refuse(req, STATUS_FAILED, p->err, NULL, p->err == FM_E_TOO_LARGE ? 0 : 503);
+}
+
+void fm_poll_parcel(struct fm_worker *w, struct fm_parcel *p)
+{
+    struct fm_poll_note note;
+    if (p->err)
+        came_back(w, p);
+    else if (fm_poll_note_read(fm_slice_of(p->bytes, p->n), &note))
+        fm_stat_add(&w->stats.poll_refused, 1); /* of a node of another version */
+    else if (note.kind == FM_POLL_ANSWER)
+        fm_longpoll_answer(w, &note);
+    else
+        fm_poll_request(w, p->node, &note);
+    fm_parcel_free(&p);
+}
+
+/* ---- reading requests ---- */
+
+/* What the client got last: the last `token` that is one of ours, since an application may have a parameter of that name, too. */
+static bool token_find(const struct fm_http_request *req, struct fm_poll_token *token)
+{
+    struct fm_slice header = fm_http_header(req, "x-phoenix-longpoll-token");
+    char text[FM_POLL_TOKEN_TEXT + 1];
+    if (header.n)
+        return fm_poll_token_read(header, token) == FM_OK;
+    return fm_query_param(req->query, "token", true, text, sizeof text) == FM_OK && fm_poll_token_read(fm_slice_str(text), token) == FM_OK;
+}
+
+static void open_session(struct fm_http_request *req)
+{
+    struct fm_worker *w = req->worker;
+    struct fm_poll_token token;
+    struct fm_upgrade up;
+    /* A session has no connection of its own that would have been counted when it was accepted. */
+    if (atomic_load_explicit(&w->stats.connections, memory_order_relaxed) > w->config.connections_max) {
+        refuse(req, STATUS_FAILED, FM_E_BUSY, "connections_max are there already", 503);
+        return;
+    }
+    struct fm_socket *s = fm_conn_admit(req->edge, &fm_phoenix, &up);
+    if (!s) {
+        /* phoenix.js gives up on 403, and tries again on 500. */
+        bool now_only = up.status == 503 || (!up.status && fm_http_status_of(up.err) == 503);
+        refuse(req, now_only ? STATUS_FAILED : 403, up.err, up.reason, now_only ? 503 : 0);
+        return;
+    }
+    if (!fm_poll_open(s, &token)) {
+        refuse(req, STATUS_FAILED, FM_E_NOMEM, NULL, 503);
+        return;
+    }
+    respond(req, STATUS_GONE, &token, fm_slice_of(NULL, 0), NULL);
+}
+
+static void push(struct fm_http_request *req, const struct fm_poll_token *token)
+{
+    struct fm_buf frames = {0};
+    const char *why = NULL;
+    enum fm_err err = fm_poll_body(req->body, fm_http_media_is(req->content_type, "application/x-ndjson"), &frames, &why);
+    fm_stat_add(&req->worker->stats.poll_pushes, 1);
+    /* What a parcel holds; the messages' own limit is message_max, as of every socket. */
+    if (!err && frames.n > (1u << 20) + req->worker->config.message_max) {
+        err = FM_E_TOO_LARGE;
+        why = "the messages of one request are larger than 1 MiB and message_max together";
+    }
+    if (err == FM_OK)
+        hand_over(req, token, FM_POLL_PUSH, fm_buf_view(&frames));
+    else
+        refuse(req, err == FM_E_NOMEM ? STATUS_FAILED : err == FM_E_SYNTAX ? 400 : 413, err, why, 0);
+    fm_buf_fini(&frames);
+}
+
+bool fm_longpoll_handle(struct fm_http_request *req)
+{
+    struct fm_worker *w = req->worker;
+    struct fm_poll_token token;
+    if (!w->config.longpoll || !fm_http_mounted(req, w->config.mount, "/longpoll"))
+        return false;
+    if (!fm_http_page_may(req, "GET, POST, OPTIONS", "Content-Type, X-Phoenix-AuthToken, X-Phoenix-Longpoll-Token"))
+        return true;
+    bool has_token = token_find(req, &token);
+    if (req->method == FM_HTTP_POST && !has_token) {
+        refuse(req, STATUS_GONE, FM_E_NOT_FOUND, "there is no session with this token", 0);
+    } else if (req->method == FM_HTTP_POST) {
+        push(req, &token);
+    } else if (req->method == FM_HTTP_GET && !has_token) {
+        open_session(req);
+    } else if (req->method == FM_HTTP_GET) {
+        fm_stat_add(&w->stats.polls, 1);
+        hand_over(req, &token, FM_POLL_WAIT, fm_slice_of(NULL, 0));
+    } else {
+        fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD, .headers = FM_LIT("Allow: GET, POST, OPTIONS\r\n")});
+    }
+    return true;
+}

@@ -1,0 +1,211 @@
+/* Parcels between workers: handed over at most once, confirmed by the hub, and back where they did not arrive. */
+#include "mesh_fixture.h"
+
+enum { PIPE = 5 };
+
+static struct rig {
+    struct fm_parcel *got; /* by worker 0, last */
+    unsigned n;
+    uint64_t ask, counter;
+    struct fm_env_parcel sent;
+    uint8_t copy[256];
+    enum fm_err refuse; /* what the bus answers to the next ask */
+    unsigned asks, answers;
+    bool taken;
+} rig;
+
+static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
+{
+    (void)ctx, (void)lost;
+    assert_int_equal(worker, 0);
+    for (struct fm_item *next; chain; chain = next) {
+        next = chain->next;
+        assert_int_equal(chain->kind, FM_HUB_PARCEL);
+        fm_parcel_free(&rig.got);
+        rig.got = (struct fm_parcel *)chain;
+        rig.n++;
+    }
+}
+
+static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
+{
+    (void)bus, (void)bytes;
+    return FM_OK;
+}
+
+static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms)
+{
+    (void)bus, (void)timeout_ms;
+    struct fm_env env;
+    if (rig.refuse)
+        return rig.refuse;
+    assert_string_equal(address, "10.0.0.2:2");
+    assert_true(bytes.n <= sizeof rig.copy);
+    memcpy(rig.copy, bytes.p, bytes.n);
+    assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_ASK, unbound, rig.copy, bytes.n, &env), FM_OK);
+    if (fm_env_parcel_read(env.body, &rig.sent) != FM_OK)
+        return FM_OK; /* a pull */
+    rig.ask = id;
+    rig.counter = env.counter;
+    rig.asks++;
+    return FM_OK;
+}
+
+static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_slice bytes)
+{
+    (void)bus;
+    struct fm_env env;
+    uint8_t copy[256];
+    assert_int_equal(handle, 9);
+    memcpy(copy, bytes.p, bytes.n);
+    assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_ANSWER, (struct fm_env_bind){PEER, rig.counter}, copy, bytes.n, &env), FM_OK);
+    assert_int_equal(fm_env_taken_read(env.body, &rig.taken), FM_OK);
+    rig.answers++;
+    return FM_OK;
+}
+
+static const struct fm_bus_ops bus_ops = {
+    .publish = bus_publish, .ask = bus_ask, .answer = bus_answer, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
+
+static void give(enum fm_bus_event event, struct fm_slice bytes, uint64_t handle, enum fm_err err)
+{
+    struct fm_bus_item *it = bus_item(event, PIPE, bytes);
+    it->handle = handle;
+    it->err = err;
+    fm_hub_handle(mesh.hub, mesh.now, &it->item);
+    fm_hub_flush(mesh.hub, mesh.now);
+}
+
+static void peer_hello(void)
+{
+    struct fm_buf sealed = {0};
+    hello_seal(mesh.peer, PEER, &sealed);
+    give(FM_BUS_ENVELOPE, fm_buf_view(&sealed), 0, FM_OK);
+    fm_buf_fini(&sealed);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    rig = (struct rig){0};
+    mesh_start(FM_LIT("a secret of some length"), &bus_ops, 1000, to_worker);
+    mesh_tick(1);
+    give(FM_BUS_UP, (struct fm_slice){0}, 0, FM_OK);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    fm_parcel_free(&rig.got);
+    return mesh_stop(state);
+}
+
+static void post(uint64_t node, uint32_t worker)
+{
+    struct fm_parcel *p = fm_parcel_new(node, worker, 0, 55, FM_LIT("bytes"));
+    fm_hub_handle(mesh.hub, mesh.now, &p->item);
+    fm_hub_flush(mesh.hub, mesh.now);
+}
+
+static void came_back(enum fm_err err)
+{
+    assert_int_equal(rig.n, 1);
+    assert_int_equal(rig.got->err, err);
+    assert_int_equal(rig.got->token, 55);
+    assert_int_equal(rig.got->n, 0);
+}
+
+static void peer_confirms(bool taken)
+{
+    struct fm_buf b = {0}, sealed = {0};
+    fm_env_taken_write(&b, taken);
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ANSWER, (struct fm_env_bind){SELF, rig.counter}, fm_buf_view(&b), &sealed, NULL),
+                     FM_OK);
+    give(FM_BUS_ANSWERED, fm_buf_view(&sealed), rig.ask, FM_OK);
+    fm_buf_fini(&b);
+    fm_buf_fini(&sealed);
+}
+
+static void one_for_this_node_goes_to_its_worker(void **state)
+{
+    (void)state;
+    post(SELF, 0);
+    assert_int_equal(rig.n, 1);
+    assert_int_equal(rig.got->err, FM_OK);
+    assert_true(fm_slice_eq(fm_slice_of(rig.got->bytes, rig.got->n), FM_LIT("bytes")));
+    assert_int_equal(rig.asks, 0);
+}
+
+static void one_for_a_worker_or_node_that_is_not_there_comes_back(void **state)
+{
+    (void)state;
+    post(SELF, 7);
+    came_back(FM_E_NOT_FOUND);
+    rig.n = 0;
+    post(PEER, 0); /* which nobody has met */
+    came_back(FM_E_NOT_FOUND);
+    peer_hello();
+    rig.n = 0;
+    rig.refuse = FM_E_TOO_MANY;
+    post(PEER, 0);
+    came_back(FM_E_TOO_MANY);
+}
+
+static void one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not_arrive(void **state)
+{
+    (void)state;
+    peer_hello();
+    post(PEER, 3);
+    assert_int_equal(rig.asks, 1);
+    assert_int_equal(rig.sent.worker, 3);
+    assert_true(fm_slice_eq(rig.sent.bytes, FM_LIT("bytes")));
+    peer_confirms(true);
+    assert_int_equal(rig.n, 0);
+    post(PEER, 3);
+    peer_confirms(false);
+    came_back(FM_E_NOT_FOUND);
+    rig.n = 0;
+    post(PEER, 3);
+    give(FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_TIMEOUT);
+    came_back(FM_E_TIMEOUT);
+    post(PEER, 3); /* still on its way when the node ends */
+}
+
+static void peer_sends(uint32_t worker)
+{
+    struct fm_buf b = {0}, sealed = {0};
+    fm_env_parcel_write(&b, &(struct fm_env_parcel){worker, FM_LIT("theirs")});
+    assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ASK, unbound, fm_buf_view(&b), &sealed, &rig.counter), FM_OK);
+    give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
+    give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK); /* a replay */
+    fm_buf_fini(&b);
+    fm_buf_fini(&sealed);
+}
+
+static void one_that_arrives_is_handed_over_once_and_confirmed_at_once(void **state)
+{
+    (void)state;
+    peer_sends(0); /* by nobody that is known: not even answered */
+    assert_int_equal(rig.n + rig.answers, 0);
+    peer_hello();
+    peer_sends(0);
+    assert_int_equal(rig.n, 1);
+    assert_true(rig.got->node == PEER && rig.taken);
+    assert_true(fm_slice_eq(fm_slice_of(rig.got->bytes, rig.got->n), FM_LIT("theirs")));
+    assert_int_equal(rig.answers, 1);
+    peer_sends(1); /* a worker that there isn't */
+    assert_int_equal(rig.n, 1);
+    assert_int_equal(rig.answers, 2);
+    assert_false(rig.taken);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_for_this_node_goes_to_its_worker, start, stop),
+        cmocka_unit_test_setup_teardown(one_for_a_worker_or_node_that_is_not_there_comes_back, start, stop),
+        cmocka_unit_test_setup_teardown(one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not_arrive, start, stop),
+        cmocka_unit_test_setup_teardown(one_that_arrives_is_handed_over_once_and_confirmed_at_once, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
