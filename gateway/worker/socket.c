@@ -178,6 +178,10 @@ void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity)
     struct fm_identity *before = s->identity;
     s->identity = fm_identity_ref(identity);
     fm_identity_unref(&before);
+    if (!fm_user_join(s, identity ? identity->user : fm_slice_of(NULL, 0))) {
+        fm_socket_close(s, 1013, "out of memory");
+        return;
+    }
     fm_subs_judge(s);
 }
 
