@@ -1,4 +1,4 @@
-/* A command as bytes: a version, then its fields in the order of struct fm_command. */
+/* A command as bytes: a version, then its fields in the order of struct fm_cluster_command. */
 #include "command.h"
 
 #include <assert.h>
@@ -13,7 +13,7 @@ static void id_write(struct fm_buf *b, struct fm_id id)
     fm_buf_varint(b, id.seq);
 }
 
-void fm_command_write(struct fm_buf *b, const struct fm_command *c)
+void fm_command_write(struct fm_buf *b, const struct fm_cluster_command *c)
 {
     assert(c->user.n <= FM_USER_MAX && c->topic.n <= FM_TOPIC_MAX && c->text.n <= FM_COMMAND_TEXT_MAX);
     assert(c->at_ms <= FM_TIME_MAX && c->age_ms <= FM_AGE_MAX && c->keep_ms <= FM_COMMAND_KEEP_MAX);
@@ -65,10 +65,10 @@ static enum fm_err upto_read(struct fm_rd *r, struct fm_vector *upto)
     return FM_OK;
 }
 
-enum fm_err fm_command_read(struct fm_slice payload, struct fm_command *c)
+enum fm_err fm_command_read(struct fm_slice payload, struct fm_cluster_command *c)
 {
     struct fm_rd r = fm_rd_of(payload);
-    *c = (struct fm_command){0};
+    *c = (struct fm_cluster_command){0};
     uint8_t version = fm_rd_u8(&r);
     if (!r.bad && version != VERSION)
         return version > VERSION ? FM_E_VERSION : FM_E_SYNTAX;
@@ -90,13 +90,13 @@ enum fm_err fm_command_read(struct fm_slice payload, struct fm_command *c)
     return err;
 }
 
-void fm_command_fini(struct fm_command *c)
+void fm_command_fini(struct fm_cluster_command *c)
 {
     fm_vector_fini(&c->upto);
-    *c = (struct fm_command){0};
+    *c = (struct fm_cluster_command){0};
 }
 
-struct fm_msg *fm_command_message(const struct fm_command *c, struct fm_slice key)
+struct fm_msg *fm_command_message(const struct fm_cluster_command *c, struct fm_slice key)
 {
     struct fm_buf b = {0};
     fm_command_write(&b, c);

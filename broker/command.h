@@ -32,7 +32,7 @@ enum { FM_COMMAND_TEXT_MAX = 1024 /* bytes */ };
 
 #define FM_COMMAND_KEEP_MAX (UINT64_C(400) * 24 * 3600 * 1000) /* ms */
 
-struct fm_command {
+struct fm_cluster_command {
     uint32_t kind;           /* enum fm_command_kind, or a newer node's */
     struct fm_id id;         /* its message's, when it was first published; zeros: the hub has not taken it yet */
     uint64_t at_ms;          /* the cluster's time then */
@@ -51,21 +51,21 @@ static inline bool fm_topic_of_commands(struct fm_slice topic)
     return topic.n == FM_COMMAND_TOPIC.n && memcmp(topic.p, FM_COMMAND_TOPIC.p, topic.n) == 0;
 }
 
-void fm_command_write(struct fm_buf *b, const struct fm_command *c);
+void fm_command_write(struct fm_buf *b, const struct fm_cluster_command *c);
 /* Slices in *c point into the payload. FM_E_SYNTAX, FM_E_VERSION: a newer node's, FM_E_NOMEM. *c holds nothing on an error. */
-FM_MUST_CHECK enum fm_err fm_command_read(struct fm_slice payload, struct fm_command *c);
-void fm_command_fini(struct fm_command *c);
+FM_MUST_CHECK enum fm_err fm_command_read(struct fm_slice payload, struct fm_cluster_command *c);
+void fm_command_fini(struct fm_cluster_command *c);
 
 /* What carries it: one reference, no id yet; NULL without memory. key: an idempotency key, may be empty. */
-struct fm_msg *fm_command_message(const struct fm_command *c, struct fm_slice key);
+struct fm_msg *fm_command_message(const struct fm_cluster_command *c, struct fm_slice key);
 
 /* When it was asked for, on the steady clock of this node's hub, or (CLOCK_MONOTONIC as it is) of its workers; may be before its zero. Late
  * by at most what the fastest envelope between the two nodes takes. What began after it is none of its business. */
-static inline int64_t fm_command_asked_hub(const struct fm_command *c, const struct fm_msg *m)
+static inline int64_t fm_command_asked_hub(const struct fm_cluster_command *c, const struct fm_msg *m)
 {
     return m->born_ms - (int64_t)c->age_ms;
 }
-static inline int64_t fm_command_asked(const struct fm_command *c, const struct fm_msg *m)
+static inline int64_t fm_command_asked(const struct fm_cluster_command *c, const struct fm_msg *m)
 {
     return fm_command_asked_hub(c, m) - (int64_t)FM_AGE_MAX; /* see hub_thread.c */
 }

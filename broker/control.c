@@ -37,7 +37,7 @@ struct fm_standing {
 
 enum { SUBJECT_MAX = 4 + 2 + FM_USER_MAX + FM_TOPIC_MAX + sizeof(struct fm_id) };
 
-static uint32_t subject_of(const struct fm_command *c, uint8_t out[SUBJECT_MAX])
+static uint32_t subject_of(const struct fm_cluster_command *c, uint8_t out[SUBJECT_MAX])
 {
     uint32_t n = 0;
     memcpy(out, &c->kind, 4);
@@ -108,7 +108,7 @@ static bool says_all(const struct fm_standing *b, const struct fm_standing *a)
     return b->asked_ms >= a->asked_ms && b->until_ms >= a->until_ms && b->number >= a->number && within(&a->upto, &b->upto);
 }
 
-static struct fm_standing *standing_new(const struct fm_command *c, struct fm_msg *m)
+static struct fm_standing *standing_new(const struct fm_cluster_command *c, struct fm_msg *m)
 {
     uint8_t subject[SUBJECT_MAX];
     uint32_t n = subject_of(c, subject);
@@ -203,7 +203,7 @@ static enum fm_err upto_now(const struct fm_hub *h, struct fm_vector *upto)
     return err;
 }
 
-static enum fm_err complete(struct fm_hub *h, struct fm_command *c, struct fm_id id)
+static enum fm_err complete(struct fm_hub *h, struct fm_cluster_command *c, struct fm_id id)
 {
     c->id = id;
     c->at_ms = fm_cluster_ms(h);
@@ -223,7 +223,7 @@ static enum fm_err complete(struct fm_hub *h, struct fm_command *c, struct fm_id
 
 enum fm_err fm_control_complete(struct fm_hub *h, struct fm_msg **mp, struct fm_id id)
 {
-    struct fm_command c;
+    struct fm_cluster_command c;
     enum fm_err err = fm_command_read(fm_msg_payload(*mp), &c);
     if (err)
         return err;
@@ -242,7 +242,7 @@ enum fm_err fm_control_complete(struct fm_hub *h, struct fm_msg **mp, struct fm_
 /* ---- one comes ---- */
 
 /* A message looks younger by what it took on its way here; the cluster's time, which many envelopes have set, knows better. */
-static void asked_refine(const struct fm_hub *h, const struct fm_command *c, struct fm_msg *m)
+static void asked_refine(const struct fm_hub *h, const struct fm_cluster_command *c, struct fm_msg *m)
 {
     int64_t by_age = fm_command_asked_hub(c, m), by_clock = (int64_t)c->at_ms - (int64_t)h->ahead_ms;
     if (by_clock < by_age && by_age - by_clock < CLOCKS_AGREE_MS)
@@ -251,7 +251,7 @@ static void asked_refine(const struct fm_hub *h, const struct fm_command *c, str
 
 void fm_control_take(struct fm_hub *h, struct fm_msg *m)
 {
-    struct fm_command c;
+    struct fm_cluster_command c;
     enum fm_err err = fm_command_read(fm_msg_payload(m), &c);
     if (err) {
         h->stats.commands_unknown++;
@@ -306,7 +306,7 @@ static uint64_t rank(const struct fm_hub *h)
 
 static enum fm_err publish_again(struct fm_hub *h, const struct fm_standing *s)
 {
-    struct fm_command c;
+    struct fm_cluster_command c;
     enum fm_err err = fm_command_read(fm_msg_payload(s->msg), &c);
     if (err)
         return err;

@@ -108,7 +108,7 @@ static bool strike(struct fm_hub *h, struct fm_topic *t, const struct fm_deletio
 
 /* ---- commands ---- */
 
-void fm_deletion_take(struct fm_hub *h, const struct fm_command *c, const struct fm_msg *m)
+void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m)
 {
     int64_t until_ms = fm_command_asked_hub(c, m) + (int64_t)c->keep_ms;
     if (until_ms <= (int64_t)h->now.mono_ms)

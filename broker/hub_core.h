@@ -26,7 +26,7 @@
 
 struct fm_origin;
 struct fm_topic;
-struct fm_command;
+struct fm_cluster_command;
 struct fm_standing;
 struct fm_gather;
 
@@ -398,7 +398,7 @@ void fm_control_tend(struct fm_hub *h);
 void fm_control_fini(struct fm_hub *h);
 
 /* ---- deletion.c ---- */
-void fm_deletion_take(struct fm_hub *h, const struct fm_command *c, const struct fm_msg *m);
+void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m);
 /* A new topic: is anything of it deleted? */
 void fm_deletion_of(struct fm_hub *h, struct fm_topic *t);
 static inline bool fm_deleted(const struct fm_topic *t, struct fm_id id)

@@ -70,7 +70,7 @@ static void on_published(struct fm_http_request *req, struct fm_item *item)
     gather(req, q);
 }
 
-void fm_api_command(struct fm_http_request *req, const struct fm_command *c, struct fm_slice key, uint32_t timeout_ms)
+void fm_api_command(struct fm_http_request *req, const struct fm_cluster_command *c, struct fm_slice key, uint32_t timeout_ms)
 {
     struct fm_publish *p = fm_publish_new(fm_worker_config(req->worker)->index, 0, 1, fm_slice_of(NULL, 0));
     if (p)
@@ -122,11 +122,11 @@ void fm_api_disconnect(struct fm_http_request *req, struct fm_slice variable)
     if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_CONNECTION | FM_API_TOLD_RECONNECT | FM_API_TOLD_REASON | FM_API_TOLD_TIMEOUT_MS,
                      FM_API_TOLD_USER, &limits, &told))
         return;
-    const struct fm_command c = {.kind = FM_COMMAND_DISCONNECT,
-                                 .user = told.user,
-                                 .connection = told.connection,
-                                 .number = told.reconnect ? 0 : CLOSE_FOR_GOOD,
-                                 .text = told.reason};
+    const struct fm_cluster_command c = {.kind = FM_COMMAND_DISCONNECT,
+                                         .user = told.user,
+                                         .connection = told.connection,
+                                         .number = told.reconnect ? 0 : CLOSE_FOR_GOOD,
+                                         .text = told.reason};
     fm_api_command(req, &c, limits.key, told.timeout_ms);
 }
 
@@ -138,7 +138,8 @@ void fm_api_unsubscribe(struct fm_http_request *req, struct fm_slice variable)
     if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_TOPIC | FM_API_TOLD_CONNECTION | FM_API_TOLD_TIMEOUT_MS,
                      FM_API_TOLD_USER | FM_API_TOLD_TOPIC, &limits, &told))
         return;
-    const struct fm_command c = {.kind = FM_COMMAND_UNSUBSCRIBE, .user = told.user, .topic = told.topic, .connection = told.connection};
+    const struct fm_cluster_command c = {
+        .kind = FM_COMMAND_UNSUBSCRIBE, .user = told.user, .topic = told.topic, .connection = told.connection};
     fm_api_command(req, &c, limits.key, told.timeout_ms);
 }
 
@@ -162,7 +163,7 @@ void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic)
     uint32_t timeout_ms;
     if (!topic_known(req, topic) || !limits_of(req, &limits) || !timeout_read(req, &timeout_ms))
         return;
-    fm_api_command(req, &(struct fm_command){.kind = FM_COMMAND_DELETE, .topic = topic}, limits.key, timeout_ms);
+    fm_api_command(req, &(struct fm_cluster_command){.kind = FM_COMMAND_DELETE, .topic = topic}, limits.key, timeout_ms);
 }
 
 /* ---- questions ---- */

@@ -65,14 +65,14 @@ FM_MUST_CHECK bool fm_api_number(struct fm_http_request *req, const char *name, 
 /* Reads a text from the query into out; empty where absent. False: the request is answered. */
 FM_MUST_CHECK bool fm_api_text(struct fm_http_request *req, const char *name, char *out, size_t out_size, bool *present);
 
-struct fm_command;
+struct fm_cluster_command;
 struct fm_api_limits;
 struct fm_api_told;
 /* Reads the body of a command (api_told.h). False: the request is answered. */
 FM_MUST_CHECK bool fm_api_told(struct fm_http_request *req, unsigned takes, unsigned needs, struct fm_api_limits *limits,
                                struct fm_api_told *told);
 /* Gives a command to the cluster, and answers with what came of it: {"id","duplicate"?,"count","nodes":[...],"missing":[...]}. */
-void fm_api_command(struct fm_http_request *req, const struct fm_command *c, struct fm_slice key, uint32_t timeout_ms);
+void fm_api_command(struct fm_http_request *req, const struct fm_cluster_command *c, struct fm_slice key, uint32_t timeout_ms);
 
 /* Waits for the hub. `answered` gets the request and the item, which it owns; it answers the request. Returns the token to put into the
  * item, 0 without memory. */

@@ -14,7 +14,7 @@ enum { CLOSE_SENT_AWAY = 1001, WARN_EVERY_MS = 10000 };
 
 /* ---- what is done ---- */
 
-static bool concerns(const struct fm_command *c, const struct fm_socket *s, int64_t asked_ms)
+static bool concerns(const struct fm_cluster_command *c, const struct fm_socket *s, int64_t asked_ms)
 {
     if (s->state != FM_SOCKET_OPEN || (int64_t)s->opened_ms > asked_ms)
         return false; /* it came after the command, however late that is */
@@ -22,7 +22,7 @@ static bool concerns(const struct fm_command *c, const struct fm_socket *s, int6
     return c->connection.origin == 0 || (c->connection.origin == id.origin && c->connection.seq == id.seq);
 }
 
-static uint32_t disconnect(struct fm_worker *w, const struct fm_command *c, int64_t asked_ms)
+static uint32_t disconnect(struct fm_worker *w, const struct fm_cluster_command *c, int64_t asked_ms)
 {
     struct fm_user *u = fm_user_find(w, c->user);
     char *reason = c->text.n ? fm_slice_dup(c->text) : NULL;
@@ -38,7 +38,7 @@ static uint32_t disconnect(struct fm_worker *w, const struct fm_command *c, int6
     return n;
 }
 
-static uint32_t unsubscribe(struct fm_worker *w, const struct fm_command *c, int64_t asked_ms)
+static uint32_t unsubscribe(struct fm_worker *w, const struct fm_cluster_command *c, int64_t asked_ms)
 {
     struct fm_user *u = fm_user_find(w, c->user);
     uint32_t n = 0;
@@ -57,7 +57,7 @@ static uint32_t unsubscribe(struct fm_worker *w, const struct fm_command *c, int
  * again, and late; messages of other topics may come before or after it. */
 static const struct {
     enum fm_command_kind kind;
-    uint32_t (*take)(struct fm_worker *w, const struct fm_command *c, int64_t asked_ms);
+    uint32_t (*take)(struct fm_worker *w, const struct fm_cluster_command *c, int64_t asked_ms);
 } takers[] = {
     {FM_COMMAND_DISCONNECT, disconnect},
     {FM_COMMAND_UNSUBSCRIBE, unsubscribe},
@@ -78,7 +78,7 @@ uint32_t fm_commands_done(const struct fm_worker *w, struct fm_id id)
 
 static void take(struct fm_worker *w, const struct fm_msg *m)
 {
-    struct fm_command c;
+    struct fm_cluster_command c;
     if (fm_command_read(fm_msg_payload(m), &c))
         return; /* the hub has counted and told it */
     for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++)

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct fm_command c, again;
+    struct fm_cluster_command c, again;
     struct fm_buf b = {0};
     if (fm_command_read(fm_slice_of(data, n), &c) != FM_OK) {
         must(c.upto.n == 0 && c.upto.at == NULL);

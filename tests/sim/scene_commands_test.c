@@ -12,7 +12,7 @@ enum { HOUR_MS = 3600 * 1000, WEEK_MS = 7 * 24 * HOUR_MS };
 
 /* ---- what the API does ---- */
 
-static struct fm_publish *command_post(struct scene_node *n, const struct fm_command *c, struct fm_slice key)
+static struct fm_publish *command_post(struct scene_node *n, const struct fm_cluster_command *c, struct fm_slice key)
 {
     struct fm_publish *p = fm_publish_new(0, 1, 1, (struct fm_slice){0});
     assert_non_null(p);
@@ -25,7 +25,7 @@ static struct fm_publish *command_post(struct scene_node *n, const struct fm_com
     return p;
 }
 
-static struct fm_id command(struct scene_node *n, const struct fm_command *c)
+static struct fm_id command(struct scene_node *n, const struct fm_cluster_command *c)
 {
     struct fm_publish *p = command_post(n, c, (struct fm_slice){0});
     assert_int_equal(p->err, FM_OK);
@@ -36,12 +36,12 @@ static struct fm_id command(struct scene_node *n, const struct fm_command *c)
 
 static struct fm_id delete (struct scene_node *n)
 {
-    return command(n, &(struct fm_command){.kind = FM_COMMAND_DELETE, .topic = scene_room});
+    return command(n, &(struct fm_cluster_command){.kind = FM_COMMAND_DELETE, .topic = scene_room});
 }
 
 static struct fm_id revoke(struct scene_node *n, const char *user, uint64_t keep_ms)
 {
-    return command(n, &(struct fm_command){.kind = FM_COMMAND_REVOKE, .user = fm_slice_str(user), .keep_ms = keep_ms});
+    return command(n, &(struct fm_cluster_command){.kind = FM_COMMAND_REVOKE, .user = fm_slice_str(user), .keep_ms = keep_ms});
 }
 
 /* How many messages of the room a client is given that asks for all. */
@@ -74,7 +74,7 @@ static unsigned commands_told(struct scene_node *n, uint32_t kind, const char *u
     assert_true(j && j->err == FM_OK);
     unsigned count = 0;
     for (uint32_t i = 0; i < j->replayed; i++) {
-        struct fm_command c;
+        struct fm_cluster_command c;
         assert_int_equal(fm_command_read(fm_msg_payload(j->replay[i]), &c), FM_OK);
         if (c.kind == kind && (!user || fm_slice_eq(c.user, fm_slice_str(user)))) {
             count++;
@@ -335,7 +335,7 @@ static void more_than_commands_bytes_is_refused_and_what_others_bring_is_bounded
         for (unsigned i = 0; i < 100; i++) {
             char user[16];
             (void)snprintf(user, sizeof user, "%u-%u", side, i);
-            const struct fm_command c = {.kind = FM_COMMAND_REVOKE, .user = fm_slice_str(user), .keep_ms = HOUR_MS};
+            const struct fm_cluster_command c = {.kind = FM_COMMAND_REVOKE, .user = fm_slice_str(user), .keep_ms = HOUR_MS};
             struct fm_publish *p = command_post(side ? b : a, &c, (struct fm_slice){0});
             assert_true(p->err == FM_OK || p->err == FM_E_TOO_MANY);
             taken[side] += p->err == FM_OK;
@@ -359,7 +359,7 @@ static void a_command_that_comes_after_a_split_says_when_it_was_asked_for(void *
     scene_cut(a, b);
     scene_run(5000);
     uint64_t asked_at = scene_now(b).mono_ms; /* on the clock of the node that will be told */
-    (void)command(a, &(struct fm_command){.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")});
+    (void)command(a, &(struct fm_cluster_command){.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")});
     scene_run(30 * 1000);
     assert_int_equal(commands_told(b, FM_COMMAND_DISCONNECT, "ann", NULL), 0);
     fm_sim_net_heal_all(scene.net);
@@ -379,7 +379,7 @@ static void a_command_over_a_slow_link_is_as_old_as_the_cluster_s_time_says(void
     slow.delay_us_min = slow.delay_us_max = 900 * FM_SIM_MS; /* an envelope of now takes long; those before did not */
     scene_faults(slow);
     uint64_t asked_at = scene_now(b).mono_ms;
-    (void)command(a, &(struct fm_command){.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")});
+    (void)command(a, &(struct fm_cluster_command){.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")});
     scene_run(3000);
     int64_t asked_ms = 0;
     assert_int_equal(commands_told(b, FM_COMMAND_DISCONNECT, "ann", &asked_ms), 1);
@@ -391,7 +391,7 @@ static void a_retry_with_its_key_is_the_same_command(void **state)
     (void)state;
     struct scene_node *a, *b;
     scene_start_two(&a, &b);
-    const struct fm_command c = {.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")};
+    const struct fm_cluster_command c = {.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")};
     struct fm_publish *first = command_post(a, &c, FM_LIT("k1"));
     scene_run(200);
     struct fm_publish *again = command_post(b, &c, FM_LIT("k1"));

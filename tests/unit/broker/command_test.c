@@ -5,18 +5,18 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static void fill(struct fm_command *c)
+static void fill(struct fm_cluster_command *c)
 {
-    *c = (struct fm_command){.kind = FM_COMMAND_DELETE,
-                             .id = {7, 1234},
-                             .at_ms = 1700000000000,
-                             .age_ms = 12345,
-                             .keep_ms = 3600 * 1000,
-                             .user = FM_LIT("ann"),
-                             .topic = FM_LIT("room:1"),
-                             .connection = {9, 3},
-                             .number = UINT64_MAX,
-                             .text = FM_LIT("because")};
+    *c = (struct fm_cluster_command){.kind = FM_COMMAND_DELETE,
+                                     .id = {7, 1234},
+                                     .at_ms = 1700000000000,
+                                     .age_ms = 12345,
+                                     .keep_ms = 3600 * 1000,
+                                     .user = FM_LIT("ann"),
+                                     .topic = FM_LIT("room:1"),
+                                     .connection = {9, 3},
+                                     .number = UINT64_MAX,
+                                     .text = FM_LIT("because")};
     assert_int_equal(fm_vector_set(&c->upto, 7, 1), FM_OK);
     assert_int_equal(fm_vector_set(&c->upto, UINT64_MAX, UINT64_MAX), FM_OK);
 }
@@ -24,7 +24,7 @@ static void fill(struct fm_command *c)
 static void what_is_written_is_read(void **state)
 {
     (void)state;
-    struct fm_command c, r;
+    struct fm_cluster_command c, r;
     struct fm_buf b = {0};
     fill(&c);
     fm_command_write(&b, &c);
@@ -42,7 +42,7 @@ static void what_is_written_is_read(void **state)
 static void what_is_cut_short_or_followed_by_more_is_refused(void **state)
 {
     (void)state;
-    struct fm_command c, r;
+    struct fm_cluster_command c, r;
     struct fm_buf b = {0};
     fill(&c);
     fm_command_write(&b, &c);
@@ -58,7 +58,7 @@ static void what_is_cut_short_or_followed_by_more_is_refused(void **state)
 static void a_newer_version_is_told_apart_from_nonsense(void **state)
 {
     (void)state;
-    struct fm_command r;
+    struct fm_cluster_command r;
     assert_int_equal(fm_command_read(FM_LIT("\2whatever"), &r), FM_E_VERSION);
     assert_int_equal(fm_command_read(FM_LIT("\0whatever"), &r), FM_E_SYNTAX);
     assert_int_equal(fm_command_read(FM_LIT(""), &r), FM_E_SYNTAX);
@@ -78,7 +78,7 @@ static void only_the_commands_topic_is_theirs_and_no_rule_can_name_it(void **sta
 static void its_age_and_that_of_its_message_say_when_it_was_asked_for(void **state)
 {
     (void)state;
-    const struct fm_command c = {.kind = FM_COMMAND_REVOKE, .age_ms = 5000};
+    const struct fm_cluster_command c = {.kind = FM_COMMAND_REVOKE, .age_ms = 5000};
     struct fm_msg *m = fm_command_message(&c, FM_LIT("key"));
     assert_non_null(m);
     assert_true(fm_slice_eq(fm_msg_key(m), FM_LIT("key")) && (m->flags & FM_MSG_BINARY));
