@@ -98,6 +98,8 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
         h->stats.suppressed_key++;
         return; /* in the log for the sake of repair, but nobody gets the second of two with one key */
     }
+    if (t->commands)
+        fm_control_take(h, m);
     fm_stat_add(&h->stats.dispatched, 1);
     fm_history_add(h, pos, m);
     out_msg(h, t, m);
@@ -105,7 +107,9 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 
 void fm_gap_tell(struct fm_hub *h, const struct fm_topic *t, struct fm_id from, uint64_t to, enum fm_gap_reason reason, uint64_t asof_ms)
 {
-    if (t->interest == 0 || fm_mutation(GAPS_SILENT))
+    if (t->commands)
+        fm_control_missed(h); /* workers have no use for a gap of theirs */
+    if (t->interest == 0 || t->commands || fm_mutation(GAPS_SILENT))
         return;
     h->stats.gaps++;
     for (uint64_t left = t->interest; left; left &= left - 1) {
@@ -142,6 +146,13 @@ static void pos_skip(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_
     fm_gap_tell(h, pos->topic, (struct fm_id){pos->origin->id, from}, to, reason, fm_asof(h));
 }
 
+/* Its history was deleted before it came. It stays in the log for as long as something before it is missing. */
+static void pass_over(struct fm_hub *h, struct fm_pos *pos, const struct fm_msg *m)
+{
+    h->stats.deleted_late++;
+    pos_skip(h, pos, m->id.seq, FM_GAP_DELETED);
+}
+
 /* Dispatches m, and what waited for it. */
 static void dispatch(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 {
@@ -149,7 +160,10 @@ static void dispatch(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
         /* Only over a range that was settled without it: the chain is broken for good, so say so. */
         if (m->prev > pos->last && !fm_mutation(ORDER_IGNORED))
             pos_skip(h, pos, m->prev, FM_GAP_EVICTED);
-        dispatch_one(h, pos, m);
+        if (fm_deleted(pos->topic, m->id))
+            pass_over(h, pos, m);
+        else
+            dispatch_one(h, pos, m);
         waiting_trim(pos);
         m = waiting_first(pos);
         if (m && m->prev > pos->last)
@@ -248,6 +262,8 @@ bool fm_receive(struct fm_hub *h, struct fm_origin *o, struct fm_msg *m)
     if ((int64_t)o->heard_ms < m->born_ms)
         o->heard_ms = (uint64_t)m->born_ms;
     fm_origin_claim(o, seq);
+    if (fm_deleted(pos->topic, m->id))
+        pos->topic->deletion->dirty = true;
     if (seq > pos->last && (m->prev <= pos->last || fm_mutation(ORDER_IGNORED)))
         dispatch(h, pos, m);
     else if (seq > pos->last)

@@ -36,6 +36,7 @@ void fm_hub_config_default(struct fm_hub_config *c)
         .memory_bytes = 1024ull << 20,
         .keys_bytes = 64ull << 20,
         .topics_max = 100000,
+        .commands_bytes = 8 << 20,
         .replicas = 1,
         .heartbeat_ms = 500,
         .repair_after_ms = 50,
@@ -109,6 +110,8 @@ void fm_hub_free(struct fm_hub **hp)
     fm_waiters_free(h);
     fm_held_free(h);
     fm_parcels_free(h);
+    fm_gathers_free(h);
+    fm_control_fini(h);
     for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
         chain_free(h->out[w].first);
     fm_peers_free(h);
@@ -160,6 +163,9 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
         return;
     case FM_HUB_PARCEL:
         fm_parcel_handle(h, (struct fm_parcel *)item);
+        return;
+    case FM_HUB_INQUIRE:
+        fm_inquire_handle(h, (struct fm_inquire *)item);
         return;
     case FM_BUS_ENVELOPE:
         fm_envelope_handle(h, bus);
@@ -248,7 +254,7 @@ static uint64_t next_due(const struct fm_hub *h)
         return TICK_SERVE_MS;
     if (fm_hello_due(h) || h->sent < h->self->contig)
         return TICK_BUSY_MS;
-    uint64_t ms = h->held || h->waiters || h->repairing || !h->ready || h->draining ? TICK_WAIT_MS : TICK_IDLE_MS;
+    uint64_t ms = h->held || h->waiters || h->gathers || h->repairing || !h->ready || h->draining ? TICK_WAIT_MS : TICK_IDLE_MS;
     if (h->ack_due_ms)
         ms = fm_least(ms, h->ack_due_ms > h->now.mono_ms ? h->ack_due_ms - h->now.mono_ms : 1);
     return ms;
@@ -276,6 +282,8 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
     h->changed = false;
     if (h->waiters)
         fm_waiters_check(h);
+    if (h->gathers)
+        fm_gathers_check(h);
     if (h->port.bus_ops) {
         if (fm_hello_due(h) || (h->ack_due_ms && now.mono_ms >= h->ack_due_ms))
             fm_peers_tick(h);
@@ -336,6 +344,7 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
     if (now.mono_ms >= h->sweep_due_ms) {
         h->sweep_due_ms = now.mono_ms + SWEEP_EVERY_MS;
         fm_store_sweep(h, SWEEP_TOPICS);
+        fm_control_tend(h);
     }
     fm_peers_tick(h);
     if (h->port.bus_ops)
@@ -353,7 +362,7 @@ void fm_hub_retention(struct fm_hub *h, void *ctx)
     struct fm_topic *t, *next;
     h->config.retention_ctx = ctx;
     HASH_ITER (hh, h->topics, t, next)
-        t->retention = h->config.retention(ctx, fm_slice_of(t->name, t->name_n));
+        fm_topic_retention(h, t);
 }
 
 void fm_hub_close(struct fm_hub *h)

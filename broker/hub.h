@@ -15,6 +15,7 @@
 #include "bus.h"
 #include "envelope.h"
 #include "inbox.h"
+#include "inquiry.h"
 #include "msg.h"
 #include "vector.h"
 
@@ -36,6 +37,7 @@ enum fm_hub_kind { /* item.kind; the bus's events continue at 64 */
                    FM_HUB_GAP,
                    /* worker -> worker, of any node */
                    FM_HUB_PARCEL,
+                   FM_HUB_INQUIRE, /* and back */
 };
 
 enum { FM_NO_WORKER = UINT32_MAX, FM_WORKERS_MAX = 64 };
@@ -114,6 +116,10 @@ enum fm_query_kind {
     FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","messages":[{"id","event","payload" or
                          "payload_base64","ts_ms","key"?,"conflation_key"?}],"cursor","floor"} */
     FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
+    FM_QUERY_GATHER,  /* over the cluster, `inquiry`: `topic` (also none) is the topic, `after` the user, `limit` (0: only counts),
+                         `after_id`, `command`, `timeout_ms` as in struct fm_inquiry;
+                         {"count","nodes":[{"node","incarnation","count"}],"missing":[{"node","incarnation","why"}],
+                         "list"?:[{"connection","user"?,"address","open_ms","topics"}],"next"?} */
 };
 
 struct fm_query {
@@ -122,6 +128,9 @@ struct fm_query {
     uint64_t token;
     enum fm_query_kind what;
     uint32_t limit;
+    uint32_t inquiry, timeout_ms;
+    struct fm_id after_id, command;
+    bool again; /* the asker's own, echoed */
     bool has_cursor;
     enum fm_err err; /* out */
     struct fm_vector cursor;
@@ -157,7 +166,23 @@ struct fm_msg_item { /* FM_HUB_MSG */
     struct fm_msg *msg; /* a reference */
 };
 
-enum fm_gap_reason { FM_GAP_EVICTED, FM_GAP_LOST, FM_GAP_OVERRUN, FM_GAP_SLOW }; /* "evicted", "lost", "overrun", "slow" */
+struct fm_inquire { /* FM_HUB_INQUIRE: a worker is asked about its clients; it posts the item back */
+    struct fm_item item;
+    unsigned worker;
+    uint64_t gather; /* the hub's name for the question */
+    uint32_t what;   /* enum fm_inquiry_kind */
+    uint32_t limit;
+    struct fm_id after, command;
+    bool failed;           /* out: there was no memory */
+    struct fm_found found; /* out */
+    uint32_t user_n, topic_n;
+    uint8_t text[]; /* user, then topic */
+};
+
+void fm_inquire_free(struct fm_inquire **q);
+
+/* "evicted", "lost", "overrun", "slow", "deleted" */
+enum fm_gap_reason { FM_GAP_EVICTED, FM_GAP_LOST, FM_GAP_OVERRUN, FM_GAP_SLOW, FM_GAP_DELETED };
 
 #define FM_GAP_OPEN UINT64_MAX
 
@@ -197,7 +222,8 @@ struct fm_hub_config {
     uint64_t memory_bytes; /* of all logs and histories of the node, and the keys in them: beyond it the oldest goes first */
     uint64_t keys_bytes;   /* of idempotency keys whose messages are gone before log_age: beyond it what went first is forgotten */
     uint32_t topics_max;
-    uint32_t replicas; /* default of ack: replicated */
+    uint64_t commands_bytes; /* of commands that stand: beyond it no more are taken from here */
+    uint32_t replicas;       /* default of ack: replicated */
     uint32_t heartbeat_ms, repair_after_ms, gap_ms, found_ms, join_wait_ms, down_ms, ask_timeout_ms;
     uint64_t cursor_ttl_ms;  /* how long a dead origin is remembered */
     uint32_t window;         /* batches in flight; below bus0's 16 */
@@ -275,6 +301,18 @@ struct fm_hub_port { /* effects */
     X(keys_bytes, "fanmesh_keys_bytes", "gauge", "bytes of them") \
     X(keys_forgotten, "fanmesh_keys_forgotten_total", "counter", "of them, forgotten before log_age was over, for want of keys_bytes") \
     X(topics, "fanmesh_topics", "gauge", "topics known") \
+    X(deleted, "fanmesh_deleted_messages_total", "counter", "messages that left logs and histories since their history was deleted") \
+    X(deleted_late, "fanmesh_deleted_late_total", "counter", \
+      "messages that came after their history had been deleted, and were given to nobody: told as gaps") \
+    X(commands, "fanmesh_commands_total", "counter", "commands taken, of this node and others") \
+    X(commands_standing, "fanmesh_commands_standing", "gauge", "commands that every node must know for a while: deletions, revocations") \
+    X(commands_bytes, "fanmesh_commands_bytes", "gauge", "bytes of them") \
+    X(commands_again, "fanmesh_commands_again_total", "counter", "of them, published again so that nodes that come later learn of them") \
+    X(commands_dropped, "fanmesh_commands_dropped_total", "counter", "of them, forgotten before their time for want of memory") \
+    X(gathers, "fanmesh_cluster_questions_total", "counter", "questions about clients that this node put to all nodes") \
+    X(gathers_missing, "fanmesh_cluster_questions_missing_total", "counter", "answers to them that other nodes did not give in time") \
+    X(commands_missed, "fanmesh_commands_missed_total", "counter", "times that commands of another node may have been lost") \
+    X(commands_unknown, "fanmesh_commands_unknown_total", "counter", "commands that this node can't read, or does nothing for") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
     X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 255 are remembered") \
     X(origins_refused, "fanmesh_origins_refused_total", "counter", \

@@ -7,6 +7,8 @@
  *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
  *   settle.c   how those end whose node is gone  asof.c     what they may have held, when nobody names them any more
  *   probe.c    the node's messages to itself
+ *   control.c  commands to the cluster            deletion.c histories that were deleted
+ *   gather.c   questions about clients to all nodes
  *   weigh.c    what all of that takes
  *
  * Invariants (checked by assertions and by the simulator):
@@ -24,6 +26,18 @@
 
 struct fm_origin;
 struct fm_topic;
+struct fm_cluster_command;
+struct fm_standing;
+struct fm_gather;
+
+struct fm_deletion { /* what of a topic must not be given to anybody any more */
+    UT_hash_handle hh;
+    struct fm_vector upto;
+    uint64_t until_ms; /* mono; later nobody holds anything of it */
+    bool dirty;        /* something of it may be held here */
+    uint32_t topic_n;
+    uint8_t topic[];
+};
 
 struct fm_pos { /* a topic's position in one origin; owned by the topic */
     struct fm_topic *topic;
@@ -44,10 +58,12 @@ struct fm_topic {
     struct fm_msg **history; /* ordered by (ts, origin, seq); at[head .. head + n) ; borrowed from the logs */
     uint32_t head, history_n, history_cap;
     uint64_t history_bytes;
-    bool skewed;       /* the history is not in the order of age: some node's clock is, or was, wrong */
-    uint64_t interest; /* bit i: worker i has subscribers */
-    uint32_t *subs;    /* a worker's subscribers */
-    uint64_t used_ms;  /* mono; last message, join or leave */
+    bool skewed;                  /* the history is not in the order of age: some node's clock is, or was, wrong */
+    uint64_t interest;            /* bit i: worker i has subscribers */
+    uint32_t *subs;               /* a worker's subscribers */
+    uint64_t used_ms;             /* mono; last message, join or leave */
+    struct fm_deletion *deletion; /* usually NULL */
+    bool commands;                /* its messages are commands: command.h */
     uint32_t name_n;
     char name[];
 };
@@ -152,6 +168,24 @@ struct fm_told { /* something that is told in the log now and then, with the num
     uint64_t quiet_until_ms, untold;
 };
 
+enum { FM_DELETIONS_DONE = 64 };
+
+struct fm_deletion_done {
+    struct fm_id id; /* of the command */
+    uint64_t n;      /* messages that went here at once */
+};
+
+struct fm_control {               /* control.c, deletion.c */
+    struct fm_standing *standing; /* commands that every node must know for a while */
+    struct fm_deletion *deletions;
+    uint64_t bytes;                                  /* of what stands */
+    uint64_t tend_ms;                                /* mono: due then */
+    bool has_topic;                                  /* theirs is among the topics */
+    struct fm_deletion_done done[FM_DELETIONS_DONE]; /* a ring */
+    uint32_t done_n;
+    struct fm_told told;
+};
+
 enum { FM_REFUSED_MAX = 64 };
 
 struct fm_refused {                 /* an address where somebody was refused, or we were */
@@ -174,6 +208,7 @@ struct fm_hub {
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
     struct fm_topic *found;          /* what was looked for last: messages come in runs of one topic. NULL: nothing */
     struct fm_keys keys;
+    struct fm_control control;
     struct fm_told keys_told; /* those that were forgotten early */
     struct fm_told dials_told;
     uint64_t bytes;      /* of all messages in all logs */
@@ -217,6 +252,7 @@ struct fm_hub {
     struct fm_waiter *waiters, **waiters_last;
     struct fm_held *held;
     struct fm_sent *sent_parcels;
+    struct fm_gather *gathers;
     struct fm_asked asked[FM_ASKED_MAX]; /* a ring */
     uint32_t asked_head, asked_n;
     bool live; /* since the last flush something was published, here or elsewhere */
@@ -298,6 +334,8 @@ static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg
     return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
 }
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
+/* What its history keeps, as the rules are now. */
+void fm_topic_retention(struct fm_hub *h, struct fm_topic *t);
 /* limited: topics_max holds (publishes and joins of our own; what the mesh brings is taken always). */
 struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited);
 struct fm_pos *fm_pos_find(const struct fm_topic *t, const struct fm_origin *o);
@@ -312,6 +350,8 @@ void fm_history_expire(struct fm_hub *h, struct fm_topic *t);
 void fm_log_expire(struct fm_hub *h, struct fm_origin *o);
 void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq);
 void fm_store_relieve(struct fm_hub *h);
+/* A message that was dispatched, or passed over: out of log and history, wherever it stands in them. */
+void fm_store_strike(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e);
 void fm_store_sweep(struct fm_hub *h, uint32_t topics);
 void fm_store_free(struct fm_hub *h);
 
@@ -331,6 +371,8 @@ void fm_contig_advance(struct fm_hub *h, struct fm_origin *o, uint64_t to);
 
 /* ---- publish.c ---- */
 void fm_publish_handle(struct fm_hub *h, struct fm_publish *p);
+/* A message of this node: it gets its id and goes out. Takes the reference. result may be NULL. */
+FM_MUST_CHECK enum fm_err fm_publish_own(struct fm_hub *h, struct fm_msg *m, struct fm_publish_result *result);
 void fm_waiters_check(struct fm_hub *h);
 void fm_waiters_free(struct fm_hub *h);
 /* Answers them with FM_E_CLOSED. */
@@ -344,6 +386,45 @@ bool fm_key_add(struct fm_hub *h, const struct fm_msg *m);
 void fm_key_leave(struct fm_hub *h, const struct fm_msg *m);
 /* Forgets keys that are old enough, or too many. */
 void fm_keys_tend(struct fm_hub *h);
+
+/* ---- control.c ---- */
+/* A command that is given here and will have this id: adds what only the hub knows. FM_E_SYNTAX, FM_E_VERSION: it is none. FM_E_TOO_MANY:
+ * as many stand as commands_bytes allows. On an error *m is as it was. */
+FM_MUST_CHECK enum fm_err fm_control_complete(struct fm_hub *h, struct fm_msg **m, struct fm_id id);
+/* A command is dispatched, and no other thread has it yet. */
+void fm_control_take(struct fm_hub *h, struct fm_msg *m);
+/* Some may have been lost. */
+void fm_control_missed(struct fm_hub *h);
+/* A line in the log, now and then. Plain text without quotes. */
+void fm_control_tell(struct fm_hub *h, const char *event, const char *why, const char *then);
+void fm_control_tend(struct fm_hub *h);
+void fm_control_fini(struct fm_hub *h);
+
+/* ---- deletion.c ---- */
+void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m);
+/* A new topic: is anything of it deleted? */
+void fm_deletion_of(struct fm_hub *h, struct fm_topic *t);
+static inline bool fm_deleted(const struct fm_topic *t, struct fm_id id)
+{
+    return t->deletion && id.seq <= fm_vector_get(&t->deletion->upto, id.origin);
+}
+/* How many messages of this node a deletion took when it came; 0 also where it is not remembered. */
+uint64_t fm_deletion_done(const struct fm_hub *h, struct fm_id command);
+/* What came since is deleted, too; what is over is forgotten. */
+void fm_deletions_tend(struct fm_hub *h);
+void fm_deletions_fini(struct fm_hub *h);
+
+/* ---- gather.c ---- */
+/* FM_QUERY_GATHER: answered when all have answered, or its time is over. */
+void fm_gather_query(struct fm_hub *h, struct fm_query *q);
+/* A worker has answered. */
+void fm_inquire_handle(struct fm_hub *h, struct fm_inquire *q);
+/* Another node asks. */
+void fm_inquiry_handle(struct fm_hub *h, uint64_t handle, struct fm_env_bind bind, struct fm_slice body);
+/* An answer on the ask plane that is for no pull. */
+void fm_found_handle(struct fm_hub *h, struct fm_bus_item *it);
+void fm_gathers_check(struct fm_hub *h);
+void fm_gathers_free(struct fm_hub *h);
 
 /* ---- weigh.c ---- */
 void fm_weigh_topic(struct fm_hub *h, const struct fm_topic *t);

@@ -141,10 +141,21 @@ void fm_parcel_free(struct fm_parcel **parcel)
     *parcel = NULL;
 }
 
+void fm_inquire_free(struct fm_inquire **qp)
+{
+    if (*qp)
+        fm_found_fini(&(*qp)->found);
+    free(*qp);
+    *qp = NULL;
+}
+
 const char *fm_gap_reason_text(enum fm_gap_reason reason)
 {
-    static const char *const texts[] = {
-        [FM_GAP_EVICTED] = "evicted", [FM_GAP_LOST] = "lost", [FM_GAP_OVERRUN] = "overrun", [FM_GAP_SLOW] = "slow"};
+    static const char *const texts[] = {[FM_GAP_EVICTED] = "evicted",
+                                        [FM_GAP_LOST] = "lost",
+                                        [FM_GAP_OVERRUN] = "overrun",
+                                        [FM_GAP_SLOW] = "slow",
+                                        [FM_GAP_DELETED] = "deleted"};
     return texts[reason];
 }
 
@@ -170,6 +181,9 @@ void fm_hub_item_free(struct fm_item *item)
         break;
     case FM_HUB_GAP:
         fm_gap_free(&(struct fm_gap *){(struct fm_gap *)item});
+        break;
+    case FM_HUB_INQUIRE:
+        fm_inquire_free(&(struct fm_inquire *){(struct fm_inquire *)item});
         break;
     case FM_HUB_MSG:
         fm_msg_unref(&((struct fm_msg_item *)item)->msg);

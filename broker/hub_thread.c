@@ -386,10 +386,11 @@ void fm_hub_thread_stop(struct fm_hub_thread **tp)
 
 enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item)
 {
-    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_LEAVE || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY);
-    if (item->kind != FM_HUB_LEAVE)
+    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_LEAVE || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY ||
+           item->kind == FM_HUB_INQUIRE);
+    if (item->kind != FM_HUB_LEAVE && item->kind != FM_HUB_INQUIRE)
         return fm_inbox_post(&t->inbox, item);
-    fm_inbox_post_always(&t->inbox, item); /* a lost leave would keep the interest for ever */
+    fm_inbox_post_always(&t->inbox, item); /* a lost leave would keep the interest for ever; inquiries are few */
     return FM_OK;
 }
 

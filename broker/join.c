@@ -168,8 +168,8 @@ static void join_answer(struct fm_hub *h, struct fm_join *j)
             t->subs[j->worker]++;
             t->interest |= 1ull << j->worker;
         }
-        h->stats.joins++;
-        h->stats.joins_unrecovered += !j->recovered;
+        h->stats.joins += !t->commands;
+        h->stats.joins_unrecovered += !t->commands && !j->recovered;
     }
     j->item.cost = (uint32_t)sizeof *j;
     fm_hub_out(h, j->worker, &j->item);

@@ -1,5 +1,6 @@
 /* Own messages: ids, idempotency keys, and the acknowledgements of other nodes. */
 #include "hub_core.h"
+#include "command.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -48,6 +49,36 @@ void fm_keys_tend(struct fm_hub *h)
 
 /* ---- accepting ---- */
 
+static struct fm_id next_id(const struct fm_hub *h)
+{
+    return (struct fm_id){h->self->id, h->self->contig + 1};
+}
+
+enum fm_err fm_publish_own(struct fm_hub *h, struct fm_msg *m, struct fm_publish_result *result)
+{
+    struct fm_topic *t = fm_topic_get(h, fm_msg_topic(m), true);
+    struct fm_pos *pos = t ? fm_pos_get(t, h->self) : NULL;
+    if (!pos) {
+        fm_msg_unref(&m);
+        return t ? FM_E_NOMEM : FM_E_TOO_MANY;
+    }
+    /* The own clock may be set back; the timestamps of one origin never go back, since they order histories. */
+    if (h->last_ts_ms < h->now.wall_ms)
+        h->last_ts_ms = h->now.wall_ms;
+    struct fm_id id = next_id(h);
+    fm_msg_accept(m, id, pos->last, h->last_ts_ms);
+    m->born_ms = (int64_t)h->now.mono_ms;
+    size_t size = fm_msg_size(m);
+    if (!fm_receive(h, h->self, m))
+        return FM_E_NOMEM;
+    h->backlog += size;
+    assert(h->self->contig == id.seq);
+    if (result)
+        *result = (struct fm_publish_result){id, false};
+    fm_stat_add(&h->stats.published, 1);
+    return FM_OK;
+}
+
 static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_publish_result *result)
 {
     struct fm_msg *m = *mp;
@@ -60,25 +91,12 @@ static enum fm_err accept_one(struct fm_hub *h, struct fm_msg **mp, struct fm_pu
             return FM_OK;
         }
     }
-    struct fm_topic *t = fm_topic_get(h, fm_msg_topic(m), true);
-    struct fm_pos *pos = t ? fm_pos_get(t, h->self) : NULL;
-    if (!pos)
-        return t ? FM_E_NOMEM : FM_E_TOO_MANY;
-    /* The own clock may be set back; the timestamps of one origin never go back, since they order histories. */
-    if (h->last_ts_ms < h->now.wall_ms)
-        h->last_ts_ms = h->now.wall_ms;
-    struct fm_id id = {h->self->id, h->self->contig + 1};
-    fm_msg_accept(m, id, pos->last, h->last_ts_ms);
-    m->born_ms = (int64_t)h->now.mono_ms;
-    size_t size = fm_msg_size(m);
+    enum fm_err err = fm_topic_of_commands(fm_msg_topic(m)) ? fm_control_complete(h, mp, next_id(h)) : FM_OK;
+    if (err)
+        return err;
+    m = *mp;
     *mp = NULL;
-    if (!fm_receive(h, h->self, m))
-        return FM_E_NOMEM;
-    h->backlog += size;
-    assert(h->self->contig == id.seq);
-    *result = (struct fm_publish_result){id, false};
-    fm_stat_add(&h->stats.published, 1);
-    return FM_OK;
+    return fm_publish_own(h, m, result);
 }
 
 static void answer(struct fm_hub *h, struct fm_publish *p)

@@ -85,7 +85,7 @@ static enum fm_err topics(struct fm_hub *h, struct fm_query *q)
         return FM_E_NOMEM;
     size_t n = 0;
     for (struct fm_topic *t = h->topics; t; t = t->hh.next)
-        if (fm_slice_starts(fm_slice_of(t->name, t->name_n), prefix) && after(t, last))
+        if (!t->commands && fm_slice_starts(fm_slice_of(t->name, t->name_n), prefix) && after(t, last))
             all[n++] = t;
     qsort(all, n, sizeof(struct fm_topic *), by_name);
     size_t show = n < q->limit ? n : q->limit;
@@ -253,7 +253,7 @@ static enum fm_err cluster(struct fm_hub *h, struct fm_query *q)
     member_bool(b, "draining", h->draining);
     member_num(b, "seq", h->self->contig);
     member_num(b, "uptime_ms", h->now.mono_ms - h->started_ms);
-    member_num(b, "topics", HASH_COUNT(h->topics));
+    member_num(b, "topics", h->stats.topics);
     const struct fm_env_load load = fm_load_of(h);
     load_json(b, &load);
     fm_buf_str(b, "},\"peers\":[");
@@ -284,6 +284,9 @@ void fm_query_handle(struct fm_hub *h, struct fm_query *q)
     case FM_QUERY_CLUSTER:
         q->err = cluster(h, q);
         break;
+    case FM_QUERY_GATHER:
+        fm_gather_query(h, q);
+        return;
     }
     if (q->json.failed)
         q->err = FM_E_NOMEM;

@@ -187,7 +187,7 @@ static void take_tomb(struct fm_hub *h, struct fm_origin *o, const struct fm_env
     if (!pos)
         return;
     if (pos->last < rec->seq)
-        fm_pos_gap(h, pos, rec->seq, FM_GAP_EVICTED);
+        fm_pos_gap(h, pos, rec->seq, fm_deleted(t, (struct fm_id){o->id, rec->seq}) ? FM_GAP_DELETED : FM_GAP_EVICTED);
     if (!fm_log_find(&o->log, rec->seq))
         fm_tomb_set(h, pos, rec->seq);
 }
@@ -418,17 +418,23 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
     struct fm_env_pull ask;
     enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_ASK, (struct fm_env_bind){0}, it->bytes, it->n, &env);
     struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
-    bool parcel = !err && fm_env_type(env.body) == FM_ENV_PARCEL;
-    if (!err)
-        err = !parcel ? fm_env_pull_read(env.body, &ask) : p ? FM_OK : FM_E_NOT_FOUND;
+    unsigned type = err ? 0 : fm_env_type(env.body);
+    if (!err && type == FM_ENV_PARCEL && !p)
+        err = FM_E_NOT_FOUND;
+    if (!err && type != FM_ENV_PARCEL && type != FM_ENV_INQUIRY)
+        err = fm_env_pull_read(env.body, &ask);
     if (!err && p && !ask_is_new(p, env.counter))
         err = FM_E_REPLAY;
     if (err) {
         fm_refusal_tell(h, "ask_refused", p ? p->bus : NULL, err, 1);
         return;
     }
-    if (parcel) {
+    if (type == FM_ENV_PARCEL) {
         fm_parcel_arrived(h, it->handle, &env);
+        return;
+    }
+    if (type == FM_ENV_INQUIRY) {
+        fm_inquiry_handle(h, it->handle, (struct fm_env_bind){env.incarnation, env.counter}, env.body);
         return;
     }
     if (h->asked_n == FM_ASKED_MAX) { /* the oldest is given up, as the bus does */
@@ -482,8 +488,10 @@ void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
         if (o->pull.ask == it->handle)
             break;
     }
-    if (!o)
+    if (!o) {
+        fm_found_handle(h, it);
         return;
+    }
     o->pull.ask = 0;
     struct fm_env env;
     struct fm_env_bind bind = {h->self->id, o->pull.counter};

@@ -1,6 +1,7 @@
 /* Logs, topics, histories: what is kept, and in which order it goes. Memory against memory of what was lost: whatever is evicted leaves
  * a floor behind, so that nobody is ever told "recovered" about something that is gone. */
 #include "hub_core.h"
+#include "command.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -22,7 +23,13 @@ struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name)
 
 static bool topic_idle(const struct fm_topic *t)
 {
-    return t->interest == 0 && t->history_n == 0;
+    return t->interest == 0 && t->history_n == 0 && !t->commands;
+}
+
+/* The commands' topic is not among those that anybody asks for. */
+static void topics_count(struct fm_hub *h)
+{
+    h->stats.topics = HASH_COUNT(h->topics) - h->control.has_topic;
 }
 
 void fm_pos_free(struct fm_pos *pos)
@@ -56,7 +63,7 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
     if (h->found == t)
         h->found = NULL;
     HASH_DELETE(hh, h->topics, t);
-    h->stats.topics = HASH_COUNT(h->topics);
+    topics_count(h);
     free(t->pos);
     free(t->history);
     free(t->subs);
@@ -76,12 +83,22 @@ static bool topics_room(struct fm_hub *h)
     return HASH_COUNT(h->topics) < h->config.topics_max;
 }
 
+void fm_topic_retention(struct fm_hub *h, struct fm_topic *t)
+{
+    /* Of commands as many as may stand, and those of some time; what must be known for longer is published again. */
+    if (t->commands)
+        t->retention = (struct fm_retention){UINT32_MAX, 2 * h->config.commands_bytes, h->config.cursor_ttl_ms / 2};
+    else
+        t->retention = h->config.retention(h->config.retention_ctx, fm_slice_of(t->name, t->name_n));
+}
+
 struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limited)
 {
     struct fm_topic *t = fm_topic_find(h, name);
     if (t)
         return t;
-    if (limited && HASH_COUNT(h->topics) >= h->config.topics_max && !topics_room(h))
+    bool commands = fm_topic_of_commands(name);
+    if (limited && !commands && HASH_COUNT(h->topics) >= h->config.topics_max && !topics_room(h))
         return NULL;
     t = calloc(1, sizeof *t + name.n + 1);
     uint32_t *subs = calloc(h->config.workers ? h->config.workers : 1, sizeof *subs);
@@ -94,9 +111,12 @@ struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limit
     t->name_n = (uint32_t)name.n;
     memcpy(t->name, name.p, name.n);
     t->used_ms = h->now.mono_ms;
-    t->retention = h->config.retention(h->config.retention_ctx, name);
+    t->commands = commands;
+    h->control.has_topic |= commands;
+    fm_topic_retention(h, t);
+    fm_deletion_of(h, t);
     HASH_ADD_KEYPTR(hh, h->topics, t->name, t->name_n, t);
-    h->stats.topics = HASH_COUNT(h->topics);
+    topics_count(h);
     return t;
 }
 
@@ -252,7 +272,7 @@ static bool out_of_order(const struct fm_msg *first, const struct fm_msg *then)
     return then->born_ms + SKEW_MS < first->born_ms;
 }
 
-static void history_remove(struct fm_hub *h, struct fm_topic *t, uint32_t i)
+static struct fm_log_entry *history_take(struct fm_hub *h, struct fm_topic *t, uint32_t i)
 {
     struct fm_msg *m = t->history[i];
     if (i == t->head)
@@ -268,7 +288,13 @@ static void history_remove(struct fm_hub *h, struct fm_topic *t, uint32_t i)
     e->in_history = false;
     if (e->pos->floor < e->seq && !fm_mutation(FLOOR_NOT_RAISED))
         e->pos->floor = e->seq;
-    if (e->seq <= o->cut)
+    return e;
+}
+
+static void history_remove(struct fm_hub *h, struct fm_topic *t, uint32_t i)
+{
+    struct fm_log_entry *e = history_take(h, t, i);
+    if (e->seq <= e->pos->origin->cut)
         bury(h, e);
 }
 
@@ -395,6 +421,17 @@ static void evict(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e)
         history_remove(h, e->pos->topic, history_index(e->pos->topic, e->msg));
     else
         bury(h, e);
+}
+
+void fm_store_strike(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e)
+{
+    assert(e->seq <= o->contig);
+    h->stats.deleted++;
+    if (e->seq > o->cut)
+        o->log_bytes -= fm_msg_size(e->msg);
+    if (e->in_history)
+        e = history_take(h, e->pos->topic, history_index(e->pos->topic, e->msg));
+    bury(h, e);
 }
 
 /* Beyond memory_bytes the oldest goes first, whether a log or a history holds it. */

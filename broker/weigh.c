@@ -15,7 +15,7 @@ void fm_weigh_topic(struct fm_hub *h, const struct fm_topic *t)
 
 void fm_weigh_done(struct fm_hub *h)
 {
-    uint64_t bytes = h->weighing + h->stats.log_messages * HEADER_USUAL + h->keys.held_bytes;
+    uint64_t bytes = h->weighing + h->stats.log_messages * HEADER_USUAL + h->keys.held_bytes + h->control.bytes;
     struct fm_origin *o, *tmp;
     HASH_ITER (hh, h->origins, o, tmp)
         bytes += sizeof *o + fm_log_bytes(&o->log);

@@ -3,6 +3,7 @@
  *   api.c          the context, the router, keys          api_publish.c  publish one, publish many
  *   api_parse.c    bodies -> messages, pure               api_query.c    topics, history, cluster
  *   api_status.c   health, readiness, metrics             api_static.c   files on the public listener
+ *   api_control.c  commands, questions about clients      api_told.c     bodies -> what is told, pure
  *
  * -- the worker's thread only, unless said otherwise -- */
 #pragma once
@@ -44,6 +45,11 @@ void fm_api_publish_batch(struct fm_http_request *req, struct fm_slice variable)
 void fm_api_topics(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_history(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_cluster(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic);
+void fm_api_subscribers(struct fm_http_request *req, struct fm_slice topic);
+void fm_api_connections(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_disconnect(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_unsubscribe(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_list(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_healthz(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_readyz(struct fm_http_request *req, struct fm_slice variable);
@@ -58,6 +64,15 @@ void fm_api_answer(struct fm_http_request *req, struct fm_buf *body);
 FM_MUST_CHECK bool fm_api_number(struct fm_http_request *req, const char *name, uint32_t max, uint32_t fallback, uint32_t *out);
 /* Reads a text from the query into out; empty where absent. False: the request is answered. */
 FM_MUST_CHECK bool fm_api_text(struct fm_http_request *req, const char *name, char *out, size_t out_size, bool *present);
+
+struct fm_cluster_command;
+struct fm_api_limits;
+struct fm_api_told;
+/* Reads the body of a command (api_told.h). False: the request is answered. */
+FM_MUST_CHECK bool fm_api_told(struct fm_http_request *req, unsigned takes, unsigned needs, struct fm_api_limits *limits,
+                               struct fm_api_told *told);
+/* Gives a command to the cluster, and answers with what came of it: {"id","duplicate"?,"count","nodes":[...],"missing":[...]}. */
+void fm_api_command(struct fm_http_request *req, const struct fm_cluster_command *c, struct fm_slice key, uint32_t timeout_ms);
 
 /* Waits for the hub. `answered` gets the request and the item, which it owns; it answers the request. Returns the token to put into the
  * item, 0 without memory. */

@@ -113,6 +113,7 @@ static struct fm_hub_config hub_config(const struct fm_node *node, unsigned work
     c.memory_bytes = s->memory_bytes;
     c.keys_bytes = s->keys_bytes;
     c.topics_max = (uint32_t)s->topics_max;
+    c.commands_bytes = s->commands_bytes;
     c.replicas = (uint32_t)s->replicas;
     c.heartbeat_ms = (uint32_t)s->heartbeat_ms;
     c.repair_after_ms = (uint32_t)s->repair_after_ms;

@@ -193,6 +193,7 @@ const struct fm_proto fm_phoenix = {
     .joined = fm_phx_joined,
     .pushed = fm_phx_pushed,
     .forbidden = fm_phx_forbidden,
+    .unsubscribed = fm_phx_unsubscribed,
     .gap = fm_phx_gap,
     .text = fm_phx_text_of,
     .encode = encode,

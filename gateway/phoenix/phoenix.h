@@ -28,6 +28,7 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in);
 void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
 void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p);
 void fm_phx_forbidden(struct fm_sub *sub, enum fm_err why);
+void fm_phx_unsubscribed(struct fm_sub *sub);
 void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
 
 /* ---- phoenix_replay.c ---- */

@@ -329,6 +329,22 @@ void fm_phx_forbidden(struct fm_sub *sub, enum fm_err why)
     fm_phx_send(s, &f);
 }
 
+/* phx_close, which for a client is the end of the channel: it does not join again by itself. In V1, too: it names no channel there, but
+ * neither is another one of the topic being joined. */
+void fm_phx_unsubscribed(struct fm_sub *sub)
+{
+    struct fm_socket *s = sub->socket;
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    if (!sub->joined && !joining_refuse(s, sub, "unsubscribed"))
+        return;
+    struct fm_frames *f = fm_frames_new();
+    to.ref = to.join_ref;
+    if (f)
+        fm_phx_event(f, &to, FM_LIT("phx_close"), FM_LIT("{\"reason\":\"unsubscribed\"}"));
+    fm_socket_leave(s, sub, NULL);
+    fm_phx_send(s, &f);
+}
+
 /* ---- push ---- */
 
 /* What the answer to a push needs: the sub's id, its topic, the ref. */

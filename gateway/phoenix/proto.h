@@ -91,6 +91,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     bool judge;                  /* the worker's: may it stay under the new rules? */
     uint64_t id;                 /* unique on this node: also fm_msg.from of what it pushes to others */
     uint64_t tag;                /* fm_join_ask.tag */
+    uint64_t asked_ms;           /* fm_mono_ms, when its client asked to join */
     struct fm_vector *skip;      /* usually NULL: not to be given messages up to these */
     struct fm_lag *lag;          /* usually NULL: it fell behind, and is given nothing until its socket has room again */
     const struct fm_rule *rule;  /* see fm_sub_rule */
@@ -137,6 +138,9 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
     /* It may not join its topic any more, for this reason (fm_who_may): tells the client and ends the channel by fm_socket_leave. */
     void (*forbidden)(struct fm_sub *sub, enum fm_err why);
+    /* The server ends the channel, joined or still joining: tells the client, which is not to join again by itself, and ends it by
+     * fm_socket_leave. */
+    void (*unsubscribed)(struct fm_sub *sub);
     /* Encodes that something can't be had on an open channel. cursor: the position after it. */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* A binary frame's payload as one of text, appended, for clients whose transport has only that. NULL: it makes no binary frames. */

@@ -151,6 +151,9 @@
       "Beyond it the keys that went first are forgotten, and a retry with one of them is published again. 0: a key goes with its " \
       "message.") \
     X("Retention and repair", COUNT, topics_max, 1, 100000000, "100000", "Topics that the node remembers.") \
+    X("Retention and repair", BYTES, commands_bytes, 65536, 1073741824, "8MiB", \
+      "Deletions and revocations that every node must know for a while. Beyond it the API takes no more of them; where other nodes give " \
+      "more than twice as much, the oldest are forgotten. All nodes of a cluster need the same.") \
     X("Retention and repair", BYTES, hub_inbox_bytes, 65536, 17179869184, "64MiB", \
       "What may wait for the hub. Beyond it publishers get an error that says so. What comes from other nodes may take as much again.") \
     X("Retention and repair", AGE, cursor_ttl, 1000, 31536000000, "24h", \

@@ -24,6 +24,7 @@ struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *prot
     s->proto = proto;
     s->variant = variant;
     s->probe = probe;
+    s->number = ++w->sockets_made * FM_WORKERS_MAX + w->config.index;
     s->next = w->sockets;
     s->link = &w->sockets;
     if (s->next)
@@ -177,6 +178,10 @@ void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity)
     struct fm_identity *before = s->identity;
     s->identity = fm_identity_ref(identity);
     fm_identity_unref(&before);
+    if (!fm_user_join(s, identity ? identity->user : fm_slice_of(NULL, 0))) {
+        fm_socket_close(s, 1013, "out of memory");
+        return;
+    }
     fm_subs_judge(s);
 }
 
@@ -237,6 +242,7 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
         .tag = ask->tag,
         .rule = ask->rule,
         .rules_age = s->worker->rules_age,
+        .asked_ms = fm_mono_ms(),
         .proto = ask->proto,
         .topic_n = (uint16_t)ask->topic.n,
         .join_ref_n = (uint16_t)ask->join_ref.n,
@@ -396,6 +402,7 @@ void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd)
     s->wsi = wsi;
     s->fd = fd;
     s->state = FM_SOCKET_OPEN;
+    s->opened_ms = fm_mono_ms();
     s->heard_tick = s->worker->sockets_wheel.tick;
     fm_wheel_set(&s->worker->sockets_wheel, &s->timer, s->worker->config.idle_ms);
     fm_client_say(&s->peer, "socket_opened", s->probe ? "the node itself" : "a client");
@@ -437,6 +444,7 @@ void fm_socket_gone(struct fm_socket *s)
     if (s->next)
         s->next->link = s->link;
     w->sockets_n--;
+    fm_user_leave(s);
     fm_stat_sub(&fm_stats_of(w, s->probe)->connections, 1);
     s->wsi = NULL;
     s->state = FM_SOCKET_GONE;

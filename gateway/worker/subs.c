@@ -85,6 +85,10 @@ static size_t batch_max(const struct fm_worker *w, const struct fm_wtopic *t)
 
 void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
 {
+    if (t->commands) {
+        fm_commands_take(w, t, m);
+        return;
+    }
     if (!batch_reserve(&t->batch)) {
         /* What is gathered already is given out, and what is missing from here on is read again. */
         fm_subs_finish(w, t);
@@ -105,7 +109,7 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
 void fm_subs_message(struct fm_worker *w, struct fm_msg *m)
 {
     struct fm_wtopic *t = w->overrun ? NULL : fm_wtopic_find(w, fm_msg_topic(m));
-    if (!t || t->n == 0 || t->reread != FM_REREAD_NONE) {
+    if (!t || !fm_wtopic_wanted(t) || t->reread != FM_REREAD_NONE) {
         fm_msg_unref(&m);
         return;
     }

@@ -367,7 +367,7 @@ void fm_subs_flush_all(struct fm_worker *w)
     while (*at) {
         struct fm_wtopic *t = *at;
         fm_subs_flush(w, t);
-        if (t->leavers || t->n == 0) {
+        if (t->leavers || !fm_wtopic_wanted(t)) {
             at = &t->dirty_next; /* settle has something to do for it */
             continue;
         }

@@ -52,7 +52,7 @@ void fm_subs_settle(struct fm_worker *w)
             continue;
         }
         t->leavers = 0;
-        if (t->n == 0)
+        if (!fm_wtopic_wanted(t))
             fm_wtopic_free(w, t);
     }
     w->dirty = later;
@@ -64,7 +64,7 @@ void fm_subs_overrun(struct fm_worker *w)
 {
     struct fm_wtopic *t, *tmp;
     HASH_ITER (hh, w->topics, t, tmp) {
-        if (t->n == 0)
+        if (!fm_wtopic_wanted(t))
             continue;
         fm_subs_finish(w, t); /* the question names where its subs are */
         fm_wtopic_want_reread(w, t);
@@ -96,7 +96,7 @@ void fm_subs_reread(struct fm_worker *w)
         return;
     struct fm_wtopic *t, *tmp;
     HASH_ITER (hh, w->topics, t, tmp) {
-        if (t->reread == FM_REREAD_WANTED && t->n && ask(w, t))
+        if (t->reread == FM_REREAD_WANTED && fm_wtopic_wanted(t) && ask(w, t))
             return; /* the next tick tries again */
     }
     w->rereads = false;
@@ -190,7 +190,9 @@ void fm_subs_reread_done(struct fm_worker *w, struct fm_join *join)
     const struct fm_gap gap = {.reason = FM_GAP_OVERRUN};
     bool lost = !join->recovered || t->gap_missed;
     t->gap_missed = false;
-    if (lost)
+    if (lost && t->commands)
+        fm_commands_lost(w);
+    else if (lost)
         tell_gap_all(t, &gap, &join->cursor);
     for (uint32_t i = 0; i < join->cursor.n; i++)
         fm_position_raise(&t->at, join->cursor.at[i]);

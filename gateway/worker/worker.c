@@ -92,6 +92,7 @@ static uint64_t token_of(const struct fm_item *item)
     case FM_HUB_MSG:
     case FM_HUB_GAP:
     case FM_HUB_PARCEL:
+    case FM_HUB_INQUIRE:
         break;
     }
     return 0;
@@ -192,6 +193,9 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
         return;
     case FM_HUB_PARCEL:
         fm_poll_parcel(w, (struct fm_parcel *)item);
+        return;
+    case FM_HUB_INQUIRE:
+        fm_inquire_answer(w, (struct fm_inquire *)item);
         return;
     case FM_HUB_QUERY:
         break;
@@ -330,6 +334,8 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     fm_wheel_advance(&w->polls_wheel, now, fm_poll_timeout, w);
     fm_questions_tick(w, now);
     fm_subs_reread(w);
+    if (w->commands.wanted)
+        fm_commands_join(w);
     load_say(w);
     if (w->dirty)
         fm_worker_settle_soon(w); /* a leave that could not be made */
@@ -492,7 +498,9 @@ static void *thread_main(void *ctx)
 enum fm_err fm_worker_run(struct fm_worker *w)
 {
     sigset_t all, before;
-    sigfillset(&all); /* signals are main's */
+    if (!w->config.internal)
+        fm_commands_join(w); /* before any client is there */
+    sigfillset(&all);        /* signals are main's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&w->thread, NULL, thread_main, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -573,6 +581,7 @@ void fm_worker_stop(struct fm_worker **wp)
     items_free(&w->deferred);
     fm_questions_free_all(w);
     fm_expect_free_all(w);
+    fm_commands_free(w);
     fm_edge_free(&w->edge);
     ev_loop_destroy(w->loop);
     caches_free(w);

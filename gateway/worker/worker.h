@@ -82,6 +82,10 @@ struct fm_worker_config {
     X(slow_skipped, "fanmesh_slow_skipped_total", "counter", "messages left out for subscribers that were behind") \
     X(slow_conflated, "fanmesh_slow_conflated_total", "counter", "those of them that a newer one with the same conflation key replaced") \
     X(idle_disconnects, "fanmesh_idle_disconnects_total", "counter", "sockets closed because they sent nothing for the idle limit") \
+    X(disconnected, "fanmesh_disconnected_total", "counter", "sockets closed because the API asked for it") \
+    X(unsubscribed, "fanmesh_unsubscribed_total", "counter", "channels ended because the API asked for it") \
+    X(commands_lost, "fanmesh_commands_lost_total", "counter", \
+      "times this worker was overrun and commands of then were forgotten already") \
     X(overruns, "fanmesh_inbox_overruns_total", "counter", "times this worker was overrun and re-read its topics") \
     X(handler_questions, "fanmesh_handler_questions_total", "counter", "joins and pushes that were put before a handler of the program") \
     X(handler_waiting, "fanmesh_handler_waiting", "gauge", "those of them that have no answer yet") \

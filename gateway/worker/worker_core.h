@@ -6,6 +6,7 @@
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *   subs_rules.c what new rules change
  *   questions.c  joins and pushes that the program decides
+ *   commands.c  what the whole cluster is told to do      users.c   who is connected       inquiries.c  and what is told of them
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
@@ -23,6 +24,7 @@
 #include "wheel.h"
 #include "worker.h"
 
+#include "../../broker/command.h"
 #include "../../broker/table.h"
 
 #include <ev.h>
@@ -73,6 +75,7 @@ struct fm_wtopic {
     uint8_t reread; /* enum fm_reread: live messages are dropped until the answer */
     uint8_t slow;   /* enum fm_slow of its rule */
     bool judging;   /* under new rules some of its subs may have to leave */
+    bool commands;  /* the worker itself is its subscriber, and the only one */
     uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
     struct fm_slot *slots;
     uint32_t n, cap;
@@ -87,6 +90,38 @@ struct fm_wtopic {
     uint32_t leavers;      /* to be told to the hub */
     uint32_t name_n;
     uint8_t name[];
+};
+
+static inline bool fm_wtopic_wanted(const struct fm_wtopic *t)
+{
+    return t->n > 0 || t->commands;
+}
+
+struct fm_user { /* somebody with connections to this worker */
+    UT_hash_handle hh;
+    struct fm_socket *first; /* of them, newest first */
+    uint32_t n;
+    uint32_t name_n;
+    uint8_t name[];
+};
+
+static inline struct fm_slice fm_user_name(const struct fm_user *u)
+{
+    return fm_slice_of(u->name, u->name_n);
+}
+
+enum { FM_COMMANDS_DONE = 64 };
+
+struct fm_command_done {
+    struct fm_id id; /* of the command */
+    uint32_t n;      /* connections or channels that it concerned here */
+};
+
+struct fm_commands { /* commands.c */
+    bool wanted;     /* the hub is to be asked for them */
+    uint64_t warned_ms;
+    uint32_t done_n;
+    struct fm_command_done done[FM_COMMANDS_DONE]; /* a ring */
 };
 
 enum fm_socket_state { FM_SOCKET_OPENING, FM_SOCKET_OPEN, FM_SOCKET_CLOSING, FM_SOCKET_GONE };
@@ -123,9 +158,13 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint8_t *client;            /* for handlers: query and origin, each with a zero byte; NULL where there are none */
     uint32_t client_n;
     uint32_t variant;
-    uint32_t awaited;    /* answers to pushes that are under way */
-    uint64_t heard_tick; /* of the wheel, when the last message came */
-    struct fm_peer peer; /* the client's address, as far as it is known */
+    uint32_t awaited;     /* answers to pushes that are under way */
+    uint64_t heard_tick;  /* of the wheel, when the last message came */
+    struct fm_peer peer;  /* the client's address, as far as it is known */
+    uint64_t number;      /* of its id, fm_socket_id */
+    uint64_t opened_ms;   /* fm_mono_ms */
+    struct fm_user *user; /* NULL: nobody knows whose it is */
+    struct fm_socket *user_next, **user_link;
 };
 
 struct fm_worker {
@@ -153,6 +192,9 @@ struct fm_worker {
     struct fm_conn *conns;
     struct fm_socket *sockets;
     uint32_t sockets_n;
+    uint64_t sockets_made;
+    struct fm_user *users;       /* users.c */
+    struct fm_commands commands; /* commands.c */
 
     struct fm_expect *expects;      /* expect.c */
     struct fm_held_back *held_back; /* questions.c: by age */
@@ -297,6 +339,28 @@ void fm_question_answered(struct fm_worker *w, struct fm_answer *answer);
 void fm_questions_tick(struct fm_worker *w, uint64_t now_ms);
 void fm_questions_free_all(struct fm_worker *w);
 
+/* ---- users.c ---- */
+/* NULL: nobody of this name is connected here. */
+struct fm_user *fm_user_find(const struct fm_worker *w, struct fm_slice name);
+/* The socket is this user's from now on, at most FM_USER_MAX bytes; empty: nobody's. false without memory: it is whose it was. */
+FM_MUST_CHECK bool fm_user_join(struct fm_socket *s, struct fm_slice name);
+void fm_user_leave(struct fm_socket *s);
+
+/* ---- commands.c ---- */
+/* Asks the hub for the commands, those that it remembers first. */
+void fm_commands_join(struct fm_worker *w);
+/* A message of the commands' topic: done at once. Takes the reference. Not while walking over dirty topics. */
+void fm_commands_take(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m);
+/* Some were lost to this worker. */
+void fm_commands_lost(struct fm_worker *w);
+/* How many connections or channels a command concerned here; 0 also where it is not remembered. */
+uint32_t fm_commands_done(const struct fm_worker *w, struct fm_id id);
+void fm_commands_free(struct fm_worker *w);
+
+/* ---- inquiries.c ---- */
+/* Takes it, and posts it back to the hub. */
+void fm_inquire_answer(struct fm_worker *w, struct fm_inquire *q);
+
 /* ---- front.c ---- */
 /* A connection was accepted; takes fd. probe: fm_worker_probe. */
 void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe);
@@ -307,6 +371,11 @@ void fm_front_drain(struct fm_worker *w);
 void fm_front_close_all(struct fm_worker *w);
 
 /* ---- socket.c ---- */
+/* Unique in the cluster: the node's incarnation, and a number there that grows. */
+static inline struct fm_id fm_socket_id(const struct fm_socket *s)
+{
+    return (struct fm_id){fm_hub_incarnation(s->worker->config.hub), s->number};
+}
 /* A socket for an accepted upgrade; NULL without memory. */
 struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
 /* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. all: every other as well. */

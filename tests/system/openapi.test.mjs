@@ -119,6 +119,23 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
   const query = `?cursor=${encodeURIComponent(JSON.stringify(body.cursor))}&limit=5`;
   assert.deepEqual((await call('GET', '/api/topics/{topic}/history', { topic: 'room:1', query })).body.messages, []);
   assert.equal((await call('GET', '/api/topics/{topic}/history', { topic: 'nobody:knows' })).status, 404);
+  const told = (route, sent, more = json) => call('POST', route, { body: sent, ...more });
+  for (const [route, sent] of [['/api/disconnect', { user: 'ann', reason: 'over', reconnect: false }], ['/api/unsubscribe', { user: 'ann', topic: 'room:1', timeout_ms: 5000 }]]) {
+    assert.equal((await told(route, sent)).body.count, 0);
+    const again = { headers: { ...json.headers, 'idempotency-key': route.slice(5) } };
+    assert.equal((await told(route, sent, again)).body.duplicate, undefined);
+    assert.equal((await told(route, sent, again)).body.duplicate, true);
+    for (const bad of [{}, { ...sent, user: '' }, { ...sent, connection: 'none' }, { ...sent, nonsense: 1 }, { ...sent, timeout_ms: 0 }, []]) assert.equal((await told(route, bad)).status, 400);
+    assert.equal((await told(route, sent, { headers: { 'content-type': 'text/plain' } })).status, 415);
+  }
+  assert.equal((await told('/api/unsubscribe', { user: 'ann', topic: 'nobody:knows' })).status, 404);
+  assert.equal((await call('GET', '/api/connections', { query: '?limit=0' })).body.list, undefined);
+  assert.deepEqual((await call('GET', '/api/connections', { query: '?user=ann' })).body.list, []);
+  assert.equal((await call('GET', '/api/topics/{topic}/subscribers', { topic: 'room:1' })).body.nodes.length, 2);
+  for (const query of ['?limit=1001', '?after=nonsense', '?timeout_ms=0']) assert.equal((await call('GET', '/api/connections', { query })).status, 400);
+  assert.ok((await call('DELETE', '/api/topics/{topic}/history', { topic: 'room:1' })).body.count > 0);
+  assert.equal((await call('GET', '/api/topics/{topic}/subscribers', { topic: 'nobody:knows' })).status, 404);
+  assert.equal((await call('DELETE', '/api/topics/{topic}/history', { topic: 'nobody:knows' })).status, 404);
   for (const route of ['/api', '/api/cluster', '/metrics', '/healthz', '/readyz']) {
     assert.equal((await call('GET', route)).status, 200);
     assert.equal((await call('GET', route, { query: '?x=1' })).status, 400);
@@ -132,6 +149,8 @@ test('answers_of_a_node_that_is_alone_or_ends_are_as_described', async () => {
   await b.kill();
   await until('b is gone', async () => (await a.clusterView()).peers[0].state === 'down');
   await call('GET', '/api/cluster');
+  const alone = await call('POST', '/api/disconnect', { body: { user: 'ann', timeout_ms: 200 }, ...json });
+  assert.match(alone.body.missing[0].why, /out of reach/);
   const late = await call('POST', '/api/publish', { body: { ...message, ack: 'replicated', timeout_ms: 50 }, ...json });
   assert.equal(late.status, 504);
   assert.ok(late.body.id);

@@ -75,6 +75,17 @@ void fm_lws_want_write(struct lws *wsi)
     (void)wsi;
 }
 
+void fm_commands_take(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
+{
+    (void)w, (void)t;
+    fm_msg_unref(&m);
+}
+
+void fm_commands_lost(struct fm_worker *w)
+{
+    (void)w;
+}
+
 void fm_link_want_write(struct fm_link *link)
 {
     (void)link;

@@ -19,7 +19,7 @@ export interface Message<Payload = any> {
 /** Messages that can't be had. `from` and `to`: the first and last seq of `origin` that may be missing; null: not known, or several origins. */
 export interface Gap {
   /** `unrecovered`: more was missed while away than the history holds. The others: docs/protocol.md#gap. */
-  reason: "unrecovered" | "lost" | "evicted" | "overrun" | "slow" | (string & {});
+  reason: "unrecovered" | "lost" | "evicted" | "overrun" | "slow" | "deleted" | (string & {});
   origin: string | null;
   from: number | null;
   to: number | null;
