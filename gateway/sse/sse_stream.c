@@ -54,6 +54,14 @@ static void stream_kill(struct fm_carrier *carrier)
 
 /* ---- writing ---- */
 
+/* Those of a node that dies come back at once: between a half and three halves of the option, so that they don't come in the same moment. */
+static uint32_t retry_ms(const struct fm_stream *st)
+{
+    uint64_t seed[2] = {(uintptr_t)st, fm_mono_ms()};
+    uint32_t ms = st->socket->worker->config.sse_retry_ms;
+    return ms / 2 + (uint32_t)(fm_slice_hash(fm_slice_of(seed, sizeof seed)) % (ms + 1));
+}
+
 /* What was sent before it is answered with goes; from now on the connection is the stream's. */
 static void head_write(struct fm_stream *st, struct fm_buf *b)
 {
@@ -64,7 +72,7 @@ static void head_write(struct fm_stream *st, struct fm_buf *b)
     if (c->request.readable_by.n)
         fm_buf_printf(b, "Access-Control-Allow-Origin: %.*s\r\nVary: Origin\r\n", (int)c->request.readable_by.n,
                       (const char *)c->request.readable_by.p);
-    fm_buf_printf(b, "\r\nretry: %u\n\n", config->sse_retry_ms);
+    fm_buf_printf(b, "\r\nretry: %u\n\n", retry_ms(st));
     fm_stat_add(&c->worker->stats.http_requests, 1);
     c->state = FM_CONN_STREAM;
     c->served = true;
@@ -145,6 +153,17 @@ bool fm_stream_wants(const struct fm_stream *st)
     return st->wants;
 }
 
+/* Why it ends, for who looks. Without an id: the client's position is what it was. */
+static void close_tell(struct fm_conn *c, const struct fm_close *close)
+{
+    struct fm_buf b = {0};
+    fm_buf_printf(&b, "event: fm_closed\ndata: {\"code\":%u,\"reason\":", close->code);
+    fm_buf_json(&b, close->reason);
+    fm_buf_str(&b, "}\n\n");
+    (void)(!b.failed && fm_conn_put(c, fm_buf_view(&b)));
+    fm_buf_fini(&b);
+}
+
 bool fm_stream_step(struct fm_stream *st)
 {
     struct fm_conn *c = st->c;
@@ -155,6 +174,8 @@ bool fm_stream_step(struct fm_stream *st)
     if (!close.code)
         return false;
     bool begun = st->begun;
+    if (begun)
+        close_tell(c, &close);
     end(st);
     c->last = true;
     if (begun)
