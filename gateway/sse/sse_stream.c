@@ -25,12 +25,21 @@ static struct fm_stream *stream_of(const struct fm_socket *s)
 
 /* ---- the end ---- */
 
-/* *c goes on, or goes, without it. */
+/* The connection goes on, or goes, without it, and counts as one itself again. */
+static void part(struct fm_stream *st)
+{
+    struct fm_conn *c = st->c;
+    st->c = NULL;
+    c->stream = NULL;
+    c->shared = false;
+    fm_stat_add(&c->worker->stats.connections, 1);
+}
+
 static void end(struct fm_stream *st)
 {
     struct fm_socket *s = st->socket;
     if (st->c)
-        st->c->stream = NULL;
+        part(st);
     fm_sse_topics_fini(&st->topics);
     fm_stat_sub(&s->worker->stats.sse_streams, 1);
     s->carrier = NULL;
@@ -54,7 +63,8 @@ static void stream_kill(struct fm_carrier *carrier)
 
 /* ---- writing ---- */
 
-/* Those of a node that dies come back at once: between a half and three halves of the option, so that they don't come in the same moment. */
+/* Those of a node that dies come back at once: between a half and three halves of the option, so that they don't come in the same moment.
+ */
 static uint32_t retry_ms(const struct fm_stream *st)
 {
     uint64_t seed[2] = {(uintptr_t)st, fm_mono_ms()};
@@ -215,10 +225,8 @@ bool fm_stream_open(struct fm_socket *s, struct fm_http_request *req, struct fm_
     s->carrier = &st->carrier;
     c->stream = st;
     fm_stat_add(&s->worker->stats.sse_streams, 1);
-    if (!c->shared) { /* the two are one connection */
-        c->shared = true;
-        fm_stat_sub(&s->worker->stats.connections, 1);
-    }
+    c->shared = true; /* the two are one connection */
+    fm_stat_sub(&s->worker->stats.connections, 1);
     watch_peer(c);
     fm_socket_opened(s, NULL, c->fd);
     return true;
@@ -243,8 +251,7 @@ void fm_stream_refuse(struct fm_socket *s, enum fm_err err, const char *said)
         fm_buf_str(&members, "\"said\":");
         fm_buf_str(&members, said);
     }
-    st->c = NULL;
-    c->stream = NULL;
+    part(st);
     fm_socket_abandon(s);
     fm_stat_add(&c->worker->stats.refused, 1);
     fm_http_fail_with(&c->request,
