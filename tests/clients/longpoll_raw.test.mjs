@@ -213,21 +213,32 @@ test('requests_that_were_sent_before_the_answers_of_earlier_ones_do_no_harm', as
   const node = await startNode(t, { options: { workers: 1, longpoll_wait_ms: 200, longpoll_ttl_ms: 1000 } });
   const topic = 'room:pipelined';
   const get = (token) => `GET /socket/longpoll?vsn=2.0.0&token=${token} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
-  const raws = [];
-  for (let i = 0; i < 20; i++) {
+  const pair = async () => {
     const pollers = [await Poller.to(node).open(), await Poller.to(node).open()];
     const old = pollers.map(({ token }) => token);
     for (const poller of pollers) await poller.join(topic);
-    const [one, two] = pollers.map(({ token }) => token);
-    // Behind a poll that waits: one for the same session, one that ends it, one that ends the other.
-    const orders = [[one, one, old[0]], [one, old[0], one], [one, old[1], two], [two, one, two, old[0], old[1], one]];
+    return { pollers, old, now: pollers.map(({ token }) => token) };
+  };
+  const sent = [];
+  const send = async (...tokens) => {
     const raw = await Raw.open(node.port);
     t.after(() => raw.close());
-    raw.send(orders[i % orders.length].map(get).join(''));
-    raws.push([raw, orders[i % orders.length].length]);
-    if (i % 2) await node.publish({ topic, event: 'msg', payload: i });
+    raw.send(tokens.map(get).join(''));
+    sent.push([raw, tokens.length]);
+  };
+  for (let i = 0; i < 10; i++) {
+    // Both are given a message in one turn, and behind each poll stands one that ends the other's session.
+    const both = await pair();
+    await send(both.now[0], both.old[1]);
+    await send(both.now[1], both.old[0]);
+    await node.publish({ topic, event: 'msg', payload: i });
+    // Behind polls that wait: some for the same session, one that ends it. It is closed for a frame that can't be read, or ends by itself.
+    const { pollers: [poller], old, now } = await pair();
+    await send(now[0], old[0], now[0]);
+    await send(now[0], now[0], old[1], now[1], old[0]);
+    if (i % 2) await poller.request('POST', { body: '[not a frame' });
   }
-  for (const [raw, n] of raws) assert.equal((await answersOf(raw, n, 20_000)).length, n);
+  for (const [raw, n] of sent) assert.equal((await answersOf(raw, n, 20_000)).length, n);
   await until('all sessions have ended', async () => (await node.metric('fanmesh_longpoll_sessions')) === 0);
   assert.ok(await Poller.to(node).open());
 });
