@@ -21,8 +21,8 @@ struct fm_poll {
     uint64_t node, ref;         /* ... and whose it is */
     uint32_t from;
     bool wants; /* fm_socket_writable is to be called */
-    bool due;   /* in the worker's list */
-    struct fm_poll *due_next;
+    bool due;   /* in the worker's list, or what is left of it while that is worked off */
+    struct fm_poll *due_next, **due_link;
     struct fm_buf out; /* messages for the poll that waits */
 };
 
@@ -38,19 +38,21 @@ static void due(struct fm_poll *p)
         return;
     p->due = true;
     p->due_next = w->polls_due;
+    p->due_link = &w->polls_due;
+    if (p->due_next)
+        p->due_next->due_link = &p->due_next;
     w->polls_due = p;
     fm_worker_settle_soon(w);
 }
 
 static void due_drop(struct fm_poll *p)
 {
-    struct fm_poll **at = &worker_of(p)->polls_due;
     if (!p->due)
         return;
-    while (*at != p)
-        at = &(*at)->due_next;
-    *at = p->due_next;
     p->due = false;
+    *p->due_link = p->due_next;
+    if (p->due_next)
+        p->due_next->due_link = p->due_link;
 }
 
 /* ---- answers ---- */
@@ -75,7 +77,8 @@ static void timer_set(struct fm_poll *p, uint32_t ms)
     fm_wheel_set(&worker_of(p)->polls_wheel, &p->timer.timer, ms);
 }
 
-/* Ends the poll that waits, with what was gathered. */
+/* Ends the poll that waits, with what was gathered. The client may have sent its next request already, which is served within this call:
+ * *p may be gone after it. */
 static void answer(struct fm_poll *p, uint32_t status)
 {
     struct fm_worker *w = worker_of(p);
@@ -85,6 +88,10 @@ static void answer(struct fm_poll *p, uint32_t status)
     timer_set(p, w->config.poll_ttl_ms);
     struct fm_buf out = p->out;
     p->out = (struct fm_buf){0};
+    if (out.failed) {
+        out.n = 0; /* half a message is none: the socket is being closed */
+        status = STATUS_GONE;
+    }
     if (out.n) {
         p->seq++;
         status = STATUS_OK;
@@ -100,10 +107,10 @@ static void end(struct fm_poll *p)
 {
     struct fm_socket *s = p->socket;
     struct fm_worker *w = worker_of(p);
+    HASH_DEL(w->polls, p); /* from now on no request finds it */
     answer(p, STATUS_GONE);
     due_drop(p);
     fm_wheel_cancel(&w->polls_wheel, &p->timer.timer);
-    HASH_DEL(w->polls, p);
     fm_stat_sub(&w->stats.poll_sessions, 1);
     fm_buf_fini(&p->out);
     s->carrier = NULL;
@@ -203,18 +210,14 @@ static void serve(struct fm_poll *p)
 
 void fm_polls_settle(struct fm_worker *w)
 {
-    struct fm_poll *next, *p = w->polls_due, *last = NULL;
-    /* Of those that are due now; the list is turned round, so that nobody is always the last. */
+    /* Those that are due now. Who becomes due meanwhile has the next turn; who ends leaves this list, too. */
+    struct fm_poll *todo = w->polls_due;
     w->polls_due = NULL;
-    for (; p; p = next) {
-        next = p->due_next;
-        p->due_next = last;
-        last = p;
-    }
-    while (last) {
-        p = last;
-        last = p->due_next;
-        p->due = false;
+    if (todo)
+        todo->due_link = &todo;
+    while (todo) {
+        struct fm_poll *p = todo;
+        due_drop(p);
         serve(p);
     }
 }
@@ -277,15 +280,21 @@ static uint32_t push(struct fm_poll *p, struct fm_slice frames)
 
 static void wait_begin(struct fm_poll *p, uint64_t node, const struct fm_poll_note *note)
 {
-    answer(p, STATUS_NOTHING); /* the client, or somebody between, asks again: the older request is of no use */
+    struct fm_poll_note older = {.kind = FM_POLL_ANSWER, .ref = p->ref, .status = STATUS_NOTHING, .seq = p->seq};
+    struct fm_worker *w = worker_of(p);
+    uint64_t its_node = p->node;
+    uint32_t its_worker = p->from;
+    bool waited = p->waits;
     p->waits = true;
     p->node = node;
     p->from = note->from;
     p->ref = note->ref;
-    p->socket->heard_tick = worker_of(p)->sockets_wheel.tick;
-    timer_set(p, worker_of(p)->config.poll_wait_ms);
+    timer_set(p, w->config.poll_wait_ms);
     p->wants = true; /* what was owed meanwhile */
     due(p);
+    /* The client, or somebody between, asks again: the older request is of no use. Last, see answer. */
+    if (waited)
+        note_send(w, its_node, its_worker, &older);
 }
 
 void fm_poll_request(struct fm_worker *w, uint64_t node, const struct fm_poll_note *note)

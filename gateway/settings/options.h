@@ -78,7 +78,8 @@
     X("Clients", FLAG, sse, 0, 1, "true", "Whether topics can be read as streams of events (EventSource, curl), at /sse.") \
     X("Clients", MS, sse_keepalive_ms, 1000, 600000, "15s", \
       "Pace of the comments in a stream, so that nothing between takes it for dead.") \
-    X("Clients", MS, sse_retry_ms, 10, 600000, "1s", "After which time an EventSource whose stream ended comes back.") \
+    X("Clients", MS, sse_retry_ms, 10, 600000, "1s", \
+      "After which time, about, an EventSource whose stream ended comes back: from half of it to half as much again.") \
     X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \
       "Messages that may wait for one worker. Beyond it the worker reads its topics again from the hub.")
 

@@ -104,6 +104,15 @@ static struct fm_source *replay_new(struct fm_join *j)
     return &r->source;
 }
 
+/* What a handler has to say besides, a JSON object or NULL. */
+static void said_write(struct fm_buf *b, const char *said)
+{
+    if (!said)
+        return;
+    fm_buf_str(b, ",\"said\":");
+    fm_sse_line(b, fm_slice_str(said));
+}
+
 static void refused(struct fm_sub *sub, enum fm_err err, const char *said)
 {
     struct fm_socket *s = sub->socket;
@@ -115,10 +124,7 @@ static void refused(struct fm_sub *sub, enum fm_err err, const char *said)
     if (f) {
         size_t opened = event_open(f, FM_SSE_STAY, fm_sub_topic(sub), NULL, 0, FM_LIT("fm_refused"));
         fm_buf_printf(&f->bytes, ",\"reason\":\"%s\"", fm_err_code(err));
-        if (said) {
-            fm_buf_str(&f->bytes, ",\"said\":");
-            fm_sse_line(&f->bytes, fm_slice_str(said));
-        }
+        said_write(&f->bytes, said);
         event_close(f, opened, NULL);
         fm_socket_send_frames(s, f);
     } else {
@@ -139,6 +145,7 @@ static void joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
     if (f) {
         size_t opened = event_open(f, FM_SSE_REPLACE, fm_sub_topic(sub), j->cursor.at, j->cursor.n, FM_LIT("fm_joined"));
         fm_buf_printf(&f->bytes, ",\"recovered\":%s,\"replayed\":%u", j->recovered ? "true" : "false", j->replayed);
+        said_write(&f->bytes, j->said);
         event_close(f, opened, NULL);
     }
     if (f && j->replayed && !(rest = replay_new(j)))

@@ -25,12 +25,21 @@ static struct fm_stream *stream_of(const struct fm_socket *s)
 
 /* ---- the end ---- */
 
-/* *c goes on, or goes, without it. */
+/* The connection goes on, or goes, without it, and counts as one itself again. */
+static void part(struct fm_stream *st)
+{
+    struct fm_conn *c = st->c;
+    st->c = NULL;
+    c->stream = NULL;
+    c->shared = false;
+    fm_stat_add(&c->worker->stats.connections, 1);
+}
+
 static void end(struct fm_stream *st)
 {
     struct fm_socket *s = st->socket;
     if (st->c)
-        st->c->stream = NULL;
+        part(st);
     fm_sse_topics_fini(&st->topics);
     fm_stat_sub(&s->worker->stats.sse_streams, 1);
     s->carrier = NULL;
@@ -54,6 +63,15 @@ static void stream_kill(struct fm_carrier *carrier)
 
 /* ---- writing ---- */
 
+/* Those of a node that dies come back at once: between a half and three halves of the option, so that they don't come in the same moment.
+ */
+static uint32_t retry_ms(const struct fm_stream *st)
+{
+    uint64_t seed[2] = {(uintptr_t)st, fm_mono_ms()};
+    uint32_t ms = st->socket->worker->config.sse_retry_ms;
+    return ms / 2 + (uint32_t)(fm_slice_hash(fm_slice_of(seed, sizeof seed)) % (ms + 1));
+}
+
 /* What was sent before it is answered with goes; from now on the connection is the stream's. */
 static void head_write(struct fm_stream *st, struct fm_buf *b)
 {
@@ -64,7 +82,7 @@ static void head_write(struct fm_stream *st, struct fm_buf *b)
     if (c->request.readable_by.n)
         fm_buf_printf(b, "Access-Control-Allow-Origin: %.*s\r\nVary: Origin\r\n", (int)c->request.readable_by.n,
                       (const char *)c->request.readable_by.p);
-    fm_buf_printf(b, "\r\nretry: %u\n\n", config->sse_retry_ms);
+    fm_buf_printf(b, "\r\nretry: %u\n\n", retry_ms(st));
     fm_stat_add(&c->worker->stats.http_requests, 1);
     c->state = FM_CONN_STREAM;
     c->served = true;
@@ -145,6 +163,17 @@ bool fm_stream_wants(const struct fm_stream *st)
     return st->wants;
 }
 
+/* Why it ends, for who looks. Without an id: the client's position is what it was. */
+static void close_tell(struct fm_conn *c, const struct fm_close *close)
+{
+    struct fm_buf b = {0};
+    fm_buf_printf(&b, "event: fm_closed\ndata: {\"code\":%u,\"reason\":", close->code);
+    fm_buf_json(&b, close->reason);
+    fm_buf_str(&b, "}\n\n");
+    (void)(!b.failed && fm_conn_put(c, fm_buf_view(&b)));
+    fm_buf_fini(&b);
+}
+
 bool fm_stream_step(struct fm_stream *st)
 {
     struct fm_conn *c = st->c;
@@ -155,6 +184,8 @@ bool fm_stream_step(struct fm_stream *st)
     if (!close.code)
         return false;
     bool begun = st->begun;
+    if (begun)
+        close_tell(c, &close);
     end(st);
     c->last = true;
     if (begun)
@@ -194,10 +225,8 @@ bool fm_stream_open(struct fm_socket *s, struct fm_http_request *req, struct fm_
     s->carrier = &st->carrier;
     c->stream = st;
     fm_stat_add(&s->worker->stats.sse_streams, 1);
-    if (!c->shared) { /* the two are one connection */
-        c->shared = true;
-        fm_stat_sub(&s->worker->stats.connections, 1);
-    }
+    c->shared = true; /* the two are one connection */
+    fm_stat_sub(&s->worker->stats.connections, 1);
     watch_peer(c);
     fm_socket_opened(s, NULL, c->fd);
     return true;
@@ -222,8 +251,7 @@ void fm_stream_refuse(struct fm_socket *s, enum fm_err err, const char *said)
         fm_buf_str(&members, "\"said\":");
         fm_buf_str(&members, said);
     }
-    st->c = NULL;
-    c->stream = NULL;
+    part(st);
     fm_socket_abandon(s);
     fm_stat_add(&c->worker->stats.refused, 1);
     fm_http_fail_with(&c->request,

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sharedCluster, startCluster, startNode } from '../lib/cluster.mjs';
 import { Poller } from '../lib/longpoll.mjs';
+import { answersOf } from '../lib/http_raw.mjs';
+import { Raw } from '../lib/raw.mjs';
 import { sleep, until, within } from '../lib/wait.mjs';
 
 const cluster = await sharedCluster(3, { options: { longpoll_wait_ms: 1000, origins: 'https://app.example' } });
@@ -205,6 +207,40 @@ test('a_topic_that_leaves_out_what_a_client_is_too_slow_for_tells_it_by_gaps', a
   const [[, , , , gap]] = poller.got('gap');
   assert.equal(gap.reason, 'slow');
   assert.equal(poller.got().length + gap.skipped, 21);
+});
+
+test('requests_that_were_sent_before_the_answers_of_earlier_ones_do_no_harm', async (t) => {
+  const node = await startNode(t, { options: { workers: 1, longpoll_wait_ms: 200, longpoll_ttl_ms: 1000 } });
+  const topic = 'room:pipelined';
+  const get = (token) => `GET /socket/longpoll?vsn=2.0.0&token=${token} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+  const pair = async () => {
+    const pollers = [await Poller.to(node).open(), await Poller.to(node).open()];
+    const old = pollers.map(({ token }) => token);
+    for (const poller of pollers) await poller.join(topic);
+    return { pollers, old, now: pollers.map(({ token }) => token) };
+  };
+  const sent = [];
+  const send = async (...tokens) => {
+    const raw = await Raw.open(node.port);
+    t.after(() => raw.close());
+    raw.send(tokens.map(get).join(''));
+    sent.push([raw, tokens.length]);
+  };
+  for (let i = 0; i < 10; i++) {
+    // Both are given a message in one turn, and behind each poll stands one that ends the other's session.
+    const both = await pair();
+    await send(both.now[0], both.old[1]);
+    await send(both.now[1], both.old[0]);
+    await node.publish({ topic, event: 'msg', payload: i });
+    // Behind polls that wait: some for the same session, one that ends it. It is closed for a frame that can't be read, or ends by itself.
+    const { pollers: [poller], old, now } = await pair();
+    await send(now[0], old[0], now[0]);
+    await send(now[0], now[0], old[1], now[1], old[0]);
+    if (i % 2) await poller.request('POST', { body: '[not a frame' });
+  }
+  for (const [raw, n] of sent) assert.equal((await answersOf(raw, n, 20_000)).length, n);
+  await until('all sessions have ended', async () => (await node.metric('fanmesh_longpoll_sessions')) === 0);
+  assert.ok(await Poller.to(node).open());
 });
 
 test('where_the_node_that_has_the_session_stands_still_the_poll_ends_and_the_client_comes_back', async (t) => {

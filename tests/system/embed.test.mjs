@@ -12,6 +12,7 @@ import { frame, rawSocket } from '../lib/raw.mjs';
 import { connect, disconnect, disconnectAll, follow, join, leave, listen, push, settled } from '../lib/phoenix.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { runShell, snippet } from '../lib/snippets.mjs';
+import { Stream, sseOf } from '../lib/sse.mjs';
 import { until } from '../lib/wait.mjs';
 
 const installed = new Installed();
@@ -286,6 +287,20 @@ describe('handlers', () => {
     for (const [event, reason] of [['bad_reply', 'invalid'], ['bad_json', 'bad_json'], ['bad_event', 'reserved_event'], ['large', 'too_large']]) {
       assert.deepEqual(await push(channel, event, {}), { status: 'error', response: { reason } });
     }
+  });
+
+  test('a_stream_waits_for_its_handler_and_is_refused_by_status', async (t) => {
+    const node = await third(t, installed.build('tests/system/handlers.c'), { options });
+    const refused = await Stream.open(t, sseOf(node, 'room:closed'));
+    assert.deepEqual([refused.status, refused.error.code], [403, 'forbidden']);
+    const stream = await Stream.open(t, sseOf(node, ['room:1', 'room:closed']));
+    assert.equal(stream.status, 200);
+    const [joined] = await stream.joined();
+    assert.equal(joined.said.query, 'topic=room%3A1&topic=room%3Aclosed');
+    await until('the other is refused', () => stream.of('fm_refused').length === 1);
+    assert.deepEqual(stream.of('fm_refused')[0].data, { topic: 'room:closed', reason: 'forbidden' });
+    const id = await node.publish({ topic: 'room:1', event: 'msg', payload: 1 });
+    await until('the first goes on', () => stream.ids.includes(id));
   });
 
   test('what_waits_for_handlers_is_bounded', async (t) => {
