@@ -72,5 +72,3 @@ bool fm_conn_proxy_stray(struct fm_conn *c, struct fm_slice in);
 void fm_conn_upgrade(struct fm_conn *c);
 /* Gives the connection to the edge; c is gone after it. */
 void fm_conn_hand_over(struct fm_conn *c);
-/* May a page of this Origin open a WebSocket on this Host? allowed: NULL-terminated, "*" for all. */
-bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed);

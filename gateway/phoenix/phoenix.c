@@ -2,6 +2,7 @@
 #include "phoenix.h"
 
 #include "../edge/http.h"
+#include "../supabase/supabase.h"
 
 #include <stdio.h>
 
@@ -15,10 +16,15 @@ static bool refuse(struct fm_upgrade *up, unsigned status, enum fm_err err, cons
     return false;
 }
 
-static bool is_mounted(const struct fm_worker *w, struct fm_slice path)
+static bool is_below(struct fm_slice path, const char *mount)
 {
-    struct fm_slice mount = fm_slice_str(fm_worker_config(w)->mount);
-    return fm_slice_starts(path, mount) && fm_slice_eq(fm_slice_of(path.p + mount.n, path.n - mount.n), FM_LIT("/websocket"));
+    struct fm_slice m = fm_slice_str(mount);
+    return m.n && fm_slice_starts(path, m) && fm_slice_eq(fm_slice_of(path.p + m.n, path.n - m.n), FM_LIT("/websocket"));
+}
+
+bool fm_phx_mounted(const struct fm_worker_config *config, struct fm_slice path)
+{
+    return is_below(path, config->mount) || is_below(path, config->supabase_mount);
 }
 
 /* "1", "2.0", "2.0.0": the major version, 0 where it is not a version of ours. */
@@ -56,7 +62,7 @@ static bool is_offered(struct fm_slice list, struct fm_slice name)
 
 static bool accept_socket(struct fm_worker *w, struct fm_upgrade *up)
 {
-    if (!is_mounted(w, up->path))
+    if (!fm_phx_mounted(fm_worker_config(w), up->path))
         return refuse(up, 404, FM_E_NOT_FOUND, "WebSockets are opened at the option `mount` and /websocket");
     char vsn[16];
     enum fm_err err = fm_query_param(up->query, "vsn", true, vsn, sizeof vsn);
@@ -172,6 +178,11 @@ enum fm_phx_id fm_phx_id_of(unsigned format)
 
 static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
 {
+    if (format == FM_FORMAT_SUPA2 || format == FM_FORMAT_SUPA1) {
+        for (size_t i = 0; i < n; i++)
+            fm_supabase_message(f, format, false, msgs[i]);
+        return;
+    }
     enum fm_phx_version version = format == FM_FORMAT_PHX1 || format == FM_FORMAT_PHX1_CURSOR ? FM_PHX_V1 : FM_PHX_V2;
     enum fm_phx_id with = fm_phx_id_of(format);
     bool binary = false;
