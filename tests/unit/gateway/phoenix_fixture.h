@@ -226,12 +226,9 @@ static int setup(void **state)
     static const struct {
         const char *pattern;
         enum fm_who join, push;
-    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE},
-                 {"news", FM_WHO_ANYONE, FM_WHO_NOBODY},
-                 {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY},
-                 {"member:*", FM_WHO_TOKEN, FM_WHO_TOKEN},
-                 {"realtime:*", FM_WHO_ANYONE, FM_WHO_ANYONE},
-                 {"realtime:news", FM_WHO_ANYONE, FM_WHO_NOBODY}};
+    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE},     {"news", FM_WHO_ANYONE, FM_WHO_NOBODY},
+                 {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY},      {"member:*", FM_WHO_TOKEN, FM_WHO_TOKEN},
+                 {"realtime:*", FM_WHO_ANYONE, FM_WHO_ANYONE}, {"realtime:news", FM_WHO_ANYONE, FM_WHO_NOBODY}};
     assert_int_equal(fm_rules_new(&rules), FM_OK);
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct fm_rule *r;
