@@ -1,5 +1,6 @@
 /* The router of the HTTP API. One table says what exists; the list at /api, the 404, the 405 and docs/api.md follow it. */
 #include "api_state.h"
+#include "../supabase/supabase_api.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -10,6 +11,10 @@ const struct fm_route fm_api_routes[] = {
     {FM_HTTP_POST, "/api/publish", FM_ON_INTERNAL, true, "", fm_api_publish, "publish a message to one or several topics"},
     {FM_HTTP_POST, "/api/publish/batch", FM_ON_INTERNAL, true, "ack replicas timeout_ms", fm_api_publish_batch,
      "publish many messages: a JSON array, or one object a line (application/x-ndjson)"},
+    {FM_HTTP_POST, "/api/broadcast", FM_ON_BOTH, false, "*", fm_supabase_api_batch,
+     "broadcast messages to Supabase's channels, as its clients do"},
+    {FM_HTTP_POST, "/api/broadcast/{topic}/events/{event}", FM_ON_BOTH, false, "*", fm_supabase_api_one,
+     "broadcast one message, JSON or bytes, likewise"},
     {FM_HTTP_GET, "/api/topics", FM_ON_INTERNAL, true, "prefix after limit", fm_api_topics, "the topics that this node knows"},
     {FM_HTTP_GET, "/api/topics/{topic}/history", FM_ON_INTERNAL, true, "cursor limit", fm_api_history,
      "what a topic remembers, from a cursor on"},
@@ -109,7 +114,7 @@ static void answer_preflight(struct fm_http_request *req)
 {
     fm_http_respond(req, 204, "",
                     FM_LIT("Access-Control-Allow-Methods: GET, POST\r\n"
-                           "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key\r\n"
+                           "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, apikey, X-Client-Info\r\n"
                            "Access-Control-Max-Age: 600\r\n"),
                     fm_slice_of(NULL, 0));
 }
@@ -126,27 +131,43 @@ static bool is_key(struct fm_slice given, const char *keys)
     return good;
 }
 
+/* What the header Authorization holds behind `Bearer `; empty: nothing. */
+static struct fm_slice bearer_of(struct fm_slice authorization)
+{
+    const struct fm_slice scheme = FM_LIT("Bearer ");
+    if (authorization.n <= scheme.n || strncasecmp((const char *)authorization.p, (const char *)scheme.p, scheme.n) != 0)
+        return fm_slice_of(NULL, 0);
+    return fm_slice_of(authorization.p + scheme.n, authorization.n - scheme.n);
+}
+
+enum fm_err fm_api_judge(const struct fm_http_request *req, struct fm_slice given, const char **detail)
+{
+    const char *key = fm_worker_config(req->worker)->api_key;
+    *detail = NULL;
+    if (!key || !*key) {
+        if ((req->origin.n == 0 || is_local_page(req, fm_api_of(req))) && is_local_name(req->host))
+            return FM_OK;
+        *detail = "this node has no API key, so it takes no requests from web pages and none under a public name; set the option "
+                  "api_key, or dev_api for pages on this machine";
+        return FM_E_FORBIDDEN;
+    }
+    if (!given.n)
+        given = bearer_of(req->authorization);
+    if (given.n && is_key(given, key))
+        return FM_OK;
+    if (!req->authorization.n)
+        *detail = "there is no Authorization header";
+    return FM_E_UNAUTHORIZED;
+}
+
 /* Answers the request and returns false where it may not. */
 static bool authorized(struct fm_http_request *req)
 {
-    const char *key = fm_worker_config(req->worker)->api_key;
-    if (!key || !*key) {
-        if ((req->origin.n == 0 || is_local_page(req, fm_api_of(req))) && is_local_name(req->host))
-            return true;
-        fm_http_fail(req, FM_E_FORBIDDEN,
-                     "this node has no API key, so it takes no requests from web pages and none under a public name; set the option "
-                     "api_key, or dev_api for pages on this machine");
-        return false;
-    }
-    const struct fm_slice scheme = FM_LIT("Bearer ");
-    struct fm_slice given = req->authorization;
-    if (given.n > scheme.n && strncasecmp((const char *)given.p, (const char *)scheme.p, scheme.n) == 0) {
-        given = fm_slice_of(given.p + scheme.n, given.n - scheme.n);
-        if (is_key(given, key))
-            return true;
-    }
-    fm_http_fail(req, FM_E_UNAUTHORIZED, given.n ? NULL : "there is no Authorization header");
-    return false;
+    const char *detail;
+    enum fm_err err = fm_api_judge(req, fm_slice_of(NULL, 0), &detail);
+    if (err)
+        fm_http_fail(req, err, detail);
+    return !err;
 }
 
 /* ---- which route ---- */
@@ -159,9 +180,16 @@ static bool path_is(const char *pattern, struct fm_slice path, struct fm_slice *
         return fm_slice_eq(path, fm_slice_str(pattern));
     const char *close = strchr(open, '}');
     assert(close);
+    const char *again = strchr(close, '{');
     struct fm_slice before = fm_slice_of(pattern, (size_t)(open - pattern)), after = fm_slice_str(close + 1);
+    if (again)
+        after.n = (size_t)(again - close) - 1;
     if (path.n <= before.n + after.n || !fm_slice_starts(path, before))
         return false;
+    if (again) {
+        *variable = fm_slice_of(path.p + before.n, path.n - before.n);
+        return memmem(variable->p, variable->n, after.p, after.n) != NULL;
+    }
     if (!fm_slice_eq(fm_slice_of(path.p + path.n - after.n, after.n), after))
         return false;
     *variable = fm_slice_of(path.p + before.n, path.n - before.n - after.n);
@@ -235,6 +263,8 @@ static void no_such_method(struct fm_http_request *req, unsigned methods)
 static bool params_known(struct fm_http_request *req, const struct fm_route *r)
 {
     struct fm_slice rest = req->query, name, value;
+    if (strcmp(r->params, "*") == 0)
+        return true;
     while (fm_query_next(&rest, &name, &value)) {
         char text[32];
         bool known = false;
@@ -263,7 +293,8 @@ void fm_api_handle(struct fm_http_request *req)
     const struct fm_route *found = NULL;
     struct fm_slice variable, found_variable = {0};
     unsigned methods = 0;
-    if (is_local_page(req, fm_api_of(req)))
+    req->path = fm_supabase_api_path(fm_worker_config(req->worker), req->path);
+    if (is_local_page(req, fm_api_of(req)) || fm_supabase_api_readable(req))
         req->readable_by = req->origin;
     if (req->readable_by.n && req->method == FM_HTTP_OPTIONS) {
         answer_preflight(req);
@@ -389,13 +420,21 @@ uint64_t fm_api_wait(struct fm_http_request *req, fm_api_answered_fn *answered)
     return w->token;
 }
 
-void fm_api_post(struct fm_http_request *req, struct fm_item *item)
+enum fm_err fm_api_try_post(struct fm_http_request *req, struct fm_item *item)
 {
     enum fm_err err = fm_hub_post(fm_worker_config(req->worker)->hub, item);
     if (err == FM_OK)
-        return;
-    fm_hub_item_free(item);
+        return FM_OK;
     on_gone(req);
     req->gone = NULL;
+    return err;
+}
+
+void fm_api_post(struct fm_http_request *req, struct fm_item *item)
+{
+    enum fm_err err = fm_api_try_post(req, item);
+    if (err == FM_OK)
+        return;
+    fm_hub_item_free(item);
     fm_http_fail(req, err, NULL);
 }

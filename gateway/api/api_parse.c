@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- the members of a message ---- */
 
@@ -123,57 +122,23 @@ static enum fm_err read_text(struct parse *p, const struct fm_json *value, const
 /* ---- one message for one topic ---- */
 
 struct content { /* what all topics of a message share */
-    struct fm_slice event, payload;
-    struct fm_msg_keys keys;
-    uint32_t flags;
+    struct fm_api_content of;
     const uint8_t *payload_at; /* in the body */
 };
 
-static enum fm_err grow(struct parse *p)
-{
-    struct fm_api_order *o = p->order;
-    if (o->n < o->cap)
-        return FM_OK;
-    uint32_t cap = o->cap ? o->cap * 2 : 4;
-    struct fm_msg **msgs = realloc(o->msgs, cap * sizeof(struct fm_msg *));
-    if (!msgs)
-        return no_memory(p);
-    o->msgs = msgs;
-    o->cap = cap;
-    return FM_OK;
-}
-
 static enum fm_err add(struct parse *p, const struct fm_json *topic_value, const struct content *c)
 {
-    struct fm_api_order *o = p->order;
     uint8_t text[FM_TOPIC_MAX];
+    char detail[FM_API_DETAIL_MAX];
     struct fm_slice topic;
+    bool of_payload;
     enum fm_err err = read_text(p, topic_value, "a topic", sizeof text, text, &topic);
     if (err)
         return err;
-    const struct fm_rule *rule = fm_rules_match(p->limits->rules, topic);
-    if (!rule)
-        return refuse(p, FM_E_UNMATCHED_TOPIC, topic_value->raw.p, "`%.*s`", (int)topic.n, (const char *)topic.p);
-    if (c->payload.n > rule->message_max || c->payload.n > FM_PAYLOAD_MAX)
-        return refuse(p, FM_E_TOO_LARGE, c->payload_at, "the payload has %zu bytes, the rule [topic \"%.64s\"] allows %u", c->payload.n,
-                      rule->pattern, rule->message_max);
-    if (o->n >= p->limits->batch_max)
-        return refuse(p, FM_E_TOO_MANY, topic_value->raw.p, "a request publishes at most %u messages, counted over all topics",
-                      p->limits->batch_max);
-    size_t bytes = fm_msg_size_for(topic.n + c->event.n + c->keys.idempotency.n + c->keys.conflation.n + c->payload.n);
-    if (bytes > p->limits->bytes_max - o->bytes)
-        return refuse(p, FM_E_TOO_LARGE, topic_value->raw.p,
-                      "the messages of one request take at most %zu bytes, a payload counted for each of its topics; send it in parts",
-                      p->limits->bytes_max);
-    err = grow(p);
-    if (err)
-        return err;
-    struct fm_msg *m = fm_msg_new(topic, c->event, c->keys, c->payload, c->flags);
-    if (!m)
+    err = fm_api_order_add(p->limits, p->order, topic, &c->of, detail, &of_payload);
+    if (err == FM_E_NOMEM)
         return no_memory(p);
-    o->msgs[o->n++] = m;
-    o->bytes += bytes;
-    return FM_OK;
+    return err ? refuse(p, err, of_payload ? c->payload_at : topic_value->raw.p, "%s", detail) : FM_OK;
 }
 
 static enum fm_err add_all(struct parse *p, const struct fm_json *message, const struct content *c)
@@ -219,8 +184,8 @@ static enum fm_err read_base64(struct parse *p, struct content *c, struct fm_buf
     if (err)
         return refuse(p, FM_E_INVALID, value->raw.p + (in_place ? at + 1 : 0),
                       "`payload_base64` is not base64: its character %zu can't stand there", at);
-    c->payload = fm_buf_view(bytes);
-    c->flags = FM_MSG_BINARY;
+    c->of.payload = fm_buf_view(bytes);
+    c->of.flags = FM_MSG_BINARY;
     c->payload_at = value->raw.p;
     return FM_OK;
 }
@@ -231,13 +196,13 @@ static enum fm_err read_payload(struct parse *p, const struct fm_json *message, 
         return refuse(p, FM_E_INVALID, message->raw.p, "give `payload` or `payload_base64`, not both");
     if (p->has[M_PAYLOAD_BASE64])
         return read_base64(p, c, bytes);
-    c->payload = FM_LIT("{}");
+    c->of.payload = FM_LIT("{}");
     c->payload_at = message->raw.p;
     if (!p->has[M_PAYLOAD])
         return FM_OK;
     if (p->at[M_PAYLOAD].type == FM_JSON_NULL) /* clients of the Phoenix protocol may rely on it */
         return refuse(p, FM_E_INVALID, p->at[M_PAYLOAD].raw.p, "`payload` may not be null; send {} or leave it out");
-    c->payload = p->at[M_PAYLOAD].raw;
+    c->of.payload = p->at[M_PAYLOAD].raw;
     c->payload_at = p->at[M_PAYLOAD].raw.p;
     return FM_OK;
 }
@@ -274,14 +239,14 @@ static enum fm_err read_message(struct parse *p, const struct fm_json *message)
     if (!p->has[M_EVENT])
         return refuse(p, FM_E_INVALID, message->raw.p,
                       p->has[M_TOPIC] || p->has[M_TOPICS] ? "`event` is missing" : "`event` is missing, and `topic` or `topics`");
-    err = read_text(p, &p->at[M_EVENT], "`event`", FM_EVENT_MAX, event, &c.event);
+    err = read_text(p, &p->at[M_EVENT], "`event`", FM_EVENT_MAX, event, &c.of.event);
     if (err)
         return err;
-    if (fm_event_reserved(c.event))
-        return refuse(p, FM_E_RESERVED_EVENT, p->at[M_EVENT].raw.p, "`%.*s`", (int)c.event.n, (const char *)c.event.p);
-    err = read_key(p, key, &c.keys.idempotency);
+    if (fm_event_reserved(c.of.event))
+        return refuse(p, FM_E_RESERVED_EVENT, p->at[M_EVENT].raw.p, "`%.*s`", (int)c.of.event.n, (const char *)c.of.event.p);
+    err = read_key(p, key, &c.of.keys.idempotency);
     if (!err && p->has[M_CONFLATION_KEY])
-        err = read_text(p, &p->at[M_CONFLATION_KEY], "`conflation_key`", FM_KEY_MAX, conflation_key, &c.keys.conflation);
+        err = read_text(p, &p->at[M_CONFLATION_KEY], "`conflation_key`", FM_KEY_MAX, conflation_key, &c.of.keys.conflation);
     if (err)
         return err;
     err = read_payload(p, message, &c, &bytes);
@@ -363,14 +328,6 @@ static enum fm_err read_json(struct parse *p, struct fm_slice text, struct fm_js
     struct fm_json_error error = {0};
     enum fm_err err = fm_json_parse(text, FM_API_DEPTH_MAX, root, &error);
     return err ? refuse(p, err, text.p + error.at, "%s", error.what) : FM_OK;
-}
-
-void fm_api_order_fini(struct fm_api_order *order)
-{
-    for (uint32_t i = 0; i < order->n; i++)
-        fm_msg_unref(&order->msgs[i]);
-    free(order->msgs);
-    *order = (struct fm_api_order){0};
 }
 
 enum fm_err fm_api_parse_one(const struct fm_api_limits *limits, struct fm_slice body, struct fm_api_order *order, struct fm_api_bad *bad)

@@ -50,6 +50,17 @@ FM_MUST_CHECK enum fm_err fm_api_parse_batch(const struct fm_api_limits *limits,
                                              struct fm_api_order *order, struct fm_api_bad *bad);
 void fm_api_order_fini(struct fm_api_order *order);
 
+struct fm_api_content { /* of a message, for whichever topic; the lengths are within fm_msg_new's */
+    struct fm_slice event, payload;
+    struct fm_msg_keys keys;
+    uint32_t flags;
+};
+
+/* Adds a message, within its topic's rule and the limits. On an error other than FM_E_NOMEM `detail` says what is wrong, and *of_payload
+ * whether with the payload. */
+FM_MUST_CHECK enum fm_err fm_api_order_add(const struct fm_api_limits *limits, struct fm_api_order *order, struct fm_slice topic,
+                                           const struct fm_api_content *content, char detail[FM_API_DETAIL_MAX], bool *of_payload);
+
 /* "local" or "replicated". FM_E_INVALID. */
 FM_MUST_CHECK enum fm_err fm_api_ack_of(struct fm_slice text, enum fm_ack *ack);
 /* The value of a header Idempotency-Key, without the quotes that the draft standard puts around it. FM_E_INVALID: not 1 to FM_KEY_MAX

@@ -1,5 +1,4 @@
 /* Publish one, publish many: body -> order (api_parse.c) -> hub -> answer. */
-#include "api_parse.h"
 #include "api_state.h"
 
 #include <stdio.h>
@@ -86,8 +85,7 @@ static void on_published(struct fm_http_request *req, struct fm_item *item)
     fm_publish_free(&p);
 }
 
-/* Hands the order's messages to the hub. The order is empty after it. */
-static void publish(struct fm_http_request *req, struct fm_api_order *order)
+void fm_api_publish_order(struct fm_http_request *req, struct fm_api_order *order, fm_api_answered_fn *answered)
 {
     struct fm_buf cookie = {0};
     write_cookie(&cookie, order);
@@ -95,7 +93,7 @@ static void publish(struct fm_http_request *req, struct fm_api_order *order)
     fm_buf_fini(&cookie);
     if (!p)
         goto fail;
-    p->token = fm_api_wait(req, on_published);
+    p->token = fm_api_wait(req, answered);
     if (!p->token) {
         fm_publish_free(&p);
         goto fail;
@@ -109,22 +107,31 @@ static void publish(struct fm_http_request *req, struct fm_api_order *order)
         p->msgs[i] = order->msgs[i];
     order->n = 0;
     fm_api_order_fini(order);
-    fm_api_post(req, &p->item);
+    enum fm_err err = fm_api_try_post(req, &p->item); /* from here on it is the hub's */
+    if (err) {
+        p->err = err;
+        answered(req, &p->item);
+    }
     return;
 fail:
     fm_api_order_fini(order);
     fm_http_fail(req, FM_E_NOMEM, NULL);
 }
 
+struct fm_api_limits fm_api_limits_of(const struct fm_http_request *req)
+{
+    const struct fm_api_config *c = &fm_api_of(req)->config;
+    return (struct fm_api_limits){.rules = fm_worker_config(req->worker)->rules,
+                                  .batch_max = c->batch_max,
+                                  .bytes_max = c->request_bytes,
+                                  .replicas = c->replicas,
+                                  .timeout_ms = c->ack_timeout_ms};
+}
+
 /* Limits from the settings, and the key from the header. False: the request is answered. */
 static bool limits_of(struct fm_http_request *req, struct fm_api_limits *limits)
 {
-    const struct fm_api_config *c = &fm_api_of(req)->config;
-    *limits = (struct fm_api_limits){.rules = fm_worker_config(req->worker)->rules,
-                                     .batch_max = c->batch_max,
-                                     .bytes_max = c->request_bytes,
-                                     .replicas = c->replicas,
-                                     .timeout_ms = c->ack_timeout_ms};
+    *limits = fm_api_limits_of(req);
     if (req->idempotency_key.n && fm_api_key_of(req->idempotency_key, &limits->key)) {
         fm_http_fail(req, FM_E_INVALID, "the header Idempotency-Key must be 1 to 128 visible ASCII characters");
         return false;
@@ -147,7 +154,7 @@ void fm_api_publish(struct fm_http_request *req, struct fm_slice variable)
     if (fm_api_parse_one(&limits, req->body, &order, &bad))
         fail_with_place(req, &bad);
     else
-        publish(req, &order);
+        fm_api_publish_order(req, &order, on_published);
 }
 
 /* How a batch is acknowledged stands in its query. False: the request is answered. */
@@ -190,7 +197,7 @@ void fm_api_publish_batch(struct fm_http_request *req, struct fm_slice variable)
         return;
     }
     if (read_ack(req, &limits, &order))
-        publish(req, &order);
+        fm_api_publish_order(req, &order, on_published);
     else
         fm_api_order_fini(&order);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "api.h"
+#include "api_parse.h"
 #include "metrics.h"
 
 enum { FM_API_WORKERS_MAX = FM_WORKERS_MAX + 1 };
@@ -28,20 +29,27 @@ enum fm_listener { FM_ON_INTERNAL = 1, FM_ON_PUBLIC = 2, FM_ON_BOTH = 3 };
 
 struct fm_route {
     enum fm_http_method method; /* a GET answers HEAD as well */
-    const char *path;           /* may hold one {name}, which stands for at least one byte, slashes included */
+    const char *path;           /* may hold one {name}, which stands for at least one byte, slashes included, and a second one at its end */
     enum fm_listener on;
-    bool key;           /* the API key is needed */
-    const char *params; /* names of the query parameters that it takes, separated by spaces */
-    /* `variable` is what stood for {name}; it points into req->path. */
+    bool key; /* the API key is needed */
+    const char
+        *params; /* names of the query parameters that it takes, separated by spaces; "*": it passes over those that it doesn't know */
+    /* `variable` is what stood for {name}, with all behind it where there are two; it points into req->path. */
     void (*handle)(struct fm_http_request *req, struct fm_slice variable);
     const char *prose;
 };
+
+/* Who asks, as far as the key tells: FM_E_UNAUTHORIZED and FM_E_FORBIDDEN (*detail, may be NULL, says why) are not the backend's. `given`
+ * is what the request carries instead of a header Authorization; empty: that header. */
+FM_MUST_CHECK enum fm_err fm_api_judge(const struct fm_http_request *req, struct fm_slice given, const char **detail);
 
 /* The table; ends with a path of NULL. */
 extern const struct fm_route fm_api_routes[];
 
 void fm_api_publish(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_publish_batch(struct fm_http_request *req, struct fm_slice variable);
+void fm_supabase_api_batch(struct fm_http_request *req, struct fm_slice variable);
+void fm_supabase_api_one(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_topics(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_history(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_cluster(struct fm_http_request *req, struct fm_slice variable);
@@ -78,5 +86,12 @@ void fm_api_command(struct fm_http_request *req, const struct fm_cluster_command
  * item, 0 without memory. */
 typedef void fm_api_answered_fn(struct fm_http_request *req, struct fm_item *item);
 uint64_t fm_api_wait(struct fm_http_request *req, fm_api_answered_fn *answered);
-/* Posts the item whose token fm_api_wait gave. If the hub can't take it, the item is freed and the request answered with 503. */
+/* Without an idempotency key. */
+struct fm_api_limits fm_api_limits_of(const struct fm_http_request *req);
+/* Hands the order's messages to the hub; `answered` gets the fm_publish, also where the hub can't take it. The order is empty after it.
+ * Without memory the request is answered here. */
+void fm_api_publish_order(struct fm_http_request *req, struct fm_api_order *order, fm_api_answered_fn *answered);
+/* Posts the item whose token fm_api_wait gave. On an error nothing is waited for any more, and the item is the caller's still. */
+FM_MUST_CHECK enum fm_err fm_api_try_post(struct fm_http_request *req, struct fm_item *item);
+/* The same. If the hub can't take it, the item is freed and the request answered with 503. */
 void fm_api_post(struct fm_http_request *req, struct fm_item *item);

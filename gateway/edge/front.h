@@ -102,5 +102,3 @@ void fm_conn_upgrade(struct fm_conn *c);
 struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up);
 /* Gives the connection to the edge; c is gone after it. */
 void fm_conn_hand_over(struct fm_conn *c);
-/* May a page of this Origin open a WebSocket on this Host? allowed: NULL-terminated, "*" for all. */
-bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed);

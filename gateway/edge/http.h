@@ -15,8 +15,10 @@ struct fm_http_request {
     bool internal;                                                     /* came in on the internal listener */
     struct fm_slice path;                                              /* decoded once, without the query; starts with '/' */
     struct fm_slice query;                                             /* raw, without '?' */
+    struct fm_slice raw_path;                                          /* as it came, for paths of which a part may hold a slash */
     struct fm_slice authorization, content_type, accept, origin, host; /* headers; empty where absent */
     struct fm_slice idempotency_key;                                   /* header Idempotency-Key */
+    struct fm_slice apikey;                                            /* header apikey: of Supabase's clients */
     struct fm_slice body;                                              /* whole, at most the option api_body_max */
     struct fm_peer client;                                             /* whose it is, as far as proxies are believed */
     struct fm_slice readable_by;                                       /* set by the router: Origin of a page that may read the answer */
@@ -50,6 +52,9 @@ unsigned fm_http_status_of(enum fm_err err);
 const char *fm_http_method_name(enum fm_http_method method);
 /* True if a Content-Type (parameters such as charset are ignored, case too) is this media type. */
 bool fm_http_media_is(struct fm_slice content_type, const char *media);
+
+/* May a page of this Origin open a WebSocket on this Host? allowed: NULL-terminated, "*" for all. */
+bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed);
 
 /* ---- queries: name=value&name=value, percent-encoded, + for a space ---- */
 

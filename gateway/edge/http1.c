@@ -134,6 +134,7 @@ static enum fm_http1_result take_field(struct fm_slice name, struct fm_slice val
         {"content-type", &h->content_type},
         {"accept", &h->accept},
         {"idempotency-key", &h->idempotency_key},
+        {"apikey", &h->apikey},
         {"expect", &h->expect},
         {"upgrade", &h->upgrade},
         {"sec-websocket-key", &h->ws_key},

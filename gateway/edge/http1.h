@@ -17,7 +17,7 @@ struct fm_http1_head { /* slices point into the input; n == 0 where absent */
     enum fm_http_method method;
     unsigned minor;              /* HTTP/1.minor */
     struct fm_slice path, query; /* raw; without scheme and host, without '?' */
-    struct fm_slice host, origin, authorization, content_type, accept, idempotency_key, expect;
+    struct fm_slice host, origin, authorization, content_type, accept, idempotency_key, apikey, expect;
     struct fm_slice upgrade, ws_key, ws_version, ws_protocols;
     struct fm_slice ws_extensions;              /* the first line of them: offers on others are as if they were not made */
     bool close, keep_alive, connection_upgrade; /* what Connection lists */

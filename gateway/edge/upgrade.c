@@ -49,14 +49,6 @@ bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char 
 
 /* ---- what is wrong with it ---- */
 
-static bool path_is_socket(const struct fm_conn *c)
-{
-    struct fm_slice path = c->request.path, mount = fm_slice_str(c->worker->config.mount);
-    if (!fm_slice_starts(path, mount))
-        return false;
-    return fm_slice_eq(fm_slice_of(path.p + mount.n, path.n - mount.n), FM_LIT("/websocket"));
-}
-
 /* The request itself: RFC 6455, 4.2.1. */
 static bool handshake_ok(struct fm_conn *c)
 {
@@ -115,13 +107,20 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
     return s;
 }
 
+static bool is_mounted(const struct fm_conn *c)
+{
+    const struct fm_worker_config *config = &c->worker->config;
+    return fm_http_mounted(&c->request, config->mount, "/websocket") ||
+           (*config->supabase_mount && fm_http_mounted(&c->request, config->supabase_mount, "/websocket"));
+}
+
 static void upgrade(struct fm_conn *c)
 {
     struct fm_worker *w = c->worker;
     if (!handshake_ok(c))
         return;
-    if (w->config.internal || !path_is_socket(c)) {
-        fm_conn_fail(c, 0, FM_E_NOT_FOUND, NULL, fm_slice_of(NULL, 0));
+    if (w->config.internal || !is_mounted(c)) {
+        fm_conn_fail(c, 0, FM_E_NOT_FOUND, "WebSockets are opened at the option `mount` and /websocket", fm_slice_of(NULL, 0));
         return;
     }
     struct fm_upgrade up;

@@ -271,6 +271,7 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .api_key = node->access->api_key,
         .api = node->api,
         .mount = s->mount,
+        .supabase_mount = strcmp(s->supabase_mount, "none") == 0 ? NULL : s->supabase_mount,
         .origins = s->origins.n ? (const char *const *)s->origins.at : nothing,
         .message_max = (uint32_t)s->message_max,
         .body_max = (uint32_t)s->api_body_max,

@@ -136,9 +136,10 @@ void fm_serve_log_start(const struct fm_node *node)
             *s->mesh_tls_ca ? "yes" : "no", (long)getpid(), s->workers, s->connections_max, s->listen, s->api_listen, s->mesh_listen,
             s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise, s->join.n);
     if (s->dev)
-        fm_diag(FM_WARN, "dev_profile",
-                "why=\"--dev opens room:* and every Origin to everyone who reaches %s%s%s\" then=\"never run it in production\"", s->listen,
-                *s->api_key ? "" : ", and the API without a key", s->dev_api ? ", there too" : "");
+        fm_diag(
+            FM_WARN, "dev_profile",
+            "why=\"--dev opens room:*, realtime:* and every Origin to everyone who reaches %s%s%s\" then=\"never run it in production\"",
+            s->listen, *s->api_key ? "" : ", and the API without a key", s->dev_api ? ", there too" : "");
     log_rules(s);
 }
 

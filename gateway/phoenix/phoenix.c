@@ -2,6 +2,7 @@
 #include "phoenix.h"
 
 #include "../edge/http.h"
+#include "../supabase/supabase.h"
 
 #include <stdio.h>
 
@@ -13,13 +14,6 @@ static bool refuse(struct fm_upgrade *up, unsigned status, enum fm_err err, cons
     up->err = err;
     snprintf(up->reason, sizeof up->reason, "%s", reason);
     return false;
-}
-
-static bool is_mounted(const struct fm_worker *w, struct fm_slice path)
-{
-    struct fm_slice mount = fm_slice_str(fm_worker_config(w)->mount);
-    struct fm_slice behind = fm_slice_starts(path, mount) ? fm_slice_of(path.p + mount.n, path.n - mount.n) : fm_slice_of(NULL, 0);
-    return fm_slice_eq(behind, FM_LIT("/websocket")) || fm_slice_eq(behind, FM_LIT("/longpoll"));
 }
 
 /* "1", "2.0", "2.0.0": the major version, 0 where it is not a version of ours. */
@@ -57,8 +51,7 @@ static bool is_offered(struct fm_slice list, struct fm_slice name)
 
 static bool accept_socket(struct fm_worker *w, struct fm_upgrade *up)
 {
-    if (!is_mounted(w, up->path))
-        return refuse(up, 404, FM_E_NOT_FOUND, "WebSockets are opened at the option `mount` and /websocket");
+    (void)w;
     char vsn[16];
     enum fm_err err = fm_query_param(up->query, "vsn", true, vsn, sizeof vsn);
     up->variant = err == FM_E_NOT_FOUND ? FM_PHX_V1 : err ? 0 : version_read(vsn);
@@ -173,6 +166,11 @@ enum fm_phx_id fm_phx_id_of(unsigned format)
 
 static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
 {
+    if (format == FM_FORMAT_SUPA2 || format == FM_FORMAT_SUPA1) {
+        for (size_t i = 0; i < n; i++)
+            fm_supabase_message(f, format, false, msgs[i]);
+        return;
+    }
     enum fm_phx_version version = format == FM_FORMAT_PHX1 || format == FM_FORMAT_PHX1_CURSOR ? FM_PHX_V1 : FM_PHX_V2;
     enum fm_phx_id with = fm_phx_id_of(format);
     bool binary = false;

@@ -1,5 +1,6 @@
 /* Inside the Phoenix protocol: what phoenix.c (connections, frames in, messages out) and phoenix_channel.c (joins, leaves, pushes, gaps)
- * share. Nobody else includes this; the protocol's face is the table fm_phoenix in proto.h. docs/protocol.md is its description.
+ * share, with each other and with Supabase's dialect (gateway/supabase). Nobody else includes this; the protocol's face is the table
+ * fm_phoenix in proto.h. docs/protocol.md is its description.
  *
  * -- the worker's thread only -- */
 #pragma once
@@ -18,6 +19,12 @@ bool fm_phx_send(struct fm_socket *s, struct fm_frames **f);
 bool fm_phx_send_reply(struct fm_socket *s, const struct fm_phx_to *to, bool ok, struct fm_slice response);
 /* An error reply {"reason":reason}. */
 bool fm_phx_send_error(struct fm_socket *s, const struct fm_phx_to *to, const char *reason);
+
+/* What a push publishes. */
+struct fm_phx_push {
+    struct fm_slice event, payload;
+    bool binary;
+};
 
 /* ---- phoenix_channel.c ---- */
 

@@ -3,7 +3,8 @@
  * The hub answers later than the client asks, so what Phoenix does in one step happens here in two. Order is kept all the same: a worker's
  * items and the hub's answers are both first in, first out, so a push behind a join reaches the hub behind it, and its answer is behind the
  * join's. A channel that is left or replaced before its join was answered gets an error reply for that join: no request stays open. */
-#include "phoenix.h"
+#include "../supabase/supabase.h"
+#include "gap_json.h"
 
 #include "gap_json.h"
 
@@ -11,9 +12,12 @@
 #include <stdlib.h>
 
 /* What a sub's `proto` points to. */
-struct joining { /* while it joins: the ref that the reply carries */
+struct joining { /* while it joins: the ref that the reply carries, */
     uint8_t ref_n;
     uint8_t ref[FM_PHX_REF_MAX];
+    uint64_t since_ms; /* and of a Supabase channel: from when on it wants a replay, */
+    uint32_t members_n;
+    uint8_t members[]; /* ... and what its reply holds */
 };
 
 struct replayed { /* once it has joined, in V2, if its join replayed something: the position behind the replay. NULL otherwise. */
@@ -29,6 +33,8 @@ struct params {
     struct fm_vector cursor;
     bool cut; /* it named more than a cursor holds: it is of no use, and no reason to refuse the client */
     uint32_t last;
+    bool supabase; /* the channel is one of Supabase's dialect, and the rest of this is not read */
+    struct fm_supabase_config config;
 };
 
 /* NULL, or the reason for the error reply. */
@@ -52,11 +58,17 @@ static const char *cursor_read(const struct fm_json *list, struct fm_vector *cur
 
 static const char *params_read(const struct fm_phx_in *in, struct params *params)
 {
-    struct fm_json root, v, keys;
+    struct fm_json root, v, keys, config;
     uint64_t last = 0;
     /* The payload has been validated as a part of its frame; this only finds its type again. */
     if (in->binary || fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
         return "bad_params";
+    if (fm_supabase_asked(in->topic, &root, &config)) {
+        params->supabase = true;
+        const char *reason = fm_supabase_config_read(in->topic, &config, &params->config);
+        params->last = params->config.limit;
+        return reason;
+    }
     if (fm_json_get(&root, FM_LIT("last"), &v)) {
         if (fm_json_u64(&v, UINT32_MAX, &last) != FM_OK)
             return "bad_last";
@@ -137,6 +149,8 @@ static enum fm_err resume(struct params *p, const struct fm_vector *sent, const 
 
 static enum fm_format format_of(enum fm_phx_version version, const struct params *p)
 {
+    if (p->supabase)
+        return version == FM_PHX_V1 ? FM_FORMAT_SUPA1 : FM_FORMAT_SUPA2;
     if (version == FM_PHX_V1)
         return p->cursor_channel ? FM_FORMAT_PHX1_CURSOR : FM_FORMAT_PHX1;
     if (p->keys)
@@ -144,21 +158,41 @@ static enum fm_format format_of(enum fm_phx_version version, const struct params
     return p->cursor_channel ? FM_FORMAT_PHX2_CURSOR : FM_FORMAT_PHX2;
 }
 
+static struct joining *joining_new(struct fm_slice ref, const struct params *p)
+{
+    struct fm_buf members = {0};
+    if (p->supabase)
+        fm_supabase_changes_write(&members, &p->config.changes);
+    struct joining *joining = members.failed ? NULL : calloc(1, sizeof *joining + members.n);
+    if (joining) {
+        assert(ref.n <= sizeof joining->ref);
+        joining->ref_n = (uint8_t)ref.n;
+        memcpy(joining->ref, ref.p, ref.n);
+        joining->since_ms = p->config.since_ms;
+        joining->members_n = (uint32_t)members.n;
+        if (members.n)
+            memcpy(joining->members, members.p, members.n);
+    }
+    fm_buf_fini(&members);
+    return joining;
+}
+
 static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, const struct fm_phx_to *to, const struct fm_rule *rule,
                             struct params *p)
 {
-    struct joining *joining = malloc(sizeof *joining);
+    struct joining *joining = joining_new(to->ref, p);
     if (!joining)
         return fm_err_code(FM_E_NOMEM);
-    assert(to->ref.n <= sizeof joining->ref);
-    joining->ref_n = (uint8_t)to->ref.n;
-    memcpy(joining->ref, to->ref.p, to->ref.n);
     struct fm_join_ask ask = {
         .topic = in->topic,
         .join_ref = to->join_ref,
         .rule = rule,
         .format = format_of(to->version, p),
         .cursor_channel = p->cursor_channel,
+        .own = !p->supabase     ? FM_OWN_BY_RULE
+               : p->config.self ? FM_OWN_YES
+                                : FM_OWN_NO,
+        .flags = p->supabase ? fm_supabase_flags_of(&p->config) : 0,
         .has_cursor = p->cursor.n > 0,
         .cut = p->cut,
         .cursor = p->cursor,
@@ -227,8 +261,18 @@ static bool error_send(struct fm_socket *s, const struct fm_phx_to *to, enum fm_
 /* ---- a join's answer ---- */
 
 /* sub->skip has no part in the cursor: it may hold the position behind the replay, and the client must not be told so before it has it. */
-static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct fm_join *j)
+static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct joining *joining,
+                         const struct fm_join *j)
 {
+    if (joining->members_n) {
+        size_t begun = fm_phx_reply_open(f, to, true);
+        if (said_open(&f->bytes, j->said))
+            fm_buf_u8(&f->bytes, ',');
+        fm_buf_put(&f->bytes, joining->members, joining->members_n);
+        fm_buf_u8(&f->bytes, '}');
+        fm_phx_reply_close(f, to, begun);
+        return;
+    }
     if (!sub->cursor_channel) {
         fm_phx_reply(f, to, true, j->said ? fm_slice_str(j->said) : FM_LIT("{}"));
         return;
@@ -264,13 +308,18 @@ void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
         error_send(s, &to, j->err, j->said);
         return;
     }
-    /* In V1 frames name no channel: a client takes the old channel's replay for the new one's, so nothing is to be remembered. */
-    bool remember = j->replayed && to.version == FM_PHX_V2;
+    if (sub->flags & FM_SUPABASE_REPLAY)
+        fm_supabase_replay_cut(j, joining->since_ms);
+    /* In V1 and in Supabase's dialect frames name no channel: a client takes the old channel's replay for the new one's, so nothing is to
+     * be remembered. */
+    bool remember = j->replayed && to.version == FM_PHX_V2 && !fm_supabase_is(sub);
     struct replayed *replay = remember ? replayed_of(j) : NULL;
     struct fm_source *rest = NULL;
     struct fm_frames *f = remember && !replay ? NULL : fm_frames_new();
     if (f)
-        joined_reply(f, &to, sub, j);
+        joined_reply(f, &to, sub, joining, j);
+    if (f && fm_supabase_is(sub))
+        fm_supabase_welcome(f, sub);
     if (f && !fm_phx_replay(f, sub, j, &rest))
         f->bytes.failed = true;
     free(joining);
@@ -385,14 +434,14 @@ static struct fm_sub *cookie_read(struct fm_socket *s, struct fm_slice cookie, s
 }
 
 /* NULL: it may be published. */
-static const char *push_judge(const struct fm_socket *s, const struct fm_rule *rule, const struct fm_phx_in *in)
+static const char *push_judge(const struct fm_sub *sub, const struct fm_rule *rule, const struct fm_phx_push *push)
 {
-    enum fm_err err = fm_socket_may(s, rule ? rule->push : FM_WHO_NOBODY, in->topic, FM_RIGHT_PUSH);
+    enum fm_err err = fm_socket_may(sub->socket, rule ? rule->push : FM_WHO_NOBODY, fm_sub_topic(sub), FM_RIGHT_PUSH);
     if (err)
         return fm_err_code(err);
-    if (in->event.n == 0)
+    if (push->event.n == 0)
         return "bad_event";
-    if (fm_event_reserved(in->event))
+    if (fm_event_reserved(push->event))
         return fm_err_code(FM_E_RESERVED_EVENT);
     return NULL;
 }
@@ -422,18 +471,26 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
     if (is_stale(sub, in))
         return;
     to.join_ref = fm_sub_join_ref(sub);
-    const struct fm_rule *rule = fm_sub_rule(sub);
-    const char *reason = push_judge(s, rule, in);
-    if (!reason && in->payload.n > rule->message_max) {
-        too_large_send(s, &to, rule->message_max);
+    uint8_t room[FM_EVENT_MAX], cookie[COOKIE_MAX];
+    struct fm_phx_push push = {in->event, in->payload, in->binary};
+    if (fm_supabase_is(sub) && !fm_supabase_push_read(s, sub, in, room, &push))
         return;
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    const char *reason = push_judge(sub, rule, &push);
+    if (!reason && push.payload.n > rule->message_max) {
+        if (!fm_supabase_is(sub)) {
+            too_large_send(s, &to, rule->message_max);
+            return;
+        }
+        reason = fm_err_code(FM_E_TOO_LARGE);
     }
     if (!reason) {
-        uint8_t cookie[COOKIE_MAX];
-        enum fm_err err = fm_socket_push(s, sub, in->event, in->payload, in->binary, cookie_write(cookie, sub, in->ref));
+        enum fm_err err = fm_socket_push(s, sub, push.event, push.payload, push.binary, cookie_write(cookie, sub, in->ref));
         reason = err ? fm_err_code(err) : NULL;
     }
-    if (reason)
+    if (reason && fm_supabase_is(sub))
+        fm_supabase_refuse(s, sub, &to, reason);
+    else if (reason)
         fm_phx_send_error(s, &to, reason);
 }
 
@@ -461,11 +518,16 @@ void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p)
         return; /* left or joined again: the client drops an answer with the old join_ref, so it is not sent */
     struct fm_phx_to to = fm_phx_channel_to(sub);
     to.ref = ref;
+    bool unanswered = fm_supabase_is(sub) && !(sub->flags & FM_SUPABASE_ACK);
+    if (p->err && unanswered) {
+        fm_supabase_refuse(s, sub, &to, fm_err_code(p->err));
+        return;
+    }
     if (p->err) {
         error_send(s, &to, p->err, p->said);
         return;
     }
-    if (fm_phx_is_null(ref))
+    if (fm_phx_is_null(ref) || unanswered)
         return; /* nobody waits for it */
     assert(p->n == 1);
     struct fm_frames *f = fm_frames_new();
@@ -495,6 +557,10 @@ static void cursor_write(struct fm_buf *b, const struct fm_vector *at, const str
 
 void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor)
 {
+    if (fm_supabase_is(sub)) {
+        fm_supabase_gap(f, sub, gap);
+        return;
+    }
     struct fm_phx_to to = fm_phx_channel_to(sub);
     size_t opened = fm_phx_event_open(f, &to, FM_LIT("gap"));
     struct fm_buf *b = &f->bytes;

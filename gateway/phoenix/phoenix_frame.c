@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 enum { CLOSE_PROTOCOL = 1002, CLOSE_UNSUPPORTED = 1003, CLOSE_INVALID = 1007 };
-enum { KIND_PUSH = 0, KIND_BROADCAST = 2 };
+enum { KIND_PUSH = 0, KIND_BROADCAST = 2, KIND_USER_PUSH = 3 };
+enum { ENCODING_BYTES = 0, ENCODING_JSON = 1 }; /* of KIND_USER_PUSH */
 enum { DIGEST_BYTES = 12 };
 
 /* ---- reading ---- */
@@ -147,22 +148,68 @@ static bool ref_quote(struct fm_slice s, struct room *room, struct fm_slice *ref
     return true;
 }
 
+/* Some releases of Supabase's client write the low byte of each UTF-16 unit: what isn't UTF-8 is Latin-1, if it is anything. A name that
+ * gets longer than max is one that nothing has. */
+static void latin1_take(struct fm_slice *name, size_t max, struct room *room)
+{
+    if (fm_utf8_valid(*name))
+        return;
+    size_t wanted = name->n, n = 0;
+    for (size_t i = 0; i < name->n; i++)
+        wanted += name->p[i] >= 0x80;
+    for (size_t i = 0; i < name->n && wanted <= max; i++) {
+        uint8_t c = name->p[i];
+        if (c >= 0x80)
+            room->p[n++] = (uint8_t)(0xc0 | c >> 6);
+        room->p[n++] = c < 0x80 ? c : (uint8_t)(0x80 | (c & 0x3f));
+    }
+    *name = fm_slice_of(room->p, n);
+    room_take(room, n);
+}
+
+/* What a broadcast carries, by its encoding. */
+static bool broadcast_take(uint8_t encoding, struct fm_phx_in *in, struct fm_phx_bad *bad)
+{
+    struct fm_json root;
+    struct fm_json_error e;
+    in->binary = encoding == ENCODING_BYTES;
+    if (in->binary)
+        return true;
+    if (encoding != ENCODING_JSON)
+        return refuse(bad, CLOSE_INVALID, "malformed binary frame: a broadcast's encoding must be 0, bytes, or 1, JSON");
+    if (fm_json_parse(in->payload, FM_PHX_DEPTH_MAX - 1, &root, &e) != FM_OK) {
+        bad->code = CLOSE_INVALID;
+        snprintf(bad->reason, sizeof bad->reason, "bad JSON at byte %zu of a broadcast's payload: %s", e.at, e.what);
+        return false;
+    }
+    payload_take(&root, &in->payload);
+    return true;
+}
+
 static bool parse_binary(struct fm_slice bytes, struct fm_phx_in *in, struct fm_phx_bad *bad)
 {
     struct fm_rd r = fm_rd_of(bytes);
     uint8_t kind = fm_rd_u8(&r);
-    if (!r.bad && kind != KIND_PUSH)
-        return refuse(bad, CLOSE_UNSUPPORTED, "malformed binary frame: its kind must be 0, a push");
+    in->broadcast = kind == KIND_USER_PUSH;
+    if (!r.bad && kind != KIND_PUSH && !in->broadcast)
+        return refuse(bad, CLOSE_UNSUPPORTED, "malformed binary frame: its kind must be 0, a push, or 3, a broadcast");
     uint8_t join_ref_n = fm_rd_u8(&r), ref_n = fm_rd_u8(&r), topic_n = fm_rd_u8(&r), event_n = fm_rd_u8(&r);
+    uint8_t meta_n = in->broadcast ? fm_rd_u8(&r) : 0, encoding = in->broadcast ? fm_rd_u8(&r) : ENCODING_BYTES;
     struct fm_slice join_ref = fm_rd_bytes(&r, join_ref_n), ref = fm_rd_bytes(&r, ref_n);
     in->topic = fm_rd_bytes(&r, topic_n);
     in->event = fm_rd_bytes(&r, event_n);
+    in->meta = fm_rd_bytes(&r, meta_n);
     in->payload = fm_rd_bytes(&r, fm_rd_left(&r));
     if (r.bad)
         return refuse(bad, CLOSE_PROTOCOL, "malformed binary frame: it ends before the fields whose lengths its header gives");
     struct room room = room_of(in);
     if (!ref_quote(join_ref, &room, &in->join_ref) || !ref_quote(ref, &room, &in->ref))
         return refuse(bad, CLOSE_INVALID, "malformed binary frame: a ref must be UTF-8 of at most 62 bytes without control characters");
+    if (in->broadcast) {
+        latin1_take(&in->topic, FM_TOPIC_MAX, &room);
+        latin1_take(&in->event, FM_EVENT_MAX, &room);
+        return broadcast_take(encoding, in, bad);
+    }
     if (!fm_utf8_valid(in->topic) || !fm_utf8_valid(in->event))
         return refuse(bad, CLOSE_INVALID, "malformed binary frame: topic and event must be UTF-8");
     return true;
@@ -170,8 +217,9 @@ static bool parse_binary(struct fm_slice bytes, struct fm_phx_in *in, struct fm_
 
 bool fm_phx_parse(enum fm_phx_version version, bool binary, struct fm_slice bytes, struct fm_phx_in *in, struct fm_phx_bad *bad)
 {
-    in->topic_token = in->topic = in->event = in->payload = (struct fm_slice){0};
+    in->topic_token = in->topic = in->event = in->payload = in->meta = (struct fm_slice){0};
     in->binary = binary;
+    in->broadcast = false;
     if (!binary)
         return parse_text(version, bytes, in, bad);
     if (version == FM_PHX_V1)
@@ -230,10 +278,15 @@ size_t fm_phx_event_open(struct fm_frames *f, const struct fm_phx_to *to, struct
     return opened;
 }
 
-void fm_phx_event_close(struct fm_frames *f, const struct fm_phx_to *to, size_t opened)
+void fm_phx_event_close_with(struct fm_frames *f, const struct fm_phx_to *to, size_t opened, const struct fm_msg *carried)
 {
     tail_write(&f->bytes, to->version);
-    fm_frames_close(f, opened, FM_WS_TEXT, NULL);
+    fm_frames_close(f, opened, FM_WS_TEXT, carried);
+}
+
+void fm_phx_event_close(struct fm_frames *f, const struct fm_phx_to *to, size_t opened)
+{
+    fm_phx_event_close_with(f, to, opened, NULL);
 }
 
 void fm_phx_event(struct fm_frames *f, const struct fm_phx_to *to, struct fm_slice event, struct fm_slice payload)
@@ -263,11 +316,19 @@ void fm_phx_reply(struct fm_frames *f, const struct fm_phx_to *to, bool ok, stru
     fm_phx_reply_close(f, to, opened);
 }
 
-static void base64_write(struct fm_buf *b, struct fm_slice s)
+static void base64_write(struct fm_buf *b, struct fm_slice bytes)
 {
     fm_buf_slice(b, FM_LIT("{\"base64\":\""));
-    fm_base64_encode(b, s);
+    fm_base64_encode(b, bytes);
     fm_buf_slice(b, FM_LIT("\"}"));
+}
+
+void fm_phx_payload_write(struct fm_buf *b, const struct fm_msg *m)
+{
+    if (m->flags & FM_MSG_BINARY)
+        base64_write(b, fm_msg_payload(m));
+    else
+        fm_buf_slice(b, fm_msg_payload(m));
 }
 
 static void binary_write(struct fm_frames *f, struct fm_slice join_ref, const struct fm_msg *m)
@@ -367,11 +428,8 @@ void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_
     head_write(&f->bytes, &to, binary ? FM_LIT("fm_id") : fm_msg_event(m));
     if (binary)
         fm_buf_slice(&f->bytes, FM_LIT("{}"));
-    else if (m->flags & FM_MSG_BINARY)
-        base64_write(&f->bytes, fm_msg_payload(m));
     else
-        fm_buf_slice(&f->bytes, fm_msg_payload(m));
-    tail_write(&f->bytes, version);
+        fm_phx_payload_write(&f->bytes, m);
     f->bytes.failed |= to.ref.n == 0;
-    fm_frames_close(f, opened, FM_WS_TEXT, m);
+    fm_phx_event_close_with(f, &to, opened, m);
 }

@@ -1,7 +1,8 @@
 /* The frames of Phoenix Channels: bytes <-> fields, nothing else. No socket, no state; the rules of the protocol are in phoenix.c.
  *
  *   V2 text     [join_ref, ref, topic, event, payload]
- *   V2 binary   kind, a length byte for each field, the fields, the payload
+ *   V2 binary   kind, a length byte for each field, the fields, the payload; of a Supabase client's broadcast also metadata, and whether
+ *               the payload is JSON
  *   V1 text     {"topic","event","payload","ref"}
  *
  * Refs are kept as the JSON tokens in which they came (`"7"`, `7`, `null`), so that they go back unchanged.
@@ -25,6 +26,8 @@ struct fm_phx_in {                 /* one message of a client; the slices live a
     struct fm_slice topic, event;  /* text; empty where it is longer than FM_TOPIC_MAX or FM_EVENT_MAX: nothing has such a name */
     struct fm_slice payload;       /* one JSON value, never null; or bytes */
     bool binary;
+    bool broadcast;       /* it came as a Supabase client's broadcast: the event is the application's own, and there may be */
+    struct fm_slice meta; /* ... bytes that should be a JSON object; not looked at here */
     uint8_t scratch[FM_TOPIC_MAX + FM_EVENT_MAX + 2 * FM_PHX_REF_MAX];
 };
 
@@ -58,6 +61,7 @@ struct fm_phx_to { /* the head of a frame to one client */
 void fm_phx_event(struct fm_frames *f, const struct fm_phx_to *to, struct fm_slice event, struct fm_slice payload);
 size_t fm_phx_event_open(struct fm_frames *f, const struct fm_phx_to *to, struct fm_slice event);
 void fm_phx_event_close(struct fm_frames *f, const struct fm_phx_to *to, size_t opened);
+void fm_phx_event_close_with(struct fm_frames *f, const struct fm_phx_to *to, size_t opened, const struct fm_msg *carried);
 
 /* phx_reply; `response` is JSON. */
 void fm_phx_reply(struct fm_frames *f, const struct fm_phx_to *to, bool ok, struct fm_slice response);
@@ -77,3 +81,5 @@ enum fm_phx_id { /* what a message's ref holds */
  * event fm_id follows it. To V1 a binary payload goes as {"base64":"..."}. */
 void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, enum fm_phx_id with,
                     const struct fm_msg *m);
+/* Its payload as JSON: bytes as {"base64":"..."}. */
+void fm_phx_payload_write(struct fm_buf *b, const struct fm_msg *m);

@@ -1,6 +1,6 @@
 /* What a join replays, which may be a topic's whole history, for many clients at once after a restart. So no client's copy of it is made
  * before it can be sent: a source holds the messages, which all clients share, and encodes some whenever the socket has taken the last. */
-#include "phoenix.h"
+#include "../supabase/supabase.h"
 
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@ enum { AT_ONCE_BYTES = 32 << 10 }; /* goes with the reply */
 struct replay {
     struct fm_source source; /* first */
     enum fm_phx_version version;
-    enum fm_phx_id with;
+    unsigned format;
+    bool asked;    /* a Supabase channel's `replay`, of which the messages say that they are it */
     bool position; /* fm_cursor is due behind it */
     uint32_t next, n;
     struct fm_msg **msgs; /* references */
@@ -34,7 +35,10 @@ static bool replay_more(struct fm_source *source, struct fm_frames *f, size_t by
     struct fm_phx_to to = head_of(r);
     while (r->next < r->n && f->bytes.n < bytes && !f->bytes.failed) {
         struct fm_msg **m = &r->msgs[r->next++];
-        fm_phx_message(f, r->version, to.join_ref, r->with, *m);
+        if (r->format == FM_FORMAT_SUPA2 || r->format == FM_FORMAT_SUPA1)
+            fm_supabase_message(f, r->format, r->asked, *m);
+        else
+            fm_phx_message(f, r->version, to.join_ref, fm_phx_id_of(r->format), *m);
         fm_msg_unref(m);
     }
     if (r->next < r->n)
@@ -62,7 +66,8 @@ static struct replay *replay_new(const struct fm_sub *sub, struct fm_join *j)
     *r = (struct replay){
         .source = {.cost = (uint32_t)(sizeof *r + j->replayed * sizeof(struct fm_msg *)), .more = replay_more, .free = replay_free},
         .version = (enum fm_phx_version)fm_socket_variant(sub->socket),
-        .with = fm_phx_id_of(sub->format),
+        .format = sub->format,
+        .asked = sub->flags & FM_SUPABASE_REPLAY,
         .n = j->replayed,
         .msgs = j->replay,
         .join_ref_n = (uint8_t)sub->join_ref_n,

@@ -16,6 +16,7 @@
 
 struct fm_socket;
 struct fm_worker;
+struct fm_worker_config;
 
 /* Encodings of a broadcast. Each is built at most once a drain, only if a subscriber needs it, and shared by all that do. */
 enum fm_format {
@@ -25,6 +26,8 @@ enum fm_format {
     FM_FORMAT_PHX1,        /* {"topic","event","payload","ref":null} */
     FM_FORMAT_PHX1_CURSOR, /* ... "ref":id */
     FM_FORMAT_SSE,         /* an event of a stream: sse/sse_wire.h */
+    FM_FORMAT_SUPA2,       /* a Supabase client's broadcast, binary: 4, lengths, topic, event, metadata with the id, payload */
+    FM_FORMAT_SUPA1,       /* {"topic","event":"broadcast","payload":{"type":"broadcast","event","payload","meta"},"ref":null} */
     FM_FORMATS
 };
 
@@ -80,6 +83,12 @@ struct fm_source {
     void (*free)(struct fm_source *source);
 };
 
+enum fm_own {                 /* does a channel get what it pushes itself? */
+              FM_OWN_BY_RULE, /* as the topic's push_to says */
+              FM_OWN_NO,
+              FM_OWN_YES,
+};
+
 struct fm_sub { /* made by fm_socket_join; the protocol may read all and write what is marked */
     struct fm_socket *socket;
     struct fm_sub *next, **link; /* of the socket */
@@ -89,6 +98,8 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     bool joined;                 /* the hub has answered */
     bool cursor_channel;         /* asked for a cursor */
     bool judge;                  /* the worker's: may it stay under the new rules? */
+    uint8_t own;                 /* enum fm_own */
+    uint8_t flags;               /* the protocol's own, as its join gave them */
     uint64_t id;                 /* unique on this node: also fm_msg.from of what it pushes to others */
     uint64_t tag;                /* fm_join_ask.tag */
     uint64_t asked_ms;           /* fm_mono_ms, when its client asked to join */
@@ -171,6 +182,8 @@ struct fm_join_ask {
     const struct fm_rule *rule;
     enum fm_format format;
     bool cursor_channel;
+    enum fm_own own;
+    uint8_t flags;           /* the protocol's own */
     bool has_cursor;         /* `cursor` is not the first join's empty list */
     bool cut;                /* ... and it named more than it can hold */
     struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
@@ -187,7 +200,7 @@ FM_MUST_CHECK enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask
 void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at);
 /* Its join waits for a handler of the program, or for the hub after it: nothing that its client pushes may go out before it has joined. */
 bool fm_sub_undecided(const struct fm_sub *sub);
-/* Broadcasts as the sub's rule says (to all, or to the others). cookie is echoed to proto->pushed (fm_publish_cookie). The payload is
+/* Broadcasts to all, or to the others, as the sub's `own` says. cookie is echoed to proto->pushed (fm_publish_cookie). The payload is
  * copied. */
 FM_MUST_CHECK enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload,
                                          bool binary, struct fm_slice cookie);

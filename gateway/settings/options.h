@@ -8,7 +8,8 @@
 #define FM_OPTIONS_NODE(X) \
     X("Node", PATH, config, 0, 4096, "", "Settings file to read. It may hold every other option, and the [topic] rules.") \
     X("Node", FLAG, dev, 0, 1, "false", \
-      "Profile for trying things out: topics room:* are open to everyone with a history, any Origin is allowed, the API needs no key " \
+      "Profile for trying things out: topics room:* and realtime:* are open to everyone with a history, any Origin is allowed, the API " \
+      "needs no key " \
       "while " \
       "api_listen is a loopback address, and clients are served on 127.0.0.1:4000 unless listen says otherwise. Never use it in " \
       "production.") \
@@ -37,6 +38,9 @@
 #define FM_OPTIONS_CLIENTS(X) \
     X("Clients", LISTENER, listen, 1, 260, "0.0.0.0:4000", "Where clients connect. none: this node serves no clients.") \
     X("Clients", TEXT, mount, 2, 128, "/socket", "Path of the Phoenix socket; clients open MOUNT/websocket.") \
+    X("Clients", TEXT, supabase_mount, 1, 128, "/realtime/v1", \
+      "Path where Supabase's clients find what they need besides mount: the socket at PATH/websocket, broadcasts by HTTP at " \
+      "PATH/api/broadcast. It is where createClient of supabase-js looks. none: only below mount.") \
     X("Clients", LIST, tls_cert, 0, 64, "", \
       "PEM files, each with a certificate of the node and the chain behind it: clients then speak TLS (wss://, https://). Of several the " \
       "one is taken that has the name which a client asks for, else the first. Empty: plain text. Read again on HUP.") \

@@ -68,16 +68,19 @@ static void derive(struct fm_option_set *set, const char *name, const char *valu
 
 static void derive_dev(struct fm_option_set *set, struct fm_settings *s)
 {
-    struct fm_rule *rule = NULL;
+    static const char *const open[] = {"room:*", "realtime:*"};
     derive(set, "listen", "127.0.0.1:4000");
     derive(set, "origins", "*");
-    enum fm_err err = fm_rules_add(s->rules, "room:*", &rule);
-    if (err == FM_OK) {
-        rule->join = rule->push = FM_WHO_ANYONE;
-        rule->history = (struct fm_retention){100, 1 << 20, 3600 * 1000};
-        rule->message_max = 0;
-    } else if (err != FM_E_SYNTAX) { /* the settings file may have a rule of its own for room:* */
-        fm_report_error(set->report, "dev", "%s", fm_err_text(err));
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++) {
+        struct fm_rule *rule = NULL;
+        enum fm_err err = fm_rules_add(s->rules, open[i], &rule);
+        if (err == FM_OK) {
+            rule->join = rule->push = FM_WHO_ANYONE;
+            rule->history = (struct fm_retention){100, 1 << 20, 3600 * 1000};
+            rule->message_max = 0;
+        } else if (err != FM_E_SYNTAX) { /* the settings file may have a rule of its own for it */
+            fm_report_error(set->report, "dev", "%s", fm_err_text(err));
+        }
     }
 }
 

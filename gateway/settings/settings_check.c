@@ -146,6 +146,19 @@ static void check_keys(const struct check *c)
     }
 }
 
+static void check_mount(const struct check *c, const char *name, const char *mount)
+{
+    static const char *const taken[] = {"/api", "/healthz", "/readyz", "/metrics"};
+    size_t n = strlen(mount);
+    if (mount[0] != '/' || mount[n - 1] == '/' || strpbrk(mount, "?#%\\ \"'<>") || strstr(mount, "//"))
+        fm_report_error(c->report, name, "%s is not a path such as /socket: it begins with `/`, ends without, and needs no escapes", mount);
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        size_t len = strlen(taken[i]);
+        if (strncmp(mount, taken[i], len) == 0 && (mount[len] == 0 || mount[len] == '/'))
+            fm_report_error(c->report, name, "%s is a path of the node itself; choose another", taken[i]);
+    }
+}
+
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
@@ -167,16 +180,9 @@ static void check_access(const struct check *c)
     if (s->dev_api && s->dev && good(c, "listen") && !is_loopback(s->listen))
         fm_report_error(c->report, "dev_api",
                         "listen = %s is not a loopback address: the API would be open to the network; leave dev_api out", s->listen);
-    size_t n = strlen(s->mount);
-    if (s->mount[0] != '/' || s->mount[n - 1] == '/' || strpbrk(s->mount, "?#%\\ \"'<>") || strstr(s->mount, "//"))
-        fm_report_error(c->report, "mount", "%s is not a path such as /socket: it begins with `/`, ends without, and needs no escapes",
-                        s->mount);
-    static const char *const taken[] = {"/api", "/healthz", "/readyz", "/metrics"};
-    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
-        size_t len = strlen(taken[i]);
-        if (strncmp(s->mount, taken[i], len) == 0 && (s->mount[len] == 0 || s->mount[len] == '/'))
-            fm_report_error(c->report, "mount", "%s is a path of the node itself; choose another", taken[i]);
-    }
+    check_mount(c, "mount", s->mount);
+    if (given(s->supabase_mount))
+        check_mount(c, "supabase_mount", s->supabase_mount);
     for (size_t i = 0; i < s->origins.n; i++) {
         const char *o = s->origins.at[i], *host = strstr(o, "://");
         if (strcmp(o, "*") != 0 && (!host || host == o || !host[3] || strchr(host + 3, '/')))

@@ -239,6 +239,8 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
         .socket = s,
         .format = (uint8_t)ask->format,
         .cursor_channel = ask->cursor_channel,
+        .own = (uint8_t)ask->own,
+        .flags = ask->flags,
         .tag = ask->tag,
         .rule = ask->rule,
         .rules_age = s->worker->rules_age,
@@ -307,6 +309,14 @@ bool fm_sub_undecided(const struct fm_sub *sub)
     return !sub->joined && join_handler(sub->socket, fm_sub_topic(sub));
 }
 
+/* The one subscription that a push does not go to, 0: none. */
+static uint64_t push_from(struct fm_sub *sub)
+{
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    bool others = sub->own == FM_OWN_NO || (sub->own == FM_OWN_BY_RULE && rule && rule->push_to == FM_PUSH_OTHERS);
+    return others ? sub->id : 0;
+}
+
 enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload, bool binary,
                            struct fm_slice cookie)
 {
@@ -314,9 +324,7 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
     struct fm_msg *m = fm_msg_new(fm_sub_topic(sub), event, (struct fm_msg_keys){0}, payload, binary ? FM_MSG_BINARY : 0);
     if (!m)
         return FM_E_NOMEM;
-    const struct fm_rule *rule = fm_sub_rule(sub);
-    if (rule && rule->push_to == FM_PUSH_OTHERS)
-        m->from = sub->id;
+    m->from = push_from(sub);
     uint64_t token = fm_worker_expect(w, fm_socket_pushed, s);
     struct fm_publish *p = token ? fm_publish_new(w->config.index, token, 1, cookie) : NULL;
     if (!p) {

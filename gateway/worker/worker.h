@@ -29,6 +29,7 @@ struct fm_worker_config {
     const char *api_key;          /* one of its words is what API calls must carry; NULL or empty: none is needed (dev profile only) */
     const struct fm_api *api;
     const char *mount;                  /* "/socket": <mount>/websocket */
+    const char *supabase_mount;         /* "/realtime/v1": <mount>/websocket too, and broadcasts by HTTP; NULL: none */
     const char *const *origins;         /* allowed Origin values besides Host's own; "*" allows all; NULL-terminated */
     uint32_t message_max;               /* bytes of one client message */
     uint32_t body_max;                  /* bytes of one HTTP body */

@@ -1,6 +1,7 @@
 /* Any bytes as a frame of each version, text and binary: either a refusal with a close code and a sentence that fits a close frame, or
  * fields that lie where they may and that can be written and read again. The first byte chooses version and kind. */
 #include "../../gateway/phoenix/phoenix_frame.h"
+#include "../../gateway/supabase/supabase.h"
 
 #include <stdlib.h>
 
@@ -17,6 +18,29 @@ static struct fm_slice payload_of(const struct fm_frames *f)
     check(f->n == 1 && f->bytes.n >= 2);
     size_t head = f->bytes.p[1] < 126 ? 2 : f->bytes.p[1] == 126 ? 4 : 10;
     return fm_slice_of(f->bytes.p + head, f->bytes.n - head);
+}
+
+/* The same message as Supabase's clients get it. */
+static void write_supabase(const struct fm_phx_in *in, const struct fm_msg *m)
+{
+    struct fm_frames f = {0};
+    struct fm_phx_in back;
+    struct fm_phx_bad bad;
+    fm_supabase_message(&f, FM_FORMAT_SUPA2, true, m);
+    check(!f.bytes.failed && (f.bytes.p[0] & 0xf) == FM_WS_BINARY);
+    struct fm_rd r = fm_rd_of(payload_of(&f));
+    check(fm_rd_u8(&r) == 4);
+    uint8_t topic_n = fm_rd_u8(&r), event_n = fm_rd_u8(&r), meta_n = fm_rd_u8(&r);
+    check(fm_rd_u8(&r) == !in->binary);
+    check(fm_slice_eq(fm_rd_bytes(&r, topic_n), in->topic) && fm_slice_eq(fm_rd_bytes(&r, event_n), in->event));
+    struct fm_json meta;
+    check(fm_json_parse(fm_rd_bytes(&r, meta_n), 1, &meta, NULL) == FM_OK);
+    check(fm_slice_eq(fm_rd_bytes(&r, fm_rd_left(&r)), in->payload) && !r.bad);
+    fm_frames_reset(&f);
+    fm_supabase_message(&f, FM_FORMAT_SUPA1, false, m);
+    check(!f.bytes.failed && fm_phx_parse(FM_PHX_V1, false, payload_of(&f), &back, &bad));
+    check(fm_slice_eq(back.topic, in->topic) && fm_slice_eq(back.event, FM_LIT("broadcast")));
+    fm_frames_fini(&f);
 }
 
 static void write_and_read(enum fm_phx_version version, const struct fm_phx_in *in)
@@ -45,6 +69,7 @@ static void write_and_read(enum fm_phx_version version, const struct fm_phx_in *
         check(fm_phx_parse(version, false, payload_of(&f), &back, &bad));
         check(fm_slice_eq(back.topic, in->topic) && fm_slice_eq(back.event, in->event));
     }
+    write_supabase(in, m);
     fm_msg_unref(&m);
     fm_frames_fini(&f);
 }

@@ -45,6 +45,7 @@ const held = {
   },
   'docs/reliability.md': { 'Do it again': { why: 'hours of script/chaos and script/test-slow' } },
   'docs/settings.md': here,
+  'docs/supabase.md': 'tests/clients/realtime_docs.test.mjs',
   'web/client/README.md': here,
 };
 const programs = ['sh', 'js', 'html', 'python', 'c', 'ini']; // the others show what is answered or printed

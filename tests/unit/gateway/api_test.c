@@ -33,12 +33,12 @@ static void answer_publish(struct fm_publish *p, enum fm_err err)
 
 /* ---- routes ---- */
 
-static void the_public_listener_has_only_health_and_readiness(void **state)
+static void the_public_listener_has_only_health_readiness_and_the_broadcasts_of_supabase(void **state)
 {
     (void)state;
     for (const struct fm_route *r = fm_api_routes; r->path; r++) {
         ask(r->method, false, r->path, "");
-        bool expected = strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0;
+        bool expected = strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0 || strncmp(r->path, "/api/broadcast", 14) == 0;
         assert_int_equal(got.answers, 1);
         assert_int_equal(got.status != 404, expected);
         assert_int_equal((r->on & FM_ON_PUBLIC) != 0, expected);
@@ -178,7 +178,8 @@ static void under_dev_api_a_browser_that_asks_first_is_told_what_it_may_send(voi
     node.req.origin = FM_LIT("http://localhost:4010");
     ask(FM_HTTP_OPTIONS, false, "/api/publish", "");
     assert_int_equal(got.status, 204);
-    assert_non_null(strstr(got.headers, "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key\r\n"));
+    assert_non_null(
+        strstr(got.headers, "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, apikey, X-Client-Info\r\n"));
     assert_true(fm_slice_eq(node.req.readable_by, node.req.origin));
     node.req.origin = FM_LIT("http://evil.example");
     node.req.readable_by = fm_slice_of(NULL, 0);
@@ -484,7 +485,7 @@ static void metrics_name_every_worker(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_public_listener_has_only_health_and_readiness),
+        TEST(the_public_listener_has_only_health_readiness_and_the_broadcasts_of_supabase),
         TEST(an_unknown_path_is_answered_with_what_there_is),
         TEST(a_wrong_method_is_answered_with_the_right_ones),
         TEST(a_parameter_that_no_one_reads_is_refused),

@@ -126,6 +126,8 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     sub->rule = ask->rule;
     sub->format = (uint8_t)ask->format;
     sub->cursor_channel = ask->cursor_channel;
+    sub->own = (uint8_t)ask->own;
+    sub->flags = ask->flags;
     sub->proto = ask->proto;
     sub->topic_n = (uint16_t)ask->topic.n;
     sub->join_ref_n = (uint16_t)ask->join_ref.n;
@@ -224,10 +226,9 @@ static int setup(void **state)
     static const struct {
         const char *pattern;
         enum fm_who join, push;
-    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE},
-                 {"news", FM_WHO_ANYONE, FM_WHO_NOBODY},
-                 {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY},
-                 {"member:*", FM_WHO_TOKEN, FM_WHO_TOKEN}};
+    } table[] = {{"room:*", FM_WHO_ANYONE, FM_WHO_ANYONE},     {"news", FM_WHO_ANYONE, FM_WHO_NOBODY},
+                 {"staff", FM_WHO_NOBODY, FM_WHO_NOBODY},      {"member:*", FM_WHO_TOKEN, FM_WHO_TOKEN},
+                 {"realtime:*", FM_WHO_ANYONE, FM_WHO_ANYONE}, {"realtime:news", FM_WHO_ANYONE, FM_WHO_NOBODY}};
     assert_int_equal(fm_rules_new(&rules), FM_OK);
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct fm_rule *r;
@@ -296,7 +297,7 @@ static void vector_read(struct fm_vector *v, const char *ids)
     }
 }
 
-static struct fm_msg *message(uint64_t origin, uint64_t seq, const char *payload, bool binary)
+__attribute__((unused)) static struct fm_msg *message(uint64_t origin, uint64_t seq, const char *payload, bool binary)
 {
     struct fm_msg *m =
         fm_msg_new(FM_LIT("room:1"), FM_LIT("msg"), (struct fm_msg_keys){0}, fm_slice_str(payload), binary ? FM_MSG_BINARY : 0);

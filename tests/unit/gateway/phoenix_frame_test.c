@@ -116,6 +116,74 @@ static void a_binary_push_gives_its_fields_and_the_rest_as_payload(void **state)
     assert_int_equal(in.payload.n, 0);
 }
 
+static void a_broadcast_gives_its_fields_and_passes_its_metadata_over(void **state)
+{
+    (void)state;
+    struct fm_phx_in in;
+    struct fm_phx_bad bad;
+    assert_true(parse(FM_PHX_V2, true,
+                      B("\3\1\2\3\4\2\0"
+                        "1"
+                        "23"
+                        "t:\""
+                        "even"
+                        "{}"
+                        "\xff\0\x80"),
+                      &in, &bad));
+    assert_true(in.broadcast && in.binary);
+    assert_slice(in.join_ref, "\"1\"");
+    assert_slice(in.ref, "\"23\"");
+    assert_slice(in.topic, "t:\"");
+    assert_slice(in.event, "even");
+    assert_true(fm_slice_eq(in.payload, B("\xff\0\x80")));
+    assert_true(parse(FM_PHX_V2, true,
+                      B("\3\0\0\1\1\0\1te"
+                        " {\"n\": 12345678901234567890} "),
+                      &in, &bad));
+    assert_true(in.broadcast && !in.binary);
+    assert_true(fm_phx_is_null(in.join_ref) && fm_phx_is_null(in.ref));
+    assert_slice(in.payload, "{\"n\": 12345678901234567890}");
+    assert_true(parse(FM_PHX_V2, true, B("\3\0\0\1\1\0\1tenull"), &in, &bad));
+    assert_slice(in.payload, "{}");
+    assert_true(parse(FM_PHX_V2, false, B("[null,null,\"t\",\"e\",{}]"), &in, &bad));
+    assert_false(in.broadcast);
+}
+
+/* What realtime-js makes of `caf\u00e9` has one byte for the last letter. */
+static void names_of_a_broadcast_that_are_not_utf8_are_latin1(void **state)
+{
+    (void)state;
+    struct fm_phx_in in;
+    struct fm_phx_bad bad;
+    assert_true(parse(FM_PHX_V2, true,
+                      B("\3\0\0\4\4\0\1"
+                        "caf\xe9"
+                        "n\xfc"
+                        "ts"
+                        "{}"),
+                      &in, &bad));
+    assert_slice(in.topic, "caf\u00e9");
+    assert_slice(in.event, "n\u00fcts");
+    assert_true(parse(FM_PHX_V2, true,
+                      B("\3\0\0\5\1\0\1"
+                        "caf\xc3\xa9"
+                        "e"
+                        "{}"),
+                      &in, &bad));
+    assert_slice(in.topic, "caf\u00e9");
+    uint8_t frame[7 + 255 + 255 + 2] = {3, 0, 0, 255, 255, 0, 1};
+    memset(frame + 7, 0xe9, 255 + 255);
+    memcpy(frame + 7 + 255 + 255, "{}", 2);
+    assert_true(parse(FM_PHX_V2, true, fm_slice_of(frame, sizeof frame), &in, &bad));
+    assert_int_equal(in.topic.n, 0); /* 510 bytes of UTF-8: nothing has such a name */
+    assert_int_equal(in.event.n, 0);
+    memset(frame + 7, 'a', 255 + 255);
+    frame[7 + 255] = 0xe9;
+    assert_true(parse(FM_PHX_V2, true, fm_slice_of(frame, sizeof frame), &in, &bad));
+    assert_int_equal(in.topic.n, 255);
+    assert_int_equal(in.event.n, 0); /* 256 bytes */
+}
+
 static void every_malformed_frame_is_refused_by_name(void **state)
 {
     (void)state;
@@ -162,7 +230,14 @@ static void every_malformed_frame_is_refused_by_name(void **state)
         X(2, "\0\xff\xff\xff\xffte", 1002, "ends before"),
         X(2, "\1\0\0\1\1te", 1003, "kind"),
         X(2, "\2\1\1te", 1003, "kind"),
-        X(2, "\3\0\0\1\1te", 1003, "kind"),
+        X(2, "\4\1\1\0\1te", 1003, "kind"),
+        X(2, "\3\0\0\1\1te", 1002, "ends before"),
+        X(2, "\3\0\0\1\1\3\0te", 1002, "ends before"),
+        X(2, "\3\0\0\1\1\0\2te{}", 1007, "a broadcast's encoding must be 0, bytes, or 1, JSON"),
+        X(2, "\3\0\0\1\1\0\1te{", 1007, "bad JSON at byte 1 of a broadcast's payload"),
+        X(2, "\3\0\0\1\1\0\1te", 1007, "bad JSON at byte 0 of a broadcast's payload"),
+        X(2, "\3\0\1\1\1\0\1\xffte{}", 1007, "a ref must be"),
+        X(1, "\3\0\0\1\1\0\1te{}", 1003, "vsn=2.0.0"),
         X(2,
           "\0\0\0\1\1\xff"
           "e",
@@ -414,6 +489,8 @@ int main(void)
         cmocka_unit_test(a_payload_is_any_value_but_never_null),
         cmocka_unit_test(a_v1_frame_is_read_in_any_order_and_the_last_member_wins),
         cmocka_unit_test(a_binary_push_gives_its_fields_and_the_rest_as_payload),
+        cmocka_unit_test(a_broadcast_gives_its_fields_and_passes_its_metadata_over),
+        cmocka_unit_test(names_of_a_broadcast_that_are_not_utf8_are_latin1),
         cmocka_unit_test(every_malformed_frame_is_refused_by_name),
         cmocka_unit_test(a_frame_nested_too_deep_is_refused),
         cmocka_unit_test(names_longer_than_the_limit_become_names_that_nothing_has),

@@ -146,6 +146,13 @@ static void a_drain_is_encoded_in_each_format(void **state)
                            "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":null,\"payload\":{\"base64\":\"AQ==\"}}\n",
         [FM_FORMAT_PHX1_CURSOR] = "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":\"a-6\",\"payload\":{}}\n"
                                   "{\"topic\":\"room:1\",\"event\":\"msg\",\"ref\":\"a-7\",\"payload\":{\"base64\":\"AQ==\"}}\n",
+        [FM_FORMAT_SUPA2] = "<0406030c01726f6f6d3a316d73677b226964223a22612d36227d7b7d>\n"
+                            "<0406030c00726f6f6d3a316d73677b226964223a22612d37227d01>\n",
+        [FM_FORMAT_SUPA1] =
+            "{\"topic\":\"room:1\",\"event\":\"broadcast\",\"ref\":null,\"payload\":{\"type\":\"broadcast\",\"event\":\"msg\","
+            "\"payload\":{},\"meta\":{\"id\":\"a-6\"}}}\n"
+            "{\"topic\":\"room:1\",\"event\":\"broadcast\",\"ref\":null,\"payload\":{\"type\":\"broadcast\",\"event\":\"msg\","
+            "\"payload\":{\"base64\":\"AQ==\"},\"meta\":{\"id\":\"a-7\"}}}\n",
     };
     struct fm_msg *msgs[] = {message(36, 6, "{}", false), message(36, 7, "\x01", true)};
     struct fm_vector at = {0};

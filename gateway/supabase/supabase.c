@@ -1,0 +1,186 @@
+#include "supabase.h"
+
+#include "../phoenix/gap_json.h"
+
+#include <stdio.h>
+
+enum { KIND_BROADCAST = 4, ENCODING_BYTES = 0, ENCODING_JSON = 1 };
+enum { META_MAX = FM_ID_TEXT_MAX + 32 };
+
+uint8_t fm_supabase_flags_of(const struct fm_supabase_config *config)
+{
+    unsigned flags = FM_SUPABASE;
+    flags |= config->ack ? FM_SUPABASE_ACK : 0;
+    flags |= config->replay ? FM_SUPABASE_REPLAY : 0;
+    flags |= config->changes.type == FM_JSON_ARRAY ? FM_SUPABASE_CHANGES : 0;
+    flags |= config->presence ? FM_SUPABASE_PRESENCE : 0;
+    return (uint8_t)flags;
+}
+
+/* ---- messages ---- */
+
+static struct fm_slice meta_print(const struct fm_msg *m, bool replayed, char out[META_MAX])
+{
+    char id[FM_ID_TEXT_MAX + 1];
+    fm_id_print(m->id, id);
+    int n = snprintf(out, META_MAX, replayed ? "{\"id\":\"%s\",\"replayed\":true}" : "{\"id\":\"%s\"}", id);
+    return fm_slice_of(out, (size_t)n);
+}
+
+static void binary_write(struct fm_frames *f, struct fm_slice meta, const struct fm_msg *m)
+{
+    struct fm_slice topic = fm_msg_topic(m), event = fm_msg_event(m);
+    size_t opened = fm_frames_open(f);
+    struct fm_buf *b = &f->bytes;
+    fm_buf_u8(b, KIND_BROADCAST);
+    fm_buf_u8(b, (uint8_t)topic.n);
+    fm_buf_u8(b, (uint8_t)event.n);
+    fm_buf_u8(b, (uint8_t)meta.n);
+    fm_buf_u8(b, m->flags & FM_MSG_BINARY ? ENCODING_BYTES : ENCODING_JSON);
+    fm_buf_slice(b, topic);
+    fm_buf_slice(b, event);
+    fm_buf_slice(b, meta);
+    fm_buf_slice(b, fm_msg_payload(m));
+    fm_frames_close(f, opened, FM_WS_BINARY, m);
+}
+
+static void text_write(struct fm_frames *f, struct fm_slice meta, const struct fm_msg *m)
+{
+    struct fm_phx_to to = {.version = FM_PHX_V1, .join_ref = FM_LIT("null"), .ref = FM_LIT("null"), .topic = fm_msg_topic(m)};
+    size_t opened = fm_phx_event_open(f, &to, FM_LIT("broadcast"));
+    struct fm_buf *b = &f->bytes;
+    fm_buf_slice(b, FM_LIT("{\"type\":\"broadcast\",\"event\":"));
+    fm_buf_json(b, fm_msg_event(m));
+    fm_buf_slice(b, FM_LIT(",\"payload\":"));
+    fm_phx_payload_write(b, m);
+    fm_buf_slice(b, FM_LIT(",\"meta\":"));
+    fm_buf_slice(b, meta);
+    fm_buf_u8(b, '}');
+    fm_phx_event_close_with(f, &to, opened, m);
+}
+
+void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, const struct fm_msg *m)
+{
+    char text[META_MAX];
+    struct fm_slice meta = meta_print(m, replayed, text);
+    if (format == FM_FORMAT_SUPA2)
+        binary_write(f, meta, m);
+    else
+        text_write(f, meta, m);
+}
+
+/* ---- what a client is told ---- */
+
+void fm_supabase_system(struct fm_frames *f, const struct fm_sub *sub, const char *extension, bool ok, const char *message,
+                        struct fm_slice more)
+{
+    struct fm_phx_to to = fm_phx_channel_to(sub);
+    struct fm_slice topic = fm_sub_topic(sub);
+    size_t prefix = sizeof FM_SUPABASE_PREFIX - 1;
+    size_t opened = fm_phx_event_open(f, &to, FM_LIT("system"));
+    struct fm_buf *b = &f->bytes;
+    fm_buf_printf(b, "{\"extension\":\"%s\",\"status\":\"%s\",\"message\":", extension, ok ? "ok" : "error");
+    fm_buf_json(b, fm_slice_str(message));
+    fm_buf_slice(b, FM_LIT(",\"channel\":"));
+    fm_buf_json(b, fm_slice_of(topic.p + prefix, topic.n - prefix));
+    fm_buf_slice(b, more);
+    fm_buf_u8(b, '}');
+    fm_phx_event_close(f, &to, opened);
+}
+
+void fm_supabase_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap)
+{
+    struct fm_buf more = {0};
+    char message[64];
+    snprintf(message, sizeof message, "messages are missing here: %s", fm_gap_reason_text(gap->reason));
+    fm_buf_str(&more, ",\"gap\":{");
+    fm_gap_members(&more, gap);
+    fm_buf_u8(&more, '}');
+    fm_supabase_system(f, sub, "broadcast", false, message, fm_buf_view(&more));
+    f->bytes.failed |= more.failed;
+    fm_buf_fini(&more);
+}
+
+void fm_supabase_welcome(struct fm_frames *f, const struct fm_sub *sub)
+{
+    if (sub->flags & FM_SUPABASE_CHANGES)
+        fm_supabase_system(f, sub, "postgres_changes", false,
+                           "PostgresChangesNotServed: this server follows no database; let a backend broadcast what changed",
+                           (struct fm_slice){0});
+}
+
+void fm_supabase_replay_cut(struct fm_join *j, uint64_t since_ms)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < j->replayed; i++) {
+        struct fm_msg *m = j->replay[i];
+        if (m->ts_ms >= since_ms)
+            j->replay[kept++] = m;
+        else
+            fm_msg_unref(&m);
+    }
+    j->replayed = kept;
+}
+
+void fm_supabase_refuse(struct fm_socket *s, const struct fm_sub *sub, const struct fm_phx_to *to, const char *reason)
+{
+    if (sub->flags & FM_SUPABASE_ACK) {
+        fm_phx_send_error(s, to, reason);
+        return;
+    }
+    struct fm_frames *f = fm_frames_new();
+    char message[128];
+    snprintf(message, sizeof message, "a broadcast was refused: %s", reason);
+    if (f)
+        fm_supabase_system(f, sub, "broadcast", false, message, (struct fm_slice){0});
+    fm_phx_send(s, &f);
+}
+
+/* ---- pushes ---- */
+
+/* {"type":"broadcast","event","payload"}: how a broadcast comes as text. What else the object holds belongs to no message of ours, and a
+ * client of protocol version 2 would not send it either. NULL, or the reason for refusing it. */
+static const char *broadcast_read(const struct fm_phx_in *in, uint8_t room[FM_EVENT_MAX], struct fm_phx_push *push)
+{
+    struct fm_json root, v;
+    if (in->binary || fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
+        return "a broadcast is an object with `event` and `payload`";
+    if (!fm_json_get(&root, FM_LIT("event"), &v) || fm_json_text(&v, room, FM_EVENT_MAX, &push->event) != FM_OK)
+        return "bad_event";
+    push->payload = FM_LIT("{}");
+    if (fm_json_get(&root, FM_LIT("payload"), &v) && v.type != FM_JSON_NULL)
+        push->payload = v.raw;
+    return NULL;
+}
+
+/* `persist` in a broadcast's metadata: its sender counts on a later replay. */
+static bool wants_stored(struct fm_slice meta)
+{
+    struct fm_json root, v;
+    return meta.n && fm_json_parse(meta, FM_PHX_DEPTH_MAX, &root, NULL) == FM_OK && fm_json_get(&root, FM_LIT("persist"), &v) &&
+           (v.type == FM_JSON_TRUE || v.type == FM_JSON_OBJECT);
+}
+
+bool fm_supabase_push_read(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_in *in, uint8_t room[FM_EVENT_MAX],
+                           struct fm_phx_push *push)
+{
+    struct fm_phx_to to = fm_phx_answer_to(s, in);
+    to.join_ref = fm_sub_join_ref(sub);
+    if (in->broadcast) {
+        const struct fm_rule *rule = wants_stored(in->meta) ? fm_sub_rule(sub) : NULL;
+        if (!rule || rule->history.count)
+            return true;
+        fm_supabase_refuse(s, sub, &to, FM_SUPABASE_NOT_STORED);
+        return false;
+    }
+    if (fm_slice_eq(in->event, FM_LIT("access_token")))
+        return false; /* never answered */
+    if (!fm_slice_eq(in->event, FM_LIT("broadcast"))) {
+        fm_phx_send_error(s, &to, "a Supabase channel knows the events broadcast, presence and access_token");
+        return false;
+    }
+    const char *reason = broadcast_read(in, room, push);
+    if (reason)
+        fm_supabase_refuse(s, sub, &to, reason);
+    return !reason;
+}

@@ -1,0 +1,49 @@
+// docs/supabase.md: its snippets as they stand there, against three nodes.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { startCluster } from '../lib/cluster.mjs';
+import { apiKey, root, workFolder } from '../lib/node.mjs';
+import { fit, runShell, snippet, snippets } from '../lib/snippets.mjs';
+import { until } from '../lib/wait.mjs';
+
+const page = 'docs/supabase.md';
+
+// Its rules, as a node of a test takes them.
+const rules = Object.fromEntries(
+  snippet(page, 'Clients of Supabase Realtime', 'ini').split(/^\[topic "(.*)"\]$/m).slice(1)
+    .flatMap((text, i, all) => (i % 2 ? [] : [[text, Object.fromEntries(all[i + 1].trim().split('\n').map((line) => line.split(' = ')))]])),
+);
+
+// A program beside the stock packages, which runs until the test ends. program.said: the lines that it printed.
+function run(t, text) {
+  const folder = fs.mkdtempSync(path.join(root, 'tests/clients/node_modules/.snippet-'));
+  const file = path.join(folder, 'program.mjs');
+  fs.writeFileSync(file, text);
+  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] });
+  child.said = [];
+  child.stdout.setEncoding('utf8').on('data', (lines) => child.said.push(...lines.trim().split('\n')));
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  t.after(async () => {
+    child.kill('SIGKILL');
+    await exited;
+    fs.rmSync(folder, { recursive: true });
+  });
+  return child;
+}
+
+test('a_client_hears_itself_and_its_backend_in_every_way_that_the_page_shows', async (t) => {
+  const { nodes } = await startCluster(t, 3, { rules });
+  const folder = workFolder();
+  fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
+  const client = run(t, fit(snippet(page, 'A client', 'js'), { nodes: nodes.slice(1) }));
+  await until('it hears itself', () => client.said.length === 2);
+  assert.ok(client.said.includes('ok'));
+  assert.match(client.said.find((line) => line !== 'ok'), /^hello \w+-1$/);
+  const shell = snippets(page).filter(({ heading, kind }) => heading === 'A backend' && kind === 'sh');
+  for (const { text } of shell) await runShell(fit(text, { nodes, folder }));
+  await until('all that the backend said', () => client.said.length === 5);
+  assert.deepEqual(client.said.slice(2).map((line) => line.replace(/ \w+-\d+$/, '')), ['from the backend', 'as Supabase has it', 'one message']);
+});

@@ -1,0 +1,68 @@
+// Supabase's stock clients, as an application would use them under Node, with promises around their callbacks.
+import { createRequire } from 'node:module';
+import { WebSocket } from './phoenix.mjs';
+import { within } from './wait.mjs';
+
+const require = createRequire(new URL('../clients/package.json', import.meta.url));
+const current = require('@supabase/realtime-js');
+
+// 2.119 speaks version 2 of the protocol, in binary frames, unless it is told otherwise; 2.15 version 1, in text.
+export const clients = {
+  'realtime-js 2.119': { library: current, binary: true },
+  'realtime-js 2.119 with vsn 1': { library: current, options: { vsn: '1.0.0' } },
+  'realtime-js 2.15': { library: require('realtime-js-2.15') },
+};
+
+export const realtimeRules = {
+  'realtime:*': { join: 'anyone', push: 'anyone', history_count: 10000, history_bytes: '16MiB', history_age: '10m' },
+  'realtime:quiet*': { join: 'anyone', push: 'nobody' },
+  'realtime:closed*': { join: 'nobody', push: 'nobody' },
+  'realtime:bare*': { join: 'anyone', push: 'anyone' },
+};
+
+const open = new Set();
+
+// A client of this node, or of this URL (that of a socket without its /websocket). It connects when its first channel subscribes.
+export function realtime(node, { library, options } = clients['realtime-js 2.119'], more = {}) {
+  const url = typeof node === 'string' ? node : node.ws;
+  const client = new library.RealtimeClient(url, {
+    transport: WebSocket,
+    params: { apikey: 'anon' },
+    timeout: 10_000,
+    reconnectAfterMs: () => 50,
+    ...options,
+    ...more,
+  });
+  open.add(client);
+  return client;
+}
+
+// Subscribes; throws unless it says SUBSCRIBED. What arrives is kept: channel.got (broadcasts), channel.systems, channel.states.
+export async function subscribe(client, name, config = {}, prepare = () => {}) {
+  const channel = client.channel(name, { config });
+  Object.assign(channel, { got: [], systems: [], states: [] });
+  channel.on('broadcast', { event: '*' }, (message) => channel.got.push(message));
+  channel.on('system', {}, (message) => channel.systems.push(message));
+  prepare(channel);
+  const state = await within(15_000, `the state of ${name}`, new Promise((resolve) => {
+    channel.subscribe((status, error) => {
+      channel.states.push(status);
+      channel.error = error;
+      resolve(status);
+    });
+  }));
+  if (state !== 'SUBSCRIBED') throw new Error(`${name}: ${state} ${channel.error?.message}`);
+  return channel;
+}
+
+export const broadcast = (channel, event, payload, more) => channel.send({ type: 'broadcast', event, payload }, more);
+export const idsOf = (channel) => channel.got.map(({ meta }) => meta.id);
+
+// For `after` of a test file.
+export async function disconnectClients() {
+  for (const client of open) {
+    await client.removeAllChannels();
+    await client.disconnect();
+  }
+  open.clear();
+}
