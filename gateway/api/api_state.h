@@ -44,6 +44,8 @@ void fm_api_publish(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_publish_batch(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_topics(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_history(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_presence(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_presence_count(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_cluster(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic);
 void fm_api_subscribers(struct fm_http_request *req, struct fm_slice topic);
