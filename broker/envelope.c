@@ -109,6 +109,8 @@ void fm_env_state_write(struct fm_buf *b, const struct fm_env_state *s)
         fm_buf_varint(b, s->at[i].passed);
         fm_buf_varint(b, s->at[i].counter);
         fm_buf_varint(b, s->at[i].idle_s);
+        fm_buf_varint(b, s->at[i].presence);
+        fm_buf_varint(b, s->at[i].near);
     }
 }
 
@@ -133,6 +135,8 @@ enum fm_err fm_env_state_read(struct fm_slice body, struct fm_env_state *s)
             r.bad = true;
         s->at[i].counter = fm_rd_varint(&r);
         s->at[i].idle_s = fm_rd_varint(&r);
+        s->at[i].presence = fm_rd_varint(&r);
+        s->at[i].near = fm_rd_varint(&r);
     }
     return end_read(&r);
 }

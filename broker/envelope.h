@@ -1,6 +1,6 @@
 /* The envelope: what crosses the mesh, on both planes. Encoded, sealed, opened, parsed; every parser is bounded and fuzzed.
  *
- *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (4) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
+ *   outer header (28 bytes, clear, authenticated): magic "FM" | version u8 (5) | flags u8 (1: sealed) | plane u8 | 3 zero bytes |
  *     cluster tag u32 (a hash of the cluster's name, so that a wrong name is told apart from a wrong secret) | sender's incarnation u64 |
  *     counter u64
  *   body: type u8 and its fields. Sealed: ciphertext of the same length, then a 16-byte tag.
@@ -17,6 +17,7 @@
 #pragma once
 
 #include "msg.h"
+#include "presence.h"
 #include "vector.h"
 
 enum fm_plane { FM_PLANE_BUS = 1, FM_PLANE_ASK = 2, FM_PLANE_ANSWER = 3, FM_PLANES = 3 };
@@ -27,6 +28,9 @@ enum fm_envelope_type {
     FM_ENV_RANGE = 3, /* messages of one origin: live batches, and the answer to a pull */
     FM_ENV_PULL = 4,  /* asks for a range */
     FM_ENV_BYE = 5,   /* the sender leaves for good */
+
+    FM_ENV_PRESENCE = 6,      /* presences of one origin: what has just changed, and the answer to a pull of them */
+    FM_ENV_PRESENCE_PULL = 7, /* asks for them */
 
     FM_ENV_PARCEL = 16, /* asks to hand bytes to a worker */
     FM_ENV_TAKEN = 17,  /* the answer to that */
@@ -95,10 +99,12 @@ enum fm_env_state_flag { FM_STATE_READY = 1, FM_STATE_DRAINING = 2, FM_STATE_FUL
 
 struct fm_env_position {
     uint64_t origin;
-    uint64_t contig;  /* the sender has everything of the origin up to here, */
-    uint64_t passed;  /* ... and stored what lies above this one of it; below, some was gone before it could have it. At most contig */
-    uint64_t counter; /* highest bus-plane counter that the sender saw from this incarnation; 0: none */
-    uint64_t idle_s;  /* seconds since the sender last heard anything of it; 0 for a live node */
+    uint64_t contig;   /* the sender has everything of the origin up to here, */
+    uint64_t passed;   /* ... and stored what lies above this one of it; below, some was gone before it could have it. At most contig */
+    uint64_t counter;  /* highest bus-plane counter that the sender saw from this incarnation; 0: none */
+    uint64_t idle_s;   /* seconds since the sender last heard anything of it; 0 for a live node */
+    uint64_t presence; /* version up to which the sender has its presences */
+    uint64_t near;     /* the sender heard the node itself near - 1 ms ago; 0: it is not linked to it, or is it */
 };
 
 /* How the sender does, for people who ask another node. clients: connected now. missing: messages that it knows of and has not, now. Since
@@ -187,3 +193,49 @@ FM_MUST_CHECK enum fm_err fm_env_taken_read(struct fm_slice body, bool *taken);
 
 void fm_env_bye_write(struct fm_buf *b, uint64_t seq);
 FM_MUST_CHECK enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq);
+
+/* ---- presences (presence_core.h says what a version is) ---- */
+
+/*   flags varint | origin u64 | from varint | upto u64 | base varint | records | a zero byte
+ *   set:  1 | version minus the last one's (the first: minus from) | id | version minus ref | ref minus prev, or 0 | topic | key | meta
+ *   gone: 2 | version minus the last one's | id
+ * What changed above `from`, up to `upto`, by version. An empty topic is the one before. WHOLE: the set from its beginning; what is not
+ * named by the end of its last page is gone, and tombstones up to base are forgotten. LAST: the sender has no more. */
+enum fm_env_presence_flag { FM_PRESENCE_WHOLE = 1, FM_PRESENCE_LAST = 2 };
+
+struct fm_env_presence {
+    uint64_t flags, origin, from, upto, base;
+    uint64_t last_ver;     /* reading: of the last record, `from` before the first */
+    struct fm_slice topic; /* reading: of the last record */
+    struct fm_rd rest;     /* reading: what follows */
+};
+
+struct fm_env_presence_record { /* points into the body */
+    uint64_t ver, id;
+    bool gone;
+    uint64_t ref, prev; /* prev 0: it is the first */
+    struct fm_slice topic, key, meta;
+};
+
+struct fm_env_presence_writer {
+    struct fm_buf *b;
+    size_t flags_at, upto_at;
+    uint64_t last_ver;
+    struct fm_slice topic;
+};
+
+void fm_env_presence_begin(struct fm_env_presence_writer *w, struct fm_buf *b, const struct fm_env_presence *p);
+/* Versions ascend. */
+void fm_env_presence_put(struct fm_env_presence_writer *w, const struct fm_env_presence_record *rec);
+void fm_env_presence_finish(struct fm_env_presence_writer *w, uint64_t flags, uint64_t upto);
+
+FM_MUST_CHECK enum fm_err fm_env_presence_read(struct fm_slice body, struct fm_env_presence *p);
+/* *more false: that was the last. Checks: versions ascend and lie within from..upto, lengths, and that a meta looks like an object. */
+FM_MUST_CHECK enum fm_err fm_env_presence_next(struct fm_env_presence *p, struct fm_env_presence_record *rec, bool *more);
+
+struct fm_env_presence_pull { /* what changed since `since`; of a set that is being pulled whole, what it was told of base */
+    uint64_t origin, since, base;
+};
+
+void fm_env_presence_pull_write(struct fm_buf *b, const struct fm_env_presence_pull *p);
+FM_MUST_CHECK enum fm_err fm_env_presence_pull_read(struct fm_slice body, struct fm_env_presence_pull *p);

@@ -44,6 +44,11 @@ void fm_hub_config_default(struct fm_hub_config *c)
         .found_ms = 3000,
         .join_wait_ms = 2000,
         .down_ms = 2000,
+        .presence_bytes = 256ull << 20,
+        .presence_grace_ms = 3000,
+        .presence_pace_ms = 100,
+        .presence_tombs = 1024,
+        .presence_state_bytes = 256 << 10,
         .ask_timeout_ms = 2000,
         .cursor_ttl_ms = 24ull * 3600 * 1000,
         .window = 12,
@@ -81,7 +86,7 @@ enum fm_err fm_hub_new(struct fm_hub **out, const struct fm_hub_config *config, 
         h->out[w].last = &h->out[w].first;
     h->seed_peer = calloc(seeds_count(config) + 1, sizeof *h->seed_peer);
     h->self = fm_origin_get(h, config->incarnation, now.mono_ms);
-    if (!h->seed_peer || !h->self) {
+    if (!h->seed_peer || !h->self || fm_presence_init(h) != FM_OK) {
         fm_hub_free(&h);
         return FM_E_NOMEM;
     }
@@ -115,6 +120,7 @@ void fm_hub_free(struct fm_hub **hp)
     for (unsigned w = 0; w < FM_WORKERS_MAX; w++)
         chain_free(h->out[w].first);
     fm_peers_free(h);
+    fm_presence_free(h);
     fm_store_free(h);
     fm_vector_fini(&h->target);
     fm_buf_fini(&h->scratch);
@@ -132,6 +138,7 @@ static void step(struct fm_hub *h, struct fm_now now)
     if (ms < PAUSE_MS)
         return;
     fm_peers_paused(h, ms);
+    fm_presence_paused(h, ms);
     fm_repair_paused(h);
 }
 
@@ -167,6 +174,9 @@ void fm_hub_handle(struct fm_hub *h, struct fm_now now, struct fm_item *item)
     case FM_HUB_INQUIRE:
         fm_inquire_handle(h, (struct fm_inquire *)item);
         return;
+    case FM_HUB_TRACK:
+        fm_track_handle(h, (struct fm_track *)item);
+        return;
     case FM_BUS_ENVELOPE:
         fm_envelope_handle(h, bus);
         break;
@@ -199,7 +209,7 @@ static bool caught_up(struct fm_hub *h)
         if (o && o != h->self && o->contig < h->target.at[i].seq) /* no o: there is room for younger ones only */
             return false;
     }
-    return true;
+    return fm_presence_caught_up(h);
 }
 
 /* Nobody there is not yet ready: all may start at once. Nobody there at all is likely a mistake in an address. */
@@ -254,10 +264,11 @@ static uint64_t next_due(const struct fm_hub *h)
         return TICK_SERVE_MS;
     if (fm_hello_due(h) || h->sent < h->self->contig)
         return TICK_BUSY_MS;
-    uint64_t ms = h->held || h->waiters || h->gathers || h->repairing || !h->ready || h->draining ? TICK_WAIT_MS : TICK_IDLE_MS;
+    bool soon = h->held || h->waiters || h->gathers || h->repairing || h->presence.pulling || !h->ready || h->draining;
+    uint64_t ms = soon ? TICK_WAIT_MS : TICK_IDLE_MS;
     if (h->ack_due_ms)
         ms = fm_least(ms, h->ack_due_ms > h->now.mono_ms ? h->ack_due_ms - h->now.mono_ms : 1);
-    return ms;
+    return fm_presence_due(h, ms);
 }
 
 static void workers_flush(struct fm_hub *h)
@@ -288,7 +299,9 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
         if (fm_hello_due(h) || (h->ack_due_ms && now.mono_ms >= h->ack_due_ms))
             fm_peers_tick(h);
         fm_batches_send(h);
+        fm_presence_send(h, false);
     }
+    fm_presence_tell(h);
     workers_flush(h);
     if (h->asked_n)
         fm_asks_serve(h);
@@ -332,8 +345,10 @@ static void leave_check(struct fm_hub *h)
     } else if (fm_mutation(LEAVES_AT_ONCE) || (!heir_awaited(h) && fm_everyone_has_all(h))) {
         h->left_alone = !heir_there(h);
         h->left = h->links_n == 0; /* there is nobody to tell */
-        if (!h->left)
+        if (!h->left) {
+            fm_presence_send(h, true);
             fm_bye_send(h);
+        }
         h->bye_ms = h->now.mono_ms;
     }
 }
@@ -347,8 +362,12 @@ uint64_t fm_hub_tick(struct fm_hub *h, struct fm_now now)
         fm_control_tend(h);
     }
     fm_peers_tick(h);
-    if (h->port.bus_ops)
+    fm_presence_expire(h);
+    fm_presence_look(h);
+    if (h->port.bus_ops) {
         fm_repair_tick(h);
+        fm_presence_pulls(h);
+    }
     ready_check(h);
     if (h->held)
         fm_held_check(h);

@@ -17,6 +17,7 @@
 #include "inbox.h"
 #include "inquiry.h"
 #include "msg.h"
+#include "presence.h"
 #include "vector.h"
 
 struct fm_now {
@@ -32,12 +33,14 @@ enum fm_hub_kind { /* item.kind; the bus's events continue at 64 */
                    FM_HUB_LEAVE,
                    FM_HUB_PUBLISH,
                    FM_HUB_QUERY,
+                   FM_HUB_TRACK, /* presence.h */
                    /* hub -> worker only */
                    FM_HUB_MSG,
                    FM_HUB_GAP,
                    /* worker -> worker, of any node */
                    FM_HUB_PARCEL,
-                   FM_HUB_INQUIRE, /* and back */
+                   FM_HUB_INQUIRE,  /* and back */
+                   FM_HUB_PRESENCE, /* presence.h */
 };
 
 enum { FM_NO_WORKER = UINT32_MAX, FM_WORKERS_MAX = 64 };
@@ -51,11 +54,12 @@ struct fm_join {
     uint32_t last;           /* in: without a cursor: the newest n of the history */
     uint64_t sub;            /* the worker's name for the subscription, echoed */
     char *said;              /* the worker's own, echoed: what the client is told besides; usually NULL, freed with free() */
+    struct fm_track *track;  /* in: what it shows there, usually NULL; it is answered with the join, which fails if it does */
     bool reread;             /* in: no new subscriber, only the messages */
     bool has_cursor;         /* in: `cursor` is a position to resume from */
     bool cut;                /* in: it named more origins than a cursor holds. Nothing of it counts: the answer is not recovered */
     bool recovered;          /* out: nothing was missed that isn't in `replay` (true without a cursor) */
-    enum fm_err err;         /* out: FM_OK, FM_E_NOT_READY, FM_E_DRAINING, FM_E_TOO_MANY (topics) */
+    enum fm_err err;         /* out: FM_OK, FM_E_NOT_READY, FM_E_DRAINING, FM_E_TOO_MANY (topics), and those of `track` */
     struct fm_vector cursor; /* in: the client's; out: the position before `replay`, never empty */
     struct fm_vector at;     /* out: the position after `replay`: the topic's own vector */
     struct fm_vector skip;   /* out: origins in which the client is ahead of this node: messages up to these must not be given to it */
@@ -111,15 +115,17 @@ void fm_publish_free(struct fm_publish **p);
 
 /* Questions of the HTTP API. The answer is a JSON text. */
 enum fm_query_kind {
-    FM_QUERY_TOPICS,  /* `topic` is a prefix, `after` the last name of the page before;
-                         {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
-    FM_QUERY_HISTORY, /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","messages":[{"id","event","payload" or
-                         "payload_base64","ts_ms","key"?,"conflation_key"?}],"cursor","floor"} */
-    FM_QUERY_CLUSTER, /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
-    FM_QUERY_GATHER,  /* over the cluster, `inquiry`: `topic` (also none) is the topic, `after` the user, `limit` (0: only counts),
-                         `after_id`, `command`, `timeout_ms` as in struct fm_inquiry;
-                         {"count","nodes":[{"node","incarnation","count"}],"missing":[{"node","incarnation","why"}],
-                         "list"?:[{"connection","user"?,"address","open_ms","topics"}],"next"?} */
+    FM_QUERY_TOPICS,   /* `topic` is a prefix, `after` the last name of the page before;
+                          {"topics":[{"topic","subscribers","history","cursor"}],"next"?} */
+    FM_QUERY_HISTORY,  /* `topic`, `cursor` if has_cursor, `limit`; {"recovered","messages":[{"id","event","payload" or
+                          "payload_base64","ts_ms","key"?,"conflation_key"?}],"cursor","floor"} */
+    FM_QUERY_CLUSTER,  /* {"self":{...},"peers":[{...}],"origins":[{...}]} */
+    FM_QUERY_GATHER,   /* over the cluster, `inquiry`: `topic` (also none) is the topic, `after` the user, `limit` (0: only counts),
+                          `after_id`, `command`, `timeout_ms` as in struct fm_inquiry;
+                          {"count","nodes":[{"node","incarnation","count"}],"missing":[{"node","incarnation","why"}],
+                          "list"?:[{"connection","user"?,"address","open_ms","topics"}],"next"?} */
+    FM_QUERY_PRESENCE, /* `topic`, `after` the last key of the page before; {"topic","presences","keys","members":{key:{"metas":[...]}},
+                          "next"?}. limit 0: the numbers alone */
 };
 
 struct fm_query {
@@ -222,8 +228,13 @@ struct fm_hub_config {
     uint64_t memory_bytes; /* of all logs and histories of the node, and the keys in them: beyond it the oldest goes first */
     uint64_t keys_bytes;   /* of idempotency keys whose messages are gone before log_age: beyond it what went first is forgotten */
     uint32_t topics_max;
-    uint64_t commands_bytes; /* of commands that stand: beyond it no more are taken from here */
-    uint32_t replicas;       /* default of ack: replicated */
+    uint64_t commands_bytes;       /* of commands that stand: beyond it no more are taken from here */
+    uint32_t replicas;             /* default of ack: replicated */
+    uint64_t presence_bytes;       /* of all presences, those of other nodes too: beyond it no more are taken from own clients */
+    uint32_t presence_grace_ms;    /* who is back so soon was never away */
+    uint32_t presence_pace_ms;     /* so long are changes gathered before they are told */
+    uint32_t presence_tombs;       /* removed presences of a node that are remembered at least, for who missed the removal */
+    uint32_t presence_state_bytes; /* of one presence_state or presence_diff, about */
     uint32_t heartbeat_ms, repair_after_ms, gap_ms, found_ms, join_wait_ms, down_ms, ask_timeout_ms;
     uint64_t cursor_ttl_ms;  /* how long a dead origin is remembered */
     uint32_t window;         /* batches in flight; below bus0's 16 */
@@ -297,6 +308,16 @@ struct fm_hub_port { /* effects */
       "bytes, about, of what is kept beside the messages themselves: topics, positions, places in logs and histories, origins, their " \
       "keys") \
     X(log_messages, "fanmesh_log_messages", "gauge", "messages held in logs and histories") \
+    X(presences, "fanmesh_presences", "gauge", "presences that are known, those of nodes out of reach too") \
+    X(presence_bytes, "fanmesh_presence_bytes", "gauge", "bytes of them, about") \
+    X(presence_changes, "fanmesh_presence_changes_total", "counter", "changes of presences, own and from other nodes") \
+    X(presence_refused, "fanmesh_presence_refused_total", "counter", "presences of clients refused because presence_bytes is used up") \
+    X(presence_diffs, "fanmesh_presence_diffs_total", "counter", "presence_diff events made for topics") \
+    X(presence_states, "fanmesh_presence_states_total", "counter", "states of topics given to workers for who is new") \
+    X(presence_batches_out, "fanmesh_presence_batches_out_total", "counter", "batches of changes sent to other nodes") \
+    X(presence_batches_in, "fanmesh_presence_batches_in_total", "counter", "batches of changes received from other nodes") \
+    X(presence_pulls, "fanmesh_presence_pulls_total", "counter", "times that changes which did not arrive were asked for") \
+    X(presence_whole, "fanmesh_presence_whole_total", "counter", "times that all presences of a node had to be asked for anew") \
     X(keys, "fanmesh_keys", "gauge", "idempotency keys that are known though their messages are gone") \
     X(keys_bytes, "fanmesh_keys_bytes", "gauge", "bytes of them") \
     X(keys_forgotten, "fanmesh_keys_forgotten_total", "counter", "of them, forgotten before log_age was over, for want of keys_bytes") \

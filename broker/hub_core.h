@@ -6,6 +6,7 @@
  *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
  *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
  *   settle.c   how those end whose node is gone  asof.c     what they may have held, when nobody names them any more
+ *   presence*.c  who is on which topic (presence_core.h)
  *   probe.c    the node's messages to itself
  *   control.c  commands to the cluster            deletion.c histories that were deleted
  *   gather.c   questions about clients to all nodes
@@ -22,6 +23,7 @@
 #include "keys.h"
 #include "log.h"
 #include "mutation.h"
+#include "presence_core.h"
 #include "table.h"
 
 struct fm_origin;
@@ -129,6 +131,7 @@ struct fm_peer {
     uint64_t seen_counter;          /* highest bus-plane counter received: what doesn't exceed it is a replay */
     uint64_t ask_counter, ask_seen; /* the same for the ask plane: highest, and bit i: highest - i was seen */
     struct fm_vector has, passed;   /* its contig of every origin, as it last said, and what it passed over up to there */
+    struct fm_vector presence;      /* the versions of the presences that it has */
     uint32_t unacked;               /* batches received since our last acknowledgement */
     uint64_t acked_counter;         /* what it acknowledged of our batches */
     struct fm_env_load load;        /* as it last said */
@@ -158,9 +161,12 @@ struct fm_chain {
 struct fm_asked { /* another node's ask that waits to be answered */
     uint64_t handle;
     struct fm_env_bind bind;
+    bool of_presence; /* which of the two */
     struct fm_env_pull pull;
+    struct fm_env_presence_pull presence;
 };
 
+enum { FM_SUSPECT_AFTER = 3 }; /* heartbeats that did not come */
 enum { FM_DROPPED_MAX = 1024 };
 enum { FM_ASKED_MAX = 64 }; /* as many as the bus holds for us */
 
@@ -207,6 +213,7 @@ struct fm_hub {
     struct fm_origin *origins, *self;
     struct fm_topic *topics, *sweep; /* sweep: where the incremental eviction by age goes on */
     struct fm_topic *found;          /* what was looked for last: messages come in runs of one topic. NULL: nothing */
+    struct fm_presence presence;
     struct fm_keys keys;
     struct fm_control control;
     struct fm_told keys_told; /* those that were forgotten early */
@@ -463,6 +470,8 @@ bool fm_probe_publish(struct fm_hub *h, struct fm_publish *p);
 
 /* ---- query.c ---- */
 void fm_query_handle(struct fm_hub *h, struct fm_query *q);
+/* ---- presence_query.c ---- */
+FM_MUST_CHECK enum fm_err fm_presence_query(struct fm_hub *h, struct fm_query *q);
 
 /* ---- strangers.c ---- */
 /* After a link came up: sees to it that those of strangers are not too many. */

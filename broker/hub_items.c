@@ -27,6 +27,7 @@ void fm_join_free(struct fm_join **jp)
         fm_msg_unref(&j->replay[i]);
     free(j->replay);
     free(j->said);
+    free(j->track);
     fm_vector_fini(&j->cursor);
     fm_vector_fini(&j->at);
     fm_vector_fini(&j->skip);
@@ -167,6 +168,13 @@ void fm_gap_free(struct fm_gap **gap)
     *gap = NULL;
 }
 
+static void presence_state_free(struct fm_presence_state *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        fm_msg_unref(&s->msgs[i]);
+    free(s);
+}
+
 void fm_hub_item_free(struct fm_item *item)
 {
     switch (item->kind) {
@@ -189,7 +197,10 @@ void fm_hub_item_free(struct fm_item *item)
         fm_msg_unref(&((struct fm_msg_item *)item)->msg);
         free(item);
         break;
-    default: /* LEAVE, PARCEL and the bus's items hold nothing besides */
+    case FM_HUB_PRESENCE:
+        presence_state_free((struct fm_presence_state *)item);
+        break;
+    default: /* LEAVE, TRACK, PARCEL and the bus's items hold nothing besides */
         free(item);
     }
 }

@@ -73,7 +73,7 @@ static struct fm_item *without_messages(struct fm_item *chain)
     while (chain) {
         struct fm_item *next = chain->next;
         chain->next = NULL;
-        if (chain->kind == FM_HUB_MSG) {
+        if (chain->kind == FM_HUB_MSG || chain->kind == FM_HUB_PRESENCE) {
             fm_hub_item_free(chain);
         } else {
             *last = chain;
@@ -387,16 +387,21 @@ void fm_hub_thread_stop(struct fm_hub_thread **tp)
 enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item)
 {
     assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_LEAVE || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY ||
-           item->kind == FM_HUB_INQUIRE);
-    if (item->kind != FM_HUB_LEAVE && item->kind != FM_HUB_INQUIRE)
+           item->kind == FM_HUB_INQUIRE || item->kind == FM_HUB_TRACK);
+    /* A lost leave would keep the interest for ever, or show somebody who is gone; inquiries are few, and what a worker wants to know of
+     * presences is one question a topic. */
+    bool always = item->kind == FM_HUB_LEAVE || item->kind == FM_HUB_INQUIRE ||
+                  (item->kind == FM_HUB_TRACK && ((struct fm_track *)item)->op != FM_TRACK);
+    if (!always)
         return fm_inbox_post(&t->inbox, item);
-    fm_inbox_post_always(&t->inbox, item); /* a lost leave would keep the interest for ever; inquiries are few */
+    fm_inbox_post_always(&t->inbox, item);
     return FM_OK;
 }
 
 enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item)
 {
-    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY || item->kind == FM_HUB_PARCEL);
+    assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY || item->kind == FM_HUB_PARCEL ||
+           (item->kind == FM_HUB_TRACK && ((struct fm_track *)item)->op == FM_TRACK));
     return fm_inbox_post_quietly(&t->inbox, item);
 }
 

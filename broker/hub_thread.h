@@ -28,8 +28,8 @@ bool fm_hub_thread_learned(const struct fm_hub_thread *t, const void *retention_
 void fm_hub_thread_stop(struct fm_hub_thread **t);
 
 /* -- any thread, until stop -- */
-/* Posts JOIN, LEAVE, PUBLISH, QUERY or an answered INQUIRE. FM_E_BUSY: the inbox is full, the caller still owns the item (LEAVE and INQUIRE
- * are always taken). */
+/* Posts JOIN, LEAVE, PUBLISH, QUERY, TRACK or an answered INQUIRE. FM_E_BUSY: the inbox is full, the caller still owns the item (LEAVE,
+ * INQUIRE, and any TRACK but that which shows something are always taken). */
 FM_MUST_CHECK enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item);
 /* The same, of a PARCEL too, but the hub is not woken for it before fm_hub_wake, which must follow soon: what is posted between is handled,
  * and given out, together. */

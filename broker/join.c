@@ -162,6 +162,8 @@ static void join_answer(struct fm_hub *h, struct fm_join *j)
             j->err = fm_asof_mark(h, &j->cursor);
         fm_topic_vector(h, t, &j->at);
     }
+    if (!j->err && j->track)
+        j->err = fm_track_do(h, j->track);
     if (!j->err) {
         t->used_ms = h->now.mono_ms;
         if (!j->reread) {

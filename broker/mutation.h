@@ -18,6 +18,10 @@
     X(SNAPSHOT_NOT_FOLLOWED, "a node that takes over does not take what comes live meanwhile, and calls itself up to date") \
     X(DOUBLE_AFTER_RELAY, "what came live and comes again by a pull is dispatched twice") \
     X(FLOOR_NOT_RAISED, "what is evicted leaves no floor") \
+    X(PRESENCE_NOT_PULLED, "changes of presences that did not arrive are never asked for") \
+    X(PRESENCE_NOT_HIDDEN, "the presences of a node that is gone stay") \
+    X(PRESENCE_NOT_SWEPT, "what is gone from a set that was pulled whole stays") \
+    X(PRESENCE_GRACE_FOREVER, "who lost the connection is shown for ever") \
     X(WORKER_DEAF, "worker 0 empties its inbox fifty times and never again") \
     X(HUB_DEAF, "the hub empties its inbox a hundred times and never again")
 

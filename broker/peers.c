@@ -11,7 +11,6 @@ enum {
     ACK_EVERY = 4,             /* batches of one node */
     ACK_SOON_MS = 2,           /* where somebody waits for it */
     ACK_LATE_PART = 4,         /* of window_live_ms, where nobody does: an acknowledgement goes to all, so each costs n - 1 envelopes */
-    SUSPECT_AFTER = 3,         /* heartbeats that did not come */
     /* Each link that comes up makes a hello to everybody due: so many at once when a cluster comes together, and then so often. */
     HELLO_BURST = 16,
     HELLO_COST_MS = 1000,
@@ -35,6 +34,7 @@ void fm_peer_remove(struct fm_hub *h, uint32_t i)
         h->port.bus_ops->unlink(h->port.bus, p->bus);
     fm_vector_fini(&p->has);
     fm_vector_fini(&p->passed);
+    fm_vector_fini(&p->presence);
     h->peers[i] = h->peers[--h->peers_n];
     h->peers[h->peers_n] = (struct fm_peer){0};
 }
@@ -74,7 +74,7 @@ void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *
 
 bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p)
 {
-    return p->alive && h->now.mono_ms - p->heard_ms > SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms;
+    return p->alive && h->now.mono_ms - p->heard_ms > FM_SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms;
 }
 
 void fm_text_copy(char *to, size_t size, struct fm_slice s)
@@ -150,8 +150,13 @@ void fm_state_send(struct fm_hub *h, bool full)
         if (idle_ms >= h->config.cursor_ttl_ms / 2 && o != h->self && !(p && p->alive))
             s.unnamed_ms = fm_later(s.unnamed_ms, fm_blind_by(h, o));
         else if (full || (p && p->alive) || o == h->self)
-            s.at[s.n++] =
-                (struct fm_env_position){o->id, o->contig, o->passed, p ? p->seen_counter : 0, p && p->alive ? 0 : idle_ms / 1000};
+            s.at[s.n++] = (struct fm_env_position){.origin = o->id,
+                                                   .contig = o->contig,
+                                                   .passed = o->passed,
+                                                   .counter = p ? p->seen_counter : 0,
+                                                   .idle_s = p && p->alive ? 0 : idle_ms / 1000,
+                                                   .presence = o == h->self || (p && p->alive) ? fm_presence_version(h, o->id) : 0,
+                                                   .near = p && p->alive ? 1 + h->now.mono_ms - p->spoke_ms : 0};
     }
     for (o = full ? h->origins : NULL; o; o = o->hh.next)
         o->said = o->contig;
@@ -254,10 +259,11 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     p->draining = s.flags & FM_STATE_DRAINING;
     p->load = s.load;
     if (s.flags & FM_STATE_FULL)
-        p->has.n = p->passed.n = 0; /* what it does not claim any more it can't give */
+        p->has.n = p->passed.n = p->presence.n = 0; /* what it does not claim any more it can't give */
     fm_blind_heard(h, &s);
     for (uint32_t i = 0; i < s.n; i++) {
         const struct fm_env_position *at = &s.at[i];
+        fm_presence_claimed(h, p, at);
         if (at->passed && fm_vector_set(&p->passed, at->origin, at->passed) != FM_OK)
             continue;
         if (fm_vector_set(&p->has, at->origin, at->contig) != FM_OK)
@@ -283,7 +289,7 @@ static void state_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     if (h->in_flight_n == 0 || p->acked_counter >= h->in_flight[(h->in_flight_head + h->in_flight_n - 1) % 16])
         p->lag_ms = 0;
     if (!h->ready && !h->target_known && p->ready && p->met && s.flags & FM_STATE_FULL)
-        h->target_known = fm_vector_copy(&h->target, &p->has) == FM_OK;
+        h->target_known = fm_vector_copy(&h->target, &p->has) == FM_OK && fm_vector_copy(&h->presence.target, &p->presence) == FM_OK;
 }
 
 static void peer_heard(struct fm_hub *h, struct fm_peer *p)
@@ -360,13 +366,18 @@ void fm_envelope_handle(struct fm_hub *h, struct fm_bus_item *it)
         h->live = true;
         ack_owe(h, p, fm_range_apply(h, p, env.body, false));
         break;
+    case FM_ENV_PRESENCE:
+        fm_presence_apply(h, p, env.body);
+        break;
     case FM_ENV_BYE:
+        fm_presence_bye(h, p->incarnation);
         p->left = p->bye = true;
         p->alive = false;
         fm_peer_say(p, FM_INFO, "peer_left", "");
         h->port.bus_ops->unlink(h->port.bus, p->bus);
         break;
     case FM_ENV_PULL:
+    case FM_ENV_PRESENCE_PULL:
     default:
         fm_refusal_tell(h, "envelope_refused", p->bus, FM_E_SYNTAX, 1);
         break;
@@ -453,6 +464,7 @@ void fm_peers_free(struct fm_hub *h)
     for (uint32_t i = 0; i < h->peers_n; i++) {
         fm_vector_fini(&h->peers[i].has);
         fm_vector_fini(&h->peers[i].passed);
+        fm_vector_fini(&h->peers[i].presence);
     }
     free(h->links);
 }

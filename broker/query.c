@@ -287,6 +287,9 @@ void fm_query_handle(struct fm_hub *h, struct fm_query *q)
     case FM_QUERY_GATHER:
         fm_gather_query(h, q);
         return;
+    case FM_QUERY_PRESENCE:
+        q->err = fm_presence_query(h, q);
+        break;
     }
     if (q->json.failed)
         q->err = FM_E_NOMEM;

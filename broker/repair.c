@@ -415,14 +415,19 @@ static bool ask_is_new(struct fm_peer *p, uint64_t counter)
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
 {
     struct fm_env env;
-    struct fm_env_pull ask;
+    struct fm_asked asked = {.handle = it->handle};
     enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_ASK, (struct fm_env_bind){0}, it->bytes, it->n, &env);
     struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
     unsigned type = err ? 0 : fm_env_type(env.body);
     if (!err && type == FM_ENV_PARCEL && !p)
         err = FM_E_NOT_FOUND;
-    if (!err && type != FM_ENV_PARCEL && type != FM_ENV_INQUIRY)
-        err = fm_env_pull_read(env.body, &ask);
+    if (!err)
+        asked.bind = (struct fm_env_bind){env.incarnation, env.counter};
+    asked.of_presence = type == FM_ENV_PRESENCE_PULL;
+    if (!err && asked.of_presence)
+        err = fm_env_presence_pull_read(env.body, &asked.presence);
+    else if (!err && type != FM_ENV_PARCEL && type != FM_ENV_INQUIRY)
+        err = fm_env_pull_read(env.body, &asked.pull);
     if (!err && p && !ask_is_new(p, env.counter))
         err = FM_E_REPLAY;
     if (err) {
@@ -441,14 +446,17 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
         h->asked_head = (h->asked_head + 1) % FM_ASKED_MAX;
         h->asked_n--;
     }
-    h->asked[(h->asked_head + h->asked_n++) % FM_ASKED_MAX] = (struct fm_asked){it->handle, {env.incarnation, env.counter}, ask};
+    h->asked[(h->asked_head + h->asked_n++) % FM_ASKED_MAX] = asked;
 }
 
 static void serve(struct fm_hub *h, const struct fm_asked *a)
 {
     struct fm_origin unknown = {.id = a->pull.origin}, *o = fm_origin_find(h, a->pull.origin);
     uint64_t size = 0;
-    range_write(h, &h->scratch, o ? o : &unknown, a->pull.from, o ? a->pull.to : a->pull.from, h->config.batch_bytes, &size);
+    if (a->of_presence)
+        fm_presence_serve(h, a);
+    else
+        range_write(h, &h->scratch, o ? o : &unknown, a->pull.from, o ? a->pull.to : a->pull.from, h->config.batch_bytes, &size);
     if (fm_seal_close(h->config.seal, FM_PLANE_ANSWER, a->bind, fm_buf_view(&h->scratch), &h->sealed, NULL) != FM_OK ||
         h->port.bus_ops->answer(h->port.bus, a->handle, fm_buf_view(&h->sealed)) != FM_OK)
         return;
@@ -490,6 +498,7 @@ void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
     }
     if (!o) {
         fm_found_handle(h, it);
+        fm_presence_answered(h, it);
         return;
     }
     o->pull.ask = 0;

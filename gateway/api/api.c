@@ -26,6 +26,8 @@ const struct fm_route fm_api_routes[] = {
      "who is connected, to all nodes"},
     {FM_HTTP_POST, "/api/disconnect", FM_ON_INTERNAL, true, "", fm_api_disconnect, "disconnects a user, on all nodes"},
     {FM_HTTP_POST, "/api/unsubscribe", FM_ON_INTERNAL, true, "", fm_api_unsubscribe, "ends a user's channels of a topic, on all nodes"},
+    {FM_HTTP_GET, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "after limit", fm_api_presence, "who is on a topic, on all nodes"},
+    {FM_HTTP_GET, "/api/topics/{topic}/presence/count", FM_ON_INTERNAL, true, "", fm_api_presence_count, "how many are on a topic"},
     {FM_HTTP_GET, "/api/cluster", FM_ON_INTERNAL, true, "", fm_api_cluster, "this node, its peers, and what it has of whom"},
     {FM_HTTP_GET, "/api", FM_ON_INTERNAL, true, "", fm_api_list, "this list"},
     {FM_HTTP_GET, "/metrics", FM_ON_INTERNAL, true, "", fm_api_metrics, "counters in Prometheus's text format"},

@@ -1,4 +1,4 @@
-/* Questions that the hub answers: topics, history, cluster. */
+/* Questions that the hub answers: topics, history, presence, cluster. */
 #include "api_state.h"
 #include "../phoenix/json_slice.h"
 
@@ -77,6 +77,42 @@ static enum fm_err read_cursor(struct fm_slice text, struct fm_vector *cursor)
     return FM_OK;
 }
 
+/* Is it a topic that there may be? If not, the request is answered. */
+static bool topic_good(struct fm_http_request *req, struct fm_slice topic)
+{
+    if (topic.n > FM_TOPIC_MAX)
+        fm_http_fail(req, FM_E_INVALID, "a topic has at most 255 bytes");
+    else if (!fm_rules_match(fm_worker_config(req->worker)->rules, topic))
+        fm_http_fail(req, FM_E_UNMATCHED_TOPIC, NULL);
+    else
+        return true;
+    return false;
+}
+
+static void ask_presence(struct fm_http_request *req, struct fm_slice topic, struct fm_slice after, uint32_t limit)
+{
+    struct fm_query *q = question(req, FM_QUERY_PRESENCE, topic, after);
+    if (q)
+        q->limit = limit;
+    ask(req, q);
+}
+
+void fm_api_presence(struct fm_http_request *req, struct fm_slice topic)
+{
+    char after[FM_PRESENCE_KEY_MAX + 1];
+    bool present;
+    uint32_t limit;
+    if (fm_api_text(req, "after", after, sizeof after, &present) && fm_api_number(req, "limit", LIMIT_MAX, LIMIT_DEFAULT, &limit) &&
+        topic_good(req, topic))
+        ask_presence(req, topic, fm_slice_str(after), limit);
+}
+
+void fm_api_presence_count(struct fm_http_request *req, struct fm_slice topic)
+{
+    if (topic_good(req, topic))
+        ask_presence(req, topic, fm_slice_of(NULL, 0), 0);
+}
+
 void fm_api_history(struct fm_http_request *req, struct fm_slice topic)
 {
     char text[CURSOR_TEXT_MAX];
@@ -84,14 +120,8 @@ void fm_api_history(struct fm_http_request *req, struct fm_slice topic)
     uint32_t limit;
     if (!fm_api_text(req, "cursor", text, sizeof text, &has_cursor) || !fm_api_number(req, "limit", LIMIT_MAX, LIMIT_DEFAULT, &limit))
         return;
-    if (topic.n > FM_TOPIC_MAX) {
-        fm_http_fail(req, FM_E_INVALID, "a topic has at most 255 bytes");
+    if (!topic_good(req, topic))
         return;
-    }
-    if (!fm_rules_match(fm_worker_config(req->worker)->rules, topic)) {
-        fm_http_fail(req, FM_E_UNMATCHED_TOPIC, NULL);
-        return;
-    }
     struct fm_vector cursor = {0};
     enum fm_err err = has_cursor ? read_cursor(fm_slice_str(text), &cursor) : FM_OK;
     if (err) {

@@ -52,6 +52,8 @@ void fm_supabase_api_batch(struct fm_http_request *req, struct fm_slice variable
 void fm_supabase_api_one(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_topics(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_history(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_presence(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_presence_count(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_cluster(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic);
 void fm_api_subscribers(struct fm_http_request *req, struct fm_slice topic);

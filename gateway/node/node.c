@@ -121,6 +121,10 @@ static struct fm_hub_config hub_config(const struct fm_node *node, unsigned work
     c.found_ms = (uint32_t)s->found_ms;
     c.join_wait_ms = (uint32_t)s->join_wait_ms;
     c.down_ms = (uint32_t)s->down_ms;
+    c.presence_bytes = s->presence_bytes;
+    c.presence_grace_ms = (uint32_t)s->presence_grace_ms;
+    c.presence_pace_ms = (uint32_t)s->presence_pace_ms;
+    c.presence_state_bytes = (uint32_t)(s->presence_state_bytes < s->outbox_bytes / 2 ? s->presence_state_bytes : s->outbox_bytes / 2);
     c.ask_timeout_ms = (uint32_t)s->ask_timeout_ms;
     c.cursor_ttl_ms = s->cursor_ttl;
     c.window = (uint32_t)s->window;
@@ -281,6 +285,7 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
         .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
         .topics_per_socket = (uint32_t)s->topics_per_socket,
+        .presence_meta_max = (uint32_t)s->presence_meta_max,
         .proxy_from = internal ? &node->api_proxy_from : &node->proxy_from,
         .trusted = &node->trusted,
         .tls = internal ? NULL : node->access->tls,

@@ -190,6 +190,7 @@ const struct fm_proto fm_phoenix = {
     .recv = recv_frame,
     .joined = fm_phx_joined,
     .pushed = fm_phx_pushed,
+    .tracked = fm_phx_tracked,
     .forbidden = fm_phx_forbidden,
     .unsubscribed = fm_phx_unsubscribed,
     .gap = fm_phx_gap,

@@ -38,6 +38,32 @@ void fm_phx_forbidden(struct fm_sub *sub, enum fm_err why);
 void fm_phx_unsubscribed(struct fm_sub *sub);
 void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
 
+/* What the answer to a push needs: the sub's id, its topic, the ref. */
+enum { FM_PHX_COOKIE_MAX = 8 + 2 + FM_TOPIC_MAX + FM_PHX_REF_MAX };
+struct fm_slice fm_phx_cookie(uint8_t out[FM_PHX_COOKIE_MAX], const struct fm_sub *sub, struct fm_slice ref);
+/* The channel that the push came from; NULL where it was left or joined again since. */
+struct fm_sub *fm_phx_cookie_sub(struct fm_socket *s, struct fm_slice cookie, struct fm_slice *ref);
+
+/* ---- phoenix_presence.c ---- */
+
+struct fm_phx_presence { /* what a join says of presence */
+    bool watch, track;
+    struct fm_track_ask shown; /* of track; its slices point into the params and `key` */
+    uint8_t key[FM_PRESENCE_KEY_MAX];
+};
+
+/* NULL, or the reason for the error reply. */
+const char *fm_phx_presence_param(const struct fm_json *params, const struct fm_rule *rule, struct fm_phx_presence *p);
+/* The reason of an error reply. */
+const char *fm_phx_track_reason(enum fm_err err);
+/* What was tracked, for a reply. */
+void fm_phx_tracked_write(struct fm_buf *b, const struct fm_track *t);
+bool fm_phx_is_track(struct fm_slice event);
+/* A push of such an event. */
+void fm_phx_track(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_in *in, const struct fm_phx_to *to);
+/* fm_proto's operation */
+void fm_phx_tracked(struct fm_socket *s, const struct fm_track *t);
+
 /* ---- phoenix_replay.c ---- */
 
 /* Appends what a join's answer replays to f, as far as it is short; *rest, if it isn't NULL then, sends what remains. The answer's messages

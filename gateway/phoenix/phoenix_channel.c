@@ -35,6 +35,7 @@ struct params {
     uint32_t last;
     bool supabase; /* the channel is one of Supabase's dialect, and the rest of this is not read */
     struct fm_supabase_config config;
+    struct fm_phx_presence presence;
 };
 
 /* NULL, or the reason for the error reply. */
@@ -56,7 +57,7 @@ static const char *cursor_read(const struct fm_json *list, struct fm_vector *cur
     return NULL;
 }
 
-static const char *params_read(const struct fm_phx_in *in, struct params *params)
+static const char *params_read(const struct fm_phx_in *in, const struct fm_rule *rule, struct params *params)
 {
     struct fm_json root, v, keys, config;
     uint64_t last = 0;
@@ -74,8 +75,9 @@ static const char *params_read(const struct fm_phx_in *in, struct params *params
             return "bad_last";
         params->last = (uint32_t)last;
     }
-    if (!fm_json_get(&root, FM_LIT("cursor"), &v))
-        return NULL;
+    const char *reason = fm_phx_presence_param(&root, rule, &params->presence);
+    if (reason || !fm_json_get(&root, FM_LIT("cursor"), &v))
+        return reason;
     params->cursor_channel = true;
     params->keys = fm_json_get(&root, FM_LIT("keys"), &keys) && keys.type == FM_JSON_TRUE;
     return cursor_read(&v, &params->cursor, &params->cut);
@@ -197,12 +199,15 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
         .cut = p->cut,
         .cursor = p->cursor,
         .last = p->last,
+        .watch = p->presence.watch,
+        .track = p->presence.track,
+        .shown = p->presence.shown,
         .params = in->payload,
         .proto = joining,
     };
     p->cursor = (struct fm_vector){0};
     enum fm_err err = fm_socket_join(s, &ask);
-    return err ? fm_err_code(err) : NULL;
+    return err ? fm_phx_track_reason(err) : NULL;
 }
 
 void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
@@ -230,7 +235,7 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
     else if (fm_socket_subs(s) >= config->topics_per_socket)
         reason = "too many channels joined";
     else
-        reason = params_read(in, &p);
+        reason = params_read(in, rule, &p);
     if (!reason && resume(&p, &sent, replay) != FM_OK)
         reason = fm_err_code(FM_E_NOMEM);
     if (!reason)
@@ -264,24 +269,29 @@ static bool error_send(struct fm_socket *s, const struct fm_phx_to *to, enum fm_
 static void joined_reply(struct fm_frames *f, const struct fm_phx_to *to, const struct fm_sub *sub, const struct joining *joining,
                          const struct fm_join *j)
 {
-    if (joining->members_n) {
-        size_t begun = fm_phx_reply_open(f, to, true);
-        if (said_open(&f->bytes, j->said))
-            fm_buf_u8(&f->bytes, ',');
-        fm_buf_put(&f->bytes, joining->members, joining->members_n);
-        fm_buf_u8(&f->bytes, '}');
-        fm_phx_reply_close(f, to, begun);
-        return;
-    }
-    if (!sub->cursor_channel) {
+    if (!sub->cursor_channel && !j->track && !joining->members_n) {
         fm_phx_reply(f, to, true, j->said ? fm_slice_str(j->said) : FM_LIT("{}"));
         return;
     }
     size_t opened = fm_phx_reply_open(f, to, true);
-    fm_buf_slice(&f->bytes, said_open(&f->bytes, j->said) ? FM_LIT(",\"cursor\":") : FM_LIT("\"cursor\":"));
-    fm_vector_json(&f->bytes, &j->cursor);
-    fm_buf_slice(&f->bytes, j->recovered ? FM_LIT(",\"recovered\":true,\"replayed\":") : FM_LIT(",\"recovered\":false,\"replayed\":"));
-    fm_buf_dec(&f->bytes, j->replayed);
+    bool comma = said_open(&f->bytes, j->said);
+    if (joining->members_n) {
+        if (comma)
+            fm_buf_u8(&f->bytes, ',');
+        fm_buf_put(&f->bytes, joining->members, joining->members_n);
+        comma = true;
+    }
+    if (j->track) {
+        fm_buf_slice(&f->bytes, comma ? FM_LIT(",\"presence\":") : FM_LIT("\"presence\":"));
+        fm_phx_tracked_write(&f->bytes, j->track);
+        comma = true;
+    }
+    if (sub->cursor_channel) {
+        fm_buf_slice(&f->bytes, comma ? FM_LIT(",\"cursor\":") : FM_LIT("\"cursor\":"));
+        fm_vector_json(&f->bytes, &j->cursor);
+        fm_buf_slice(&f->bytes, j->recovered ? FM_LIT(",\"recovered\":true,\"replayed\":") : FM_LIT(",\"recovered\":false,\"replayed\":"));
+        fm_buf_dec(&f->bytes, j->replayed);
+    }
     fm_buf_u8(&f->bytes, '}');
     fm_phx_reply_close(f, to, opened);
 }
@@ -396,10 +406,7 @@ void fm_phx_unsubscribed(struct fm_sub *sub)
 
 /* ---- push ---- */
 
-/* What the answer to a push needs: the sub's id, its topic, the ref. */
-enum { COOKIE_MAX = 8 + 2 + FM_TOPIC_MAX + FM_PHX_REF_MAX };
-
-static struct fm_slice cookie_write(uint8_t out[COOKIE_MAX], const struct fm_sub *sub, struct fm_slice ref)
+struct fm_slice fm_phx_cookie(uint8_t out[FM_PHX_COOKIE_MAX], const struct fm_sub *sub, struct fm_slice ref)
 {
     size_t n = 0;
     assert(sub->topic_n <= FM_TOPIC_MAX && ref.n <= FM_PHX_REF_MAX);
@@ -413,8 +420,7 @@ static struct fm_slice cookie_write(uint8_t out[COOKIE_MAX], const struct fm_sub
     return fm_slice_of(out, n + ref.n);
 }
 
-/* The channel that the push came from; NULL where it was left or joined again since. */
-static struct fm_sub *cookie_read(struct fm_socket *s, struct fm_slice cookie, struct fm_slice *ref)
+struct fm_sub *fm_phx_cookie_sub(struct fm_socket *s, struct fm_slice cookie, struct fm_slice *ref)
 {
     struct fm_rd r = fm_rd_of(cookie);
     uint64_t id;
@@ -471,7 +477,11 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
     if (is_stale(sub, in))
         return;
     to.join_ref = fm_sub_join_ref(sub);
-    uint8_t room[FM_EVENT_MAX], cookie[COOKIE_MAX];
+    if (fm_phx_is_track(in->event) && !fm_supabase_is(sub)) {
+        fm_phx_track(s, sub, in, &to);
+        return;
+    }
+    uint8_t room[FM_EVENT_MAX], cookie[FM_PHX_COOKIE_MAX];
     struct fm_phx_push push = {in->event, in->payload, in->binary};
     if (fm_supabase_is(sub) && !fm_supabase_push_read(s, sub, in, room, &push))
         return;
@@ -485,7 +495,7 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
         reason = fm_err_code(FM_E_TOO_LARGE);
     }
     if (!reason) {
-        enum fm_err err = fm_socket_push(s, sub, push.event, push.payload, push.binary, cookie_write(cookie, sub, in->ref));
+        enum fm_err err = fm_socket_push(s, sub, push.event, push.payload, push.binary, fm_phx_cookie(cookie, sub, in->ref));
         reason = err ? fm_err_code(err) : NULL;
     }
     if (reason && fm_supabase_is(sub))
@@ -513,7 +523,7 @@ static void pushed_reply(struct fm_frames *f, const struct fm_phx_to *to, struct
 void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p)
 {
     struct fm_slice ref;
-    struct fm_sub *sub = cookie_read(s, fm_publish_cookie(p), &ref);
+    struct fm_sub *sub = fm_phx_cookie_sub(s, fm_publish_cookie(p), &ref);
     if (!sub)
         return; /* left or joined again: the client drops an answer with the old join_ref, so it is not sent */
     struct fm_phx_to to = fm_phx_channel_to(sub);

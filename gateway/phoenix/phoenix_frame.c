@@ -417,6 +417,8 @@ static size_t ref_print(const struct fm_msg *m, enum fm_phx_id with, char out[FM
 void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, enum fm_phx_id with, const struct fm_msg *m)
 {
     bool binary = version == FM_PHX_V2 && m->flags & FM_MSG_BINARY;
+    if (fm_msg_of_presence(m))
+        with = FM_PHX_NO_ID;
     if (binary)
         binary_write(f, join_ref, m);
     if (binary && with != FM_PHX_ID_KEY)

@@ -97,12 +97,14 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     uint8_t format;              /* enum fm_format */
     bool joined;                 /* the hub has answered */
     bool cursor_channel;         /* asked for a cursor */
+    bool watch;                  /* asked for presences */
     bool judge;                  /* the worker's: may it stay under the new rules? */
     uint8_t own;                 /* enum fm_own */
     uint8_t flags;               /* the protocol's own, as its join gave them */
     uint64_t id;                 /* unique on this node: also fm_msg.from of what it pushes to others */
     uint64_t tag;                /* fm_join_ask.tag */
     uint64_t asked_ms;           /* fm_mono_ms, when its client asked to join */
+    struct fm_track *end;        /* it may be shown: what ends that, made beforehand. Usually NULL */
     struct fm_vector *skip;      /* usually NULL: not to be given messages up to these */
     struct fm_lag *lag;          /* usually NULL: it fell behind, and is given nothing until its socket has room again */
     const struct fm_rule *rule;  /* see fm_sub_rule */
@@ -147,6 +149,8 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*joined)(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
     /* The hub answered fm_socket_push, or a handler did in its place; then the result may be without an id. */
     void (*pushed)(struct fm_socket *s, const struct fm_publish *p);
+    /* The hub answered fm_sub_track. */
+    void (*tracked)(struct fm_socket *s, const struct fm_track *t);
     /* It may not join its topic any more, for this reason (fm_who_may): tells the client and ends the channel by fm_socket_leave. */
     void (*forbidden)(struct fm_sub *sub, enum fm_err why);
     /* The server ends the channel, joined or still joining: tells the client, which is not to join again by itself, and ends it by
@@ -156,7 +160,8 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* A binary frame's payload as one of text, appended, for clients whose transport has only that. NULL: it makes no binary frames. */
     void (*text)(struct fm_buf *b, struct fm_slice binary);
-    /* Encodes a drain's messages of one topic. FM_FORMAT_*: a format of this protocol. at: the topic's position after them. */
+    /* Encodes a drain's messages of one topic, diffs and states of presences among them (fm_msg_of_presence). FM_FORMAT_*: a format of this
+     * protocol. at: the topic's position after them. */
     void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
 };
 
@@ -177,6 +182,12 @@ struct fm_worker *fm_socket_worker(const struct fm_socket *s);
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */
 uint32_t fm_socket_subs(const struct fm_socket *s);
 
+struct fm_track_ask {       /* what is to be shown of a sub's client (broker/presence.h) */
+    struct fm_slice key;    /* at most FM_PRESENCE_KEY_MAX bytes; empty: one that nobody else has */
+    struct fm_slice meta;   /* a JSON object, valid, without white space around */
+    struct fm_slice cookie; /* echoed to proto->tracked (fm_track_cookie) */
+};
+
 struct fm_join_ask {
     struct fm_slice topic, join_ref;
     const struct fm_rule *rule;
@@ -188,6 +199,9 @@ struct fm_join_ask {
     bool cut;                /* ... and it named more than it can hold */
     struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
     uint32_t last;
+    bool watch; /* it is told who is there: the state, then diffs */
+    bool track; /* it is shown as `shown` says, or the join fails with what fm_sub_track can fail with, or FM_E_PRESENCE_FULL */
+    struct fm_track_ask shown;
     struct fm_slice params; /* as the client gave them, JSON: for a handler of the program */
     uint64_t tag;           /* echoed to proto->joined */
     void *proto;            /* becomes sub->proto; moved likewise */
@@ -198,6 +212,13 @@ FM_MUST_CHECK enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask
 /* Ends a channel at once, joined or still joining (then proto->joined does not follow). *at (may be NULL) gets the position up to which
  * this socket was sent the topic, merged with sub->skip: where a rejoin on the same socket may resume. Frees the sub. */
 void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at);
+/* Presence. A sub that ends by fm_socket_leave without `at` is shown no more at once; one whose connection ends, or that is replaced, for
+ * presence_grace_ms more, unless the same key is shown again. */
+/* Shows the sub's client, or changes what is shown; proto->tracked follows. FM_E_FORBIDDEN: the topic's rule has no presence. FM_E_INVALID:
+ * meta is not an object. FM_E_TOO_LARGE: key, or meta beyond presence_meta_max. FM_E_BUSY, FM_E_NOMEM. It must be joined. */
+FM_MUST_CHECK enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask);
+/* Shows it no more, at once. No answer; not shown: a no-op. */
+void fm_sub_untrack(struct fm_sub *sub);
 /* Its join waits for a handler of the program, or for the hub after it: nothing that its client pushes may go out before it has joined. */
 bool fm_sub_undecided(const struct fm_sub *sub);
 /* Broadcasts to all, or to the others, as the sub's `own` says. cookie is echoed to proto->pushed (fm_publish_cookie). The payload is

@@ -171,8 +171,23 @@
       "Bytes a second that the node pulls from others, to fill holes and to take over the cluster's state. 0: no limit.") \
     X("Retention and repair", MS, gap_ms, 50, 600000, "5s", "A hole that saw no progress for so long is declared as a gap.")
 
+#define FM_OPTIONS_PRESENCE(X) \
+    X("Presence", MS, presence_grace_ms, 0, 600000, "3s", \
+      "Whoever loses the connection is shown for so long; whoever is back by then under the same key, on any node, is not seen to leave.") \
+    X("Presence", MS, presence_pace_ms, 1, 60000, "100ms", \
+      "Changes on a topic are gathered for so long and told together; other nodes hear of them twice as often.") \
+    X("Presence", BYTES, presence_meta_max, 2, 65536, "4KiB", "Largest meta that a client may show.") \
+    X("Presence", BYTES, presence_state_bytes, 1024, 16777216, "256KiB", \
+      "About how large one presence_state or presence_diff may be, at most half of outbox_bytes. What a state has no room for follows it " \
+      "as diffs.") \
+    X("Presence", BYTES, presence_bytes, 65536, 1099511627776, "256MiB", \
+      "What all presences may take, those of other nodes too: some 350 bytes and the meta for each. Beyond it clients of this node that " \
+      "want to be shown get an error that says so. Give all nodes the same.")
+
 #define FM_OPTIONS(X) \
-    FM_OPTIONS_NODE(X) FM_OPTIONS_CLIENTS(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
+    FM_OPTIONS_NODE(X) \
+    FM_OPTIONS_CLIENTS(X) \
+    FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
 #define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key) X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key)
@@ -181,6 +196,7 @@
 #define FM_RULE_KEYS(X) \
     X("", WHO, join, 0, 0, "nobody", "Who may join.") \
     X("", WHO, push, 0, 0, "nobody", "Which of those who joined may push.") \
+    X("", WHO, presence, 0, 0, "nobody", "Which of those who joined may be shown to the others; who joins is then told who is there.") \
     X("", PUSH_TO, push_to, 0, 0, "all", "Who gets what a client pushes: all subscribers, or all but itself.") \
     X("", COUNT, history_count, 0, 1000000, "0", "Newest messages kept for those who join or come back. 0: none.") \
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \

@@ -12,7 +12,7 @@ enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE }; /* in the o
 
 struct fm_rule {
     char pattern[FM_TOPIC_MAX + 1];
-    enum fm_who join, push;
+    enum fm_who join, push, presence;
     enum fm_push_to push_to;
     struct fm_retention history;
     uint32_t message_max; /* bytes of a payload, push and publish */

@@ -75,7 +75,7 @@ static void derive_dev(struct fm_option_set *set, struct fm_settings *s)
         struct fm_rule *rule = NULL;
         enum fm_err err = fm_rules_add(s->rules, open[i], &rule);
         if (err == FM_OK) {
-            rule->join = rule->push = FM_WHO_ANYONE;
+            rule->join = rule->push = rule->presence = FM_WHO_ANYONE;
             rule->history = (struct fm_retention){100, 1 << 20, 3600 * 1000};
             rule->message_max = 0;
         } else if (err != FM_E_SYNTAX) { /* the settings file may have a rule of its own for it */

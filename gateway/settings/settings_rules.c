@@ -55,11 +55,14 @@ void fm_section_close(struct fm_section *s)
     s->rule = NULL;
     if (k->push == FM_WHO_ANYONE && k->join == FM_WHO_NOBODY)
         fm_report_error(s->set.report, s->where, "push = anyone needs join = anyone, since only who joined can push");
+    if (k->presence == FM_WHO_ANYONE && k->join == FM_WHO_NOBODY)
+        fm_report_error(s->set.report, s->where, "presence = anyone needs join = anyone, since only who joined is there");
     if (k->history_count == 0 && (fm_option_from(&s->set, "history_bytes")->rank != FM_RANK_DEFAULT ||
                                   fm_option_from(&s->set, "history_age")->rank != FM_RANK_DEFAULT))
         fm_report_error(s->set.report, s->where, "history_bytes and history_age do nothing while history_count is 0");
     r->join = k->join;
     r->push = k->push;
+    r->presence = k->presence;
     r->push_to = k->push_to;
     r->slow = k->slow;
     r->message_max = (uint32_t)k->message_max;
@@ -71,6 +74,7 @@ struct fm_rule_keys fm_rule_keys_of(const struct fm_rule *r)
 {
     return (struct fm_rule_keys){.join = r->join,
                                  .push = r->push,
+                                 .presence = r->presence,
                                  .push_to = r->push_to,
                                  .history_count = r->history.count,
                                  .history_bytes = r->history.bytes,
@@ -82,9 +86,10 @@ struct fm_rule_keys fm_rule_keys_of(const struct fm_rule *r)
 void fm_rule_tell(const char *event, const struct fm_rule *r)
 {
     char quote[FM_TOPIC_MAX + 32];
-    fm_diag(FM_INFO, event, "pattern=%s join=%s push=%s push_to=%s history=%u slow=%s",
+    fm_diag(FM_INFO, event, "pattern=%s join=%s push=%s presence=%s push_to=%s history=%u slow=%s",
             fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
-            r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
+            r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->presence == FM_WHO_ANYONE ? "anyone" : "nobody",
+            r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
             r->slow == FM_SLOW_DROP       ? "drop"
             : r->slow == FM_SLOW_CONFLATE ? "conflate"
                                           : "disconnect");

@@ -68,8 +68,8 @@ void fm_expect_free_all(struct fm_worker *w)
     struct fm_expect *e, *tmp;
     HASH_ITER (hh, w->expects, e, tmp) {
         /* A socket that is gone lives on only for the answer. */
-        if (e->answered == fm_socket_pushed)
-            fm_socket_pushed(e->ctx, NULL);
+        if (e->answered == fm_socket_pushed || e->answered == fm_socket_tracked)
+            e->answered(e->ctx, NULL);
         drop(w, e);
     }
 }

@@ -29,6 +29,12 @@ static inline uint32_t fm_piece_begin(const struct fm_frames *f, uint32_t mark)
     return mark ? f->marks[mark - 1].end : 0;
 }
 
+/* Of the length that fm_frames_close gave it. */
+static inline size_t fm_frame_header_n(struct fm_slice frame)
+{
+    return frame.p[1] < 126 ? 2 : frame.p[1] == 126 ? 4 : 10;
+}
+
 /* The bytes of frames first to end - 1. */
 static inline struct fm_slice fm_piece_bytes(const struct fm_frames *f, uint32_t first, uint32_t end)
 {

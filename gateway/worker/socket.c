@@ -77,7 +77,7 @@ static void sub_unlink(struct fm_sub *sub)
 
 static void sub_free(struct fm_sub *sub)
 {
-    assert(!sub->topic && !sub->skip && !sub->lag);
+    assert(!sub->topic && !sub->skip && !sub->lag && !sub->end);
     free(sub->proto);
     free(sub);
 }
@@ -85,6 +85,7 @@ static void sub_free(struct fm_sub *sub)
 static void sub_end(struct fm_sub *sub)
 {
     struct fm_worker *w = sub->socket->worker;
+    fm_sub_linger(sub);
     if (sub->joined)
         fm_subs_remove(w, sub);
     else
@@ -242,6 +243,7 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
         .own = (uint8_t)ask->own,
         .flags = ask->flags,
         .tag = ask->tag,
+        .watch = ask->watch,
         .rule = ask->rule,
         .rules_age = s->worker->rules_age,
         .asked_ms = fm_mono_ms(),
@@ -274,6 +276,13 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     struct fm_join *join = sub->id ? fm_join_new(w->config.index, sub->id, ask->topic) : NULL;
     if (!join)
         goto fail_after_sub;
+    err = ask->track ? fm_track_make(s, ask->rule, ask->topic, &ask->shown, &join->track) : FM_OK;
+    if (err) {
+        fm_join_free(&join);
+        goto fail_after_sub;
+    }
+    if (join->track)
+        join->track->holder = sub->id;
     join->last = ask->last;
     join->has_cursor = ask->has_cursor;
     join->cut = ask->cut;
@@ -299,6 +308,8 @@ void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *
 {
     assert(sub->socket == s);
     fm_subs_hurry(s->worker, sub);
+    if (!at)
+        fm_sub_untrack(sub); /* it does not come back */
     if (at && fm_subs_position(sub, at))
         at->n = 0; /* without memory: a rejoin resumes from what the client itself says */
     sub_end(sub);
@@ -363,6 +374,16 @@ static bool is_sub(struct fm_socket *s, const struct fm_sub *sub, const struct f
     return it == sub && it->id == join->sub;
 }
 
+/* It is a subscriber, and its client knows. */
+static void joined(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join)
+{
+    sub->end = join->track; /* what showed it will end it */
+    join->track = NULL;
+    fm_subs_added(w, sub, join);
+    if (sub->watch)
+        fm_subs_watch(w, sub);
+}
+
 void fm_socket_joined(void *ctx, struct fm_item *item)
 {
     struct fm_join *join = (struct fm_join *)item;
@@ -378,12 +399,16 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
     if (join->err == FM_OK)
         join->err = fm_subs_add(w, sub, join);
     sub->joined = join->err == FM_OK;
-    if (counted && !sub->joined)
+    if (counted && !sub->joined) {
         fm_subs_leave_hub(w, fm_sub_topic(sub), 1);
+        fm_join_untrack(w, join);
+    }
     if (sub->joined) {
         s->proto->joined(sub, sub->tag, join);
         if (is_sub(s, sub, join))
-            fm_subs_added(w, sub, join);
+            joined(w, sub, join);
+        else
+            fm_join_untrack(w, join);
     } else {
         join_refused(sub, join);
     }

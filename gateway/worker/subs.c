@@ -93,12 +93,13 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
         /* What is gathered already is given out, and what is missing from here on is read again. */
         fm_subs_finish(w, t);
         fm_wtopic_want_reread(w, t);
+        fm_subs_presence_miss(w, t);
         fm_msg_unref(&m);
         return;
     }
     t->batch.at[t->batch.n++] = m;
     t->batch.bytes += fm_msg_size(m);
-    t->batch.from = t->batch.from || m->from != 0;
+    t->batch.from = t->batch.from || m->from != 0 || fm_msg_of_presence(m);
     fm_wtopic_mark(w, t);
     if (t->batch.bytes < batch_max(w, t))
         return;
@@ -109,7 +110,8 @@ void fm_subs_gather(struct fm_worker *w, struct fm_wtopic *t, struct fm_msg *m)
 void fm_subs_message(struct fm_worker *w, struct fm_msg *m)
 {
     struct fm_wtopic *t = w->overrun ? NULL : fm_wtopic_find(w, fm_msg_topic(m));
-    if (!t || !fm_wtopic_wanted(t) || t->reread != FM_REREAD_NONE) {
+    bool unwanted = !t || !fm_wtopic_wanted(t) || (fm_msg_of_presence(m) ? t->watchers == 0 : t->reread != FM_REREAD_NONE);
+    if (unwanted) {
         fm_msg_unref(&m);
         return;
     }
@@ -210,6 +212,7 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
 {
     struct fm_wtopic *t = sub->topic;
     assert(t && sub->slot < t->n && t->slots[sub->slot].sub == sub);
+    fm_subs_unwatch(w, t, &t->slots[sub->slot]);
     uint32_t hole = fm_subs_run_leave(t, sub->slot);
     t->slots[hole] = t->slots[--t->n];
     if (hole < t->n)

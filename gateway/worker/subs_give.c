@@ -89,12 +89,18 @@ static struct fm_frames *pack(struct fm_worker *w, const struct fm_frames *f, ui
     return to;
 }
 
-/* All but what this sub itself pushed, as runs of the shared frames. */
+/* Not what it pushed itself to others, nor presences if it has not been told who is there. */
+static bool is_for(const struct fm_slot *slot, const struct fm_msg *m)
+{
+    return fm_msg_of_presence(m) ? slot->presence == FM_PRESENCE_TOLD : m->from != slot->sub->id;
+}
+
+/* All that is for this sub, as runs of the shared frames. */
 static void give_others(const struct fm_slot *slot, struct fm_frames *f)
 {
     uint32_t first = 0;
     for (uint32_t i = 0; i < f->n; i++) {
-        if (!f->marks[i].msg || f->marks[i].msg->from != slot->sub->id)
+        if (!f->marks[i].msg || is_for(slot, f->marks[i].msg))
             continue;
         fm_socket_give(slot->socket, f, first, i);
         first = i + 1;
@@ -113,7 +119,7 @@ static void give_ahead(struct fm_worker *w, struct fm_wtopic *t, const struct fm
     bool ok = some && f && fm_subs_position(sub, &at) == FM_OK;
     for (uint32_t i = 0; ok && i < b->n; i++) {
         struct fm_msg *m = b->at[i];
-        if (m->from != sub->id && m->id.seq > fm_vector_get(sub->skip, m->id.origin))
+        if (is_for(slot, m) && (fm_msg_of_presence(m) || m->id.seq > fm_vector_get(sub->skip, m->id.origin)))
             some[n++] = m;
     }
     if (ok && n) {
@@ -331,7 +337,8 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
     struct fm_run run = {.topic = t, .batch = t->batch, .end = t->n};
     t->batch = (struct fm_batch){0};
     for (uint32_t i = 0; i < run.batch.n; i++)
-        fm_position_raise(&t->at, run.batch.at[i]->id);
+        if (!fm_msg_of_presence(run.batch.at[i]))
+            fm_position_raise(&t->at, run.batch.at[i]->id);
     for (unsigned format = 0; format < FM_FORMATS; format++) {
         run.frames[format] = t->users[format] ? encode(w, t, &run.batch, format) : NULL;
         if (run.frames[format] && t->packed_users[format])

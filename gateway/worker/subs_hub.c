@@ -68,6 +68,7 @@ void fm_subs_overrun(struct fm_worker *w)
             continue;
         fm_subs_finish(w, t); /* the question names where its subs are */
         fm_wtopic_want_reread(w, t);
+        fm_subs_presence_miss(w, t);
     }
 }
 

@@ -35,7 +35,7 @@ static enum fm_err position_before(const struct fm_wtopic *t, const struct fm_ba
 {
     enum fm_err err = fm_vector_copy(at, &t->at);
     for (uint32_t i = b->n; i-- > 0 && !err;)
-        if (fm_vector_has(at, b->at[i]->id.origin)) /* a full position may have forgotten it */
+        if (!fm_msg_of_presence(b->at[i]) && fm_vector_has(at, b->at[i]->id.origin)) /* a full position may have forgotten it */
             err = fm_vector_set(at, b->at[i]->id.origin, b->at[i]->id.seq - 1);
     for (uint32_t i = 0; sub->skip && i < sub->skip->n && !err; i++)
         err = fm_vector_raise(at, sub->skip->at[i].origin, sub->skip->at[i].seq);
@@ -98,8 +98,10 @@ void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, const struct fm_
     struct fm_lag *lag = sub->lag;
     uint64_t left = lag->left, conflated = lag->conflated;
     size_t share = w->config.outbox_bytes / sub->socket->subs_n; /* all that is kept for a socket is as much as it may owe */
+    if (slot->presence == FM_PRESENCE_TOLD)
+        slot->presence = FM_PRESENCE_AWAITED; /* it is given the state when it has caught up, instead of diffs */
     for (uint32_t i = 0; i < b->n && !err; i++)
-        err = fm_lag_feed(lag, b->at[i], b->at[i]->from == sub->id, share);
+        err = fm_msg_of_presence(b->at[i]) ? FM_OK : fm_lag_feed(lag, b->at[i], b->at[i]->from == sub->id, share);
     fm_stat_add(&w->stats.slow_skipped, lag->left - left);
     fm_stat_add(&w->stats.slow_conflated, lag->conflated - conflated);
     if (err)
@@ -168,6 +170,7 @@ static bool catch_up(struct fm_sub *sub)
             struct fm_slot *slot = &sub->topic->slots[sub->slot];
             fm_subs_lag_end(w, sub);
             slot->filtered = sub->skip != NULL;
+            fm_subs_presence_caught_up(w, sub);
             return true;
         }
         if (!some)

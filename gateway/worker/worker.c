@@ -88,11 +88,14 @@ static uint64_t token_of(const struct fm_item *item)
         return ((const struct fm_publish *)item)->token;
     case FM_HUB_QUERY:
         return ((const struct fm_query *)item)->token;
+    case FM_HUB_TRACK:
+        return ((const struct fm_track *)item)->token;
     case FM_HUB_LEAVE:
     case FM_HUB_MSG:
     case FM_HUB_GAP:
     case FM_HUB_PARCEL:
     case FM_HUB_INQUIRE:
+    case FM_HUB_PRESENCE:
         break;
     }
     return 0;
@@ -107,9 +110,11 @@ void fm_worker_answer(struct fm_worker *w, struct fm_item *item)
         return;
     }
     /* The asker is gone. If it was a subscription, the hub has counted it. */
-    const struct fm_join *join = (const struct fm_join *)item;
-    if (item->kind == FM_HUB_JOIN && !join->reread && join->err == FM_OK)
+    struct fm_join *join = (struct fm_join *)item;
+    if (item->kind == FM_HUB_JOIN && !join->reread && join->err == FM_OK) {
         fm_subs_leave_hub(w, fm_slice_of(join->topic, join->topic_n), 1);
+        fm_join_untrack(w, join);
+    }
     fm_hub_item_free(item);
 }
 
@@ -197,7 +202,12 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
     case FM_HUB_INQUIRE:
         fm_inquire_answer(w, (struct fm_inquire *)item);
         return;
+    case FM_HUB_PRESENCE:
+        fm_subs_presence_state(w, (const struct fm_presence_state *)item);
+        fm_hub_item_free(item);
+        return;
     case FM_HUB_QUERY:
+    case FM_HUB_TRACK:
         break;
     case FM_HUB_LEAVE:
         fm_hub_item_free(item); /* has no answer */
@@ -336,6 +346,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     fm_subs_reread(w);
     if (w->commands.wanted)
         fm_commands_join(w);
+    fm_subs_presence_again(w);
     load_say(w);
     if (w->dirty)
         fm_worker_settle_soon(w); /* a leave that could not be made */

@@ -39,6 +39,7 @@ struct fm_worker_config {
     uint32_t connections_max;           /* of this worker */
     uint32_t accepts_per_s;             /* of this worker; 0: no limit */
     uint32_t topics_per_socket;         /* 100 */
+    uint32_t presence_meta_max;         /* bytes */
     const struct fm_nets *proxy_from;   /* whose connections begin with a PROXY protocol header. NULL: nobody's. Borrowed */
     const struct fm_nets *trusted;      /* whose X-Forwarded-For is believed; likewise */
     struct fm_tls *tls;                 /* what its clients speak; NULL: plain text. Borrowed */

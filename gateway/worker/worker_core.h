@@ -7,6 +7,7 @@
  *   subs_rules.c what new rules change
  *   questions.c  joins and pushes that the program decides
  *   commands.c  what the whole cluster is told to do      users.c   who is connected       inquiries.c  and what is told of them
+ *   presence.c  who is shown on a topic      presence_watch.c  and who is told
  *
  * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
@@ -40,13 +41,16 @@ struct fm_sub_index;
 struct fm_conn;   /* front.c: a connection that speaks HTTP */
 struct fm_expect; /* expect.c */
 
+enum fm_slot_presence { FM_PRESENCE_NONE, FM_PRESENCE_AWAITED, FM_PRESENCE_TOLD }; /* TOLD: the state, so that diffs make sense */
+
 /* A topic that has subscribers on this worker. */
 struct fm_slot { /* what delivery needs of a sub, side by side */
     struct fm_socket *socket;
     struct fm_sub *sub;
     uint8_t format;
-    uint8_t window; /* of the socket's deflate */
-    bool filtered;  /* sub->skip or sub->lag is there */
+    uint8_t window;   /* of the socket's deflate */
+    bool filtered;    /* sub->skip or sub->lag is there */
+    uint8_t presence; /* enum fm_slot_presence */
 };
 
 struct fm_batch { /* messages of a topic: references */
@@ -80,6 +84,8 @@ struct fm_wtopic {
     struct fm_slot *slots;
     uint32_t n, cap;
     uint32_t lagging;           /* of the subs */
+    uint32_t watchers;          /* ... those that are told who is there, or are to be */
+    bool watch_asked;           /* the hub owes the state */
     uint32_t users[FM_FORMATS]; /* subs of each format, and those of them whose sockets take it compressed */
     uint32_t packed_users[FM_FORMATS];
     const struct fm_proto *protos[FM_FORMATS];
@@ -216,6 +222,7 @@ struct fm_worker {
     unsigned shake_turn;                  /* shake.c: the turn of the loop, and */
     uint64_t shake_ns;                    /* ... the time that it has spent on TLS handshakes */
     bool posted;                          /* to the hub, which is not woken yet */
+    bool watch_again;                     /* without memory the hub was not asked for some topic's presence */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 
     struct fm_item *backlog;      /* taken from the inbox, not looked at yet */
@@ -392,6 +399,30 @@ void fm_socket_abandon(struct fm_socket *s);
 void fm_socket_release(struct fm_socket *s);
 void fm_socket_joined(void *ctx, struct fm_item *item);
 void fm_socket_pushed(void *ctx, struct fm_item *item);
+
+/* ---- presence.c ---- */
+/* What a join or fm_sub_track asks for, checked; its holder is still to be set. */
+FM_MUST_CHECK enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice topic,
+                                        const struct fm_track_ask *ask, struct fm_track **t);
+void fm_socket_tracked(void *ctx, struct fm_item *item);
+/* Its connection ends: it may be back. */
+void fm_sub_linger(struct fm_sub *sub);
+/* The same for a join that the hub has taken and nobody has any more. */
+void fm_join_untrack(struct fm_worker *w, struct fm_join *join);
+
+/* ---- presence_watch.c ---- */
+/* Takes it; never FM_TRACK. */
+void fm_track_post(struct fm_worker *w, struct fm_track *t, enum fm_track_op op);
+/* It has joined, and wants to be told. */
+void fm_subs_watch(struct fm_worker *w, struct fm_sub *sub);
+/* The sub of this slot leaves. */
+void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, const struct fm_slot *slot);
+void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state *state);
+/* Diffs of the topic were lost. */
+void fm_subs_presence_miss(struct fm_worker *w, struct fm_wtopic *t);
+/* The sub was behind, and may have missed some. */
+void fm_subs_presence_caught_up(struct fm_worker *w, const struct fm_sub *sub);
+void fm_subs_presence_again(struct fm_worker *w);
 
 /* ---- socket_io.c ---- */
 /* Gives frames first to end - 1 of f. */

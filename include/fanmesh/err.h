@@ -35,6 +35,7 @@ extern "C" {
     X(FM_E_MEDIA_TYPE, "unsupported_media_type", "this path does not read a body of this Content-Type") \
     X(FM_E_UNKNOWN_MEMBER, "unknown_member", "the request has a member or parameter that this path does not know; check its spelling") \
     X(FM_E_BUSY, "overloaded", "the node has more to do than its queues hold; try again in a moment") \
+    X(FM_E_PRESENCE_FULL, "presence_full", "the node shows as many presences as the option `presence_bytes` has room for") \
     X(FM_E_NOT_READY, "not_ready", "the node is still taking over the cluster's state; try again in a moment") \
     X(FM_E_DRAINING, "draining", "the node is shutting down; use another one") \
     X(FM_E_DEAF, "deaf", "the node's messages to itself do not come back; use another node") \

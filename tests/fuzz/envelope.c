@@ -101,11 +101,45 @@ static bool rewrite_range(struct fm_slice body, struct fm_buf *out)
     return true;
 }
 
+static bool rewrite_presence(struct fm_slice body, struct fm_buf *out)
+{
+    struct fm_env_presence p;
+    struct fm_env_presence_writer w;
+    if (fm_env_presence_read(body, &p))
+        return false;
+    fm_env_presence_begin(&w, out, &p);
+    for (;;) {
+        struct fm_env_presence_record rec;
+        bool more;
+        uint64_t before = p.last_ver;
+        if (fm_env_presence_next(&p, &rec, &more))
+            return false;
+        if (!more)
+            break;
+        must(rec.ver > before && rec.ver <= p.upto);
+        must(rec.gone || (rec.topic.n && rec.topic.n <= FM_TOPIC_MAX && rec.key.n && rec.key.n <= FM_PRESENCE_KEY_MAX));
+        must(rec.gone || (rec.meta.n >= 2 && rec.meta.n <= FM_PRESENCE_META_MAX && rec.prev < rec.ref && rec.ref <= rec.ver));
+        fm_env_presence_put(&w, &rec);
+    }
+    fm_env_presence_finish(&w, p.flags, p.upto);
+    return true;
+}
+
+static bool rewrite_presence_pull(struct fm_slice body, struct fm_buf *out)
+{
+    struct fm_env_presence_pull p;
+    if (fm_env_presence_pull_read(body, &p))
+        return false;
+    fm_env_presence_pull_write(out, &p);
+    return true;
+}
+
 static const struct {
     enum fm_envelope_type type;
     bool (*rewrite)(struct fm_slice, struct fm_buf *);
-} rewriters[] = {{FM_ENV_HELLO, rewrite_hello}, {FM_ENV_STATE, rewrite_state},   {FM_ENV_RANGE, rewrite_range}, {FM_ENV_PULL, rewrite_pull},
-                 {FM_ENV_BYE, rewrite_bye},     {FM_ENV_PARCEL, rewrite_parcel}, {FM_ENV_TAKEN, rewrite_taken}};
+} rewriters[] = {{FM_ENV_HELLO, rewrite_hello}, {FM_ENV_STATE, rewrite_state},       {FM_ENV_RANGE, rewrite_range},
+                 {FM_ENV_PULL, rewrite_pull},   {FM_ENV_BYE, rewrite_bye},           {FM_ENV_PARCEL, rewrite_parcel},
+                 {FM_ENV_TAKEN, rewrite_taken}, {FM_ENV_PRESENCE, rewrite_presence}, {FM_ENV_PRESENCE_PULL, rewrite_presence_pull}};
 
 static void try_bodies(struct fm_slice body)
 {

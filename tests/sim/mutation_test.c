@@ -18,7 +18,8 @@ enum fm_mutation_name fm_mutation_now;
 /* What a mutation needs to do harm; zero: as the plan was drawn. */
 struct weather {
     unsigned troubles;
-    bool evicts, keeps; /* small logs, or large ones */
+    bool evicts, keeps;     /* small logs, or large ones */
+    bool presence, forgets; /* forgets: next to no tombstones */
 };
 
 static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
@@ -28,6 +29,8 @@ static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
         plan->trouble_us = 1000 * FM_SIM_MS;
     }
     plan->evicts = (plan->evicts || weather.evicts) && !weather.keeps;
+    plan->presence_us = weather.presence ? 500 * FM_SIM_MS : 0;
+    plan->presence_tombs = weather.forgets ? 1 : 0;
     plan->short_lived &= plan->evicts;
 }
 
@@ -179,6 +182,17 @@ static void an_overrun_that_is_ignored_is_noticed(void **state)
     noticed(FM_SIM_OVERRUN_IGNORED, FM_MUTATION_NONE, floods, BIT(LOST), "an overrun worker does not read again");
 }
 
+static void broken_presence_is_noticed(void **state)
+{
+    (void)state;
+    const struct weather rough = {.presence = true}, deaths = {.troubles = FM_SIM_KILL | FM_SIM_SPLIT, .presence = true};
+    noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_NOT_PULLED, rough, BIT(PRESENCE), "what did not arrive is not pulled");
+    noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_NOT_HIDDEN, deaths, BIT(PRESENCE), "who was on a dead node stays");
+    const struct weather forgetful = {.troubles = FM_SIM_SPLIT | FM_SIM_ISOLATE, .presence = true, .forgets = true};
+    noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_NOT_SWEPT, forgetful, BIT(PRESENCE), "what is gone from a whole set stays");
+    noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_GRACE_FOREVER, rough, BIT(PRESENCE), "who lost the connection stays");
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -198,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_is_not_followed_is_noticed),
         cmocka_unit_test(a_double_after_a_relay_is_noticed),
         cmocka_unit_test(an_overrun_that_is_ignored_is_noticed),
+        cmocka_unit_test(broken_presence_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

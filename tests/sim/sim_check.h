@@ -29,6 +29,7 @@
     X(KEY, "a retry was not recognised") \
     X(EAGER, "a loss was told where nothing can have been lost") \
     X(DIVERGED, "live nodes differ after they had time to agree") \
+    X(PRESENCE, "who is on a topic is not who was told to be") \
     X(UNANSWERED, "a join, publish or query was not answered, or with an error that it can't have")
 
 enum fm_fault {

@@ -156,8 +156,10 @@ void sim_client_join_answered(struct world *w, struct sim_worker *sw, struct fm_
         fm_ledger_fault(w->ledger, FM_FAULT_UNANSWERED, "a join was answered %s", fm_err_code(j->err));
     if (!j->err)
         fm_ledger_replied(w->ledger, sw->node->incarnation, j);
-    if (!j->err && !wanted) /* it went before it was in */
+    if (!j->err && !wanted) { /* it went before it was in */
         leave_post(sw->node, sw->index, fm_slice_of(j->topic, j->topic_n));
+        sim_presence_end(sw->node, sw->index, j->sub);
+    }
     if (j->err && wanted)
         sim_client_away(c, sim_around_us(&w->moves, 300 * FM_SIM_MS));
     if (j->err || !wanted) {
@@ -165,6 +167,7 @@ void sim_client_join_answered(struct world *w, struct sim_worker *sw, struct fm_
         return;
     }
     c->state = CLIENT_IN;
+    sim_presence_joined(c, j);
     if (fm_vector_copy(&c->skip, &j->skip) != FM_OK || fm_vector_copy(&c->sent, &j->at) != FM_OK)
         abort();
     frame_new(c)->join = j;
@@ -182,8 +185,10 @@ void sim_client_cut(struct sim_client *c)
     bool all = fm_sim_rand_chance(&w->moves, 500000);
     frames_read(c, all ? UINT32_MAX : (uint32_t)fm_sim_rand_below(&w->moves, 4),
                 all ? UINT32_MAX : (uint32_t)fm_sim_rand_below(&w->moves, 8));
-    if (c->state == CLIENT_IN && node_up(c->node, c->life))
+    if (c->state == CLIENT_IN && node_up(c->node, c->life)) {
         leave_post(c->node, c->worker, sim_topic(w, c->topic));
+        sim_presence_end(c->node, c->worker, c->holder);
+    }
     c->state = CLIENT_AWAY;
     c->serial = ++w->serials;
     c->due = false;
@@ -239,6 +244,7 @@ static void join(void *ctx, uint64_t serial)
         abort();
     j->has_cursor = cursor->n > 0;
     j->last = j->has_cursor ? 0 : lasts[fm_sim_rand_below(&w->moves, sizeof lasts / sizeof lasts[0])];
+    sim_presence_join(c, j);
     cursor_mutate(w, &j->cursor);
     SIM_TRACE(w, c->ledger, "  client %u joins n%u.%u %s from%s", c->ledger, n->slot, n->life, w->topics[c->topic],
               fm_ledger_vector_text(w->ledger, cursor));

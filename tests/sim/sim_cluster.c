@@ -9,6 +9,7 @@ enum {
     LAST_WORDS_US = 2500 * FM_SIM_MS,  /* until they must be everywhere */
     MORE_US = 5000 * FM_SIM_MS,        /* what is granted again and again ... */
     SETTLE_US_MAX = 60000 * FM_SIM_MS, /* ... until here */
+    QUIET_US = 10000 * FM_SIM_MS,      /* behind the end, of a run with presences: what travels when nobody does anything */
 };
 
 uint64_t sim_around_us(struct fm_sim_rand *r, uint64_t mean_us)
@@ -32,6 +33,7 @@ static struct world *world_new(const struct fm_sim_plan *plan, uint64_t seed, bo
     w->moves = fm_sim_rand_of(seed, "moves");
     w->chaos = fm_sim_rand_of(seed, "chaos");
     w->mutate = fm_sim_rand_of(seed, "mutate");
+    w->show = fm_sim_rand_of(seed, "show");
     w->trace = trace ? sim_trace_new() : NULL;
     w->clock = fm_sim_clock_new();
     w->net = fm_sim_net_new(w->clock, seed, &w->plan.faults);
@@ -123,6 +125,8 @@ static void judge(struct world *w)
         w->report->verdict.count[FM_FAULT_UNANSWERED]++;
         (void)snprintf(w->report->verdict.first[FM_FAULT_UNANSWERED], sizeof w->report->verdict.first[0], "a client did not get back in");
     }
+    if (!w->report->verdict.faults)
+        sim_presence_judge(w, &w->report->verdict);
 }
 
 static void settle(struct world *w)
@@ -142,6 +146,20 @@ static void settle(struct world *w)
     }
 }
 
+/* All is well and nobody does anything any more: what do the nodes still say of presences? */
+static void listen(struct world *w)
+{
+    struct fm_sim_report *r = w->report;
+    uint64_t sent = fm_sim_net_stats(w->net)->sent;
+    sim_presence_traffic(w, &r->presence);
+    run(w, QUIET_US);
+    struct fm_sim_presence then;
+    sim_presence_traffic(w, &then);
+    r->quiet = (struct fm_sim_presence){then.changes - r->presence.changes, then.batches - r->presence.batches,
+                                        then.pulls - r->presence.pulls, then.whole - r->presence.whole, then.diffs - r->presence.diffs};
+    r->quiet_sent = fm_sim_net_stats(w->net)->sent - sent;
+}
+
 void fm_sim_run_plan(const struct fm_sim_plan *plan, uint64_t seed, bool trace, struct fm_sim_report *report)
 {
     *report = (struct fm_sim_report){.digest = seed};
@@ -149,6 +167,8 @@ void fm_sim_run_plan(const struct fm_sim_plan *plan, uint64_t seed, bool trace, 
     start(w);
     run(w, plan->run_ms * FM_SIM_MS);
     settle(w);
+    if (plan->presence_us && report->verdict.faults == 0)
+        listen(w);
     report->net = *fm_sim_net_stats(w->net);
     report->virtual_ms = fm_sim_now_us(w->clock) / FM_SIM_MS;
     if (report->verdict.faults && w->trace)

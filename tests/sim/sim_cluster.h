@@ -58,11 +58,13 @@ enum fm_sim_mutation {
 struct fm_sim_plan {
     unsigned nodes, workers, topics, clients;
     uint64_t run_ms;
-    uint64_t publish_us; /* mean time between publishes */
-    uint32_t burst_max;  /* messages in one go */
-    uint64_t move_us;    /* mean time between a client's moves; 0: they stay */
-    uint64_t trouble_us; /* mean time between troubles; 0: none */
-    unsigned troubles;   /* enum fm_sim_trouble */
+    uint64_t publish_us;     /* mean time between publishes */
+    uint32_t burst_max;      /* messages in one go */
+    uint64_t move_us;        /* mean time between a client's moves; 0: they stay */
+    uint32_t presence_tombs; /* of the hubs; 0: the default */
+    uint64_t presence_us;    /* mean time between changes of what a client shows of itself; 0: they show nothing */
+    uint64_t trouble_us;     /* mean time between troubles; 0: none */
+    unsigned troubles;       /* enum fm_sim_trouble */
     uint32_t keyed_ppm, retry_ppm, replicated_ppm;
     uint32_t batch_bytes;                     /* of the hubs: small ones fill the window and cut ranges */
     uint32_t gap_ms, repair_after_ms, window; /* of the hubs */
@@ -76,8 +78,14 @@ struct fm_sim_plan {
     enum fm_sim_mutation mutation;
 };
 
+struct fm_sim_presence { /* sums over the nodes */
+    uint64_t changes, batches, pulls, whole, diffs;
+};
+
 struct fm_sim_report {
     struct fm_verdict verdict;
+    struct fm_sim_presence presence, quiet; /* at the end; and what came on top in QUIET_US afterwards, in which nobody did anything */
+    uint64_t quiet_sent;                    /* envelopes in that time */
     struct fm_sim_net_stats net;
     uint64_t digest; /* of everything that happened */
     uint64_t published, joins, moves, gaps, unrecovered, duplicates, suppressed, repaired, not_replicated, rereads;

@@ -165,6 +165,8 @@ static struct fm_hub_config hub_config(struct node *n)
     c.gap_ms = n->w->plan.gap_ms;
     c.repair_after_ms = n->w->plan.repair_after_ms;
     c.window = n->w->plan.window;
+    if (n->w->plan.presence_tombs)
+        c.presence_tombs = n->w->plan.presence_tombs;
     return c;
 }
 
@@ -192,6 +194,8 @@ void sim_node_start(struct node *n)
         abort();
     SIM_TRACE(w, n->incarnation, "n%u.%u starts", n->slot, n->life);
     fm_hub_start(n->hub, now_of(n));
+    for (unsigned i = 0; i < w->plan.workers; i++)
+        sim_presence_watch(&n->workers[i]);
     tick_and_arm(n);
 }
 

@@ -35,6 +35,7 @@ static void lost_something(struct sim_worker *sw)
     for (unsigned topic = 0; topic < w->plan.topics && w->plan.mutation != FM_SIM_OVERRUN_IGNORED; topic++)
         if (anyone_at(sw, topic))
             reread(sw, topic);
+    sim_presence_watch(sw);
 }
 
 /* What was lost lies before, behind or between what is in the inbox: until the answer the stream is not to be believed. */
@@ -148,6 +149,11 @@ static bool mutated(struct sim_worker *sw, struct fm_msg *m)
 static void on_msg(struct sim_worker *sw, struct fm_msg *m)
 {
     unsigned topic = topic_index(sw->node->w, fm_msg_topic(m));
+    if (fm_msg_of_presence(m)) {
+        if (!sw->overrun) /* else it asks anew */
+            sim_presence_told(sw, topic, m);
+        return;
+    }
     if (behind(sw, topic))
         return; /* the answer holds it, or what follows it does */
     raise(&sw->views[topic].at, m->id.origin, m->id.seq);
@@ -168,6 +174,12 @@ static void on_gap(struct sim_worker *sw, const struct fm_gap *g)
     }
 }
 
+static void on_state(struct sim_worker *sw, const struct fm_presence_state *s)
+{
+    for (uint32_t i = 0; i < s->n && !sw->overrun; i++)
+        sim_presence_told(sw, topic_index(sw->node->w, fm_msg_topic(s->msgs[i])), s->msgs[i]);
+}
+
 static void handle(struct sim_worker *sw, struct fm_item *it)
 {
     switch (it->kind) {
@@ -182,6 +194,9 @@ static void handle(struct sim_worker *sw, struct fm_item *it)
         break;
     case FM_HUB_GAP:
         on_gap(sw, (struct fm_gap *)it);
+        break;
+    case FM_HUB_PRESENCE:
+        on_state(sw, (const struct fm_presence_state *)it);
         break;
     default:
         abort();
@@ -220,7 +235,7 @@ static struct fm_item *without_messages(struct fm_item *chain)
 {
     for (struct fm_item **at = &chain; *at;) {
         struct fm_item *it = *at;
-        if (it->kind == FM_HUB_MSG) {
+        if (it->kind == FM_HUB_MSG || it->kind == FM_HUB_PRESENCE) {
             *at = it->next;
             fm_hub_item_free(it);
         } else {
@@ -265,6 +280,7 @@ void sim_worker_clear(struct sim_worker *sw)
     sw->due = sw->overrun = false;
     sw->busy_until_us = 0;
     fm_msg_unref(&sw->swapped);
+    sim_presence_forget(sw);
     for (unsigned i = 0; i < FM_SIM_TOPICS_MAX; i++) {
         fm_vector_fini(&sw->views[i].at);
         sw->views[i].rereads = 0;

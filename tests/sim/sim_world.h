@@ -4,6 +4,7 @@
  *   sim_trouble.c  what goes wrong                    sim_node.c    nodes: life, inbox, steps
  *   sim_worker.c   a node's workers                   sim_client.c  clients and their connections
  *   sim_load.c     publishers                         sim_trace.c   what happened, for people
+ *   sim_presence.c who is on a topic
  *
  * Nodes, workers and clients live as long as the world, in arrays; what an event is about is told by a serial in its argument, so that one
  * that comes too late is recognised. */
@@ -27,7 +28,8 @@ struct sim_worker {
     bool due, overrun;
     uint64_t busy_until_us; /* it drains nothing until then, and its inbox is full */
     struct sim_view views[FM_SIM_TOPICS_MAX];
-    struct fm_msg *swapped; /* a mutation holds it back */
+    struct sim_watch *watches; /* by topic; NULL: none yet */
+    struct fm_msg *swapped;    /* a mutation holds it back */
 };
 
 struct node {
@@ -66,6 +68,8 @@ struct sim_client {
     uint64_t serial;       /* of its present connection; the join's `sub` tells client and serial */
     struct fm_vector skip; /* what it is ahead of its node */
     struct fm_vector sent; /* what it was sent on this connection */
+    uint64_t holder;       /* of its presence */
+    unsigned meta;         /* which it shows */
     struct frame *first, **last;
     bool due;
 };
@@ -90,7 +94,7 @@ struct world {
     struct fm_sim_clock *clock;
     struct fm_sim_net *net;
     struct fm_ledger *ledger;
-    struct fm_sim_rand pace, load, moves, chaos, mutate;
+    struct fm_sim_rand pace, load, moves, chaos, mutate, show;
     struct node nodes[FM_SIM_NODES_MAX];
     struct sim_client *clients;
     struct sim_publish *publishes;
@@ -156,6 +160,18 @@ void sim_client_gap(struct sim_client *c, const struct fm_gap *g);
 /* Is the client joined at this worker, to this topic? */
 bool sim_client_at(const struct sim_client *c, const struct sim_worker *sw, struct fm_slice topic);
 bool sim_clients_in(const struct world *w);
+
+/* sim_presence.c; nothing where the plan has no presence */
+void sim_presence_join(struct sim_client *c, struct fm_join *j);
+void sim_presence_joined(struct sim_client *c, const struct fm_join *j);
+/* Its connection is gone. */
+void sim_presence_end(struct node *n, unsigned worker, uint64_t holder);
+/* The worker wants to be told of all topics, anew. */
+void sim_presence_watch(struct sim_worker *sw);
+void sim_presence_told(struct sim_worker *sw, unsigned topic, const struct fm_msg *m);
+void sim_presence_forget(struct sim_worker *sw);
+void sim_presence_judge(struct world *w, struct fm_verdict *v);
+void sim_presence_traffic(const struct world *w, struct fm_sim_presence *sum);
 
 /* sim_load.c */
 void sim_load_start(struct world *w);

@@ -31,6 +31,7 @@ const held = {
     'Settings': here,
     'Publishing': here,
     'Without WebSockets': { sh: 'tests/clients/sse.test.mjs', js: 'tests/clients/polling_chromium.test.mjs' },
+    'Presence': 'tests/clients/presence.test.mjs',
     'The package fanmesh': 'tests/web/package.test.mjs',
     'TLS': here,
     'A cluster': here,

@@ -46,9 +46,10 @@ static void write_hello(struct fm_buf *b)
 
 static void write_state(struct fm_buf *b)
 {
-    static const struct fm_env_state s = {.flags = FM_STATE_READY | FM_STATE_FULL,
-                                          .n = 3,
-                                          .at = {{9, 0, 0, 0, 0}, {7, 1, 1, UINT64_MAX, 60}, {8, UINT64_MAX, 200, 300, UINT64_MAX}}};
+    static const struct fm_env_state s = {
+        .flags = FM_STATE_READY | FM_STATE_FULL,
+        .n = 3,
+        .at = {{9, 0, 0, 0, 0, 17, 0}, {7, 1, 1, UINT64_MAX, 60, 0, 1}, {8, UINT64_MAX, 200, 300, UINT64_MAX, UINT64_MAX, 1501}}};
     fm_env_state_write(b, &s);
 }
 
@@ -60,6 +61,44 @@ static void write_pull(struct fm_buf *b)
 static void write_bye(struct fm_buf *b)
 {
     fm_env_bye_write(b, 123456789);
+}
+
+static void write_presence(struct fm_buf *b)
+{
+    struct fm_env_presence_writer w;
+    fm_env_presence_begin(&w, b, &(struct fm_env_presence){.origin = 5, .from = 10, .base = 3});
+    fm_env_presence_put(
+        &w, &(struct fm_env_presence_record){
+                .ver = 12, .id = 1, .ref = 11, .prev = 7, .topic = FM_LIT("room:1"), .key = FM_LIT("ann"), .meta = FM_LIT("{}")});
+    fm_env_presence_put(&w, &(struct fm_env_presence_record){.ver = 13, .id = 300, .gone = true});
+    fm_env_presence_put(&w,
+                        &(struct fm_env_presence_record){
+                            .ver = 14, .id = 2, .ref = 14, .topic = FM_LIT("room:1"), .key = FM_LIT("bob"), .meta = FM_LIT("{\"n\":1}")});
+    fm_env_presence_put(&w, &(struct fm_env_presence_record){
+                                .ver = 20, .id = 3, .ref = 20, .topic = FM_LIT("room:2"), .key = FM_LIT("bob"), .meta = FM_LIT("{}")});
+    fm_env_presence_finish(&w, FM_PRESENCE_WHOLE | FM_PRESENCE_LAST, 21);
+}
+
+static void write_presence_pull(struct fm_buf *b)
+{
+    fm_env_presence_pull_write(b, &(struct fm_env_presence_pull){UINT64_MAX, 300, 1});
+}
+
+static enum fm_err read_presence(struct fm_slice body)
+{
+    struct fm_env_presence p;
+    struct fm_env_presence_record rec;
+    bool more = true;
+    enum fm_err err = fm_env_presence_read(body, &p);
+    while (!err && more)
+        err = fm_env_presence_next(&p, &rec, &more);
+    return err;
+}
+
+static enum fm_err read_presence_pull(struct fm_slice body)
+{
+    struct fm_env_presence_pull p;
+    return fm_env_presence_pull_read(body, &p);
 }
 
 static enum fm_err read_range(struct fm_slice body)
@@ -103,8 +142,13 @@ static const struct {
     void (*write)(struct fm_buf *b);
     enum fm_err (*read)(struct fm_slice body);
 } bodies[] = {
-    {FM_ENV_HELLO, write_hello, read_hello}, {FM_ENV_STATE, write_state, read_state}, {FM_ENV_RANGE, write_range, read_range},
-    {FM_ENV_PULL, write_pull, read_pull},    {FM_ENV_BYE, write_bye, read_bye},
+    {FM_ENV_HELLO, write_hello, read_hello},
+    {FM_ENV_STATE, write_state, read_state},
+    {FM_ENV_RANGE, write_range, read_range},
+    {FM_ENV_PULL, write_pull, read_pull},
+    {FM_ENV_BYE, write_bye, read_bye},
+    {FM_ENV_PRESENCE, write_presence, read_presence},
+    {FM_ENV_PRESENCE_PULL, write_presence_pull, read_presence_pull},
 };
 
 enum { BODIES = sizeof bodies / sizeof bodies[0] };
@@ -253,6 +297,8 @@ static void a_state_is_read_as_it_was_written(void **state)
     assert_true(s.at[0].origin == 9 && s.at[0].contig == 0 && s.at[0].counter == 0);
     assert_true(s.at[1].counter == UINT64_MAX && s.at[2].contig == UINT64_MAX && s.at[2].counter == 300);
     assert_true(s.at[0].idle_s == 0 && s.at[1].idle_s == 60 && s.at[2].idle_s == UINT64_MAX);
+    assert_true(s.at[0].presence == 17 && s.at[1].presence == 0 && s.at[2].presence == UINT64_MAX);
+    assert_true(s.at[0].near == 0 && s.at[1].near == 1 && s.at[2].near == 1501);
     assert_true(s.at[0].passed == 0 && s.at[1].passed == 1 && s.at[2].passed == 200);
     fm_buf_fini(&b);
 }
@@ -264,8 +310,43 @@ static void a_state_that_passed_over_more_than_it_has_is_refused(void **state)
     struct fm_env_state s;
     fm_env_state_write(&b, &(struct fm_env_state){.n = 1, .at = {{9, 5, 5, 0, 0}}});
     assert_int_equal(fm_env_state_read(fm_buf_view(&b), &s), FM_OK);
-    b.p[b.n - 3]++;
+    b.p[b.n - 5]++;
     assert_int_equal(fm_env_state_read(fm_buf_view(&b), &s), FM_E_SYNTAX);
+    fm_buf_fini(&b);
+}
+
+static void presences_are_read_as_they_were_written(void **state)
+{
+    (void)state;
+    struct fm_buf b = {0};
+    struct fm_env_presence p;
+    struct fm_env_presence_record rec;
+    bool more;
+    write_presence(&b);
+    assert_int_equal(fm_env_presence_read(fm_buf_view(&b), &p), FM_OK);
+    assert_true(p.flags == (FM_PRESENCE_WHOLE | FM_PRESENCE_LAST) && p.origin == 5 && p.from == 10 && p.upto == 21 && p.base == 3);
+    assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && !rec.gone);
+    assert_true(rec.ver == 12 && rec.id == 1 && rec.ref == 11 && rec.prev == 7 && fm_slice_eq(rec.key, FM_LIT("ann")));
+    assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && rec.gone && rec.ver == 13 && rec.id == 300);
+    assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && rec.prev == 0);
+    assert_true(fm_slice_eq(rec.topic, FM_LIT("room:1")) && fm_slice_eq(rec.meta, FM_LIT("{\"n\":1}")));
+    assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && fm_slice_eq(rec.topic, FM_LIT("room:2")));
+    assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && !more);
+    fm_buf_fini(&b);
+}
+
+static void presences_beyond_their_range_are_refused(void **state)
+{
+    (void)state;
+    struct fm_buf b = {0};
+    struct fm_env_presence_writer w;
+    fm_env_presence_begin(&w, &b, &(struct fm_env_presence){.origin = 5, .from = 10});
+    fm_env_presence_put(&w, &(struct fm_env_presence_record){.ver = 12, .id = 1, .gone = true});
+    fm_env_presence_finish(&w, 0, 11);
+    assert_int_equal(read_presence(fm_buf_view(&b)), FM_E_SYNTAX);
+    fm_env_presence_finish(&w, 0, 12);
+    b.n--;
+    assert_int_equal(read_presence(fm_buf_view(&b)), FM_OK);
     fm_buf_fini(&b);
 }
 
@@ -444,6 +525,8 @@ int main(void)
         cmocka_unit_test(a_state_is_read_as_it_was_written),
         cmocka_unit_test(a_state_that_passed_over_more_than_it_has_is_refused),
         cmocka_unit_test(a_state_of_257_origins_is_refused),
+        cmocka_unit_test(presences_are_read_as_they_were_written),
+        cmocka_unit_test(presences_beyond_their_range_are_refused),
         cmocka_unit_test(a_pull_of_nothing_or_backwards_is_refused),
         cmocka_unit_test(a_bye_tells_the_final_seq),
         cmocka_unit_test(a_range_is_read_as_it_was_written),

@@ -25,6 +25,8 @@ struct fm_socket {
     struct fm_buf cursor;
     uint32_t last;
     enum fm_format format;
+    bool watch, track;
+    struct fm_buf shown; /* key, a space, meta */
     /* the last push */
     struct fm_buf pushed, cookie;
     bool pushed_binary;
@@ -111,6 +113,12 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     s->cursor_channel = ask->cursor_channel;
     s->last = ask->last;
     s->format = ask->format;
+    s->watch = ask->watch;
+    s->track = ask->track;
+    s->shown.n = 0;
+    fm_buf_slice(&s->shown, ask->shown.key);
+    fm_buf_u8(&s->shown, ' ');
+    fm_buf_slice(&s->shown, ask->shown.meta);
     s->cursor.n = 0;
     fm_vector_json(&s->cursor, &ask->cursor);
     fm_buf_u8(&s->cursor, 0);
@@ -148,6 +156,23 @@ void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *
         assert_int_equal(fm_vector_copy(at, &sent), FM_OK);
     free(sub->proto);
     free(sub);
+}
+
+enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask)
+{
+    struct fm_socket *s = sub->socket;
+    s->pushed.n = s->cookie.n = 0;
+    fm_buf_slice(&s->pushed, ask->key);
+    fm_buf_u8(&s->pushed, ' ');
+    fm_buf_slice(&s->pushed, ask->meta);
+    fm_buf_slice(&s->cookie, ask->cookie);
+    return push_err;
+}
+
+void fm_sub_untrack(struct fm_sub *sub)
+{
+    sub->socket->pushed.n = 0;
+    fm_buf_str(&sub->socket->pushed, "untracked");
 }
 
 enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_slice event, struct fm_slice payload, bool binary,
@@ -254,6 +279,7 @@ static int teardown(void **state)
     fm_buf_fini(&s->out);
     fm_buf_fini(&s->cursor);
     fm_buf_fini(&s->pushed);
+    fm_buf_fini(&s->shown);
     fm_buf_fini(&s->cookie);
     fm_vector_fini(&sent);
     fm_rules_free(&rules);

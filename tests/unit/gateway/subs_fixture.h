@@ -53,6 +53,18 @@ void fm_socket_send_frames(struct fm_socket *s, struct fm_frames *f)
     fm_frames_unref(&f);
 }
 
+/* What it has is taken at once. */
+void fm_socket_send_source(struct fm_socket *s, struct fm_source *source)
+{
+    for (bool more = true; more;) {
+        struct fm_frames *f = fm_frames_new();
+        assert_non_null(f);
+        more = source->more(source, f, 1);
+        fm_socket_send_frames(s, f);
+    }
+    source->free(source);
+}
+
 size_t fm_socket_owes(const struct fm_socket *s)
 {
     return ((const struct client *)((const char *)s - offsetof(struct client, socket)))->owes;

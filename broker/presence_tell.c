@@ -1,0 +1,285 @@
+/* What clients are told: diffs of what has changed since they were told last, and the state for who is new.
+ *
+ * A state and the diffs behind it must fit together, whatever happens in between. So both are made of `shown`, what was told, and a state
+ * that is asked for while something is dirty waits for the diff: then it leaves behind that, in the same inbox. */
+#include "hub_core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- JSON ---- */
+
+static bool is_empty(const struct fm_pmeta *m)
+{
+    for (uint32_t i = 1; i + 1 < m->n; i++)
+        if (!strchr(" \t\r\n", m->json[i]))
+            return false;
+    return true;
+}
+
+/* phx_ref comes last, so that no member of the client's own with that name counts. */
+static void meta_json(struct fm_buf *b, const struct fm_pentry *e, const struct fm_pmeta *m)
+{
+    char ref[FM_PRESENCE_REF_MAX + 1];
+    assert(m->n >= 2 && m->json[0] == '{' && m->json[m->n - 1] == '}');
+    fm_buf_put(b, m->json, m->n - 1);
+    fm_buf_str(b, is_empty(m) ? "\"phx_ref\":\"" : ",\"phx_ref\":\"");
+    fm_buf_put(b, ref, fm_phx_ref_print(e->origin->id, m->ref, ref));
+    if (m->prev) {
+        fm_buf_str(b, "\",\"phx_ref_prev\":\"");
+        fm_buf_put(b, ref, fm_phx_ref_print(e->origin->id, m->prev, ref));
+    }
+    fm_buf_str(b, "\"}");
+}
+
+/* One key's metas in an object that is being written; opened with the first of them. */
+struct metas {
+    struct fm_buf *b;
+    const struct fm_pkey *key;
+    size_t object; /* where the object's members begin */
+    bool open;
+};
+
+static void metas_add(struct metas *m, const struct fm_pentry *e, const struct fm_pmeta *meta)
+{
+    if (m->open) {
+        fm_buf_u8(m->b, ',');
+    } else {
+        if (m->b->n > m->object)
+            fm_buf_u8(m->b, ',');
+        fm_buf_json(m->b, fm_slice_of(m->key->name, m->key->name_n));
+        fm_buf_str(m->b, ":{\"metas\":[");
+        m->open = true;
+    }
+    meta_json(m->b, e, meta);
+}
+
+static void metas_close(const struct metas *m)
+{
+    if (m->open)
+        fm_buf_str(m->b, "]}");
+}
+
+static void key_json(struct fm_buf *b, const struct fm_pkey *k, size_t object)
+{
+    struct metas m = {.b = b, .key = k, .object = object};
+    for (const struct fm_pentry *e = k->first; e; e = e->next)
+        if (e->shown)
+            metas_add(&m, e, e->shown);
+    metas_close(&m);
+}
+
+void fm_pkey_json(struct fm_buf *b, const struct fm_pkey *k)
+{
+    key_json(b, k, b->n);
+}
+
+/* ---- diffs ---- */
+
+struct diff {
+    struct fm_buf joins, leaves; /* members of the two objects */
+};
+
+static struct fm_msg *message(const struct fm_ptopic *t, struct fm_slice event, const struct fm_buf *payload)
+{
+    if (payload->failed)
+        return NULL;
+    return fm_msg_new(fm_slice_of(t->name, t->name_n), event, (struct fm_msg_keys){0}, fm_buf_view(payload), 0);
+}
+
+static struct fm_msg *diff_message(const struct fm_ptopic *t, const struct diff *d)
+{
+    struct fm_buf b = {0};
+    b.failed = d->joins.failed || d->leaves.failed;
+    fm_buf_str(&b, "{\"joins\":{");
+    fm_buf_slice(&b, fm_buf_view(&d->joins));
+    fm_buf_str(&b, "},\"leaves\":{");
+    fm_buf_slice(&b, fm_buf_view(&d->leaves));
+    fm_buf_str(&b, "}}");
+    struct fm_msg *m = message(t, FM_LIT("presence_diff"), &b);
+    fm_buf_fini(&b);
+    return m;
+}
+
+/* To every worker that watches. Without memory it is as if that was overrun: it asks for the state again. */
+static void diff_out(struct fm_hub *h, const struct fm_ptopic *t, struct diff *d)
+{
+    if (d->joins.n == 0 && d->leaves.n == 0 && !d->joins.failed && !d->leaves.failed)
+        return;
+    struct fm_msg *m = diff_message(t, d);
+    for (uint64_t left = t->watch; left; left &= left - 1) {
+        unsigned worker = (unsigned)__builtin_ctzll(left);
+        struct fm_msg_item *it = m ? malloc(sizeof *it) : NULL;
+        if (!it) {
+            h->lost |= 1ull << worker;
+            continue;
+        }
+        it->item.kind = FM_HUB_MSG;
+        it->item.cost = (uint32_t)(sizeof *it + fm_msg_size(m));
+        it->msg = fm_msg_ref(m);
+        fm_hub_out(h, worker, &it->item);
+    }
+    fm_stat_add(&h->stats.presence_diffs, 1);
+    fm_msg_unref(&m);
+    d->joins.n = d->leaves.n = 0;
+    d->joins.failed = d->leaves.failed = false;
+}
+
+/* What is to be seen of the key and was not told becomes what was told. */
+static void key_tell(struct fm_pkey *k, struct diff *d, bool watched)
+{
+    struct metas joins = {.b = &d->joins, .key = k}, leaves = {.b = &d->leaves, .key = k};
+    struct fm_ptopic *t = k->topic;
+    t->shown -= k->shown;
+    t->keys_shown -= k->shown > 0;
+    k->shown = 0;
+    for (struct fm_pentry *e = k->first; e; e = e->next) {
+        struct fm_pmeta *seen = fm_pentry_seen(e);
+        k->shown += seen != NULL;
+        if (seen == e->shown)
+            continue;
+        if (e->shown && watched)
+            metas_add(&leaves, e, e->shown);
+        if (seen && watched)
+            metas_add(&joins, e, seen);
+        fm_pmeta_unref(&e->shown);
+        e->shown = seen ? fm_pmeta_ref(seen) : NULL;
+    }
+    metas_close(&joins);
+    metas_close(&leaves);
+    t->shown += k->shown;
+    t->keys_shown += k->shown > 0;
+}
+
+/* ---- states ---- */
+
+void fm_ptopic_state_drop(struct fm_ptopic *t)
+{
+    for (uint32_t i = 0; i < t->state_n; i++)
+        fm_msg_unref(&t->state[i]);
+    free(t->state);
+    t->state = NULL;
+    t->state_n = 0;
+}
+
+static bool state_add(struct fm_ptopic *t, struct fm_buf *members)
+{
+    struct fm_msg **all = realloc(t->state, (t->state_n + 1) * sizeof(struct fm_msg *));
+    if (!all)
+        return false;
+    t->state = all;
+    struct fm_msg *m;
+    if (t->state_n == 0) {
+        struct fm_buf b = {.failed = members->failed};
+        fm_buf_u8(&b, '{');
+        fm_buf_slice(&b, fm_buf_view(members));
+        fm_buf_u8(&b, '}');
+        m = message(t, FM_LIT("presence_state"), &b);
+        fm_buf_fini(&b);
+    } else {
+        const struct diff rest = {.joins = *members};
+        m = diff_message(t, &rest);
+    }
+    members->n = 0;
+    if (m)
+        t->state[t->state_n++] = m;
+    return m != NULL;
+}
+
+static bool state_make(struct fm_hub *h, struct fm_ptopic *t)
+{
+    struct fm_buf members = {0};
+    bool made = true;
+    for (const struct fm_pkey *k = t->keys; k && made; k = k->hh.next) {
+        key_json(&members, k, 0);
+        if (members.n >= h->config.presence_state_bytes)
+            made = state_add(t, &members);
+    }
+    if (made && (members.n || t->state_n == 0))
+        made = state_add(t, &members);
+    fm_buf_fini(&members);
+    if (!made)
+        fm_ptopic_state_drop(t);
+    return made;
+}
+
+static void state_out(struct fm_hub *h, struct fm_ptopic *t, unsigned worker)
+{
+    struct fm_presence_state *s = t->state || state_make(h, t) ? malloc(sizeof *s + t->state_n * sizeof s->msgs[0]) : NULL;
+    if (!s) {
+        h->lost |= 1ull << worker;
+        return;
+    }
+    *s = (struct fm_presence_state){.item = {.kind = FM_HUB_PRESENCE, .cost = (uint32_t)sizeof *s}, .n = t->state_n};
+    for (uint32_t i = 0; i < t->state_n; i++) {
+        s->msgs[i] = fm_msg_ref(t->state[i]);
+        s->item.cost += (uint32_t)fm_msg_size(t->state[i]);
+    }
+    fm_hub_out(h, worker, &s->item);
+    fm_stat_add(&h->stats.presence_states, 1);
+}
+
+/* ---- when ---- */
+
+static void topic_tell(struct fm_hub *h, struct fm_ptopic *t)
+{
+    struct diff d = {0};
+    bool watched = t->watch != 0;
+    for (struct fm_pkey *k = t->dirty; k; k = k->dirty_next) {
+        key_tell(k, &d, watched);
+        if (d.joins.n + d.leaves.n >= h->config.presence_state_bytes)
+            diff_out(h, t, &d);
+    }
+    diff_out(h, t, &d);
+    fm_buf_fini(&d.joins);
+    fm_buf_fini(&d.leaves);
+    uint64_t wanted = t->wanted;
+    t->wanted = 0;
+    for (; wanted; wanted &= wanted - 1)
+        state_out(h, t, (unsigned)__builtin_ctzll(wanted));
+    /* The topic may be gone with its last key. */
+    struct fm_pkey *k = t->dirty, *next;
+    t->dirty = NULL;
+    t->dirty_last = &t->dirty;
+    for (; k; k = next) {
+        next = k->dirty_next;
+        k->dirty = false;
+        fm_pkey_settle(h, k);
+    }
+}
+
+void fm_presence_tell(struct fm_hub *h)
+{
+    struct fm_presence *p = &h->presence;
+    while (p->due && p->due->due_ms <= h->now.mono_ms) {
+        struct fm_ptopic *t = p->due;
+        p->due = t->due_next;
+        if (!p->due)
+            p->due_last = &p->due;
+        topic_tell(h, t);
+    }
+}
+
+void fm_presence_watch(struct fm_hub *h, struct fm_slice topic, unsigned worker)
+{
+    struct fm_ptopic *t = fm_ptopic_get(h, topic);
+    if (!t) {
+        h->lost |= 1ull << worker;
+        return;
+    }
+    t->watch |= 1ull << worker;
+    if (t->dirty)
+        t->wanted |= 1ull << worker;
+    else
+        state_out(h, t, worker);
+}
+
+void fm_presence_unwatch(struct fm_hub *h, struct fm_slice topic, unsigned worker)
+{
+    struct fm_ptopic *t = fm_ptopic_find(h, topic);
+    if (!t)
+        return;
+    t->watch &= ~(1ull << worker);
+    t->wanted &= ~(1ull << worker);
+    fm_ptopic_release(h, t);
+}

@@ -1,0 +1,86 @@
+/* Which subs of this worker show themselves. What ends that is made beforehand, so that nobody is shown for want of memory. */
+#include "worker_core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static enum fm_err judge(const struct fm_worker *w, const struct fm_rule *rule, const struct fm_track_ask *ask)
+{
+    const struct fm_slice m = ask->meta;
+    if (!rule || rule->presence == FM_WHO_NOBODY)
+        return FM_E_FORBIDDEN;
+    if (m.n < 2 || m.p[0] != '{' || m.p[m.n - 1] != '}')
+        return FM_E_INVALID;
+    return m.n > w->config.presence_meta_max || ask->key.n > FM_PRESENCE_KEY_MAX ? FM_E_TOO_LARGE : FM_OK;
+}
+
+enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice topic, const struct fm_track_ask *ask,
+                          struct fm_track **out)
+{
+    const struct fm_worker *w = s->worker;
+    const struct fm_track_parts parts = {.topic = topic, .key = ask->key, .meta = ask->meta, .cookie = ask->cookie};
+    enum fm_err err = judge(w, rule, ask);
+    *out = err ? NULL : fm_track_new(FM_TRACK, w->config.index, 0, &parts);
+    return err ? err : *out ? FM_OK : FM_E_NOMEM;
+}
+
+enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask)
+{
+    struct fm_socket *s = sub->socket;
+    struct fm_worker *w = s->worker;
+    struct fm_track *t;
+    assert(sub->joined);
+    enum fm_err err = fm_track_make(s, fm_sub_rule(sub), fm_sub_topic(sub), ask, &t);
+    if (err)
+        return err;
+    if (!sub->end)
+        sub->end = fm_track_new(FM_TRACK_LINGER, w->config.index, sub->id, NULL);
+    t->holder = sub->id;
+    t->token = sub->end ? fm_worker_expect(w, fm_socket_tracked, s) : 0;
+    err = t->token ? fm_worker_post(w, &t->item) : FM_E_NOMEM;
+    if (err) {
+        fm_worker_forget(w, t->token);
+        free(t);
+        return err;
+    }
+    s->awaited++;
+    return FM_OK;
+}
+
+void fm_socket_tracked(void *ctx, struct fm_item *item)
+{
+    struct fm_track *t = (struct fm_track *)item;
+    struct fm_socket *s = ctx;
+    assert(s->awaited > 0);
+    s->awaited--;
+    if (t && s->state == FM_SOCKET_OPEN)
+        s->proto->tracked(s, t);
+    free(t);
+    fm_socket_release(s);
+}
+
+void fm_sub_untrack(struct fm_sub *sub)
+{
+    struct fm_track *end = sub->end;
+    sub->end = NULL;
+    if (end)
+        fm_track_post(sub->socket->worker, end, FM_UNTRACK);
+}
+
+void fm_sub_linger(struct fm_sub *sub)
+{
+    struct fm_track *end = sub->end;
+    sub->end = NULL;
+    if (end)
+        fm_track_post(sub->socket->worker, end, FM_TRACK_LINGER);
+}
+
+void fm_join_untrack(struct fm_worker *w, struct fm_join *join)
+{
+    struct fm_track *end = join->track;
+    join->track = NULL;
+    if (!end)
+        return;
+    end->holder = join->sub;
+    fm_track_post(w, end, FM_TRACK_LINGER);
+}
