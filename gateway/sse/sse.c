@@ -52,7 +52,8 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
 {
     (void)format, (void)at;
     for (size_t i = 0; i < n; i++)
-        message_write(f, msgs[i]);
+        if (!fm_msg_of_presence(msgs[i])) /* no stream has asked for them */
+            message_write(f, msgs[i]);
 }
 
 static void gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *g, const struct fm_vector *cursor)
