@@ -165,34 +165,50 @@ enum fm_err fm_env_pull_read(struct fm_slice body, struct fm_env_pull *p)
 
 /* ---- parcel ---- */
 
-void fm_env_parcel_write(struct fm_buf *b, const struct fm_env_parcel *p)
+void fm_env_parcels_begin(struct fm_buf *b)
 {
     fm_buf_u8(b, FM_ENV_PARCEL);
+}
+
+void fm_env_parcel_write(struct fm_buf *b, const struct fm_env_parcel *p)
+{
     fm_buf_varint(b, p->worker);
     fm_buf_sized(b, p->bytes);
 }
 
-enum fm_err fm_env_parcel_read(struct fm_slice body, struct fm_env_parcel *p)
+enum fm_err fm_env_parcel_next(struct fm_slice *rest, struct fm_env_parcel *p)
 {
-    struct fm_rd r = begin_read(body, FM_ENV_PARCEL);
+    struct fm_rd r = fm_rd_of(*rest);
     uint64_t worker = fm_rd_varint(&r);
     p->bytes = fm_rd_sized(&r, FM_PARCEL_BYTES_MAX);
     p->worker = (uint32_t)worker;
-    return worker > UINT32_MAX ? FM_E_SYNTAX : end_read(&r);
+    if (r.bad || worker > UINT32_MAX)
+        return FM_E_SYNTAX;
+    *rest = fm_slice_of(r.p, fm_rd_left(&r));
+    return FM_OK;
 }
 
-void fm_env_taken_write(struct fm_buf *b, bool taken)
+enum fm_err fm_env_parcels_read(struct fm_slice body, struct fm_slice *all)
+{
+    struct fm_rd r = begin_read(body, FM_ENV_PARCEL);
+    struct fm_env_parcel p;
+    *all = fm_rd_bytes(&r, fm_rd_left(&r));
+    struct fm_slice rest = *all;
+    enum fm_err err = r.bad || rest.n == 0 ? FM_E_SYNTAX : FM_OK;
+    while (!err && rest.n)
+        err = fm_env_parcel_next(&rest, &p);
+    return err;
+}
+
+void fm_env_taken_write(struct fm_buf *b)
 {
     fm_buf_u8(b, FM_ENV_TAKEN);
-    fm_buf_u8(b, taken);
 }
 
-enum fm_err fm_env_taken_read(struct fm_slice body, bool *taken)
+enum fm_err fm_env_taken_read(struct fm_slice body)
 {
     struct fm_rd r = begin_read(body, FM_ENV_TAKEN);
-    uint8_t said = fm_rd_u8(&r);
-    *taken = said == 1;
-    return said > 1 ? FM_E_SYNTAX : end_read(&r);
+    return end_read(&r);
 }
 
 /* ---- range ---- */

@@ -32,7 +32,7 @@ enum fm_envelope_type {
     FM_ENV_PRESENCE = 6,      /* presences of one origin: what has just changed, and the answer to a pull of them */
     FM_ENV_PRESENCE_PULL = 7, /* asks for them */
 
-    FM_ENV_PARCEL = 16, /* asks to hand bytes to a worker */
+    FM_ENV_PARCEL = 16, /* asks to hand bytes to workers */
     FM_ENV_TAKEN = 17,  /* the answer to that */
 };
 
@@ -185,11 +185,13 @@ struct fm_env_parcel {
     struct fm_slice bytes; /* at most FM_PARCEL_BYTES_MAX */
 };
 
+/* A body of parcels: begin, then each; reading: all of them, which are known to be sound then, and one after another. */
+void fm_env_parcels_begin(struct fm_buf *b);
 void fm_env_parcel_write(struct fm_buf *b, const struct fm_env_parcel *p);
-FM_MUST_CHECK enum fm_err fm_env_parcel_read(struct fm_slice body, struct fm_env_parcel *p);
-/* taken: it was handed over. */
-void fm_env_taken_write(struct fm_buf *b, bool taken);
-FM_MUST_CHECK enum fm_err fm_env_taken_read(struct fm_slice body, bool *taken);
+FM_MUST_CHECK enum fm_err fm_env_parcels_read(struct fm_slice body, struct fm_slice *all);
+FM_MUST_CHECK enum fm_err fm_env_parcel_next(struct fm_slice *rest, struct fm_env_parcel *p);
+void fm_env_taken_write(struct fm_buf *b);
+FM_MUST_CHECK enum fm_err fm_env_taken_read(struct fm_slice body);
 
 void fm_env_bye_write(struct fm_buf *b, uint64_t seq);
 FM_MUST_CHECK enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq);

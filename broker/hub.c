@@ -302,6 +302,8 @@ uint64_t fm_hub_flush(struct fm_hub *h, struct fm_now now)
         fm_presence_send(h, false);
     }
     fm_presence_tell(h);
+    if (h->couriers)
+        fm_parcels_send(h);
     workers_flush(h);
     if (h->asked_n)
         fm_asks_serve(h);

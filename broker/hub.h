@@ -148,8 +148,9 @@ struct fm_query {
 struct fm_query *fm_query_new(uint32_t worker, uint64_t token, enum fm_query_kind what, struct fm_slice topic, struct fm_slice after);
 void fm_query_free(struct fm_query **query);
 
-/* Bytes for one worker, of this node or another, handed over at most once. Nothing comes back unless it did not arrive: then the parcel
- * itself does, without its bytes and with `err`, where it can be known within ask_timeout_ms. What they mean is the workers' own. */
+/* Bytes for one worker, of this node or another, handed over at most once. Nothing comes back unless it did not arrive, as far as is
+ * known: then the parcel itself does, without its bytes and with `err`. FM_E_TIMEOUT: nobody confirmed it within ask_timeout_ms, and it
+ * may have arrived all the same. What they mean is the workers' own. */
 struct fm_parcel {
     struct fm_item item;
     uint64_t node;   /* posted: whose worker; arrived: who sent it, which may be this node */

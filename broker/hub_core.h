@@ -152,7 +152,7 @@ struct fm_held { /* a join that waits: for the node to be ready, or for what the
     uint64_t due_ms;
 };
 
-struct fm_sent; /* parcel.c: a parcel that is on its way to another node */
+struct fm_courier; /* parcel.c: parcels on their way to one other node */
 
 struct fm_chain {
     struct fm_item *first, **last;
@@ -258,7 +258,8 @@ struct fm_hub {
 
     struct fm_waiter *waiters, **waiters_last;
     struct fm_held *held;
-    struct fm_sent *sent_parcels;
+    struct fm_courier *couriers;
+    uint32_t parcels_n; /* that they have */
     struct fm_gather *gathers;
     struct fm_asked asked[FM_ASKED_MAX]; /* a ring */
     uint32_t asked_head, asked_n;
@@ -457,10 +458,12 @@ FM_MUST_CHECK enum fm_err fm_resume(struct fm_hub *h, struct fm_topic *t, struct
 
 /* ---- parcel.c ---- */
 void fm_parcel_handle(struct fm_hub *h, struct fm_parcel *p);
-/* Another node, which is known, has sent one: handed over, and answered at once. */
-void fm_parcel_arrived(struct fm_hub *h, uint64_t handle, const struct fm_env *env);
-/* The answer to one of ours; false: it is to something else. */
-bool fm_parcel_answered(struct fm_hub *h, struct fm_bus_item *it);
+/* Those that wait leave, as far as they may. */
+void fm_parcels_send(struct fm_hub *h);
+/* Another node, which is known, has sent some: handed over, and answered at once. */
+void fm_parcels_arrived(struct fm_hub *h, uint64_t handle, const struct fm_env *env);
+/* The answer to some of ours; false: it is to something else. */
+bool fm_parcels_answered(struct fm_hub *h, struct fm_bus_item *it);
 void fm_parcels_free(struct fm_hub *h);
 
 /* ---- probe.c ---- */

@@ -435,7 +435,7 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
         return;
     }
     if (type == FM_ENV_PARCEL) {
-        fm_parcel_arrived(h, it->handle, &env);
+        fm_parcels_arrived(h, it->handle, &env);
         return;
     }
     if (type == FM_ENV_INQUIRY) {
@@ -490,7 +490,7 @@ static void pace(struct fm_hub *h, struct fm_origin *o, uint32_t bytes)
 void fm_answer_handle(struct fm_hub *h, struct fm_bus_item *it)
 {
     struct fm_origin *o, *tmp;
-    if (fm_parcel_answered(h, it))
+    if (fm_parcels_answered(h, it))
         return;
     HASH_ITER (hh, h->origins, o, tmp) {
         if (o->pull.ask == it->handle)

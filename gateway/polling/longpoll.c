@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 enum {
+    CHECK_MS = 2000,        /* so often it is asked whether the other node still has the poll */
     ANSWER_SLACK_MS = 4000, /* for the mesh, beyond what a poll waits */
     STATUS_OK = 200,
     STATUS_GONE = 410,
@@ -19,6 +20,7 @@ struct fm_poll_ask { /* req->user */
     struct fm_http_request *req;
     struct fm_poll_token token;
     struct fm_poll_timer timer;
+    uint32_t left_ms; /* of its time, behind the timer */
 };
 
 uint64_t fm_poll_node(const struct fm_worker *w)
@@ -112,11 +114,45 @@ static void ask_end(struct fm_poll_ask *a, uint32_t status, struct fm_slice fram
 }
 
 /* The worker that has the session did not answer: its node is gone, or cut off. */
-static void on_late(struct fm_poll_timer *t)
+static void unreached(struct fm_poll_ask *a)
 {
-    struct fm_poll_ask *a = (struct fm_poll_ask *)((char *)t - offsetof(struct fm_poll_ask, timer));
     fm_stat_add(&a->req->worker->stats.poll_unreached, 1);
     ask_end(a, STATUS_GONE, fm_slice_of(NULL, 0));
+}
+
+static enum fm_err note_post(struct fm_worker *w, const struct fm_poll_token *to, uint64_t ref, const struct fm_poll_note *note)
+{
+    struct fm_buf b = {0};
+    fm_poll_note_write(&b, note);
+    struct fm_parcel *p = b.failed ? NULL : fm_parcel_new(to->node, to->worker, w->config.index, ref, fm_buf_view(&b));
+    fm_buf_fini(&b);
+    enum fm_err err = p ? fm_worker_post(w, &p->item) : FM_E_NOMEM;
+    if (err)
+        fm_parcel_free(&p);
+    return err;
+}
+
+static void timer_set(struct fm_poll_ask *a)
+{
+    uint32_t ms = a->left_ms < CHECK_MS ? a->left_ms : CHECK_MS;
+    a->left_ms -= ms;
+    fm_wheel_set(&a->req->worker->polls_wheel, &a->timer.timer, ms);
+}
+
+/* Has the other node died meanwhile, or its answer been lost? Then the client is told before its poll's time is over. */
+static void on_timer(struct fm_poll_timer *t)
+{
+    struct fm_poll_ask *a = (struct fm_poll_ask *)((char *)t - offsetof(struct fm_poll_ask, timer));
+    struct fm_worker *w = a->req->worker;
+    if (a->left_ms == 0) {
+        unreached(a);
+        return;
+    }
+    timer_set(a);
+    if (a->req->method == FM_HTTP_GET && a->token.node != fm_poll_node(w)) {
+        struct fm_poll_note note = {.kind = FM_POLL_CHECK, .ref = a->ref, .from = w->config.index, .token = a->token};
+        (void)!note_post(w, &a->token, a->ref, &note);
+    }
 }
 
 static struct fm_poll_ask *ask_new(struct fm_http_request *req, const struct fm_poll_token *token)
@@ -125,9 +161,10 @@ static struct fm_poll_ask *ask_new(struct fm_http_request *req, const struct fm_
     struct fm_poll_ask *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    *a = (struct fm_poll_ask){.ref = ++w->poll_ref, .req = req, .token = *token, .timer.fire = on_late};
+    *a = (struct fm_poll_ask){.ref = ++w->poll_ref, .req = req, .token = *token, .timer.fire = on_timer};
     HASH_ADD(hh, w->poll_asks, ref, sizeof a->ref, a);
-    fm_wheel_set(&w->polls_wheel, &a->timer.timer, (req->method == FM_HTTP_GET ? w->config.poll_wait_ms : 0) + ANSWER_SLACK_MS);
+    a->left_ms = (req->method == FM_HTTP_GET ? w->config.poll_wait_ms : 0) + ANSWER_SLACK_MS;
+    timer_set(a);
     req->user = a;
     req->gone = on_gone;
     return a;
@@ -165,14 +202,9 @@ static void hand_over(struct fm_http_request *req, const struct fm_poll_token *t
         return;
     }
     fm_stat_add(token->node == self ? &w->stats.poll_passed : &w->stats.poll_relayed, 1);
-    struct fm_buf b = {0};
-    fm_poll_note_write(&b, &note);
-    struct fm_parcel *p = b.failed ? NULL : fm_parcel_new(token->node, token->worker, w->config.index, a->ref, fm_buf_view(&b));
-    fm_buf_fini(&b);
-    enum fm_err err = p ? fm_worker_post(w, &p->item) : FM_E_NOMEM;
+    enum fm_err err = note_post(w, token, a->ref, &note);
     if (!err)
         return;
-    fm_parcel_free(&p);
     ask_free(a);
     refuse(req, STATUS_FAILED, err, NULL, 503);
 }
@@ -183,8 +215,10 @@ static void came_back(struct fm_worker *w, const struct fm_parcel *p)
     struct fm_poll_ask *a = p->token ? ask_find(w, p->token) : NULL;
     if (!a)
         return;
+    if (p->err == FM_E_TIMEOUT)
+        return; /* it may have arrived; the request has a time of its own */
     if (p->err != FM_E_BUSY && p->err != FM_E_NOMEM && p->err != FM_E_TOO_LARGE) {
-        on_late(&a->timer);
+        unreached(a);
         return;
     }
     struct fm_http_request *req = a->req;

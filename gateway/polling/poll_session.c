@@ -303,6 +303,8 @@ void fm_poll_request(struct fm_worker *w, uint64_t node, const struct fm_poll_no
     struct fm_poll_note back = {.kind = FM_POLL_ANSWER, .ref = note->ref, .status = STATUS_GONE};
     if (p && !fm_slice_eq_secret(fm_slice_of(p->secret, sizeof p->secret), fm_slice_of(note->token.secret, sizeof p->secret)))
         p = NULL;
+    if (p && note->kind == FM_POLL_CHECK && p->waits && p->node == node && p->from == note->from && p->ref == note->ref)
+        return;
     if (p && note->kind == FM_POLL_WAIT && note->token.seq == p->seq) {
         wait_begin(p, node, note);
         return;
@@ -311,7 +313,7 @@ void fm_poll_request(struct fm_worker *w, uint64_t node, const struct fm_poll_no
         fm_stat_add(&w->stats.poll_lost, 1);
         fm_client_say(&p->socket->peer, "poll_lost", "an answer with messages did not arrive: the session ends, and the client comes back");
         end(p);
-    } else if (p) {
+    } else if (p && note->kind == FM_POLL_PUSH) {
         back.seq = p->seq;
         back.status = push(p, note->frames);
     }

@@ -159,7 +159,7 @@ enum fm_err fm_poll_note_read(struct fm_slice bytes, struct fm_poll_note *n)
     struct fm_rd r = fm_rd_of(bytes);
     *n = (struct fm_poll_note){.kind = (enum fm_poll_kind)fm_rd_u8(&r)};
     n->ref = fm_rd_u64(&r);
-    if (n->kind < FM_POLL_WAIT || n->kind > FM_POLL_ANSWER)
+    if (n->kind < FM_POLL_WAIT || n->kind > FM_POLL_CHECK)
         return FM_E_SYNTAX;
     if (n->kind == FM_POLL_ANSWER) {
         n->status = small(&r, 999);

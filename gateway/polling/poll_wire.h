@@ -37,13 +37,18 @@ FM_MUST_CHECK enum fm_err fm_poll_body(struct fm_slice body, bool lines, struct 
 
 /* ---- notes: what parcels carry ---- */
 
-enum fm_poll_kind { FM_POLL_WAIT = 1, FM_POLL_PUSH, FM_POLL_ANSWER };
+enum fm_poll_kind {
+    FM_POLL_WAIT = 1,
+    FM_POLL_PUSH,
+    FM_POLL_ANSWER,
+    FM_POLL_CHECK, /* does the WAIT of this ref wait still? No answer, if so */
+};
 
 struct fm_poll_note {
     enum fm_poll_kind kind;
     uint64_t ref;               /* of the request, the asking worker's own */
-    uint32_t from;              /* WAIT, PUSH: that worker */
-    struct fm_poll_token token; /* WAIT, PUSH: without node and worker, whose the note is */
+    uint32_t from;              /* WAIT, PUSH, CHECK: that worker */
+    struct fm_poll_token token; /* WAIT, PUSH, CHECK: without node and worker, whose the note is */
     uint32_t status, seq;       /* ANSWER: seq for the next token */
     struct fm_slice frames;     /* PUSH, ANSWER: messages */
 };

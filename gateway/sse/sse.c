@@ -52,7 +52,8 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
 {
     (void)format, (void)at;
     for (size_t i = 0; i < n; i++)
-        message_write(f, msgs[i]);
+        if (!fm_msg_of_presence(msgs[i])) /* no stream has asked for them */
+            message_write(f, msgs[i]);
 }
 
 static void gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *g, const struct fm_vector *cursor)
@@ -113,23 +114,28 @@ static void said_write(struct fm_buf *b, const char *said)
     fm_sse_line(b, fm_slice_str(said));
 }
 
+/* The topic's end, or that it does not begin. */
+static void end_send(const struct fm_sub *sub, const char *reason, const char *said)
+{
+    struct fm_frames *f = fm_frames_new();
+    if (!f) {
+        fm_socket_close(sub->socket, 1013, "out of memory");
+        return;
+    }
+    size_t opened = event_open(f, FM_SSE_STAY, fm_sub_topic(sub), NULL, 0, FM_LIT("fm_refused"));
+    fm_buf_printf(&f->bytes, ",\"reason\":\"%s\"", reason);
+    said_write(&f->bytes, said);
+    event_close(f, opened, NULL);
+    fm_socket_send_frames(sub->socket, f);
+}
+
 static void refused(struct fm_sub *sub, enum fm_err err, const char *said)
 {
     struct fm_socket *s = sub->socket;
-    if (fm_stream_fresh(s) && fm_socket_subs(s) == 0) {
+    if (fm_stream_fresh(s) && fm_socket_subs(s) == 0)
         fm_stream_refuse(s, err, said);
-        return;
-    }
-    struct fm_frames *f = fm_frames_new();
-    if (f) {
-        size_t opened = event_open(f, FM_SSE_STAY, fm_sub_topic(sub), NULL, 0, FM_LIT("fm_refused"));
-        fm_buf_printf(&f->bytes, ",\"reason\":\"%s\"", fm_err_code(err));
-        said_write(&f->bytes, said);
-        event_close(f, opened, NULL);
-        fm_socket_send_frames(s, f);
-    } else {
-        fm_socket_close(s, 1013, "out of memory");
-    }
+    else
+        end_send(sub, fm_err_code(err), said);
 }
 
 static void joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
@@ -170,6 +176,13 @@ static void forbidden(struct fm_sub *sub, enum fm_err why)
     fm_socket_leave(sub->socket, sub, NULL);
 }
 
+/* The stream goes on, if only with comments: if it ended, its client would come again. */
+static void unsubscribed(struct fm_sub *sub)
+{
+    end_send(sub, "unsubscribed", NULL);
+    fm_socket_leave(sub->socket, sub, NULL);
+}
+
 /* ---- what no client of a stream does ---- */
 
 static bool accept_stream(struct fm_worker *w, struct fm_upgrade *up)
@@ -196,6 +209,7 @@ const struct fm_proto fm_sse = {
     .joined = joined,
     .pushed = pushed_nothing,
     .forbidden = forbidden,
+    .unsubscribed = unsubscribed,
     .gap = gap,
     .encode = encode,
 };

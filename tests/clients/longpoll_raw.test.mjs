@@ -243,6 +243,18 @@ test('requests_that_were_sent_before_the_answers_of_earlier_ones_do_no_harm', as
   assert.ok(await Poller.to(node).open());
 });
 
+test('where_the_node_that_has_the_session_dies_a_poll_that_waits_is_told_long_before_its_time_is_over', async (t) => {
+  const own = await startCluster(t, 2, { options: { longpoll_wait_ms: '5m' } });
+  const [owner, other] = own.nodes;
+  const poller = await Poller.to(owner).open();
+  await poller.join('room:dies');
+  poller.bases = Poller.to(other).bases;
+  const polled = poller.request('GET');
+  await until('the poll is there', async () => (await owner.metric('fanmesh_mesh_parcels_total')) + (await other.metric('fanmesh_mesh_parcels_total')) > 0);
+  await owner.kill();
+  assert.equal((await within(60_000, 'an answer', polled)).status, 410);
+});
+
 test('where_the_node_that_has_the_session_stands_still_the_poll_ends_and_the_client_comes_back', async (t) => {
   const own = await startCluster(t, 2, { options: { longpoll_wait_ms: 1000, ask_timeout_ms: 500 } });
   const [owner, other] = own.nodes;

@@ -47,21 +47,25 @@ static bool rewrite_bye(struct fm_slice body, struct fm_buf *out)
     return true;
 }
 
-static bool rewrite_parcel(struct fm_slice body, struct fm_buf *out)
+static bool rewrite_parcels(struct fm_slice body, struct fm_buf *out)
 {
+    struct fm_slice rest;
     struct fm_env_parcel p;
-    if (fm_env_parcel_read(body, &p))
+    if (fm_env_parcels_read(body, &rest))
         return false;
-    fm_env_parcel_write(out, &p);
+    fm_env_parcels_begin(out);
+    while (rest.n) {
+        must(fm_env_parcel_next(&rest, &p) == FM_OK);
+        fm_env_parcel_write(out, &p);
+    }
     return true;
 }
 
 static bool rewrite_taken(struct fm_slice body, struct fm_buf *out)
 {
-    bool taken;
-    if (fm_env_taken_read(body, &taken))
+    if (fm_env_taken_read(body))
         return false;
-    fm_env_taken_write(out, taken);
+    fm_env_taken_write(out);
     return true;
 }
 
@@ -138,7 +142,7 @@ static const struct {
     enum fm_envelope_type type;
     bool (*rewrite)(struct fm_slice, struct fm_buf *);
 } rewriters[] = {{FM_ENV_HELLO, rewrite_hello}, {FM_ENV_STATE, rewrite_state},       {FM_ENV_RANGE, rewrite_range},
-                 {FM_ENV_PULL, rewrite_pull},   {FM_ENV_BYE, rewrite_bye},           {FM_ENV_PARCEL, rewrite_parcel},
+                 {FM_ENV_PULL, rewrite_pull},   {FM_ENV_BYE, rewrite_bye},           {FM_ENV_PARCEL, rewrite_parcels},
                  {FM_ENV_TAKEN, rewrite_taken}, {FM_ENV_PRESENCE, rewrite_presence}, {FM_ENV_PRESENCE_PULL, rewrite_presence_pull}};
 
 static void try_bodies(struct fm_slice body)

@@ -9,9 +9,8 @@ static struct rig {
     uint64_t ask, counter;
     struct fm_env_parcel sent;
     uint8_t copy[256];
-    enum fm_err refuse; /* what the bus answers to the next ask */
-    unsigned asks, answers;
-    bool taken;
+    enum fm_err refuse;              /* what the bus answers to the next ask */
+    unsigned asks, parcels, answers; /* parcels: in the last ask */
 } rig;
 
 static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lost)
@@ -43,8 +42,11 @@ static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id,
     assert_true(bytes.n <= sizeof rig.copy);
     memcpy(rig.copy, bytes.p, bytes.n);
     assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_ASK, unbound, rig.copy, bytes.n, &env), FM_OK);
-    if (fm_env_parcel_read(env.body, &rig.sent) != FM_OK)
+    struct fm_slice rest;
+    if (fm_env_parcels_read(env.body, &rest) != FM_OK)
         return FM_OK; /* a pull */
+    for (rig.parcels = 0; rest.n; rig.parcels++)
+        assert_int_equal(fm_env_parcel_next(&rest, &rig.sent), FM_OK);
     rig.ask = id;
     rig.counter = env.counter;
     rig.asks++;
@@ -59,7 +61,7 @@ static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_sli
     assert_int_equal(handle, 9);
     memcpy(copy, bytes.p, bytes.n);
     assert_int_equal(fm_seal_open(mesh.peer, FM_PLANE_ANSWER, (struct fm_env_bind){PEER, rig.counter}, copy, bytes.n, &env), FM_OK);
-    assert_int_equal(fm_env_taken_read(env.body, &rig.taken), FM_OK);
+    assert_int_equal(fm_env_taken_read(env.body), FM_OK);
     rig.answers++;
     return FM_OK;
 }
@@ -115,10 +117,10 @@ static void came_back(enum fm_err err)
     assert_int_equal(rig.got->n, 0);
 }
 
-static void peer_confirms(bool taken)
+static void peer_confirms(void)
 {
     struct fm_buf b = {0}, sealed = {0};
-    fm_env_taken_write(&b, taken);
+    fm_env_taken_write(&b);
     assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ANSWER, (struct fm_env_bind){SELF, rig.counter}, fm_buf_view(&b), &sealed, NULL),
                      FM_OK);
     give(FM_BUS_ANSWERED, fm_buf_view(&sealed), rig.ask, FM_OK);
@@ -159,12 +161,8 @@ static void one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not
     assert_int_equal(rig.asks, 1);
     assert_int_equal(rig.sent.worker, 3);
     assert_true(fm_slice_eq(rig.sent.bytes, FM_LIT("bytes")));
-    peer_confirms(true);
+    peer_confirms();
     assert_int_equal(rig.n, 0);
-    post(PEER, 3);
-    peer_confirms(false);
-    came_back(FM_E_NOT_FOUND);
-    rig.n = 0;
     post(PEER, 3);
     give(FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_TIMEOUT);
     came_back(FM_E_TIMEOUT);
@@ -174,6 +172,8 @@ static void one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not
 static void peer_sends(uint32_t worker)
 {
     struct fm_buf b = {0}, sealed = {0};
+    fm_env_parcels_begin(&b);
+    fm_env_parcel_write(&b, &(struct fm_env_parcel){0, FM_LIT("first")});
     fm_env_parcel_write(&b, &(struct fm_env_parcel){worker, FM_LIT("theirs")});
     assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ASK, unbound, fm_buf_view(&b), &sealed, &rig.counter), FM_OK);
     give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
@@ -182,21 +182,49 @@ static void peer_sends(uint32_t worker)
     fm_buf_fini(&sealed);
 }
 
-static void one_that_arrives_is_handed_over_once_and_confirmed_at_once(void **state)
+static void what_arrives_is_handed_over_once_and_confirmed_at_once(void **state)
 {
     (void)state;
     peer_sends(0); /* by nobody that is known: not even answered */
     assert_int_equal(rig.n + rig.answers, 0);
     peer_hello();
     peer_sends(0);
-    assert_int_equal(rig.n, 1);
-    assert_true(rig.got->node == PEER && rig.taken);
+    assert_int_equal(rig.n, 2);
+    assert_true(rig.got->node == PEER);
     assert_true(fm_slice_eq(fm_slice_of(rig.got->bytes, rig.got->n), FM_LIT("theirs")));
     assert_int_equal(rig.answers, 1);
-    peer_sends(1); /* a worker that there isn't */
-    assert_int_equal(rig.n, 1);
+    peer_sends(7); /* a worker that there isn't: the first takes it, and knows nothing of it */
+    assert_int_equal(rig.n, 4);
     assert_int_equal(rig.answers, 2);
-    assert_false(rig.taken);
+}
+
+static void what_comes_while_a_few_asks_are_under_way_leaves_together(void **state)
+{
+    (void)state;
+    peer_hello();
+    for (unsigned i = 0; i < 20; i++)
+        post(PEER, i);
+    assert_int_equal(rig.asks, 4);
+    assert_int_equal(rig.parcels, 1);
+    peer_confirms(); /* the fourth */
+    assert_int_equal(rig.asks, 5);
+    assert_int_equal(rig.parcels, 16);
+    assert_int_equal(rig.sent.worker, 19);
+    peer_confirms();
+    assert_int_equal(rig.asks, 5);
+    assert_int_equal(rig.n, 0);
+    /* The node is gone: what waits comes back, and so does what was not confirmed. */
+    for (unsigned i = 0; i < 10; i++)
+        post(PEER, i);
+    assert_int_equal(rig.asks, 6);
+    give(FM_BUS_DOWN, (struct fm_slice){0}, 0, FM_OK);
+    for (unsigned ms = 0; ms < 5000; ms += 250)
+        mesh_tick(250);
+    assert_int_equal(rig.n, 9);
+    assert_int_equal(rig.got->err, FM_E_NOT_FOUND);
+    give(FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_CLOSED);
+    assert_int_equal(rig.n, 10);
+    assert_int_equal(rig.got->err, FM_E_CLOSED);
 }
 
 int main(void)
@@ -205,7 +233,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_for_this_node_goes_to_its_worker, start, stop),
         cmocka_unit_test_setup_teardown(one_for_a_worker_or_node_that_is_not_there_comes_back, start, stop),
         cmocka_unit_test_setup_teardown(one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not_arrive, start, stop),
-        cmocka_unit_test_setup_teardown(one_that_arrives_is_handed_over_once_and_confirmed_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(what_arrives_is_handed_over_once_and_confirmed_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(what_comes_while_a_few_asks_are_under_way_leaves_together, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
