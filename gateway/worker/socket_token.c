@@ -62,13 +62,19 @@ bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_tok
     return true;
 }
 
-void fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t before_s, uint64_t until_ms)
+uint32_t fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t before_s, uint64_t until_ms)
 {
+    uint32_t n = 0;
+    if (user.n == 0 || user.n > FM_USER_MAX)
+        return 0;
     fm_revocation_add(&w->revocations, user, before_s, until_ms);
-    for (struct fm_socket *s = w->sockets; s; s = s->next) {
+    struct fm_user *u = fm_user_find(w, user);
+    for (struct fm_socket *s = u ? u->first : NULL; s; s = s->user_next) {
         if (s->state != FM_SOCKET_OPEN || !fm_revoked(&w->revocations, s->identity))
             continue;
-        fm_stat_add(&w->stats.tokens_revoked, 1);
         fm_socket_close(s, CLOSE_REVOKED, "the token was revoked");
+        n++;
     }
+    fm_stat_add(&w->stats.tokens_revoked, n);
+    return n;
 }

@@ -438,7 +438,7 @@ void fm_subs_presence_again(struct fm_worker *w);
 uint64_t fm_socket_token_due_ms(struct fm_socket *s);
 void fm_socket_token_over(struct fm_socket *s);
 /* Tokens of this user that were made until then are worth nothing: those who are here by one leave. until_ms: as fm_revocation. */
-void fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t before_s, uint64_t until_ms);
+uint32_t fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t before_s, uint64_t until_ms);
 
 /* ---- socket_io.c ---- */
 /* Gives frames first to end - 1 of f. */
