@@ -25,6 +25,7 @@ const struct fm_route fm_api_routes[] = {
     {FM_HTTP_GET, "/api/connections", FM_ON_INTERNAL, true, "user after limit timeout_ms", fm_api_connections,
      "who is connected, to all nodes"},
     {FM_HTTP_POST, "/api/disconnect", FM_ON_INTERNAL, true, "", fm_api_disconnect, "disconnects a user, on all nodes"},
+    {FM_HTTP_POST, "/api/revoke", FM_ON_INTERNAL, true, "", fm_api_revoke, "revokes a user's tokens, on all nodes"},
     {FM_HTTP_POST, "/api/unsubscribe", FM_ON_INTERNAL, true, "", fm_api_unsubscribe, "ends a user's channels of a topic, on all nodes"},
     {FM_HTTP_GET, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "after limit", fm_api_presence, "who is on a topic, on all nodes"},
     {FM_HTTP_GET, "/api/topics/{topic}/presence/count", FM_ON_INTERNAL, true, "", fm_api_presence_count, "how many are on a topic"},

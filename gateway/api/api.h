@@ -12,6 +12,7 @@ struct fm_api_config {
     uint32_t ack_timeout_ms; /* default of a replicated ack */
     uint32_t replicas;
     const struct fm_probe_board *probe;    /* borrowed; NULL: none */
+    const struct fm_jwks_stats *jwks;      /* likewise */
     const struct fm_worker_stats *program; /* of the program that embeds the node, borrowed; NULL: none does */
     bool isolated_unready;                 /* a node that sees no other is not ready */
     const char *web_root;                  /* folder served under / on the public listener; NULL: none */

@@ -5,8 +5,11 @@
 #include "api_told.h"
 #include "api_state.h"
 
+#include "../auth/auth.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { LIMIT_DEFAULT = 100, CLOSE_FOR_GOOD = 1000 /* stock clients do not come back after it */ };
 
@@ -140,6 +143,31 @@ void fm_api_unsubscribe(struct fm_http_request *req, struct fm_slice variable)
         return;
     const struct fm_cluster_command c = {
         .kind = FM_COMMAND_UNSUBSCRIBE, .user = told.user, .topic = told.topic, .connection = told.connection};
+    fm_api_command(req, &c, limits.key, told.timeout_ms);
+}
+
+/* Kept until no token that it is about can be alive. */
+void fm_api_revoke(struct fm_http_request *req, struct fm_slice variable)
+{
+    (void)variable;
+    const struct fm_auth *auth = fm_worker_config(req->worker)->auth;
+    struct fm_api_limits limits;
+    struct fm_api_told told;
+    uint64_t now_s = (uint64_t)time(NULL);
+    if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_ISSUED_UNTIL | FM_API_TOLD_TIMEOUT_MS, FM_API_TOLD_USER, &limits, &told))
+        return;
+    if (!auth) {
+        fm_http_fail(req, FM_E_INVALID, "this node takes no tokens; see the option token_secret");
+        return;
+    }
+    if (told.issued_until_s > now_s + auth->rules.leeway_s) {
+        fm_http_fail(req, FM_E_INVALID, "`issued_until` lies in the future: tokens that are not made yet can't be revoked");
+        return;
+    }
+    const struct fm_cluster_command c = {.kind = FM_COMMAND_REVOKE,
+                                         .user = told.user,
+                                         .number = told.issued_until_s ? told.issued_until_s : now_s,
+                                         .keep_ms = 1000 * (auth->rules.lifetime_max_s + 2 * auth->rules.leeway_s)};
     fm_api_command(req, &c, limits.key, told.timeout_ms);
 }
 

@@ -59,6 +59,7 @@ void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic);
 void fm_api_subscribers(struct fm_http_request *req, struct fm_slice topic);
 void fm_api_connections(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_disconnect(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_revoke(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_unsubscribe(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_list(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_healthz(struct fm_http_request *req, struct fm_slice variable);

@@ -84,6 +84,10 @@ static enum fm_err member_read(struct parse *p, const struct fm_api_limits *limi
         return text_read(p, member, v, told->reason_text, sizeof told->reason_text, &told->reason);
     case FM_API_TOLD_AT_TIMEOUT_MS:
         return timeout_read(p, v, told);
+    case FM_API_TOLD_AT_ISSUED_UNTIL:
+        if (fm_json_u64(v, (uint64_t)1 << 48, &told->issued_until_s) || told->issued_until_s == 0)
+            return refuse(p, FM_E_INVALID, v->raw.p, "`issued_until` must be a time in seconds since 1970, as in the claim iat");
+        return FM_OK;
     default: /* RECONNECT */
         if (v->type != FM_JSON_TRUE && v->type != FM_JSON_FALSE)
             return refuse(p, FM_E_INVALID, v->raw.p, "`reconnect` must be true or false");

@@ -1,5 +1,5 @@
 /* Bodies of the requests that tell the cluster to do something about a user: {"user","topic","connection","reconnect","reason",
- * "timeout_ms"}, of which each path takes some and needs some. Pure.
+ * "issued_until","timeout_ms"}, of which each path takes some and needs some. Pure.
  *
  * -- any thread -- */
 #pragma once
@@ -16,6 +16,7 @@ enum { FM_API_REASON_MAX = 123 /* bytes: what a close frame has room for */ };
     X(CONNECTION, "connection") \
     X(RECONNECT, "reconnect") \
     X(REASON, "reason") \
+    X(ISSUED_UNTIL, "issued_until") \
     X(TIMEOUT_MS, "timeout_ms")
 
 enum {
@@ -36,6 +37,7 @@ struct fm_api_told { /* slices point into the body or into *this */
     struct fm_id connection; /* zeros: none was named */
     bool reconnect;          /* true unless it was said otherwise */
     uint32_t timeout_ms;
+    uint64_t issued_until_s; /* 0: it was not said */
     uint8_t user_text[FM_USER_MAX], topic_text[FM_TOPIC_MAX], reason_text[FM_API_REASON_MAX];
 };
 

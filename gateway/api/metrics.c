@@ -51,6 +51,17 @@ static void write_probe(struct fm_buf *b, const struct fm_probe_board *probe)
 #undef X
 }
 
+static const struct fm_jwks_stats no_jwks;
+
+static void write_jwks(struct fm_buf *b, const struct fm_jwks_stats *s)
+{
+#define X(name, metric, type, help) \
+    head(b, metric, type, help); \
+    fm_buf_printf(b, "%s %" PRIu64 "\n", metric, load(&s->name));
+    FM_JWKS_STATS(X)
+#undef X
+}
+
 static void write_process(struct fm_buf *b, const struct fm_process_stats *p)
 {
 #define X(name, metric, type, help) \
@@ -69,6 +80,7 @@ void fm_metrics_write(struct fm_buf *b, const struct fm_metrics *m)
     write_workers(b, m->workers, m->n);
     if (m->probe)
         write_probe(b, m->probe);
+    write_jwks(b, m->jwks ? m->jwks : &no_jwks);
     if (m->process)
         write_process(b, m->process);
 }

@@ -4,6 +4,7 @@
  * -- any thread -- */
 #pragma once
 
+#include "../auth/jwks_fetch.h"
 #include "../probe/probe.h"
 
 #define FM_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -39,6 +40,7 @@ struct fm_metrics {
     const struct fm_metrics_worker *workers;
     unsigned n;
     const struct fm_probe_board *probe; /* NULL: none */
+    const struct fm_jwks_stats *jwks;   /* NULL: none, all are 0 */
     const struct fm_process_stats *process;
 };
 

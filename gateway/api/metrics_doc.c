@@ -11,7 +11,13 @@ static const struct {
      "A rate far above normal is a storm of reconnects: what ended the clients' connections? `accepts_per_s` keeps it in bounds."},
     {"fanmesh_refused_total", "Alert on a rate: `connections_max` is reached, or a page's origin is missing in `origins`."},
     {"fanmesh_handshake_timeouts_total", "A rate is clients, or somebody, that connect and say nothing."},
-    {"fanmesh_channels_forbidden_total", "Grows at a reload that closed topics (`rule_changed`, `rule_removed` in the log). Was it meant?"},
+    {"fanmesh_channels_forbidden_total", "Grows at a reload that closed topics (`rule_changed`, `rule_removed` in the log), and with "
+                                         "tokens that grant less than the one before."},
+    {"fanmesh_tokens_refused_total",
+     "A rate far above normal: keys were changed on one side only, a clock is wrong, or somebody guesses. Debug lines of the log say why."},
+    {"fanmesh_tokens_expired_total",
+     "A rate: clients don't send new tokens in time; they come back with one, which costs a connection each."},
+    {"fanmesh_jwks_failures_total", "Alert on a rate: `token_jwks_url` does not answer; keys that are new there are unknown here."},
     {"fanmesh_tls_failed_total",
      "Alert on a rate near that of `fanmesh_tls_handshakes_total`: the certificate has run out, or clients don't trust it."},
     {"fanmesh_bad_messages_total", "A rate is a client that speaks another protocol or has a fault; it is told why."},
@@ -137,6 +143,10 @@ void fm_metrics_markdown(struct fm_buf *b)
          "`listener`.");
 #define X(name, metric, type, unit, help) row(b, metric, type, "`worker`", help);
     FM_PROBE_STATS(X)
+#undef X
+    part(b, "Keys from a URL", "Of `token_jwks_url`; all 0 where it is not set. One series each.");
+#define X(name, metric, type, help) row(b, metric, type, "", help);
+    FM_JWKS_STATS(X)
 #undef X
     part(b, "The process", "What the operating system says; the names are Prometheus's own.");
 #define X(name, metric, type, help) row(b, metric, type, "", help);

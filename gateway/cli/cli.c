@@ -18,13 +18,16 @@ static const struct fm_command commands[] = {
 
 enum { COMMANDS_N = sizeof commands / sizeof commands[0], NAME_SHOWN_MAX = 32, OPTION_SHOWN_MAX = 64 };
 
-/* As users write it: check-config. */
+/* As users write it: check-config, token sign. */
 static const char *shown(const struct fm_command *c, char out[NAME_SHOWN_MAX])
 {
-    snprintf(out, NAME_SHOWN_MAX, "%s", c->name);
-    for (char *p = out; *p; p++)
-        if (*p == '_')
-            *p = '-';
+    size_t n = 0;
+    for (const char *p = c->name; *p && n < NAME_SHOWN_MAX - 1; p++) {
+        bool space = p[0] == '_' && p[1] == '_';
+        out[n++] = space ? ' ' : *p == '_' ? '-' : *p;
+        p += space;
+    }
+    out[n] = 0;
     return out;
 }
 
@@ -104,7 +107,7 @@ void fm_cli_help(struct fm_buf *out, const struct fm_command *command)
     fm_env_name(command->options->name, env, sizeof env);
     fm_flag_name(command->options->name, flag, sizeof flag);
     fm_buf_printf(out, "\nEvery option may also come from the environment (%s for %s)", env, flag);
-    fm_buf_str(out, command->run == fm_run_serve || command->run == fm_run_check_config
+    fm_buf_str(out, command->run == fm_run_serve || command->run == fm_run_check_config || command->run == fm_run_token__verify
                         ? ", or from the settings file as name = value.\nCommand line before environment before file.\n"
                         : ".\n");
     fm_buf_str(out, "Exit codes: 0 done; 1 it could not be done; 2 the options are wrong.\n");
@@ -206,6 +209,8 @@ enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_s
         fm_args_apply(args, set);
         if (fm_option_find(set->table, set->n, "api_key_file"))
             fm_option_secret_file(set, "api_key", "api_key_file", true);
+        if (fm_option_find(set->table, set->n, "token_secret_file"))
+            fm_option_secret_file(set, "token_secret", "token_secret_file", false);
     }
     fm_cli_report(command, &set->report->warnings, "warning: ");
     fm_cli_report(command, &set->report->errors, "");
@@ -229,7 +234,11 @@ enum fm_exit fm_cli_main(int argc, char *const *argv)
         return print_help(NULL);
     if (strcmp(word, "--version") == 0)
         word = "version";
-    const struct fm_command *c = command_find(word);
+    char two[2 * NAME_SHOWN_MAX];
+    snprintf(two, sizeof two, "%.*s %.*s", NAME_SHOWN_MAX - 1, word, NAME_SHOWN_MAX - 1, argc > 2 ? argv[2] : "");
+    const struct fm_command *c = command_find(word), *longer = command_find(two);
+    if (longer)
+        return longer->run(longer, argc - 3, argv + 3);
     return c ? c->run(c, argc - 2, argv + 2) : unknown_command(word);
 }
 

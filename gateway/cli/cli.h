@@ -1,4 +1,5 @@
-/* The command line: `fanmesh COMMAND [OPTION...] [ARGUMENT...]`. A command is one row of the table; its options are a table of option.h.
+/* The command line: `fanmesh COMMAND [OPTION...] [ARGUMENT...]`. A command is one row of the table, `__` in its name a space, `_` a dash;
+ * its options are a table of option.h.
  *
  * Exit codes, of every command: 0 it did what was asked; 1 it could not (the node is not there, a port is taken, the server refused);
  * 2 the command line, the environment or the settings file is wrong, and nothing was started or sent.
@@ -31,6 +32,12 @@ struct fm_command {
       "Prints what is wrong, if anything is, a row for each node of the cluster, and what the asked node does. Exit codes: 0, the node " \
       "answered (with --check: and all is well); 1, it did not answer (with --check: or something is wrong).") \
     X(check_config, "", "Reads the settings as serve would and prints them, each with where it comes from, or every error.") \
+    X(token__sign, "", \
+      "Prints a token, signed with a secret or a private key: for trying things out, and for scripts. A real backend signs its own.") \
+    X(token__verify, "", \
+      "Reads a token from standard input and says whether a node with these settings takes it, whose it is and what it grants; else what " \
+      "is " \
+      "wrong with it.") \
     X(version, "", "Prints the version.") \
     X(help, "[COMMAND|options|metrics]", \
       "Prints help. `help options --markdown` makes docs/settings.md, `help metrics --markdown` docs/metrics.md.")

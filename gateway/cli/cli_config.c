@@ -16,6 +16,9 @@ const struct fm_option fm_subscribe_options[] = {FM_OPTIONS_SUBSCRIBE(X)};
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_status_options, group, type, name, min, max, def, help)
 const struct fm_option fm_status_options[] = {FM_OPTIONS_STATUS(X)};
 #undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_sign_options, group, type, name, min, max, def, help)
+const struct fm_option fm_sign_options[] = {FM_OPTIONS_SIGN(X)};
+#undef X
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_help_options, group, type, name, min, max, def, help)
 const struct fm_option fm_help_options[] = {FM_OPTIONS_HELP(X)};
 #undef X

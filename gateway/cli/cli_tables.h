@@ -14,6 +14,9 @@ struct fm_subscribe_options {
 struct fm_status_options {
     FM_OPTIONS_STATUS(X)
 };
+struct fm_sign_options {
+    FM_OPTIONS_SIGN(X)
+};
 struct fm_help_options {
     FM_OPTIONS_HELP(X)
 };
@@ -24,11 +27,12 @@ enum {
     FM_PUBLISH_OPTIONS_N = 0 FM_OPTIONS_PUBLISH(X),
     FM_SUBSCRIBE_OPTIONS_N = 0 FM_OPTIONS_SUBSCRIBE(X),
     FM_STATUS_OPTIONS_N = 0 FM_OPTIONS_STATUS(X),
+    FM_SIGN_OPTIONS_N = 0 FM_OPTIONS_SIGN(X),
     FM_HELP_OPTIONS_N = 0 FM_OPTIONS_HELP(X),
 #undef X
 };
 
-extern const struct fm_option fm_publish_options[], fm_subscribe_options[], fm_status_options[], fm_help_options[];
+extern const struct fm_option fm_publish_options[], fm_subscribe_options[], fm_status_options[], fm_sign_options[], fm_help_options[];
 
 /* What the table of commands says of each. */
 #define FM_OPTIONS_OF_serve fm_options, FM_OPTIONS_N
@@ -36,6 +40,8 @@ extern const struct fm_option fm_publish_options[], fm_subscribe_options[], fm_s
 #define FM_OPTIONS_OF_subscribe fm_subscribe_options, FM_SUBSCRIBE_OPTIONS_N
 #define FM_OPTIONS_OF_status fm_status_options, FM_STATUS_OPTIONS_N
 #define FM_OPTIONS_OF_check_config fm_options, FM_OPTIONS_N
+#define FM_OPTIONS_OF_token__sign fm_sign_options, FM_SIGN_OPTIONS_N
+#define FM_OPTIONS_OF_token__verify fm_options, FM_OPTIONS_N
 #define FM_OPTIONS_OF_version NULL, 0
 #define FM_OPTIONS_OF_help fm_help_options, FM_HELP_OPTIONS_N
 

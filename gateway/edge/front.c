@@ -174,6 +174,7 @@ static void request_begin(struct fm_conn *c)
         .internal = c->worker->config.internal,
         .query = c->head.query,
         .raw_path = c->head.path,
+        .head = fm_slice_of(c->in.p, c->head.n),
         .authorization = c->head.authorization,
         .content_type = c->head.content_type,
         .accept = c->head.accept,

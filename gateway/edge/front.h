@@ -102,3 +102,5 @@ void fm_conn_upgrade(struct fm_conn *c);
 struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up);
 /* Gives the connection to the edge; c is gone after it. */
 void fm_conn_hand_over(struct fm_conn *c);
+/* As fm_origin_allowed, where the browser adds what lets it in by itself, a cookie: "*" allows nobody. */
+bool fm_origin_named(struct fm_slice origin, struct fm_slice host, const char *const *allowed);

@@ -29,6 +29,10 @@ unsigned fm_http_status_of(enum fm_err err)
     case FM_E_TOKEN_MISSING:
     case FM_E_TOKEN_EXPIRED:
     case FM_E_NOT_GRANTED:
+    case FM_E_TOKEN:
+    case FM_E_TOKEN_KEY:
+    case FM_E_TOKEN_REVOKED:
+    case FM_E_TOKEN_USER:
         return 403;
     case FM_E_UNMATCHED_TOPIC:
     case FM_E_NOT_FOUND:

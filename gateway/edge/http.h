@@ -16,6 +16,7 @@ struct fm_http_request {
     struct fm_slice path;                                              /* decoded once, without the query; starts with '/' */
     struct fm_slice query;                                             /* raw, without '?' */
     struct fm_slice raw_path;                                          /* as it came, for paths of which a part may hold a slash */
+    struct fm_slice head;                                              /* all of it, as it came: for fm_http1_fields */
     struct fm_slice authorization, content_type, accept, origin, host; /* headers; empty where absent */
     struct fm_slice idempotency_key;                                   /* header Idempotency-Key */
     struct fm_slice apikey;                                            /* header apikey: of Supabase's clients */

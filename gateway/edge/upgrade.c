@@ -1,6 +1,10 @@
 /* From HTTP to WebSocket: who may, and the hand-over. */
 #include "front.h"
 
+#include "../auth/admit.h"
+#include "../auth/credential.h"
+
+#include <stdio.h>
 #include <strings.h>
 
 static bool same_nocase(struct fm_slice a, struct fm_slice b)
@@ -36,15 +40,39 @@ static struct fm_slice plain_host(struct fm_slice host)
     return host;
 }
 
-bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed)
+/* One `*` stands for characters of a host, or digits of a port: at least one, and no more than that (settings_check.c says where). */
+static bool origin_fits(struct fm_slice origin, const char *listed)
+{
+    const char *star = strchr(listed, '*');
+    struct fm_slice head = fm_slice_of(listed, star ? (size_t)(star - listed) : 0), tail = fm_slice_str(star ? star + 1 : "");
+    if (!star)
+        return same_nocase(origin, fm_slice_str(listed));
+    if (origin.n <= head.n + tail.n || !same_nocase(fm_slice_of(origin.p, head.n), head) ||
+        !same_nocase(fm_slice_of(origin.p + origin.n - tail.n, tail.n), tail))
+        return false;
+    for (const uint8_t *p = origin.p + head.n; p < origin.p + origin.n - tail.n; p++)
+        if (!((*p >= '0' && *p <= '9') || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || *p == '.' || *p == '-'))
+            return false;
+    return true;
+}
+
+bool fm_origin_named(struct fm_slice origin, struct fm_slice host, const char *const *allowed)
 {
     if (origin.n == 0)
         return true; /* no browser sends none with a WebSocket, and nobody else is bound by it */
     for (size_t i = 0; allowed && allowed[i]; i++)
-        if (strcmp(allowed[i], "*") == 0 || same_nocase(origin, fm_slice_str(allowed[i])))
+        if (strcmp(allowed[i], "*") != 0 && origin_fits(origin, allowed[i]))
             return true;
     struct fm_slice page = origin_host(origin);
     return page.n && same_nocase(page, plain_host(host));
+}
+
+bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed)
+{
+    for (size_t i = 0; allowed && allowed[i]; i++)
+        if (strcmp(allowed[i], "*") == 0)
+            return true;
+    return fm_origin_named(origin, host, allowed);
 }
 
 /* ---- what is wrong with it ---- */
@@ -75,6 +103,20 @@ static bool handshake_ok(struct fm_conn *c)
     return true;
 }
 
+/* For handlers, who have no business with the token. */
+static bool remember(struct fm_socket *s, struct fm_upgrade *up)
+{
+    const struct fm_auth *auth = s->worker->config.auth;
+    struct fm_buf query = {0};
+    if (auth) {
+        fm_credential_strip(&query, up->query, auth->param);
+        up->query = fm_buf_view(&query);
+    }
+    bool ok = !query.failed && fm_socket_remember(s, up);
+    fm_buf_fini(&query);
+    return ok;
+}
+
 static struct fm_socket *refuse(struct fm_upgrade *up, enum fm_err err)
 {
     up->err = err;
@@ -96,8 +138,17 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
         return refuse(up, FM_E_DRAINING);
     if (!proto->accept(w, up))
         return NULL;
+    struct fm_identity *identity = NULL;
+    struct fm_token_fault fault;
+    if (!c->probe && !fm_admit(&c->request, &identity, &fault)) {
+        snprintf(up->reason, sizeof up->reason, "%s", fault.why ? fault.why : "");
+        return refuse(up, fault.err);
+    }
     struct fm_socket *s = fm_socket_new(w, up->proto, up->variant, c->probe);
-    if (s && w->config.handlers && !fm_socket_remember(s, up)) {
+    if (s)
+        fm_socket_identify(s, identity);
+    fm_identity_unref(&identity);
+    if (s && w->config.handlers && !remember(s, up)) {
         fm_socket_gone(s);
         s = NULL;
     }

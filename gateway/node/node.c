@@ -1,5 +1,6 @@
 #include "node.h"
 #include "../api/api.h"
+#include "../auth/jwks_fetch.h"
 #include "../edge/listen.h"
 #include "../embed/config.h"
 #include "../embed/program.h"
@@ -44,6 +45,7 @@ struct fm_node {
     struct fm_probe *probe;
     struct fm_nets proxy_from, api_proxy_from, trusted;
     struct fm_mesh_tls *mesh_tls;
+    struct fm_jwks *jwks;              /* NULL: there is no token_jwks_url */
     struct fm_access *access, *before; /* before: not NULL while a thread may have it still */
 };
 
@@ -241,6 +243,7 @@ static enum fm_err api_make(struct fm_node *node)
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
         .probe = node->board.n ? &node->board : NULL,
+        .jwks = node->jwks ? fm_jwks_stats(node->jwks) : NULL,
         .program = node->program ? fm_program_stats(node->program) : NULL,
         .isolated_unready = s->isolated_unready,
         .web_root = *s->web_root ? s->web_root : NULL,
@@ -289,6 +292,8 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .proxy_from = internal ? &node->api_proxy_from : &node->proxy_from,
         .trusted = &node->trusted,
         .tls = internal ? NULL : node->access->tls,
+        .auth = node->access->auth,
+        .jwks = node->jwks,
         .deflate = s->deflate,
         .deflate_min = (uint32_t)s->deflate_min,
         .fanout_slice = (uint32_t)s->fanout_slice,
@@ -304,6 +309,25 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
     enum fm_err err = fm_worker_new(&node->workers[i], &c);
     if (err)
         why_address(why, internal ? "api_listen" : "listen", c.listen, err);
+    return err;
+}
+
+/* Clients should not meet a node that has no keys yet, so the first answer is waited for, for as long as one may take. */
+static enum fm_err jwks_start(struct fm_node *node)
+{
+    const struct fm_settings *s = node->s;
+    if (!*s->token_jwks_url)
+        return FM_OK;
+    const struct fm_jwks_config c = {.url = s->token_jwks_url,
+                                     .ca = s->token_jwks_ca,
+                                     .refresh_ms = s->token_jwks_refresh,
+                                     .pause_ms = s->token_jwks_pause,
+                                     .timeout_ms = (uint32_t)s->token_jwks_timeout_ms,
+                                     .workers = node->mailboxes,
+                                     .workers_n = node->n};
+    enum fm_err err = fm_jwks_start(&node->jwks, &c);
+    for (uint64_t ms = 0; !err && ms < s->token_jwks_timeout_ms && !fm_jwks_tried(node->jwks); ms += LEARN_LOOK_MS)
+        nanosleep(&(struct timespec){.tv_nsec = LEARN_LOOK_MS * 1000000L}, NULL);
     return err;
 }
 
@@ -387,6 +411,8 @@ enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_setti
         err = hub_start(node, why);
     if (!err && node->program)
         err = fm_program_run(node->program, node->hub);
+    if (!err)
+        err = jwks_start(node);
     if (!err)
         err = api_make(node);
     if (!err)
@@ -537,6 +563,7 @@ void fm_node_stop(struct fm_node **np)
     for (unsigned i = node->n; i > 0; i--)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);
+    fm_jwks_stop(&node->jwks);
     fm_program_stop(node->program);
     fm_hub_thread_stop(&node->hub);
     fm_program_end(&node->program);

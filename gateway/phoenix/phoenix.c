@@ -123,6 +123,8 @@ static void dispatch(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_join(s, in);
     } else if (fm_slice_eq(in->event, FM_LIT("phx_leave"))) {
         fm_phx_leave(s, in);
+    } else if (fm_slice_eq(in->event, FM_LIT("access_token"))) {
+        fm_phx_access_token(s, in);
     } else {
         fm_phx_push(s, in);
     }
@@ -193,6 +195,7 @@ const struct fm_proto fm_phoenix = {
     .tracked = fm_phx_tracked,
     .forbidden = fm_phx_forbidden,
     .unsubscribed = fm_phx_unsubscribed,
+    .expired = fm_phx_expired,
     .gap = fm_phx_gap,
     .text = fm_phx_text_of,
     .encode = encode,

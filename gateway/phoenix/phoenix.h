@@ -64,6 +64,11 @@ void fm_phx_track(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_i
 /* fm_proto's operation */
 void fm_phx_tracked(struct fm_socket *s, const struct fm_track *t);
 
+/* ---- phoenix_token.c ---- */
+
+void fm_phx_access_token(struct fm_socket *s, const struct fm_phx_in *in);
+void fm_phx_expired(struct fm_socket *s, uint64_t grace_ms);
+
 /* ---- phoenix_replay.c ---- */
 
 /* Appends what a join's answer replays to f, as far as it is short; *rest, if it isn't NULL then, sends what remains. The answer's messages

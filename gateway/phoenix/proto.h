@@ -156,6 +156,8 @@ struct fm_proto { /* a wire protocol: one static table */
     /* The server ends the channel, joined or still joining: tells the client, which is not to join again by itself, and ends it by
      * fm_socket_leave. */
     void (*unsubscribed)(struct fm_sub *sub);
+    /* Its token is over, and its connection will be in grace_ms unless it sends a new one. NULL: the protocol has no word for it. */
+    void (*expired)(struct fm_socket *s, uint64_t grace_ms);
     /* Encodes that something can't be had on an open channel. cursor: the position after it. */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* A binary frame's payload as one of text, appended, for clients whose transport has only that. NULL: it makes no binary frames. */
@@ -177,6 +179,10 @@ const struct fm_rule *fm_sub_rule(struct fm_sub *sub);
 const struct fm_identity *fm_socket_identity(const struct fm_socket *s);
 /* May it do what a rule allows to `who`? As fm_who_may. */
 FM_MUST_CHECK enum fm_err fm_socket_may(const struct fm_socket *s, enum fm_who who, struct fm_slice topic, enum fm_right right);
+/* The client sent a new token (bytes, not JSON): it is who that says from now on, and channels that it may not have joined end. False: the
+ * fault says why, and it is who it was. */
+struct fm_token_fault;
+FM_MUST_CHECK bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_token_fault *fault);
 uint32_t fm_socket_variant(const struct fm_socket *s); /* fm_upgrade.variant */
 struct fm_worker *fm_socket_worker(const struct fm_socket *s);
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NULL: not joined or joining */

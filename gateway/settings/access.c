@@ -1,5 +1,6 @@
 #include "access.h"
 #include "settings_rules.h"
+#include "../auth/auth.h"
 #include "../edge/tls.h"
 
 #include "../../broker/diag.h"
@@ -39,6 +40,8 @@ enum fm_err fm_access_new(struct fm_access **out, const struct fm_settings *s, c
     if (a->api_key)
         err = fm_rules_copy(&a->rules, s->rules);
     if (!err)
+        err = fm_auth_new(&a->auth, s, why);
+    if (!err)
         err = tls_make(a, s, before, why);
     if (err)
         fm_access_free(&a);
@@ -54,6 +57,7 @@ void fm_access_free(struct fm_access **ap)
         return;
     fm_rules_free(&a->rules);
     fm_tls_unref(&a->tls);
+    fm_auth_free(&a->auth);
     if (a->api_key)
         explicit_bzero(a->api_key, strlen(a->api_key));
     free(a->api_key);
@@ -191,6 +195,7 @@ unsigned fm_access_tell(const struct fm_access *before, const struct fm_access *
     if (before) {
         differences += rules_tell(before->rules, after->rules);
         differences += keys_tell(before->api_key, after->api_key);
+        differences += fm_auth_tell(before->auth, after->auth);
         differences += certificates_tell("certificate_removed", before->tls, after->tls);
     }
     differences += certificates_tell("certificate_added", after->tls, before ? before->tls : NULL);

@@ -35,7 +35,8 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(LOG_FORMAT, unsigned, "logfmt|json", "logfmt|json") \
     X(ACK, unsigned, "local|replicated", "local|replicated") \
     X(ACKS, unsigned, "local|replicated|mixed", "local|replicated|mixed") \
-    X(WHO, unsigned, "nobody|anyone", "nobody|anyone") \
+    X(WHO, unsigned, "nobody|anyone|token", "nobody|anyone|token") \
+    X(CONNECT, unsigned, "anyone|token", "anyone|token") \
     X(PUSH_TO, unsigned, "all|others", "all|others") \
     X(SLOW, unsigned, "disconnect|drop|conflate", "disconnect|drop|conflate") \
     X(SCENARIO, unsigned, "none|fan-out|chat|latency|storm|mixed", "none|fan-out|chat|latency|storm|mixed") \
@@ -68,6 +69,7 @@ enum fm_option_type {
 #define FM_FIELD_ACK unsigned
 #define FM_FIELD_ACKS unsigned
 #define FM_FIELD_WHO unsigned
+#define FM_FIELD_CONNECT unsigned
 #define FM_FIELD_PUSH_TO unsigned
 #define FM_FIELD_SLOW unsigned
 #define FM_FIELD_SCENARIO unsigned

@@ -46,7 +46,8 @@
       "one is taken that has the name which a client asks for, else the first. Empty: plain text. Read again on HUP.") \
     X("Clients", LIST, tls_key, 0, 64, "", "PEM files with their private keys, in the same order. Read again on HUP.") \
     X("Clients", LIST, origins, 0, 64, "", \
-      "Origins that may connect from a browser besides the page's own host, such as https://app.example.org. *: any.") \
+      "Origins that may connect from a browser besides the page's own host, such as https://app.example.org, https://*.example.org or " \
+      "http://localhost:*. *: any.") \
     X("Clients", NETWORKS, proxy_protocol_from, 0, 64, "", \
       "Addresses whose connections to listen begin with a PROXY protocol header (version 1 or 2), as a balancer's. From these it must be " \
       "there: without it a connection is refused. From all others a header is refused.") \
@@ -86,6 +87,54 @@
       "After which time, about, an EventSource whose stream ended comes back: from half of it to half as much again.") \
     X("Clients", BYTES, worker_inbox_bytes, 65536, 17179869184, "16MiB", \
       "Messages that may wait for one worker. Beyond it the worker reads its topics again from the hub.")
+
+/* Read by gateway/auth, which knows those that HUP changes by their group. */
+#define FM_OPTIONS_TOKENS(X) \
+    X("Tokens", CONNECT, connect, 0, 0, "anyone", \
+      "Who may connect: anyone, or only who has a token. A token that is there must be good either way. Read again on HUP.") \
+    X("Tokens", SECRET, token_secret, 32, 4096, "", \
+      "Secret that signs tokens with HS256, as text. With this, token_key_file or token_jwks_url clients' tokens are read. Read again on " \
+      "HUP.") \
+    X("Tokens", PATH, token_secret_file, 0, 4096, "", "File that holds the secret, instead of token_secret. Read again on HUP.") \
+    X("Tokens", PATH, token_key_file, 0, 4096, "", \
+      "File with the public keys of who signs tokens: PEM (PUBLIC KEY or CERTIFICATE, several one after another) or a JWKS. RSA keys " \
+      "verify " \
+      "RS256, P-256 keys ES256. Read again on HUP.") \
+    X("Tokens", TEXT, token_jwks_url, 0, 1024, "", \
+      "https:// URL of a JWKS with such keys, which is asked now and then, and when a token names a key that is not there. While it does " \
+      "not " \
+      "answer the keys of its last answer stay.") \
+    X("Tokens", AGE, token_jwks_refresh, 1000, 604800000, "10m", "How often token_jwks_url is asked.") \
+    X("Tokens", AGE, token_jwks_pause, 100, 3600000, "10s", "How long after one try, for a key that is not there, the next may follow.") \
+    X("Tokens", MS, token_jwks_timeout_ms, 100, 60000, "5s", "How long one answer of token_jwks_url may take.") \
+    X("Tokens", PATH, token_jwks_ca, 0, 4096, "", \
+      "PEM file with the certificates of who signs the server of token_jwks_url. Empty: those that the system trusts.") \
+    X("Tokens", TEXT, token_issuer, 0, 1024, "", "What the claim iss of a token must be. Empty: anything. Read again on HUP.") \
+    X("Tokens", LIST, token_audience, 0, 16, "", \
+      "Of these the claim aud of a token must name one. Empty: tokens that have this claim are refused. Read again on HUP.") \
+    X("Tokens", AGE, token_leeway, 0, 600000, "5s", "By how much the clocks of signers may differ from this node's. Read again on HUP.") \
+    X("Tokens", AGE, token_lifetime_max, 60000, 34560000000, "30d", \
+      "A token with a user that lives longer, from iat to exp, is refused. A revocation is kept for as long. All nodes of a cluster need " \
+      "the " \
+      "same. Read again on HUP.") \
+    X("Tokens", TEXT, token_user_claim, 1, 128, "sub", "Claim that names the user. Read again on HUP.") \
+    X("Tokens", TEXT, token_topics_claim, 1, 128, "topics", \
+      "Claim that grants topics: an array of patterns, or an object of patterns with the rights of each. Read again on HUP.") \
+    X("Tokens", TEXT, token_rights_claim, 1, 128, "rights", \
+      "Claim with the rights that an array of patterns comes with: of join, push, presence. Without it all. Read again on HUP.") \
+    X("Tokens", LIST, token_topics, 0, 64, "", \
+      "Patterns of topics that every token grants besides, with all rights; {user} in them stands for the user, as in user:{user}:*. " \
+      "Read " \
+      "again on HUP.") \
+    X("Tokens", TEXT, token_param, 0, 63, "token", "Parameter of the query that may hold the token. Empty: none. Read again on HUP.") \
+    X("Tokens", TEXT, token_cookie, 0, 128, "", \
+      "Cookie that may hold the token. Pages of other hosts then may only use it if origins lists them; a * there does not. Empty: none. " \
+      "Read " \
+      "again on HUP.") \
+    X("Tokens", MS, token_grace_ms, 0, 600000, "10s", \
+      "Between the end of a token and the end of its connection (4001): the client is still given what comes, and may send a new token. " \
+      "Read " \
+      "again on HUP.")
 
 #define FM_OPTIONS_API(X) \
     X("HTTP API", LISTENER, api_listen, 1, 260, "127.0.0.1:4001", \
@@ -186,15 +235,22 @@
 
 #define FM_OPTIONS(X) \
     FM_OPTIONS_NODE(X) \
-    FM_OPTIONS_CLIENTS(X) \
+    FM_OPTIONS_CLIENTS(X) FM_OPTIONS_TOKENS(X) \
     FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
-#define FM_OPTIONS_RELOADED(X) X(api_key) X(api_key_file) X(tls_cert) X(tls_key) X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key)
+#define FM_OPTIONS_RELOADED(X) \
+    X(api_key) \
+    X(api_key_file) \
+    X(tls_cert) \
+    X(tls_key) \
+    X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) \
+        X(token_audience) X(token_leeway) X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) \
+            X(token_topics) X(token_param) X(token_cookie) X(token_grace_ms)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \
-    X("", WHO, join, 0, 0, "nobody", "Who may join.") \
+    X("", WHO, join, 0, 0, "nobody", "Who may join. token: whose token grants it.") \
     X("", WHO, push, 0, 0, "nobody", "Which of those who joined may push.") \
     X("", WHO, presence, 0, 0, "nobody", "Which of those who joined may be shown to the others; who joins is then told who is there.") \
     X("", PUSH_TO, push_to, 0, 0, "all", "Who gets what a client pushes: all subscribers, or all but itself.") \
@@ -235,5 +291,17 @@
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long connecting and joining may take.") \
     X("Messages", COUNT, last, 0, 1000000, "0", "Begin with the newest n messages of the topic's history.") \
     X("Messages", COUNT, count, 0, 18446744073709551615U, "0", "Stop after so many messages. 0: never.")
+
+#define FM_OPTIONS_SIGN(X) \
+    X("Key", SECRET, token_secret, 0, 4096, "", "Secret to sign with HS256.") \
+    X("Key", PATH, token_secret_file, 0, 4096, "", "File that holds the secret, instead of token_secret.") \
+    X("Key", PATH, private_key_file, 0, 4096, "", "PEM file with a private key to sign with: RSA for RS256, P-256 for ES256.") \
+    X("Key", TEXT, kid, 0, 256, "", "Name of the key, for who has several.") \
+    X("Claims", TEXT, user, 0, 255, "", "Whose token it is (sub).") \
+    X("Claims", LIST, topics, 0, 256, "", "Patterns of topics that it grants.") \
+    X("Claims", LIST, rights, 0, 3, "", "What it grants there: of join, push, presence. Empty: all.") \
+    X("Claims", AGE, lifetime, 1000, 34560000000, "1h", "How long it is good.") \
+    X("Claims", TEXT, issuer, 0, 1024, "", "Who signs it (iss).") \
+    X("Claims", LIST, audience, 0, 16, "", "Whom it is for (aud).")
 
 #define FM_OPTIONS_HELP(X) X("Form", FLAG, markdown, 0, 1, "false", "Print `options` as Markdown, as in docs/settings.md.")

@@ -7,6 +7,7 @@
 
 /* In the order of the option's words. TOKEN: whose token grants it on this topic (fm_who_may). */
 enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE, FM_WHO_TOKEN };
+enum fm_connect { FM_CONNECT_ANYONE, FM_CONNECT_TOKEN };
 enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS };                     /* who gets what a client pushes */
 enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE }; /* in the order of the option's words */
 

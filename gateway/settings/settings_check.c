@@ -1,6 +1,7 @@
 /* Settings that make no sense together stop the start: one sentence each, naming the options and the reason. Nothing is said of an option
  * whose own value is wrong already; and that something is missing only where no other mistake may be why. */
 #include "settings.h"
+#include "../auth/auth.h"
 
 #include "../../broker/diag.h"
 
@@ -14,7 +15,7 @@ enum { REPAIR_RATE_MIN = 64 << 10, API_KEY_MIN = 8 };
 struct check {
     struct fm_report *report;
     const struct fm_settings *s;
-    const struct fm_option_set *set;
+    struct fm_option_set *set;
     bool flawless; /* up to here */
 };
 
@@ -159,6 +160,16 @@ static void check_mount(const struct check *c, const char *name, const char *mou
     }
 }
 
+/* Where it is not, a star before `example.org` would take evil-example.org in. */
+static bool is_star_whole(const char *origin)
+{
+    const char *star = strchr(origin, '*');
+    if (!star || star == origin)
+        return !star;
+    bool port = star[-1] == ':' && star[1] == 0, host = star[-1] == '/' && star[1] == '.' && star[2];
+    return !strchr(star + 1, '*') && (port || host);
+}
+
 static void check_access(const struct check *c)
 {
     const struct fm_settings *s = c->s;
@@ -187,7 +198,13 @@ static void check_access(const struct check *c)
         const char *o = s->origins.at[i], *host = strstr(o, "://");
         if (strcmp(o, "*") != 0 && (!host || host == o || !host[3] || strchr(host + 3, '/')))
             fm_report_error(c->report, "origins", "%s is not an origin; write scheme and host, such as https://app.example.org", o);
+        else if (strcmp(o, "*") != 0 && !is_star_whole(o))
+            fm_report_error(c->report, "origins",
+                            "%s: a `*` stands for whole parts of a host, or for the port, and only once: https://*.example.org, "
+                            "http://localhost:*",
+                            o);
     }
+    fm_auth_settings_check(c->set, s);
     if (c->flawless && !fm_rules_at(s->rules, 0))
         fm_report_warning(c->report, NULL, "there is no [topic] rule, so every join and publish will be refused");
 }
@@ -284,7 +301,7 @@ void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s)
 
 static const char *const client_options[] = {
 #define X(group, type, name, min, max, def, help) #name,
-    FM_OPTIONS_PUBLISH(X) FM_OPTIONS_SUBSCRIBE(X) FM_OPTIONS_STATUS(X)
+    FM_OPTIONS_PUBLISH(X) FM_OPTIONS_SUBSCRIBE(X) FM_OPTIONS_STATUS(X) FM_OPTIONS_SIGN(X)
 #undef X
 };
 

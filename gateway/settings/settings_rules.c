@@ -46,6 +46,12 @@ void fm_section_set(struct fm_section *s, const char *key, const char *value, un
     fm_option_set(&s->set, o, (struct fm_from){.rank = FM_RANK_FILE, .line = line}, where, value);
 }
 
+static const char *who_text(unsigned who)
+{
+    static const char *const texts[] = {"nobody", "anyone", "token"};
+    return texts[who];
+}
+
 void fm_section_close(struct fm_section *s)
 {
     const struct fm_rule_keys *k = &s->keys;
@@ -53,10 +59,12 @@ void fm_section_close(struct fm_section *s)
     if (!r)
         return;
     s->rule = NULL;
-    if (k->push == FM_WHO_ANYONE && k->join == FM_WHO_NOBODY)
-        fm_report_error(s->set.report, s->where, "push = anyone needs join = anyone, since only who joined can push");
-    if (k->presence == FM_WHO_ANYONE && k->join == FM_WHO_NOBODY)
-        fm_report_error(s->set.report, s->where, "presence = anyone needs join = anyone, since only who joined is there");
+    if (k->push != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
+        fm_report_error(s->set.report, s->where, "push = %s needs join = anyone or token, since only who joined can push",
+                        who_text(k->push));
+    if (k->presence != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
+        fm_report_error(s->set.report, s->where, "presence = %s needs join = anyone or token, since only who joined is there",
+                        who_text(k->presence));
     if (k->history_count == 0 && (fm_option_from(&s->set, "history_bytes")->rank != FM_RANK_DEFAULT ||
                                   fm_option_from(&s->set, "history_age")->rank != FM_RANK_DEFAULT))
         fm_report_error(s->set.report, s->where, "history_bytes and history_age do nothing while history_count is 0");
@@ -87,8 +95,7 @@ void fm_rule_tell(const char *event, const struct fm_rule *r)
 {
     char quote[FM_TOPIC_MAX + 32];
     fm_diag(FM_INFO, event, "pattern=%s join=%s push=%s presence=%s push_to=%s history=%u slow=%s",
-            fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), r->join == FM_WHO_ANYONE ? "anyone" : "nobody",
-            r->push == FM_WHO_ANYONE ? "anyone" : "nobody", r->presence == FM_WHO_ANYONE ? "anyone" : "nobody",
+            fm_diag_quote(quote, sizeof quote, r->pattern, strlen(r->pattern)), who_text(r->join), who_text(r->push), who_text(r->presence),
             r->push_to == FM_PUSH_OTHERS ? "others" : "all", r->history.count,
             r->slow == FM_SLOW_DROP       ? "drop"
             : r->slow == FM_SLOW_CONFLATE ? "conflate"

@@ -53,6 +53,13 @@ static uint32_t unsubscribe(struct fm_worker *w, const struct fm_cluster_command
     return n;
 }
 
+/* number: until when the tokens were made, in seconds of the wall clock. Whoever connected since did so by a later one, or not at all. */
+static uint32_t revoke_tokens(struct fm_worker *w, const struct fm_cluster_command *c, int64_t asked_ms)
+{
+    int64_t until_ms = asked_ms + (int64_t)c->keep_ms;
+    return until_ms > 0 ? fm_worker_revoke(w, c->user, c->number, (uint64_t)until_ms) : 0;
+}
+
 /* asked_ms: when it was asked for, by this worker's clock. The answer: how many connections or channels it concerned here. It may come
  * again, and late; messages of other topics may come before or after it. */
 static const struct {
@@ -61,6 +68,7 @@ static const struct {
 } takers[] = {
     {FM_COMMAND_DISCONNECT, disconnect},
     {FM_COMMAND_UNSUBSCRIBE, unsubscribe},
+    {FM_COMMAND_REVOKE, revoke_tokens},
 };
 
 static void remember(struct fm_worker *w, struct fm_id id, uint32_t n)

@@ -4,11 +4,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static enum fm_err judge(const struct fm_worker *w, const struct fm_rule *rule, const struct fm_track_ask *ask)
+static enum fm_err judge(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice topic, const struct fm_track_ask *ask)
 {
+    const struct fm_worker *w = s->worker;
     const struct fm_slice m = ask->meta;
-    if (!rule || rule->presence == FM_WHO_NOBODY)
-        return FM_E_FORBIDDEN;
+    enum fm_err err = fm_socket_may(s, rule ? rule->presence : FM_WHO_NOBODY, topic, FM_RIGHT_PRESENCE);
+    if (err)
+        return err;
     if (m.n < 2 || m.p[0] != '{' || m.p[m.n - 1] != '}')
         return FM_E_INVALID;
     return m.n > w->config.presence_meta_max || ask->key.n > FM_PRESENCE_KEY_MAX ? FM_E_TOO_LARGE : FM_OK;
@@ -19,7 +21,7 @@ enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule,
 {
     const struct fm_worker *w = s->worker;
     const struct fm_track_parts parts = {.topic = topic, .key = ask->key, .meta = ask->meta, .cookie = ask->cookie};
-    enum fm_err err = judge(w, rule, ask);
+    enum fm_err err = judge(s, rule, topic, ask);
     *out = err ? NULL : fm_track_new(FM_TRACK, w->config.index, 0, &parts);
     return err ? err : *out ? FM_OK : FM_E_NOMEM;
 }

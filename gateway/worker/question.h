@@ -13,6 +13,7 @@ enum fm_program_kind {                    /* item.kind, beside the hub's and the
                        FM_ANSWER,         /* program -> worker */
                        FM_PROGRAM_SUBSCRIBE,
                        FM_PROGRAM_UNSUBSCRIBE,
+                       FM_FETCHED_KEYS, /* jwks_fetch.c -> worker */
 };
 
 struct fm_handlers { /* immutable while the node runs */

@@ -44,6 +44,9 @@ void fm_question_item_free(struct fm_item *item)
     case FM_ANSWER:
         answer_free((struct fm_answer *)item);
         break;
+    case FM_FETCHED_KEYS:
+        fm_keys_item_free(item);
+        break;
     default:
         fm_hub_item_free(item);
     }

@@ -183,7 +183,10 @@ void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity)
         fm_socket_close(s, 1013, "out of memory");
         return;
     }
+    s->token_told = false;
     fm_subs_judge(s);
+    if (s->state == FM_SOCKET_OPEN)
+        fm_socket_watch(s);
 }
 
 /* ---- for protocols ---- */
@@ -437,7 +440,7 @@ void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd)
     s->state = FM_SOCKET_OPEN;
     s->opened_ms = fm_mono_ms();
     s->heard_tick = s->worker->sockets_wheel.tick;
-    fm_wheel_set(&s->worker->sockets_wheel, &s->timer, s->worker->config.idle_ms);
+    fm_socket_watch(s);
     fm_client_say(&s->peer, "socket_opened", s->probe ? "the node itself" : "a client");
     if (s->worker->draining)
         fm_socket_close(s, 1012, "the node is shutting down");

@@ -374,20 +374,29 @@ static uint64_t silent_ms(const struct fm_socket *s)
     return silent;
 }
 
-void fm_socket_timeout(void *worker, struct fm_timer *t)
+void fm_socket_watch(struct fm_socket *s)
 {
-    struct fm_worker *w = worker;
-    struct fm_socket *s = (struct fm_socket *)((char *)t - offsetof(struct fm_socket, timer));
-    if (s->state != FM_SOCKET_OPEN) {
-        fm_edge_kill(s);
-        return;
-    }
+    struct fm_worker *w = s->worker;
     /* The probe has a pace of its own; what is carried over HTTP ends when nobody polls, or takes what is sent. */
     uint64_t silent = s->probe || s->carrier ? 0 : silent_ms(s);
-    if (silent < w->config.idle_ms) {
-        fm_wheel_set(&w->sockets_wheel, &s->timer, w->config.idle_ms - silent);
+    if (silent >= w->config.idle_ms) {
+        fm_stat_add(&w->stats.idle_disconnects, 1);
+        fm_socket_close(s, CLOSE_IDLE, "nothing was sent for the time of idle_ms");
         return;
     }
-    fm_stat_add(&w->stats.idle_disconnects, 1);
-    fm_socket_close(s, CLOSE_IDLE, "nothing was sent for the time of idle_ms");
+    uint64_t due = fm_socket_token_due_ms(s), idle = w->config.idle_ms - silent;
+    if (due == 0)
+        fm_socket_token_over(s);
+    else
+        fm_wheel_set(&w->sockets_wheel, &s->timer, due < idle ? due : idle);
+}
+
+void fm_socket_timeout(void *worker, struct fm_timer *t)
+{
+    (void)worker;
+    struct fm_socket *s = (struct fm_socket *)((char *)t - offsetof(struct fm_socket, timer));
+    if (s->state == FM_SOCKET_OPEN)
+        fm_socket_watch(s);
+    else
+        fm_edge_kill(s);
 }

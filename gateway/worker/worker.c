@@ -175,6 +175,11 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
         fm_question_answered(w, (struct fm_answer *)item);
         return;
     }
+    if (item->kind == FM_FETCHED_KEYS) {
+        fm_key_set_unref(&w->fetched_keys);
+        w->fetched_keys = fm_keys_item_take(item);
+        return;
+    }
     switch ((enum fm_hub_kind)item->kind) {
     case FM_HUB_MSG:
         fm_subs_message(w, fm_msg_ref(((struct fm_msg_item *)item)->msg));
@@ -343,6 +348,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     fm_wheel_advance(&w->sockets_wheel, now, fm_socket_timeout, w);
     fm_wheel_advance(&w->polls_wheel, now, fm_poll_timeout, w);
     fm_questions_tick(w, now);
+    fm_revocations_tend(&w->revocations, now);
     fm_subs_reread(w);
     if (w->commands.wanted)
         fm_commands_join(w);
@@ -405,6 +411,7 @@ static bool access_take(struct fm_worker *w)
         w->config.rules = a->rules;
         w->config.api_key = a->api_key;
         w->config.tls = w->config.internal ? NULL : a->tls;
+        w->config.auth = a->auth;
         fm_subs_rules(w);
         atomic_store_explicit(&w->access_now, a, memory_order_release);
     }
@@ -595,6 +602,8 @@ void fm_worker_stop(struct fm_worker **wp)
     fm_commands_free(w);
     fm_edge_free(&w->edge);
     ev_loop_destroy(w->loop);
+    fm_key_set_unref(&w->fetched_keys);
+    fm_revocations_fini(&w->revocations);
     caches_free(w);
     free(w);
 }

@@ -7,6 +7,8 @@
 #include "../edge/http.h"
 #include "../phoenix/proto.h"
 
+struct fm_auth;
+struct fm_jwks;
 struct fm_tls;
 struct fm_access; /* access.h */
 struct fm_api;    /* api.c's shared, immutable context: limits, metrics sources */
@@ -25,7 +27,7 @@ struct fm_worker_config {
     const char *listen;         /* "host:port"; SO_REUSEPORT so that all workers share it */
     struct fm_mailbox *mailbox; /* made by main, since the hub needs the inboxes of all workers at its start */
     struct fm_hub_thread *hub;
-    const struct fm_rules *rules; /* this, api_key and tls change with fm_worker_learn */
+    const struct fm_rules *rules; /* this, api_key, tls and auth change with fm_worker_learn */
     const char *api_key;          /* one of its words is what API calls must carry; NULL or empty: none is needed (dev profile only) */
     const struct fm_api *api;
     const char *mount;                  /* "/socket": <mount>/websocket */
@@ -43,6 +45,8 @@ struct fm_worker_config {
     const struct fm_nets *proxy_from;   /* whose connections begin with a PROXY protocol header. NULL: nobody's. Borrowed */
     const struct fm_nets *trusted;      /* whose X-Forwarded-For is believed; likewise */
     struct fm_tls *tls;                 /* what its clients speak; NULL: plain text. Borrowed */
+    const struct fm_auth *auth;         /* tokens; NULL: none are read. Borrowed */
+    struct fm_jwks *jwks;               /* who gets keys from a URL; NULL: nobody. Borrowed */
     bool deflate;                       /* permessage-deflate with those clients that offer it */
     uint32_t deflate_min;               /* bytes; smaller messages leave as they are */
     uint32_t fanout_slice;              /* subscribers that are given a message before others have their turn; 0: all */
@@ -66,8 +70,14 @@ struct fm_worker_config {
     X(tls_handshakes, "fanmesh_tls_handshakes_total", "counter", "TLS handshakes completed") \
     X(tls_resumed, "fanmesh_tls_resumed_total", "counter", "those of them that resumed a session") \
     X(tls_failed, "fanmesh_tls_failed_total", "counter", "TLS handshakes that failed") \
+    X(tokens_accepted, "fanmesh_tokens_accepted_total", "counter", "tokens of clients that were good") \
+    X(tokens_refused, "fanmesh_tokens_refused_total", "counter", "requests and messages refused for their token, or for having none") \
+    X(tokens_refreshed, "fanmesh_tokens_refreshed_total", "counter", "new tokens that clients sent on an open connection") \
+    X(tokens_expired, "fanmesh_tokens_expired_total", "counter", "connections closed because their token was over") \
+    X(tokens_revoked, "fanmesh_tokens_revoked_total", "counter", "connections closed because their token was revoked") \
     X(subscriptions, "fanmesh_subscriptions", "gauge", "open channels") \
-    X(forbidden, "fanmesh_channels_forbidden_total", "counter", "channels ended because new rules let nobody join their topics") \
+    X(forbidden, "fanmesh_channels_forbidden_total", "counter", \
+      "channels ended because new rules, or a new token, do not allow them any more") \
     X(messages_in, "fanmesh_messages_in_total", "counter", "messages received from clients") \
     X(bad_messages, "fanmesh_bad_messages_total", "counter", "messages from clients that could not be read") \
     X(deliveries, "fanmesh_deliveries_total", "counter", "messages given to subscribers") \

@@ -14,7 +14,9 @@
  * socket that was given something is written to once. */
 #pragma once
 
-#include "../auth/identity.h"
+#include "../auth/auth.h"
+#include "../auth/jwks_fetch.h"
+#include "../auth/revoked.h"
 #include "../edge/carrier.h"
 #include "../edge/deflate.h"
 #include "../edge/edge.h"
@@ -145,6 +147,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
     bool probe;            /* the node's own */
     bool touched, doomed;  /* in the worker's list */
+    bool token_told;       /* that its token is over */
     uint8_t window;        /* deflate: the client's, as a power of two; 0: none was agreed */
     bool packed;           /* the message that comes is compressed */
     uint16_t close_code;
@@ -201,6 +204,9 @@ struct fm_worker {
     uint64_t sockets_made;
     struct fm_user *users;       /* users.c */
     struct fm_commands commands; /* commands.c */
+
+    struct fm_key_set *fetched_keys; /* of the JWKS: a reference; NULL: none have come */
+    struct fm_revocations revocations;
 
     struct fm_expect *expects;      /* expect.c */
     struct fm_held_back *held_back; /* questions.c: by age */
@@ -397,6 +403,8 @@ void fm_socket_bury(struct fm_socket *s);
 void fm_socket_abandon(struct fm_socket *s);
 /* Frees it if it is gone and nothing refers to it any more: no list, no answer under way. */
 void fm_socket_release(struct fm_socket *s);
+/* It is open: its timer runs until it has to be looked at again. */
+void fm_socket_watch(struct fm_socket *s);
 void fm_socket_joined(void *ctx, struct fm_item *item);
 void fm_socket_pushed(void *ctx, struct fm_item *item);
 
@@ -423,6 +431,14 @@ void fm_subs_presence_miss(struct fm_worker *w, struct fm_wtopic *t);
 /* The sub was behind, and may have missed some. */
 void fm_subs_presence_caught_up(struct fm_worker *w, const struct fm_sub *sub);
 void fm_subs_presence_again(struct fm_worker *w);
+
+/* ---- socket_token.c ---- */
+/* Until something happens to its token; UINT64_MAX: nothing. 0: its time is over, and so is the connection's (fm_socket_token_over). Tells
+ * the client when the token is over. */
+uint64_t fm_socket_token_due_ms(struct fm_socket *s);
+void fm_socket_token_over(struct fm_socket *s);
+/* Tokens of this user that were made until then are worth nothing: those who are here by one leave. until_ms: as fm_revocation. */
+uint32_t fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t before_s, uint64_t until_ms);
 
 /* ---- socket_io.c ---- */
 /* Gives frames first to end - 1 of f. */

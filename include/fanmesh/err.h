@@ -61,7 +61,11 @@ extern "C" {
       "callback") \
     X(FM_E_TOKEN_MISSING, "token_missing", "this needs a token; connect with one") \
     X(FM_E_TOKEN_EXPIRED, "token_expired", "the token has expired; send a new one") \
-    X(FM_E_NOT_GRANTED, "not_granted", "the token does not grant this on this topic")
+    X(FM_E_NOT_GRANTED, "not_granted", "the token does not grant this on this topic") \
+    X(FM_E_TOKEN, "bad_token", "the token is not valid here") \
+    X(FM_E_TOKEN_KEY, "token_key", "no key of this node fits the token; is it of who signs for this node?") \
+    X(FM_E_TOKEN_REVOKED, "token_revoked", "the token was revoked; get a new one") \
+    X(FM_E_TOKEN_USER, "token_user", "the token is of another user than the connection")
 
 enum fm_err {
 #define X(name, code, text) name,

@@ -51,8 +51,12 @@ export function runShell(text, { env = {}, cwd = workFolder() } = {}) {
   return run('bash', ['-euo', 'pipefail', '-c', here], { cwd, env: { CURL_HOME: home, PATH: `${path.dirname(binary)}:${process.env.PATH}`, ...env } });
 }
 
-export function runPython(text, { cwd = workFolder() } = {}) {
-  const file = path.join(cwd, 'snippet.py');
+// A program of one file, by what runs such files.
+const runFile = (name, program) => (text, { cwd = workFolder() } = {}) => {
+  const file = path.join(cwd, name);
   fs.writeFileSync(file, text);
-  return run('python3', [file], { cwd });
-}
+  return run(program, [file], { cwd });
+};
+export const runPython = runFile('snippet.py', 'python3');
+export const runPhp = runFile('snippet.php', 'php');
+export const runNode = runFile('snippet.mjs', process.execPath);

@@ -14,7 +14,10 @@ const file = path.join(root, 'docs/openapi.yaml');
 const document = await SwaggerParser.dereference(file);
 const ajv = addFormats(new Ajv({ strict: true, allowUnionTypes: true, strictRequired: false, strictTypes: false }));
 const rules = { ...testRules, 'realtime:1': { join: 'anyone' } };
-const { nodes } = await sharedCluster(2, { rules, options: { ack_timeout_ms: '500ms', api_batch_max: 10, message_max: '1KiB' } });
+const { nodes } = await sharedCluster(2, {
+  rules,
+  options: { token_secret: 'a secret of tests that has at least 32 bytes', ack_timeout_ms: '500ms', api_batch_max: 10, message_max: '1KiB' },
+});
 const [a, b] = nodes;
 
 const operations = Object.entries(document.paths).flatMap(([route, item]) =>
@@ -132,7 +135,7 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
   assert.deepEqual((await call('GET', '/api/topics/{topic}/history', { topic: 'room:1', query })).body.messages, []);
   assert.equal((await call('GET', '/api/topics/{topic}/history', { topic: 'nobody:knows' })).status, 404);
   const told = (route, sent, more = json) => call('POST', route, { body: sent, ...more });
-  for (const [route, sent] of [['/api/disconnect', { user: 'ann', reason: 'over', reconnect: false }], ['/api/unsubscribe', { user: 'ann', topic: 'room:1', timeout_ms: 5000 }]]) {
+  for (const [route, sent] of [['/api/disconnect', { user: 'ann', reason: 'over', reconnect: false }], ['/api/unsubscribe', { user: 'ann', topic: 'room:1', timeout_ms: 5000 }], ['/api/revoke', { user: 'ann', issued_until: 1 }]]) {
     assert.equal((await told(route, sent)).body.count, 0);
     const again = { headers: { ...json.headers, 'idempotency-key': route.slice(5) } };
     assert.equal((await told(route, sent, again)).body.duplicate, undefined);
@@ -141,6 +144,7 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
     assert.equal((await told(route, sent, { headers: { 'content-type': 'text/plain' } })).status, 415);
   }
   assert.equal((await told('/api/unsubscribe', { user: 'ann', topic: 'nobody:knows' })).status, 404);
+  for (const bad of [0, -1, 'now', 1e15, Math.floor(Date.now() / 1000) + 600]) assert.equal((await told('/api/revoke', { user: 'ann', issued_until: bad })).status, 400);
   assert.equal((await call('GET', '/api/connections', { query: '?limit=0' })).body.list, undefined);
   assert.deepEqual((await call('GET', '/api/connections', { query: '?user=ann' })).body.list, []);
   assert.equal((await call('GET', '/api/topics/{topic}/subscribers', { topic: 'room:1' })).body.nodes.length, 2);

@@ -47,9 +47,10 @@ const held = {
   'docs/reliability.md': { 'Do it again': { why: 'hours of script/chaos and script/test-slow' } },
   'docs/settings.md': here,
   'docs/supabase.md': 'tests/clients/realtime_docs.test.mjs',
+  'docs/tokens.md': 'tests/system/token_docs.test.mjs',
   'web/client/README.md': here,
 };
-const programs = ['sh', 'js', 'html', 'python', 'c', 'ini']; // the others show what is answered or printed
+const programs = ['sh', 'js', 'html', 'python', 'php', 'c', 'ini']; // the others show what is answered or printed
 
 test('every_snippet_of_the_docs_is_run_by_a_test_or_has_a_reason', () => {
   const pages = execFileSync('git', ['ls-files', '*.md'], { cwd: root, encoding: 'utf8' }).trim().split('\n');

@@ -9,13 +9,14 @@
 
 static const char *const all_metrics[] = {"fanmesh_build_info",
 #define X(name, metric, ...) metric,
-                                          FM_HUB_STATS(X) FM_WORKER_STATS(X) FM_PROBE_STATS(X) FM_PROCESS_STATS(X)
+                                          FM_HUB_STATS(X) FM_WORKER_STATS(X) FM_PROBE_STATS(X) FM_JWKS_STATS(X) FM_PROCESS_STATS(X)
 #undef X
 };
 
 static struct fm_hub_stats hub;
 static struct fm_worker_stats workers[2];
 static struct fm_probe_board probe;
+static struct fm_jwks_stats jwks;
 
 static char *page(void)
 {
@@ -23,7 +24,8 @@ static char *page(void)
     fm_process_stats_read(&process);
     const struct fm_metrics_worker w[] = {{&workers[0], "0"}, {&workers[1], "internal"}};
     fm_probe_board_init(&probe, 1);
-    const struct fm_metrics m = {.version = "1.2.3", .hub = &hub, .workers = w, .n = 2, .probe = &probe, .process = &process};
+    const struct fm_metrics m = {
+        .version = "1.2.3", .hub = &hub, .workers = w, .n = 2, .probe = &probe, .jwks = &jwks, .process = &process};
     struct fm_buf b = {0};
     fm_metrics_write(&b, &m);
     assert_false(b.failed);

@@ -198,6 +198,49 @@ static void where_a_rule_asks_for_a_token_it_must_grant_the_join_and_the_push(vo
     assert_int_equal(s->pushed.n, 0);
 }
 
+static void a_new_token_is_answered_and_goes_no_further(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s);
+    in(s, "[\"1\",\"2\",\"room:1\",\"access_token\",{\"access_token\":\"a.b\\u002ec\"}]");
+    assert_true(fm_slice_eq(fm_buf_view(&s->refreshed), FM_LIT("a.b.c")));
+    out(s, "[\"1\",\"2\",\"room:1\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+    in(s, "[null,\"3\",\"phoenix\",\"access_token\",{\"access_token\":\"d.e.f\"}]");
+    assert_true(fm_slice_eq(fm_buf_view(&s->refreshed), FM_LIT("d.e.f")));
+    out(s, "[null,\"3\",\"phoenix\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+    s->refreshed.n = 0;
+    in(s, "[\"1\",\"4\",\"room:2\",\"access_token\",{\"access_token\":\"a.b.c\"}]");
+    out(s, "[null,\"4\",\"room:2\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}]\n");
+    in(s, "[\"0\",\"5\",\"room:1\",\"access_token\",{\"access_token\":\"a.b.c\"}]"); /* of a channel that is gone */
+    out(s, "");
+    assert_int_equal(s->refreshed.n, 0);
+    refresh_fault = (struct fm_token_fault){FM_E_TOKEN, "its signature is wrong"};
+    in(s, "[\"1\",\"6\",\"room:1\",\"access_token\",{\"access_token\":\"a.b.c\"}]");
+    out(s, "[\"1\",\"6\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"bad_token\","
+           "\"detail\":\"its signature is wrong\"}}]\n");
+    static const char *const bad[] = {"{}", "null", "[]", "\"a.b.c\"", "{\"access_token\":1}", "{\"access_token\":null}"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char frame[128];
+        s->refreshed.n = 0;
+        snprintf(frame, sizeof frame, "[\"1\",\"7\",\"room:1\",\"access_token\",%s]", bad[i]);
+        in(s, frame);
+        out(s, "[\"1\",\"7\",\"room:1\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"bad_token\","
+               "\"detail\":\"the payload has no text `access_token`\"}}]\n");
+        assert_int_equal(s->refreshed.n, 0);
+    }
+    assert_int_equal(s->pushed.n, 0);
+}
+
+static void a_token_that_is_over_is_told_on_no_channel(void **state)
+{
+    struct fm_socket *s = *state;
+    fm_phoenix.expired(s, 10000);
+    out(s, "[null,null,\"phoenix\",\"fm_token_expired\",{\"grace_ms\":10000}]\n");
+    s->variant = FM_PHX_V1;
+    fm_phoenix.expired(s, 0);
+    out(s, "{\"topic\":\"phoenix\",\"event\":\"fm_token_expired\",\"ref\":null,\"payload\":{\"grace_ms\":0}}\n");
+}
+
 static void who_may_not_stay_is_told_why(void **state)
 {
     struct fm_socket *s = *state;
@@ -606,6 +649,8 @@ int main(void)
         TEST(what_the_hub_refuses_is_an_error_reply),
         TEST(pushes_that_may_not_be_are_refused_by_reason),
         TEST(where_a_rule_asks_for_a_token_it_must_grant_the_join_and_the_push),
+        TEST(a_new_token_is_answered_and_goes_no_further),
+        TEST(a_token_that_is_over_is_told_on_no_channel),
         TEST(who_may_not_stay_is_told_why),
         TEST(a_payload_of_exactly_the_limit_is_published),
         TEST(a_binary_push_is_published_as_bytes_and_answered_as_text),

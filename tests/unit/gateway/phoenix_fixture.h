@@ -2,6 +2,7 @@
  * edge and the hub are played by this file, so that every order of events can be made. Included once by each test program. */
 #pragma once
 
+#include "../../../gateway/auth/claims.h"
 #include "../../../gateway/phoenix/phoenix.h"
 
 #include <setjmp.h>
@@ -29,6 +30,7 @@ struct fm_socket {
     struct fm_buf shown; /* key, a space, meta */
     /* the last push */
     struct fm_buf pushed, cookie;
+    struct fm_buf refreshed; /* the last token */
     bool pushed_binary;
 };
 
@@ -39,6 +41,7 @@ static enum fm_err join_err, push_err;
 static bool handled;          /* joins wait for a handler of the program */
 static struct fm_vector sent; /* what fm_socket_leave says */
 static uint64_t next_id;
+static struct fm_token_fault refresh_fault;
 static uint64_t now_s; /* of the clock that tokens end by */
 
 const struct fm_rule *fm_sub_rule(struct fm_sub *sub)
@@ -64,6 +67,14 @@ const struct fm_identity *fm_socket_identity(const struct fm_socket *s)
 enum fm_err fm_socket_may(const struct fm_socket *s, enum fm_who who, struct fm_slice topic, enum fm_right right)
 {
     return fm_who_may(who, s->identity, topic, right, now_s);
+}
+
+bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_token_fault *fault)
+{
+    s->refreshed.n = 0;
+    fm_buf_slice(&s->refreshed, token);
+    *fault = refresh_fault;
+    return !refresh_fault.err;
 }
 
 uint32_t fm_socket_variant(const struct fm_socket *s)
@@ -265,6 +276,7 @@ static int setup(void **state)
     config = (struct fm_worker_config){.rules = rules, .mount = "/socket", .topics_per_socket = 3};
     join_err = push_err = FM_OK;
     next_id = now_s = 0;
+    refresh_fault = (struct fm_token_fault){0};
     *state = calloc(1, sizeof(struct fm_socket));
     assert_non_null(*state);
     ((struct fm_socket *)*state)->variant = FM_PHX_V2;
@@ -281,6 +293,7 @@ static int teardown(void **state)
     fm_buf_fini(&s->pushed);
     fm_buf_fini(&s->shown);
     fm_buf_fini(&s->cookie);
+    fm_buf_fini(&s->refreshed);
     fm_vector_fini(&sent);
     fm_rules_free(&rules);
     fm_identity_unref(&s->identity);

@@ -7,11 +7,22 @@
 static void sample(const struct fm_option *o, char out[64])
 {
     static const char *const words[] = {
-        [FM_OPTION_TEXT] = "/other",         [FM_OPTION_PATH] = "/tmp/x",     [FM_OPTION_SECRET] = "0123456789abcdefghij",
-        [FM_OPTION_ADDRESS] = "h:9",         [FM_OPTION_LISTENER] = "h:9",    [FM_OPTION_LIST] = "https://a",
-        [FM_OPTION_ADDRESSES] = "h:9",       [FM_OPTION_FLAG] = "true",       [FM_OPTION_LEVEL] = "error",
-        [FM_OPTION_ACK] = "replicated",      [FM_OPTION_ACKS] = "mixed",      [FM_OPTION_WHO] = "anyone",
-        [FM_OPTION_PUSH_TO] = "others",      [FM_OPTION_SLOW] = "disconnect", [FM_OPTION_LOG_FORMAT] = "json",
+        [FM_OPTION_TEXT] = "/other",
+        [FM_OPTION_PATH] = "/tmp/x",
+        [FM_OPTION_SECRET] = "0123456789abcdefghij0123456789abcdefghij",
+        [FM_OPTION_ADDRESS] = "h:9",
+        [FM_OPTION_LISTENER] = "h:9",
+        [FM_OPTION_LIST] = "https://a",
+        [FM_OPTION_ADDRESSES] = "h:9",
+        [FM_OPTION_FLAG] = "true",
+        [FM_OPTION_LEVEL] = "error",
+        [FM_OPTION_ACK] = "replicated",
+        [FM_OPTION_ACKS] = "mixed",
+        [FM_OPTION_WHO] = "anyone",
+        [FM_OPTION_PUSH_TO] = "others",
+        [FM_OPTION_SLOW] = "disconnect",
+        [FM_OPTION_LOG_FORMAT] = "json",
+        [FM_OPTION_CONNECT] = "token",
         [FM_OPTION_NETWORKS] = "10.0.0.0/8",
     };
     if (o->type > FM_OPTION_BYTES) {

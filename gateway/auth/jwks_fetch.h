@@ -1,0 +1,46 @@
+/* Keys from a URL (token_jwks_url): a thread that asks it every token_jwks_refresh, and soon after a worker met a token whose key it does
+ * not have, and gives what it got to the workers by their inboxes. While the URL gives nothing usable the keys of its last answer stay. */
+#pragma once
+
+#include "key_set.h"
+
+#include "../../broker/inbox.h"
+
+struct fm_mailbox;
+struct fm_jwks;
+
+struct fm_jwks_config { /* borrowed until the stop */
+    const char *url, *ca;
+    uint64_t refresh_ms, pause_ms;
+    uint32_t timeout_ms;
+    struct fm_mailbox *workers;
+    unsigned workers_n;
+};
+
+#define FM_JWKS_STATS(X) \
+    X(fetches, "fanmesh_jwks_fetches_total", "counter", "times that token_jwks_url was asked") \
+    X(failures, "fanmesh_jwks_failures_total", "counter", "those of them that brought no usable keys: the ones before stay") \
+    X(keys, "fanmesh_jwks_keys", "gauge", "keys that are used of its last good answer") \
+    X(got_s, "fanmesh_jwks_got_seconds", "gauge", "Unix time of its last good answer; 0: there was none")
+
+struct fm_jwks_stats {
+#define X(name, metric, type, help) _Atomic uint64_t name;
+    FM_JWKS_STATS(X)
+#undef X
+};
+
+/* -- main -- */
+
+FM_MUST_CHECK enum fm_err fm_jwks_start(struct fm_jwks **jwks, const struct fm_jwks_config *config);
+void fm_jwks_stop(struct fm_jwks **jwks);
+/* Has the URL been asked once, whatever came of it? */
+bool fm_jwks_tried(const struct fm_jwks *jwks);
+
+/* -- any thread -- */
+
+/* A key is missing. */
+void fm_jwks_want(struct fm_jwks *jwks);
+const struct fm_jwks_stats *fm_jwks_stats(const struct fm_jwks *jwks);
+/* An item of FM_FETCHED_KEYS: its set, one reference; the item is gone. */
+struct fm_key_set *fm_keys_item_take(struct fm_item *item);
+void fm_keys_item_free(struct fm_item *item);

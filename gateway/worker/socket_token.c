@@ -1,0 +1,80 @@
+/* What time, a new token, or a revocation makes of a socket's identity.
+ *
+ * A token that is over grants nothing more: joins and pushes that a rule grants to tokens are refused at once. The connection stays for
+ * token_grace_ms, is told so, and is given what comes meanwhile; then it is closed with a code after which clients come back, and their
+ * library asks for a new token. */
+#include "worker_core.h"
+
+#include "../auth/admit.h"
+
+#include <time.h>
+
+enum { CLOSE_EXPIRED = 4001, CLOSE_REVOKED = 4003 };
+
+static uint64_t wall_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static uint32_t grace_ms(const struct fm_worker *w)
+{
+    return w->config.auth ? w->config.auth->grace_ms : 0; /* there is none if a reload took all keys away */
+}
+
+uint64_t fm_socket_token_due_ms(struct fm_socket *s)
+{
+    const struct fm_identity *id = s->identity;
+    if (!id || id->until_s == 0)
+        return UINT64_MAX;
+    uint64_t now = wall_ms(), over = id->until_s * 1000, grace = grace_ms(s->worker);
+    if (now < over)
+        return over - now;
+    if (!s->token_told) {
+        s->token_told = true;
+        if (s->proto->expired)
+            s->proto->expired(s, grace);
+    }
+    return now < over + grace ? over + grace - now : 0;
+}
+
+void fm_socket_token_over(struct fm_socket *s)
+{
+    fm_stat_add(&s->worker->stats.tokens_expired, 1);
+    fm_socket_close(s, CLOSE_EXPIRED, "the token has expired");
+}
+
+bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_token_fault *fault)
+{
+    struct fm_identity *id;
+    if (!fm_admit_token(s->worker, token, &id, fault))
+        return false;
+    const struct fm_identity *was = s->identity;
+    if (was && was->user.n && !fm_slice_eq(was->user, id->user)) {
+        *fault = (struct fm_token_fault){FM_E_TOKEN_USER, NULL};
+        fm_identity_unref(&id);
+        return false;
+    }
+    fm_stat_add(&s->worker->stats.tokens_refreshed, 1);
+    fm_socket_identify(s, id);
+    fm_identity_unref(&id);
+    return true;
+}
+
+uint32_t fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t before_s, uint64_t until_ms)
+{
+    uint32_t n = 0;
+    if (user.n == 0 || user.n > FM_USER_MAX)
+        return 0;
+    fm_revocation_add(&w->revocations, user, before_s, until_ms);
+    struct fm_user *u = fm_user_find(w, user);
+    for (struct fm_socket *s = u ? u->first : NULL; s; s = s->user_next) {
+        if (s->state != FM_SOCKET_OPEN || !fm_revoked(&w->revocations, s->identity))
+            continue;
+        fm_socket_close(s, CLOSE_REVOKED, "the token was revoked");
+        n++;
+    }
+    fm_stat_add(&w->stats.tokens_revoked, n);
+    return n;
+}
