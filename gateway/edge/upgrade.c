@@ -162,7 +162,7 @@ static bool is_mounted(const struct fm_conn *c)
 {
     const struct fm_worker_config *config = &c->worker->config;
     return fm_http_mounted(&c->request, config->mount, "/websocket") ||
-           (*config->supabase_mount && fm_http_mounted(&c->request, config->supabase_mount, "/websocket"));
+           (config->supabase_mount && fm_http_mounted(&c->request, config->supabase_mount, "/websocket"));
 }
 
 static void upgrade(struct fm_conn *c)

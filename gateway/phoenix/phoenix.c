@@ -186,6 +186,12 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
     }
 }
 
+static void text_of(struct fm_buf *b, struct fm_slice binary)
+{
+    if (!fm_supabase_text_of(b, binary))
+        fm_phx_text_of(b, binary);
+}
+
 const struct fm_proto fm_phoenix = {
     .name = "phoenix",
     .accept = accept_socket,
@@ -197,6 +203,6 @@ const struct fm_proto fm_phoenix = {
     .unsubscribed = fm_phx_unsubscribed,
     .expired = fm_phx_expired,
     .gap = fm_phx_gap,
-    .text = fm_phx_text_of,
+    .text = text_of,
     .encode = encode,
 };

@@ -15,12 +15,14 @@
 struct joining { /* while it joins: the ref that the reply carries, */
     uint8_t ref_n;
     uint8_t ref[FM_PHX_REF_MAX];
+    uint8_t key_n;
     uint64_t since_ms; /* and of a Supabase channel: from when on it wants a replay, */
     uint32_t members_n;
-    uint8_t members[]; /* ... and what its reply holds */
+    uint8_t members[]; /* ... what its reply holds, and behind that its presence key */
 };
 
-struct replayed { /* once it has joined, in V2, if its join replayed something: the position behind the replay. NULL otherwise. */
+struct replayed { /* once it has joined, in V2, if its join replayed something: the position behind the replay. NULL otherwise. (Of a
+                   * channel of Supabase's dialect: fm_supabase_kept.) */
     uint32_t n;
     struct fm_id at[];
 };
@@ -68,6 +70,7 @@ static const char *params_read(const struct fm_phx_in *in, const struct fm_rule 
         params->supabase = true;
         const char *reason = fm_supabase_config_read(in->topic, &config, &params->config);
         params->last = params->config.limit;
+        params->presence.watch = params->config.presence && rule->presence != FM_WHO_NOBODY;
         return reason;
     }
     if (fm_json_get(&root, FM_LIT("last"), &v)) {
@@ -112,7 +115,7 @@ static bool replace(struct fm_socket *s, struct fm_sub *old, struct fm_slice joi
     }
     if (!open)
         return false;
-    if (old->joined) {
+    if (old->joined && !fm_supabase_is(old)) {
         *replay = old->proto;
         old->proto = NULL;
     }
@@ -163,9 +166,13 @@ static enum fm_format format_of(enum fm_phx_version version, const struct params
 static struct joining *joining_new(struct fm_slice ref, const struct params *p)
 {
     struct fm_buf members = {0};
+    struct fm_slice key = {0};
+    uint8_t room[FM_PRESENCE_KEY_MAX];
     if (p->supabase)
         fm_supabase_changes_write(&members, &p->config.changes);
-    struct joining *joining = members.failed ? NULL : calloc(1, sizeof *joining + members.n);
+    if (p->config.presence_key.type == FM_JSON_STRING && fm_json_text(&p->config.presence_key, room, sizeof room, &key) != FM_OK)
+        key = (struct fm_slice){0}; /* its length was looked at */
+    struct joining *joining = members.failed ? NULL : calloc(1, sizeof *joining + members.n + key.n);
     if (joining) {
         assert(ref.n <= sizeof joining->ref);
         joining->ref_n = (uint8_t)ref.n;
@@ -174,6 +181,9 @@ static struct joining *joining_new(struct fm_slice ref, const struct params *p)
         joining->members_n = (uint32_t)members.n;
         if (members.n)
             memcpy(joining->members, members.p, members.n);
+        joining->key_n = (uint8_t)key.n;
+        if (key.n)
+            memcpy(joining->members + members.n, key.p, key.n);
     }
     fm_buf_fini(&members);
     return joining;
@@ -323,9 +333,14 @@ void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
     /* In V1 and in Supabase's dialect frames name no channel: a client takes the old channel's replay for the new one's, so nothing is to
      * be remembered. */
     bool remember = j->replayed && to.version == FM_PHX_V2 && !fm_supabase_is(sub);
-    struct replayed *replay = remember ? replayed_of(j) : NULL;
+    bool keep = joining->key_n > 0;
+    void *stays = NULL;
+    if (remember)
+        stays = replayed_of(j);
+    else if (keep)
+        stays = fm_supabase_keep(fm_slice_of(joining->members + joining->members_n, joining->key_n));
     struct fm_source *rest = NULL;
-    struct fm_frames *f = remember && !replay ? NULL : fm_frames_new();
+    struct fm_frames *f = (remember || keep) && !stays ? NULL : fm_frames_new();
     if (f)
         joined_reply(f, &to, sub, joining, j);
     if (f && fm_supabase_is(sub))
@@ -333,7 +348,7 @@ void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
     if (f && !fm_phx_replay(f, sub, j, &rest))
         f->bytes.failed = true;
     free(joining);
-    sub->proto = replay;
+    sub->proto = stays;
     if (fm_phx_send(s, &f) && rest)
         fm_socket_send_source(s, rest);
     else if (rest)

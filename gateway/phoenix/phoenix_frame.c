@@ -316,19 +316,15 @@ void fm_phx_reply(struct fm_frames *f, const struct fm_phx_to *to, bool ok, stru
     fm_phx_reply_close(f, to, opened);
 }
 
-static void base64_write(struct fm_buf *b, struct fm_slice bytes)
+void fm_phx_payload_write(struct fm_buf *b, struct fm_slice payload, bool binary)
 {
+    if (!binary) {
+        fm_buf_slice(b, payload);
+        return;
+    }
     fm_buf_slice(b, FM_LIT("{\"base64\":\""));
-    fm_base64_encode(b, bytes);
+    fm_base64_encode(b, payload);
     fm_buf_slice(b, FM_LIT("\"}"));
-}
-
-void fm_phx_payload_write(struct fm_buf *b, const struct fm_msg *m)
-{
-    if (m->flags & FM_MSG_BINARY)
-        base64_write(b, fm_msg_payload(m));
-    else
-        fm_buf_slice(b, fm_msg_payload(m));
 }
 
 static void binary_write(struct fm_frames *f, struct fm_slice join_ref, const struct fm_msg *m)
@@ -369,7 +365,7 @@ void fm_phx_text_of(struct fm_buf *b, struct fm_slice binary)
     if (push)
         fm_buf_json(&ref, join_ref);
     head_write(b, &(struct fm_phx_to){FM_PHX_V2, push ? fm_buf_view(&ref) : FM_LIT("null"), FM_LIT("null"), {0}, topic}, event);
-    base64_write(b, payload);
+    fm_phx_payload_write(b, payload, true);
     tail_write(b, FM_PHX_V2);
     b->failed |= ref.failed;
     fm_buf_fini(&ref);
@@ -431,7 +427,7 @@ void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_
     if (binary)
         fm_buf_slice(&f->bytes, FM_LIT("{}"));
     else
-        fm_phx_payload_write(&f->bytes, m);
+        fm_phx_payload_write(&f->bytes, fm_msg_payload(m), m->flags & FM_MSG_BINARY);
     f->bytes.failed |= to.ref.n == 0;
     fm_phx_event_close_with(f, &to, opened, m);
 }

@@ -81,5 +81,5 @@ enum fm_phx_id { /* what a message's ref holds */
  * event fm_id follows it. To V1 a binary payload goes as {"base64":"..."}. */
 void fm_phx_message(struct fm_frames *f, enum fm_phx_version version, struct fm_slice join_ref, enum fm_phx_id with,
                     const struct fm_msg *m);
-/* Its payload as JSON: bytes as {"base64":"..."}. */
-void fm_phx_payload_write(struct fm_buf *b, const struct fm_msg *m);
+/* A payload as JSON: bytes as {"base64":"..."}. */
+void fm_phx_payload_write(struct fm_buf *b, struct fm_slice payload, bool binary);

@@ -2,7 +2,9 @@
 
 #include "../phoenix/gap_json.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { KIND_BROADCAST = 4, ENCODING_BYTES = 0, ENCODING_JSON = 1 };
 enum { META_MAX = FM_ID_TEXT_MAX + 32 };
@@ -15,6 +17,16 @@ uint8_t fm_supabase_flags_of(const struct fm_supabase_config *config)
     flags |= config->changes.type == FM_JSON_ARRAY ? FM_SUPABASE_CHANGES : 0;
     flags |= config->presence ? FM_SUPABASE_PRESENCE : 0;
     return (uint8_t)flags;
+}
+
+struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key)
+{
+    struct fm_supabase_kept *kept = malloc(sizeof *kept + key.n);
+    if (!kept)
+        return NULL;
+    kept->key_n = (uint8_t)key.n;
+    memcpy(kept->key, key.p, key.n);
+    return kept;
 }
 
 /* ---- messages ---- */
@@ -44,24 +56,50 @@ static void binary_write(struct fm_frames *f, struct fm_slice meta, const struct
     fm_frames_close(f, opened, FM_WS_BINARY, m);
 }
 
+/* A broadcast as an object: what the payload of a text frame is. */
+static void object_write(struct fm_buf *b, struct fm_slice event, struct fm_slice payload, bool binary, struct fm_slice meta)
+{
+    fm_buf_slice(b, FM_LIT("{\"type\":\"broadcast\",\"event\":"));
+    fm_buf_json(b, event);
+    fm_buf_slice(b, FM_LIT(",\"payload\":"));
+    fm_phx_payload_write(b, payload, binary);
+    fm_buf_slice(b, FM_LIT(",\"meta\":"));
+    fm_buf_slice(b, meta);
+    fm_buf_u8(b, '}');
+}
+
 static void text_write(struct fm_frames *f, struct fm_slice meta, const struct fm_msg *m)
 {
     struct fm_phx_to to = {.version = FM_PHX_V1, .join_ref = FM_LIT("null"), .ref = FM_LIT("null"), .topic = fm_msg_topic(m)};
     size_t opened = fm_phx_event_open(f, &to, FM_LIT("broadcast"));
-    struct fm_buf *b = &f->bytes;
-    fm_buf_slice(b, FM_LIT("{\"type\":\"broadcast\",\"event\":"));
-    fm_buf_json(b, fm_msg_event(m));
-    fm_buf_slice(b, FM_LIT(",\"payload\":"));
-    fm_phx_payload_write(b, m);
-    fm_buf_slice(b, FM_LIT(",\"meta\":"));
-    fm_buf_slice(b, meta);
-    fm_buf_u8(b, '}');
+    object_write(&f->bytes, fm_msg_event(m), fm_msg_payload(m), m->flags & FM_MSG_BINARY, meta);
     fm_phx_event_close_with(f, &to, opened, m);
+}
+
+bool fm_supabase_text_of(struct fm_buf *b, struct fm_slice binary)
+{
+    struct fm_rd r = fm_rd_of(binary);
+    if (fm_rd_u8(&r) != KIND_BROADCAST)
+        return false;
+    uint8_t topic_n = fm_rd_u8(&r), event_n = fm_rd_u8(&r), meta_n = fm_rd_u8(&r), encoding = fm_rd_u8(&r);
+    struct fm_slice topic = fm_rd_bytes(&r, topic_n), event = fm_rd_bytes(&r, event_n), meta = fm_rd_bytes(&r, meta_n);
+    struct fm_slice payload = fm_rd_bytes(&r, fm_rd_left(&r));
+    assert(!r.bad); /* it is one of ours */
+    fm_buf_slice(b, FM_LIT("[null,null,"));
+    fm_buf_json(b, topic);
+    fm_buf_slice(b, FM_LIT(",\"broadcast\","));
+    object_write(b, event, payload, encoding == ENCODING_BYTES, meta);
+    fm_buf_u8(b, ']');
+    return true;
 }
 
 void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, const struct fm_msg *m)
 {
     char text[META_MAX];
+    if (fm_msg_of_presence(m)) {
+        fm_phx_message(f, format == FM_FORMAT_SUPA2 ? FM_PHX_V2 : FM_PHX_V1, FM_LIT("null"), FM_PHX_NO_ID, m);
+        return;
+    }
     struct fm_slice meta = meta_print(m, replayed, text);
     if (format == FM_FORMAT_SUPA2)
         binary_write(f, meta, m);
@@ -107,6 +145,8 @@ void fm_supabase_welcome(struct fm_frames *f, const struct fm_sub *sub)
         fm_supabase_system(f, sub, "postgres_changes", false,
                            "PostgresChangesNotServed: this server follows no database; let a backend broadcast what changed",
                            (struct fm_slice){0});
+    if (sub->flags & FM_SUPABASE_PRESENCE && !sub->watch)
+        fm_supabase_system(f, sub, "presence", false, "PresenceNotAllowed: the rule of this topic has no presence", (struct fm_slice){0});
 }
 
 void fm_supabase_replay_cut(struct fm_join *j, uint64_t since_ms)
@@ -161,6 +201,37 @@ static bool wants_stored(struct fm_slice meta)
            (v.type == FM_JSON_TRUE || v.type == FM_JSON_OBJECT);
 }
 
+/* {"type":"presence","event":"track","payload"}, or "untrack". */
+static void presence_take(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_in *in, const struct fm_phx_to *to)
+{
+    const struct fm_supabase_kept *kept = sub->joined ? sub->proto : NULL;
+    struct fm_track_ask ask = {.key = kept ? fm_slice_of(kept->key, kept->key_n) : (struct fm_slice){0}, .meta = FM_LIT("{}")};
+    struct fm_json root, v;
+    const char *reason = "presence is an object with `event`, track or untrack, and `payload`, an object";
+    bool good =
+        !in->binary && fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) == FM_OK && fm_json_get(&root, FM_LIT("event"), &v);
+    if (good && fm_json_is(&v, FM_LIT("untrack"))) {
+        fm_sub_untrack(sub);
+        fm_phx_send_reply(s, to, true, FM_LIT("{}"));
+        return;
+    }
+    good = good && fm_json_is(&v, FM_LIT("track"));
+    if (good && fm_json_get(&root, FM_LIT("payload"), &v) && v.type != FM_JSON_NULL) {
+        good = v.type == FM_JSON_OBJECT;
+        ask.meta = v.raw;
+    }
+    if (good && !sub->joined) {
+        reason = fm_err_code(FM_E_UNMATCHED_TOPIC);
+    } else if (good) {
+        uint8_t cookie[FM_PHX_COOKIE_MAX];
+        ask.cookie = fm_phx_cookie(cookie, sub, in->ref);
+        enum fm_err err = fm_sub_track(sub, &ask);
+        reason = err ? fm_phx_track_reason(err) : NULL;
+    }
+    if (reason)
+        fm_phx_send_error(s, to, reason);
+}
+
 bool fm_supabase_push_read(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_in *in, uint8_t room[FM_EVENT_MAX],
                            struct fm_phx_push *push)
 {
@@ -175,6 +246,10 @@ bool fm_supabase_push_read(struct fm_socket *s, struct fm_sub *sub, const struct
     }
     if (fm_slice_eq(in->event, FM_LIT("access_token")))
         return false; /* never answered */
+    if (fm_slice_eq(in->event, FM_LIT("presence"))) {
+        presence_take(s, sub, in, &to);
+        return false;
+    }
     if (!fm_slice_eq(in->event, FM_LIT("broadcast"))) {
         fm_phx_send_error(s, &to, "a Supabase channel knows the events broadcast, presence and access_token");
         return false;

@@ -19,6 +19,15 @@ enum fm_supabase_flag { /* fm_sub.flags */
                         FM_SUPABASE_PRESENCE = 16,
 };
 
+/* What a joined channel's `proto` points to, if its join gave a presence key. */
+struct fm_supabase_kept {
+    uint8_t key_n;
+    uint8_t key[];
+};
+
+/* NULL without memory. */
+struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key);
+
 static inline bool fm_supabase_is(const struct fm_sub *sub)
 {
     return (sub->flags & FM_SUPABASE) != 0;
@@ -28,6 +37,8 @@ uint8_t fm_supabase_flags_of(const struct fm_supabase_config *config);
 
 /* One whole frame: the message as the format (FM_FORMAT_SUPA*) has it. */
 void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, const struct fm_msg *m);
+/* Such a binary frame as the text frame that a client without binary ones gets in its place. false: it is none of these. */
+bool fm_supabase_text_of(struct fm_buf *b, struct fm_slice binary);
 /* An event `system`, by which Supabase's clients are told what is of no request. `more` (may be empty): further members, with a comma
  * before them. */
 void fm_supabase_system(struct fm_frames *f, const struct fm_sub *sub, const char *extension, bool ok, const char *message,

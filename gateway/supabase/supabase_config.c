@@ -1,5 +1,7 @@
 #include "supabase_config.h"
 
+#include "../../broker/presence.h"
+
 #define BAD "InvalidJoinPayload: "
 
 bool fm_supabase_asked(struct fm_slice topic, const struct fm_json *params, struct fm_json *config)
@@ -67,8 +69,10 @@ static const char *read_presence(const struct fm_json *config, struct fm_supabas
         return BAD "presence.enabled must be true or false";
     if (!has(&v, "key", &key))
         return NULL;
-    if (key.type != FM_JSON_STRING)
-        return BAD "presence.key must be a string";
+    uint8_t room[FM_PRESENCE_KEY_MAX];
+    struct fm_slice text;
+    if (fm_json_text(&key, room, sizeof room, &text) != FM_OK)
+        return BAD "presence.key must be a string of at most 255 bytes";
     if (!fm_json_is(&key, FM_LIT("")))
         out->presence_key = key;
     return NULL;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { sharedCluster, startCluster } from '../lib/cluster.mjs';
 import { apiKey } from '../lib/node.mjs';
-import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
+import { connect, disconnectAll, join, WebSocket } from '../lib/phoenix.mjs';
 import { broadcast, clients, disconnectClients, idsOf, realtime, realtimeRules as rules, subscribe } from '../lib/realtime.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { until } from '../lib/wait.mjs';
@@ -311,6 +311,8 @@ describe('broadcasts over HTTP', () => {
     await until('it is there', () => channel.got.length === 1);
     const { nodes: [lone] } = await startCluster(t, 1, { rules, options: { supabase_mount: 'none', mount: '/here/socket' } });
     assert.equal((await fetch(`http://127.0.0.1:${lone.port}/realtime/v1/api/broadcast`, { method: 'POST', body: '{}' })).status, 404);
+    const refusal = await new Promise((resolve) => new WebSocket(`ws://127.0.0.1:${lone.port}/realtime/v1/websocket`).once('error', resolve));
+    assert.match(refusal.message, /404/);
     const elsewhere = realtime(`ws://127.0.0.1:${lone.port}/here/socket`);
     const there = await subscribe(elsewhere, 'x');
     assert.deepEqual(await elsewhere.channel('y').httpSend('e', {}), { success: true });

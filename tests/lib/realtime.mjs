@@ -14,7 +14,7 @@ export const clients = {
 };
 
 export const realtimeRules = {
-  'realtime:*': { join: 'anyone', push: 'anyone', history_count: 10000, history_bytes: '16MiB', history_age: '10m' },
+  'realtime:*': { join: 'anyone', push: 'anyone', presence: 'anyone', history_count: 10000, history_bytes: '16MiB', history_age: '10m' },
   'realtime:quiet*': { join: 'anyone', push: 'nobody' },
   'realtime:closed*': { join: 'nobody', push: 'nobody' },
   'realtime:bare*': { join: 'anyone', push: 'anyone' },

@@ -71,7 +71,7 @@ static void joins_that_make_no_sense_are_refused_with_a_reason(void **state)
         {"{\"broadcast\":{\"replay\":{\"limit\":\"1\"}}}", "UnableToReplayMessages: Replay params are not valid"},
         {"{\"presence\":1}", "InvalidJoinPayload: presence must be an object"},
         {"{\"presence\":{\"enabled\":2}}", "InvalidJoinPayload: presence.enabled must be true or false"},
-        {"{\"presence\":{\"key\":7}}", "InvalidJoinPayload: presence.key must be a string"},
+        {"{\"presence\":{\"key\":7}}", "InvalidJoinPayload: presence.key must be a string of at most 255 bytes"},
         {"{\"postgres_changes\":{}}", "InvalidJoinPayload: postgres_changes must be an array of objects"},
         {"{\"postgres_changes\":[null]}", "InvalidJoinPayload: postgres_changes must be an array of objects"},
         {"{\"private\":0}", "InvalidJoinPayload: private must be true or false"},
@@ -171,6 +171,27 @@ static void a_message_has_the_form_of_each_version(void **state)
            "{\"base64\":\"/wA=\"},\"meta\":{\"id\":\"10-7\"}}}\n");
     fm_msg_unref(&msgs[0]);
     fm_msg_unref(&msgs[1]);
+}
+
+static void a_binary_frame_has_a_form_in_text(void **state)
+{
+    (void)state;
+    struct fm_msg *msgs[] = {said("e", FM_LIT("[1]"), false, 5), said("b", FM_LIT("\xff"), true, 5)};
+    static const char *const wanted[] = {
+        "[null,null,\"realtime:a\",\"broadcast\",{\"type\":\"broadcast\",\"event\":\"e\",\"payload\":[1],\"meta\":{\"id\":\"10-7\"}}]",
+        "[null,null,\"realtime:a\",\"broadcast\",{\"type\":\"broadcast\",\"event\":\"b\",\"payload\":{\"base64\":\"/w==\"},\"meta\":"
+        "{\"id\":\"10-7\"}}]",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct fm_frames f = {0};
+        struct fm_buf b = {0};
+        fm_supabase_message(&f, FM_FORMAT_SUPA2, false, msgs[i]);
+        fm_phoenix.text(&b, fm_slice_of(f.bytes.p + 2, f.bytes.n - 2));
+        assert_true(fm_slice_eq(fm_buf_view(&b), fm_slice_str(wanted[i])));
+        fm_buf_fini(&b);
+        fm_frames_fini(&f);
+        fm_msg_unref(&msgs[i]);
+    }
 }
 
 static void a_gap_is_told_by_system(void **state)
@@ -288,6 +309,80 @@ static void other_events_are_answered_and_a_token_never_is(void **state)
     assert_int_equal(s->pushed.n, 0);
 }
 
+static void what_is_tracked_is_shown_under_the_key_of_the_join(void **state)
+{
+    struct fm_socket *s = *state;
+    static const struct {
+        const char *payload, *shown; /* NULL: an error */
+    } cases[] = {
+        {"{\"type\":\"presence\",\"event\":\"track\",\"payload\":{\"n\":1}}", "k\"e {\"n\":1}"},
+        {"{\"event\":\"track\"}", "k\"e {}"},
+        {"{\"event\":\"track\",\"payload\":null}", "k\"e {}"},
+        {"{\"event\":\"untrack\"}", "untracked"},
+        {"{\"event\":\"track\",\"payload\":[1]}", NULL},
+        {"{\"event\":\"dance\"}", NULL},
+        {"{}", NULL},
+        {"[]", NULL},
+    };
+    joined(s, JOIN("{\"presence\":{\"key\":\"k\\\"e\",\"enabled\":false}}"));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char frame[256];
+        snprintf(frame, sizeof frame, "[\"1\",\"2\",\"" TOPIC "\",\"presence\",%s]", cases[i].payload);
+        s->pushed.n = 0;
+        in(s, frame);
+        assert_true(fm_slice_eq(fm_buf_view(&s->pushed), fm_slice_str(cases[i].shown)));
+        if (!cases[i].shown)
+            out(s, ERROR_REPLY("presence is an object with `event`, track or untrack, and `payload`, an object"));
+        else if (strcmp(cases[i].shown, "untracked") == 0)
+            out(s, "[\"1\",\"2\",\"" TOPIC "\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+        else
+            out(s, "");
+    }
+    push_err = FM_E_FORBIDDEN;
+    in(s, "[\"1\",\"2\",\"" TOPIC "\",\"presence\",{\"event\":\"track\"}]");
+    out(s, ERROR_REPLY("presence_forbidden"));
+    vector_read(&sent, "a-1"); /* joined again: the key is the new join's */
+    push_err = FM_OK;
+    in(s, "[\"2\",\"2\",\"" TOPIC "\",\"phx_join\",{\"config\":{}}]");
+    answer(s, TOPIC, "a-1", "a-1", true, NULL, 0);
+    in(s, "[\"2\",\"3\",\"" TOPIC "\",\"presence\",{\"event\":\"track\"}]");
+    assert_true(fm_slice_eq(fm_buf_view(&s->pushed), FM_LIT(" {}")));
+    s->out.n = 0;
+}
+
+static void presence_that_the_rule_has_not_is_told(void **state)
+{
+    struct fm_socket *s = *state;
+    in(s, JOIN("{\"presence\":{\"key\":\"\",\"enabled\":true}}"));
+    answer(s, TOPIC, "a-1", "a-1", true, NULL, 0);
+    out(s,
+        OK_REPLY("\"postgres_changes\":[]") SYSTEM("\"extension\":\"presence\",\"status\":\"error\",\"message\":\"PresenceNotAllowed: the "
+                                                   "rule of this topic has no presence\",\"channel\":\"a\""));
+    fm_socket_leave(s, s->subs, NULL);
+    fm_rules_at(rules, 0)->presence = fm_rules_at(rules, 1)->presence = FM_WHO_ANYONE;
+    in(s, JOIN("{\"presence\":{\"key\":\"\",\"enabled\":true}}"));
+    answer(s, TOPIC, "a-1", "a-1", true, NULL, 0);
+    out(s, OK_REPLY("\"postgres_changes\":[]"));
+    assert_true(s->subs->watch);
+}
+
+static void presences_are_events_of_their_own_in_every_format(void **state)
+{
+    struct fm_socket *s = *state;
+    struct fm_msg *m = fm_msg_new(FM_LIT(TOPIC), FM_LIT("presence_diff"), (struct fm_msg_keys){0}, FM_LIT("{\"joins\":{}}"), 0);
+    struct fm_vector at = {0};
+    assert_true(fm_msg_of_presence(m));
+    for (unsigned format = FM_FORMAT_SUPA2; format <= FM_FORMAT_SUPA1; format++) {
+        struct fm_frames f = {0};
+        fm_phoenix.encode(&f, format, &m, 1, &at);
+        frames_record(s, &f);
+        fm_frames_fini(&f);
+    }
+    fm_msg_unref(&m);
+    out(s, "[null,null,\"realtime:a\",\"presence_diff\",{\"joins\":{}}]\n"
+           "{\"topic\":\"realtime:a\",\"event\":\"presence_diff\",\"ref\":null,\"payload\":{\"joins\":{}}}\n");
+}
+
 /* The rules of these tests keep no history. */
 static void a_broadcast_that_is_to_be_stored_is_refused_where_nothing_is_kept(void **state)
 {
@@ -330,11 +425,15 @@ int main(void)
         TEST(a_replay_is_the_newest_since_a_time_and_says_that_it_is_one),
         TEST(what_a_rejoin_missed_is_no_replay),
         TEST(a_message_has_the_form_of_each_version),
+        TEST(a_binary_frame_has_a_form_in_text),
         TEST(a_gap_is_told_by_system),
         TEST(broadcasts_in_every_form_become_the_same_message),
         TEST(a_push_is_answered_only_where_the_join_asked_for_it),
         TEST(a_broadcast_that_fails_is_told_by_reply_or_by_system),
         TEST(other_events_are_answered_and_a_token_never_is),
+        TEST(what_is_tracked_is_shown_under_the_key_of_the_join),
+        TEST(presence_that_the_rule_has_not_is_told),
+        TEST(presences_are_events_of_their_own_in_every_format),
         TEST(a_broadcast_that_is_to_be_stored_is_refused_where_nothing_is_kept),
         TEST(a_broadcast_on_a_phoenix_channel_is_a_push),
     };
