@@ -231,6 +231,7 @@ static struct fm_pentry *entry_new(struct fm_hub *h, struct fm_porigin *o, uint6
         return NULL;
     e->id = id;
     e->origin = o;
+    e->came_ms = h->now.mono_ms;
     HASH_ADD(hh, o->entries, id, sizeof e->id, e);
     weigh(h, (int64_t)(sizeof *e + PIECE));
     return e;
@@ -390,6 +391,8 @@ static void state_set(struct fm_hub *h, struct fm_porigin *o, enum fm_porigin_st
         o->hidden_ms = h->now.mono_ms;
     HASH_ITER (hh, o->entries, e, tmp) {
         e->superseded = e->superseded && state != FM_PORIGIN_HERE;
+        if (state == FM_PORIGIN_LINGERS && e->meta && fm_presence_heir(h, e))
+            e->superseded = true;
         if (e->key)
             fm_pkey_mark(h, e->key);
     }

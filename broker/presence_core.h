@@ -69,6 +69,8 @@ struct fm_pentry {
     uint64_t gone_ms;                /* mono, of a tombstone */
     uint32_t round;                  /* of the origin, when it was named last */
     bool listed;                     /* by version; else it is only left because it was told, or because it may be named again */
+    uint64_t came_ms;                /* mono: when this node first heard of it */
+    bool heir;                       /* it has taken the place of one that left; of one only: a user may have two tabs */
     bool superseded;                 /* its origin has left, and its key came back elsewhere */
     /* Own ones: */
     bool unique;     /* the key was made for it: nobody comes back under it */
@@ -157,6 +159,8 @@ void fm_track_handle(struct fm_hub *h, struct fm_track *t);
 FM_MUST_CHECK enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t);
 /* A key came to a topic: who left it may go. */
 void fm_presence_came(struct fm_hub *h, struct fm_pentry *e);
+/* Has somebody come in its place, before it was known that it left? It is taken. */
+bool fm_presence_heir(const struct fm_hub *h, const struct fm_pentry *e);
 void fm_presence_expire(struct fm_hub *h);
 
 /* ---- presence_tell.c ---- */

@@ -192,18 +192,32 @@ enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t)
     return FM_OK;
 }
 
-/* Its place is taken, one for one: of a user with two tabs only one was away. */
+/* Places are taken one for one: of a user with two tabs only one was away. */
+bool fm_presence_heir(const struct fm_hub *h, const struct fm_pentry *e)
+{
+    for (struct fm_pentry *other = e->key->first; other; other = other->next) {
+        bool here = other->meta && other->origin->state == FM_PORIGIN_HERE && (other->origin != h->presence.self || other->holder);
+        if (other == e || !here || other->heir || other->came_ms < e->came_ms ||
+            h->now.mono_ms - other->came_ms >= h->config.presence_grace_ms)
+            continue;
+        other->heir = true;
+        return true;
+    }
+    return false;
+}
+
 void fm_presence_came(struct fm_hub *h, struct fm_pentry *e)
 {
     for (struct fm_pentry *other = e->key->first; other; other = other->next) {
         if (other == e || !other->meta || other->superseded)
             continue;
         if (other->origin == h->presence.self && !other->holder) {
+            e->heir = true;
             own_remove(h, other);
             return;
         }
         if (other->origin->state == FM_PORIGIN_LINGERS) {
-            other->superseded = true;
+            other->superseded = e->heir = true;
             fm_pkey_mark(h, other->key);
             return;
         }
@@ -218,7 +232,7 @@ void fm_presence_expire(struct fm_hub *h)
 
 static void linger(struct fm_hub *h, struct fm_pentry *e)
 {
-    if (e->unique || h->config.presence_grace_ms == 0) {
+    if (e->unique || h->config.presence_grace_ms == 0 || fm_presence_heir(h, e)) {
         own_remove(h, e);
         return;
     }

@@ -189,7 +189,7 @@ struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic); /* NUL
 uint32_t fm_socket_subs(const struct fm_socket *s);
 
 struct fm_track_ask {       /* what is to be shown of a sub's client (broker/presence.h) */
-    struct fm_slice key;    /* at most FM_PRESENCE_KEY_MAX bytes; empty: one that nobody else has */
+    struct fm_slice key;    /* at most FM_PRESENCE_KEY_MAX bytes; empty: the client's user, or without one a key that nobody else has */
     struct fm_slice meta;   /* a JSON object, valid, without white space around */
     struct fm_slice cookie; /* echoed to proto->tracked (fm_track_cookie) */
 };
@@ -220,7 +220,8 @@ FM_MUST_CHECK enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask
 void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *at);
 /* Presence. A sub that ends by fm_socket_leave without `at` is shown no more at once; one whose connection ends, or that is replaced, for
  * presence_grace_ms more, unless the same key is shown again. */
-/* Shows the sub's client, or changes what is shown; proto->tracked follows. FM_E_FORBIDDEN: the topic's rule has no presence. FM_E_INVALID:
+/* Shows the sub's client, or changes what is shown; proto->tracked follows. FM_E_FORBIDDEN and the others of fm_socket_may: by the topic's
+ * rule it may not, or not under this key. FM_E_INVALID:
  * meta is not an object. FM_E_TOO_LARGE: key, or meta beyond presence_meta_max. FM_E_BUSY, FM_E_NOMEM. It must be joined. */
 FM_MUST_CHECK enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask);
 /* Shows it no more, at once. No answer; not shown: a no-op. */

@@ -4,13 +4,20 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static enum fm_err judge(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice topic, const struct fm_track_ask *ask)
+/* Where a token is asked for, its user is the key: nobody is shown as another. Elsewhere the user is the key of who gives none. */
+static enum fm_err key_of(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice *key)
 {
-    const struct fm_worker *w = s->worker;
+    const struct fm_slice user = s->identity ? s->identity->user : fm_slice_of(NULL, 0);
+    if (user.n && rule->presence == FM_WHO_TOKEN && key->n && !fm_slice_eq(*key, user))
+        return FM_E_FORBIDDEN;
+    if (user.n && key->n == 0)
+        *key = user;
+    return FM_OK;
+}
+
+static enum fm_err judge(const struct fm_worker *w, const struct fm_track_parts *ask)
+{
     const struct fm_slice m = ask->meta;
-    enum fm_err err = fm_socket_may(s, rule ? rule->presence : FM_WHO_NOBODY, topic, FM_RIGHT_PRESENCE);
-    if (err)
-        return err;
     if (m.n < 2 || m.p[0] != '{' || m.p[m.n - 1] != '}')
         return FM_E_INVALID;
     return m.n > w->config.presence_meta_max || ask->key.n > FM_PRESENCE_KEY_MAX ? FM_E_TOO_LARGE : FM_OK;
@@ -20,8 +27,12 @@ enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule,
                           struct fm_track **out)
 {
     const struct fm_worker *w = s->worker;
-    const struct fm_track_parts parts = {.topic = topic, .key = ask->key, .meta = ask->meta, .cookie = ask->cookie};
-    enum fm_err err = judge(s, rule, topic, ask);
+    struct fm_track_parts parts = {.topic = topic, .key = ask->key, .meta = ask->meta, .cookie = ask->cookie};
+    enum fm_err err = rule ? fm_socket_may(s, rule->presence, topic, FM_RIGHT_PRESENCE) : FM_E_FORBIDDEN;
+    if (!err)
+        err = key_of(s, rule, &parts.key);
+    if (!err)
+        err = judge(w, &parts);
     *out = err ? NULL : fm_track_new(FM_TRACK, w->config.index, 0, &parts);
     return err ? err : *out ? FM_OK : FM_E_NOMEM;
 }

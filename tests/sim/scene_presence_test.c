@@ -1,0 +1,359 @@
+/* Who is on a topic, with two or three nodes driven by hand: when presences are told, hidden and shown again. */
+#include "sim_scene.h"
+
+#include "../../broker/diag.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+static struct fm_track *track_new(enum fm_track_op op, uint64_t holder, const char *key, const char *meta)
+{
+    const struct fm_track_parts parts = {.topic = scene_room, .key = fm_slice_str(key), .meta = fm_slice_str(meta)};
+    struct fm_track *t = fm_track_new(op, 0, holder, &parts);
+    assert_non_null(t);
+    return t;
+}
+
+static void post(struct scene_node *n, struct fm_track *t)
+{
+    fm_hub_handle(n->hub, scene_now(n), &t->item);
+    (void)fm_hub_flush(n->hub, scene_now(n));
+}
+
+static void show(struct scene_node *n, uint64_t holder, const char *key, const char *meta)
+{
+    post(n, track_new(FM_TRACK, holder, key, meta));
+}
+
+static void lose(struct scene_node *n, uint64_t holder)
+{
+    post(n, track_new(FM_TRACK_LINGER, holder, "", ""));
+}
+
+static void leave(struct scene_node *n, uint64_t holder)
+{
+    post(n, track_new(FM_UNTRACK, holder, "", ""));
+}
+
+/* What the node answers over HTTP: how many presences and keys. */
+static const char *count(struct scene_node *n)
+{
+    static char text[64];
+    struct fm_query *q = fm_query_new(0, 1, FM_QUERY_PRESENCE, scene_room, (struct fm_slice){0});
+    assert_non_null(q);
+    fm_hub_handle(n->hub, scene_now(n), &q->item);
+    (void)fm_hub_flush(n->hub, scene_now(n));
+    q = scene_next(n, FM_HUB_QUERY);
+    assert_true(q && q->err == FM_OK);
+    unsigned presences = 0, keys = 0;
+    assert_int_equal(
+        sscanf((const char *)memmem(q->json.p, q->json.n, "\"presences\"", 11), "\"presences\":%u,\"keys\":%u", &presences, &keys), 2);
+    (void)snprintf(text, sizeof text, "%u of %u", presences, keys);
+    fm_query_free(&q);
+    return text;
+}
+
+static void start_three(struct scene_node **a, struct scene_node **b, struct scene_node **c)
+{
+    *a = scene_start(0);
+    *b = scene_start(1);
+    *c = scene_start(2);
+    scene_run(5000);
+    assert_true(scene_peers(*a) == 2 && scene_peers(*b) == 2 && scene_peers(*c) == 2);
+}
+
+/* How long until the node says so; at most `most`. */
+static unsigned ms_until(struct scene_node *n, const char *wanted, unsigned most)
+{
+    unsigned ms = 0;
+    while (ms < most && strcmp(count(n), wanted) != 0) {
+        scene_run(10);
+        ms += 10;
+    }
+    assert_string_equal(count(n), wanted);
+    return ms;
+}
+
+static void watch(struct scene_node *n)
+{
+    post(n, track_new(FM_PRESENCE_WATCH, 0, "", ""));
+    struct fm_presence_state *s = scene_next(n, FM_HUB_PRESENCE);
+    assert_non_null(s);
+    fm_hub_item_free(&s->item);
+}
+
+/* The payload of the next diff, "" if there is none; good until the next call. */
+static const char *diff(struct scene_node *n)
+{
+    static char text[512];
+    struct fm_msg_item *it = scene_next(n, FM_HUB_MSG);
+    text[0] = 0;
+    if (it) {
+        struct fm_slice payload = fm_msg_payload(it->msg);
+        (void)snprintf(text, sizeof text, "%.*s", (int)payload.n, (const char *)payload.p);
+        fm_hub_item_free(&it->item);
+    }
+    return text;
+}
+
+static void the_presences_of_a_node_that_dies_are_hidden_within_two_seconds_by_everyone(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    start_three(&a, &b, &c);
+    show(a, 1, "ann", "{}");
+    show(b, 1, "bob", "{}");
+    scene_run(500);
+    assert_string_equal(count(c), "2 of 2");
+    scene_stop(a);
+    unsigned first = ms_until(b, "1 of 1", 2000), then = ms_until(c, "1 of 1", 2000 - first);
+    print_message("           hidden after %u ms, by the other after %u ms more\n", first, then);
+    assert_true(first > 1000); /* not for a heartbeat that comes late */
+}
+
+static void a_node_that_another_one_hears_is_shown_where_it_is_not_heard(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    start_three(&a, &b, &c);
+    show(a, 1, "ann", "{}");
+    scene_run(500);
+    scene_cut(a, c);
+    show(a, 2, "amy", "{}");
+    for (unsigned ms = 0; ms < 10000; ms += 100) {
+        scene_run(100);
+        assert_true(strcmp(count(c), "1 of 1") == 0 || strcmp(count(c), "2 of 2") == 0);
+    }
+    assert_string_equal(count(c), "2 of 2"); /* b handed on what c could not hear */
+    scene_stop(a);
+    (void)ms_until(c, "0 of 0", 2000);
+}
+
+static void what_a_split_hid_is_back_after_it_and_so_is_what_was_missed(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    show(a, 1, "ann", "{}");
+    show(a, 2, "amy", "{}");
+    show(b, 1, "bob", "{}");
+    scene_run(500);
+    assert_string_equal(count(a), "3 of 3");
+    scene_cut(a, b);
+    scene_run(4000);
+    assert_string_equal(count(a), "2 of 2");
+    assert_string_equal(count(b), "1 of 1");
+    leave(a, 1);
+    show(b, 2, "ben", "{}");
+    fm_sim_net_heal_all(scene.net);
+    scene_run(8000);
+    assert_string_equal(count(a), "3 of 3");
+    assert_string_equal(count(b), "3 of 3");
+}
+
+static void who_is_back_under_the_same_key_on_the_same_node_was_never_away(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    show(a, 1, "ann", "{\"n\":1}");
+    scene_run(500);
+    watch(a);
+    watch(b);
+    lose(a, 1);
+    scene_run(2500);
+    show(a, 2, "ann", "{\"n\":1}");
+    scene_run(10000);
+    assert_string_equal(count(b), "1 of 1");
+    assert_string_equal(diff(a), "");
+    assert_string_equal(diff(b), "");
+    lose(a, 1); /* a holder of long ago */
+    scene_run(10000);
+    assert_string_equal(count(b), "1 of 1");
+    lose(a, 2);
+    scene_run(2500);
+    assert_string_equal(count(b), "1 of 1");
+    scene_run(1500);
+    assert_string_equal(count(b), "0 of 0");
+}
+
+static void who_is_back_on_another_node_is_one_diff_there_in_which_the_old_meta_leaves(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    start_three(&a, &b, &c);
+    show(a, 1, "ann", "{\"n\":1}");
+    scene_run(500);
+    watch(c);
+    lose(a, 1);
+    scene_run(500);
+    show(b, 1, "ann", "{\"n\":2}");
+    scene_run(1000);
+    const char *told = diff(c);
+    assert_non_null(strstr(told, "\"joins\":{\"ann\":{\"metas\":[{\"n\":2,"));
+    assert_non_null(strstr(told, "\"leaves\":{\"ann\":{\"metas\":[{\"n\":1,"));
+    assert_string_equal(diff(c), "");
+    assert_string_equal(count(a), "1 of 1");
+}
+
+static void of_two_connections_under_one_key_each_takes_one_place(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    show(a, 1, "ann", "{\"tab\":1}");
+    show(a, 2, "ann", "{\"tab\":2}");
+    scene_run(5000);
+    lose(a, 1);
+    lose(a, 2);
+    show(b, 1, "ann", "{\"tab\":1}");
+    scene_run(500);
+    assert_string_equal(count(b), "2 of 1");
+    show(b, 2, "ann", "{\"tab\":2}");
+    scene_run(500);
+    assert_string_equal(count(b), "2 of 1");
+    scene_run(5000);
+    assert_string_equal(count(a), "2 of 1");
+}
+
+static void presences_of_a_node_that_takes_its_leave_are_shown_as_long_as_their_clients_may_be_back(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    show(a, 1, "ann", "{}");
+    show(a, 2, "amy", "{}");
+    scene_run(500);
+    watch(b);
+    lose(a, 1);
+    lose(a, 2);
+    fm_hub_drain(a->hub, scene_now(a));
+    for (unsigned ms = 0; ms < 1000 && !fm_hub_left(a->hub); ms += 2)
+        scene_run(2);
+    assert_true(fm_hub_left(a->hub));
+    scene_stop(a);
+    scene_run(1000);
+    show(b, 1, "ann", "{}");
+    scene_run(500);
+    assert_string_equal(count(b), "2 of 2");
+    assert_non_null(strstr(diff(b), "\"leaves\":{\"ann\"")); /* the old meta, as the new one came */
+    scene_run(3000);
+    assert_string_equal(count(b), "1 of 1");
+    assert_non_null(strstr(diff(b), "\"leaves\":{\"amy\""));
+}
+
+static void few_tombs(struct fm_hub_config *c)
+{
+    c->presence_tombs = 0;
+}
+
+static void whoever_missed_removals_that_are_forgotten_takes_the_whole_set_and_tells_only_what_differs(void **state)
+{
+    (void)state;
+    char key[16];
+    struct scene_node *a, *b;
+    scene.tune = few_tombs;
+    scene_start_two(&a, &b);
+    for (unsigned i = 0; i < 20; i++) {
+        (void)snprintf(key, sizeof key, "user%02u", i);
+        show(a, 1 + i, key, "{}");
+    }
+    scene_run(500);
+    assert_string_equal(count(b), "20 of 20");
+    watch(b);
+    struct fm_sim_faults fog = scene_calm;
+    fog.loss_ppm = 1000000;
+    scene_faults(fog);
+    for (unsigned i = 0; i < 18; i++)
+        leave(a, 1 + i);
+    scene_run(200); /* told to other clients, and forgotten but for the two that are there */
+    scene_faults(scene_calm);
+    scene_run(2000);
+    assert_int_equal(fm_hub_stats(b->hub)->presence_whole, 1);
+    assert_string_equal(count(b), "2 of 2");
+    unsigned diffs = 0;
+    for (const char *told = diff(b); *told; told = diff(b), diffs++)
+        assert_null(strstr(told, "user18"));
+    assert_true(diffs > 0);
+}
+
+static void little_room(struct fm_hub_config *c)
+{
+    c->presence_bytes = 2000;
+}
+
+static void beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so(void **state)
+{
+    (void)state;
+    scene.tune = little_room;
+    struct scene_node *a = scene_start(0);
+    scene_run(4000);
+    unsigned shown = 0;
+    enum fm_err err = FM_OK;
+    for (; !err && shown < 100; shown++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "user%02u", shown);
+        struct fm_join *j = fm_join_new(0, shown + 1, scene_room);
+        assert_non_null(j);
+        j->track = track_new(FM_TRACK, shown + 1, key, "{}");
+        fm_hub_handle(a->hub, scene_now(a), &j->item);
+        (void)fm_hub_flush(a->hub, scene_now(a));
+        j = scene_next(a, FM_HUB_JOIN);
+        assert_non_null(j);
+        err = j->err;
+        fm_join_free(&j);
+    }
+    assert_int_equal(err, FM_E_PRESENCE_FULL);
+    assert_int_equal(fm_hub_stats(a->hub)->presence_refused, 1);
+    assert_true(shown > 2);
+    for (unsigned i = 0; i < shown; i++)
+        leave(a, i + 1);
+    scene_run(1000);
+    assert_string_equal(count(a), "0 of 0");
+}
+
+static void what_is_gone_leaves_no_memory_behind(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    uint64_t before = fm_hub_stats(b->hub)->presence_bytes;
+    for (unsigned i = 0; i < 200; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "user%u", i);
+        show(a, 1 + i, key, "{\"text\":\"something\"}");
+    }
+    scene_run(1000);
+    assert_string_equal(count(b), "200 of 200");
+    for (unsigned i = 0; i < 200; i++)
+        leave(a, 1 + i);
+    scene_run(310 * 1000);
+    assert_int_equal(fm_hub_stats(b->hub)->presence_bytes, before);
+    assert_int_equal(fm_hub_stats(a->hub)->presences, 0);
+    show(a, 1, "ann", "{}");
+    scene_run(500);
+    assert_string_equal(count(b), "1 of 1");
+    scene_stop(a);
+    scene_run(100 * 1000);
+    assert_int_equal(fm_hub_stats(b->hub)->presence_bytes, before);
+}
+
+int main(void)
+{
+    fm_diag_level_set(FM_ERROR);
+    const struct CMUnitTest tests[] = {
+        SCENE(the_presences_of_a_node_that_dies_are_hidden_within_two_seconds_by_everyone),
+        SCENE(a_node_that_another_one_hears_is_shown_where_it_is_not_heard),
+        SCENE(what_a_split_hid_is_back_after_it_and_so_is_what_was_missed),
+        SCENE(who_is_back_under_the_same_key_on_the_same_node_was_never_away),
+        SCENE(who_is_back_on_another_node_is_one_diff_there_in_which_the_old_meta_leaves),
+        SCENE(of_two_connections_under_one_key_each_takes_one_place),
+        SCENE(presences_of_a_node_that_takes_its_leave_are_shown_as_long_as_their_clients_may_be_back),
+        SCENE(whoever_missed_removals_that_are_forgotten_takes_the_whole_set_and_tells_only_what_differs),
+        SCENE(beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so),
+        SCENE(what_is_gone_leaves_no_memory_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
