@@ -58,6 +58,19 @@
     X("Clients", BYTES, message_max, 1024, 16777216, "64KiB", \
       "Largest message of a client, and largest payload of a publish. All nodes of a cluster need the same.") \
     X("Clients", COUNT, topics_per_socket, 1, 10000, "100", "Channels that one socket may join.") \
+    X("Clients", COUNT, connections_per_address, 0, 1000000, "0", \
+      "Connections to this node from one address (of IPv6: from one /64), over all workers. Beyond it they are refused with 429. Whose " \
+      "address it is behind a balancer say proxy_protocol_from and trusted_proxies. 0: no limit.") \
+    X("Clients", COUNT, connections_per_user, 0, 1000000, "0", \
+      "Connections to this node of one user, as tokens name them, over all workers. 0: no limit.") \
+    X("Clients", COUNT, joins_per_s, 0, 1000000, "0", \
+      "Joins that one socket may ask for in a second. Beyond it they are refused with `rate_limited`. 0: no limit.") \
+    X("Clients", COUNT, pushes_per_s, 0, 1000000, "0", \
+      "Pushes, and leaves, of one socket in a second. A [topic] rule may have a limit of its own besides. 0: no limit.") \
+    X("Clients", BYTES, push_bytes_per_s, 0, 1073741824, "0", "Bytes of the payloads that one socket may push in a second. 0: no limit.") \
+    X("Clients", MS, rate_burst_ms, 100, 600000, "5s", \
+      "A client that was quiet may use at once what the three rates above allow in so long. One that goes on when it was refused, for as " \
+      "long again, is disconnected with 1008.") \
     X("Clients", COUNT, connections_max, 0, 10000000, "0", \
       "Client connections of this node. 0: 100000, or as many as its file descriptors allow. A larger number is cut to that, with a " \
       "warning.") \
@@ -258,6 +271,8 @@
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \
     X("", AGE, history_age, 1000, 2592000000, "1h", "How long they are kept.") \
     X("", BYTES, message_max, 0, 16777216, "0", "Largest payload. 0: the option message_max.") \
+    X("", COUNT, pushes_per_s, 0, 1000000, "0", \
+      "Pushes to one topic that a socket may make in a second, besides the option pushes_per_s. 0: no limit.") \
     X("", SLOW, slow, 0, 0, "disconnect", \
       "What happens to a socket that can't take more: it is closed with 1013 and may resume; or this topic's messages are left out until " \
       "it " \

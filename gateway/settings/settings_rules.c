@@ -73,6 +73,7 @@ void fm_section_close(struct fm_section *s)
     r->presence = k->presence;
     r->push_to = k->push_to;
     r->slow = k->slow;
+    r->pushes_per_s = (uint32_t)k->pushes_per_s;
     r->message_max = (uint32_t)k->message_max;
     if (k->history_count)
         r->history = (struct fm_retention){(uint32_t)k->history_count, k->history_bytes, k->history_age};
@@ -88,7 +89,8 @@ struct fm_rule_keys fm_rule_keys_of(const struct fm_rule *r)
                                  .history_bytes = r->history.bytes,
                                  .history_age = r->history.age_ms,
                                  .message_max = r->message_max,
-                                 .slow = r->slow};
+                                 .slow = r->slow,
+                                 .pushes_per_s = r->pushes_per_s};
 }
 
 void fm_rule_tell(const char *event, const struct fm_rule *r)
