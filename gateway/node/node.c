@@ -243,6 +243,7 @@ static enum fm_err api_make(struct fm_node *node)
         .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
+        .user_topic = s->user_topic,
         .probe = node->board.n ? &node->board : NULL,
         .jwks = node->jwks ? fm_jwks_stats(node->jwks) : NULL,
         .program = node->program ? fm_program_stats(node->program) : NULL,

@@ -228,7 +228,7 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_send_error(s, &to, fm_err_code(FM_E_UNMATCHED_TOPIC));
         return;
     }
-    struct params p = {0};
+    struct params p = {.last = rule->last};
     struct fm_vector sent = {0};
     struct replayed *replay = NULL;
     struct fm_sub *old = fm_socket_sub(s, in->topic);

@@ -162,6 +162,9 @@
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
       "Memory that the messages of one API call may take; a payload counts once for each of its topics.") \
+    X("HTTP API", TEXT, user_topic, 6, 200, "user:{user}", \
+      "Topic of a user, to which the API publishes what is for `user`; {user} in it stands for the name. Let a [topic] rule with join = " \
+      "token match it, and token_topics grant it.") \
     X("HTTP API", COUNT, replicas, 1, 127, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
     X("HTTP API", MS, ack_timeout_ms, 10, 60000, "2s", "How long such an answer waits before it fails with not_replicated.")
 
@@ -270,6 +273,10 @@
     X("", COUNT, history_count, 0, 1000000, "0", "Newest messages kept for those who join or come back. 0: none.") \
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \
     X("", AGE, history_age, 1000, 2592000000, "1h", "How long they are kept.") \
+    X("", COUNT, last, 0, 1000000, "0", \
+      "Newest messages that a join is given which asks for none itself (by a cursor, or by `last`). 1: who joins gets the last value. " \
+      "They " \
+      "come from the history; without history_count it holds as many.") \
     X("", BYTES, message_max, 0, 16777216, "0", "Largest payload. 0: the option message_max.") \
     X("", COUNT, pushes_per_s, 0, 1000000, "0", \
       "Pushes to one topic that a socket may make in a second, besides the option pushes_per_s. 0: no limit.") \

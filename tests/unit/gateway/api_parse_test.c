@@ -174,7 +174,7 @@ static void a_wrong_message_is_refused_by_name(void **state)
         {"\"x\"", FM_E_INVALID, "a message is an object"},
         {"{}", FM_E_INVALID, "`event` is missing, and `topic` or `topics`"},
         {"{\"topic\":\"room:1\"}", FM_E_INVALID, "`event` is missing"},
-        {"{\"event\":\"e\"}", FM_E_INVALID, "give `topic` or `topics`"},
+        {"{\"event\":\"e\"}", FM_E_INVALID, "give `topic`, `topics` or `user`"},
         {"{\"event\":\"e\",\"topic\":\"room:1\",\"topics\":[\"room:1\"]}", FM_E_INVALID, "not both"},
         {"{\"event\":\"e\",\"topics\":[]}", FM_E_INVALID, "at least one"},
         {"{\"event\":\"e\",\"topics\":\"room:1\"}", FM_E_INVALID, "must be an array"},
