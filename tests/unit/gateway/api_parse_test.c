@@ -172,7 +172,7 @@ static void a_wrong_message_is_refused_by_name(void **state)
         {"{\"topic\":\"room:1\",\"event\":\"e\"} x", FM_E_JSON, ""},
         {"[]", FM_E_INVALID, "a message is an object"},
         {"\"x\"", FM_E_INVALID, "a message is an object"},
-        {"{}", FM_E_INVALID, "`event` is missing, and `topic` or `topics`"},
+        {"{}", FM_E_INVALID, "`event` is missing, and `topic`, `topics` or `user`"},
         {"{\"topic\":\"room:1\"}", FM_E_INVALID, "`event` is missing"},
         {"{\"event\":\"e\"}", FM_E_INVALID, "give `topic`, `topics` or `user`"},
         {"{\"event\":\"e\",\"topic\":\"room:1\",\"topics\":[\"room:1\"]}", FM_E_INVALID, "not both"},
