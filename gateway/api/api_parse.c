@@ -12,6 +12,7 @@
 #define MEMBER_TABLE(X) \
     X(TOPIC, "topic", true) \
     X(TOPICS, "topics", true) \
+    X(USER, "user", true) \
     X(EVENT, "event", true) \
     X(PAYLOAD, "payload", true) \
     X(PAYLOAD_BASE64, "payload_base64", true) \
@@ -126,13 +127,36 @@ struct content { /* what all topics of a message share */
     const uint8_t *payload_at; /* in the body */
 };
 
+/* The topic of a user: what stands for {user} in the option user_topic. */
+static enum fm_err user_topic(struct parse *p, const struct fm_json *user_value, uint8_t out[FM_TOPIC_MAX], struct fm_slice *topic)
+{
+    uint8_t text[FM_USER_MAX];
+    struct fm_slice user;
+    const char *pattern = p->limits->user_topic ? p->limits->user_topic : "", *at = strstr(pattern, "{user}");
+    enum fm_err err = read_text(p, user_value, "`user`", sizeof text, text, &user);
+    if (err)
+        return err;
+    if (!at)
+        return refuse(p, FM_E_FORBIDDEN, user_value->raw.p, "this node has no option user_topic");
+    struct fm_slice head = fm_slice_of(pattern, (size_t)(at - pattern)), tail = fm_slice_str(at + 6);
+    if (head.n + user.n + tail.n > FM_TOPIC_MAX)
+        return refuse(p, FM_E_INVALID, user_value->raw.p, "the user's topic would have more than %d bytes", FM_TOPIC_MAX);
+    memcpy(out, head.p, head.n);
+    memcpy(out + head.n, user.p, user.n);
+    if (tail.n)
+        memcpy(out + head.n + user.n, tail.p, tail.n);
+    *topic = fm_slice_of(out, head.n + user.n + tail.n);
+    return FM_OK;
+}
+
 static enum fm_err add(struct parse *p, const struct fm_json *topic_value, const struct content *c)
 {
     uint8_t text[FM_TOPIC_MAX];
     char detail[FM_API_DETAIL_MAX];
     struct fm_slice topic;
     bool of_payload;
-    enum fm_err err = read_text(p, topic_value, "a topic", sizeof text, text, &topic);
+    enum fm_err err =
+        p->has[M_USER] ? user_topic(p, topic_value, text, &topic) : read_text(p, topic_value, "a topic", sizeof text, text, &topic);
     if (err)
         return err;
     err = fm_api_order_add(p->limits, p->order, topic, &c->of, detail, &of_payload);
@@ -143,8 +167,11 @@ static enum fm_err add(struct parse *p, const struct fm_json *topic_value, const
 
 static enum fm_err add_all(struct parse *p, const struct fm_json *message, const struct content *c)
 {
-    if (p->has[M_TOPIC] == p->has[M_TOPICS])
-        return refuse(p, FM_E_INVALID, message->raw.p, "give `topic` or `topics`%s", p->has[M_TOPIC] ? ", not both" : "");
+    unsigned n = (unsigned)p->has[M_TOPIC] + p->has[M_TOPICS] + p->has[M_USER];
+    if (n != 1)
+        return refuse(p, FM_E_INVALID, message->raw.p, "give `topic`, `topics` or `user`%s", n ? ", one of them" : "");
+    if (p->has[M_USER])
+        return add(p, &p->at[M_USER], c);
     if (p->has[M_TOPIC])
         return add(p, &p->at[M_TOPIC], c);
     const struct fm_json *topics = &p->at[M_TOPICS];
@@ -238,7 +265,8 @@ static enum fm_err read_message(struct parse *p, const struct fm_json *message)
         return err;
     if (!p->has[M_EVENT])
         return refuse(p, FM_E_INVALID, message->raw.p,
-                      p->has[M_TOPIC] || p->has[M_TOPICS] ? "`event` is missing" : "`event` is missing, and `topic` or `topics`");
+                      p->has[M_TOPIC] || p->has[M_TOPICS] || p->has[M_USER] ? "`event` is missing"
+                                                                            : "`event` is missing, and `topic`, `topics` or `user`");
     err = read_text(p, &p->at[M_EVENT], "`event`", FM_EVENT_MAX, event, &c.of.event);
     if (err)
         return err;

@@ -21,6 +21,7 @@ struct fm_api_limits {
     size_t bytes_max;              /* memory of them */
     uint32_t replicas, timeout_ms; /* defaults of a replicated ack */
     struct fm_slice key;           /* from the header Idempotency-Key; empty: none */
+    const char *user_topic;        /* with {user} in it; NULL: none */
 };
 
 struct fm_api_order {     /* what a request asks to publish */
@@ -40,7 +41,7 @@ struct fm_api_bad { /* what was wrong */
     char detail[FM_API_DETAIL_MAX];
 };
 
-/* {"topic" or "topics","event","payload" or "payload_base64","key","conflation_key","ack","replicas","timeout_ms"}. The order is
+/* {"topic", "topics" or "user","event","payload" or "payload_base64","key","conflation_key","ack","replicas","timeout_ms"}. The order is
  * initialised by the callee and empty on error. */
 FM_MUST_CHECK enum fm_err fm_api_parse_one(const struct fm_api_limits *limits, struct fm_slice body, struct fm_api_order *order,
                                            struct fm_api_bad *bad);

@@ -125,6 +125,7 @@ struct fm_api_limits fm_api_limits_of(const struct fm_http_request *req)
                                   .batch_max = c->batch_max,
                                   .bytes_max = c->request_bytes,
                                   .replicas = c->replicas,
+                                  .user_topic = c->user_topic,
                                   .timeout_ms = c->ack_timeout_ms};
 }
 

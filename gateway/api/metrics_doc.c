@@ -69,6 +69,17 @@ static const struct {
     {"fanmesh_origins", "Near 255: nodes are started again and again; is one in a crash loop?"},
     {"fanmesh_origins_forgotten_total", "Alert on any: a crash loop. Cursors become useless before `cursor_ttl`."},
     {"fanmesh_origins_refused_total", "Alert on any: as above, after a split."},
+    /* commands */
+    {"fanmesh_commands_dropped_total", "Alert on any: deletions or revocations were forgotten here. Raise `commands_bytes` on all nodes."},
+    {"fanmesh_commands_missed_total", "After a long split: a user who was disconnected meanwhile may still be there. Ask for it again."},
+    {"fanmesh_commands_lost_total", "As above, of a worker that could not keep up."},
+    {"fanmesh_commands_unknown_total", "A rate: nodes of different versions."},
+    {"fanmesh_cluster_questions_missing_total", "A rate: some node does not answer what the API asks of all."},
+    /* limits */
+    {"fanmesh_limited_connections_per_address_total",
+     "A rate is abuse, or many clients behind one address. The log says whose (`limit_reached`); behind a balancer see `trusted_proxies`."},
+    {"fanmesh_limited_pushes_total", "A rate: a client that pushes too fast, or a limit that is too low for what clients do."},
+    {"fanmesh_limited_disconnects_total", "A rate: clients that do not wait when they are told to."},
     /* memory */
     {"fanmesh_log_bytes", "At `memory_bytes` the oldest messages go: histories and repair reach less far back than the settings say."},
     {"fanmesh_topics", "At `topics_max` publishes to new topics are refused with 503."},

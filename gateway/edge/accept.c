@@ -38,32 +38,49 @@ static void turn_away_tls(int fd)
     (void)send(fd, alert, sizeof alert, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void turn_away_http(int fd)
+static void turn_away_http(int fd, bool of_address)
 {
-    static const char body[] = "{\"error\":{\"code\":\"too_many_connections\",\"message\":\"this node has as many connections as "
-                               "connections_max allows; use another\"}}\n";
-    struct fm_buf answer = {0};
+    static const char node[] = "this node has as many connections as connections_max allows; use another",
+                      address[] = "as many connections from your address are there as connections_per_address allows; close some";
+    struct fm_buf answer = {0}, body = {0};
+    fm_buf_printf(&body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n", fm_err_code(FM_E_TOO_MANY_CONNECTIONS),
+                  of_address ? address : node);
     fm_buf_printf(&answer,
-                  "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nRetry-After: 5\r\n"
-                  "Cache-Control: no-store\r\nConnection: close\r\n\r\n%s",
-                  sizeof body - 1, body);
+                  "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nRetry-After: 5\r\n"
+                  "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+                  of_address ? "429 Too Many Requests" : "503 Service Unavailable", body.n);
+    fm_buf_slice(&answer, fm_buf_view(&body));
+    answer.failed |= body.failed;
+    fm_buf_fini(&body);
     if (!answer.failed)
         (void)send(fd, answer.p, answer.n, MSG_NOSIGNAL | MSG_DONTWAIT);
     fm_buf_fini(&answer);
 }
 
 /* One more client than allowed: told so, without looking at what it wants. */
-static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer)
+static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer, bool of_address)
 {
     if (w->config.tls)
         turn_away_tls(fd);
     else
-        turn_away_http(fd);
+        turn_away_http(fd, of_address);
     (void)shutdown(fd, SHUT_WR);
     (void)recv(fd, w->scratch, FM_READ_MAX, MSG_DONTWAIT); /* closing over unread bytes would take the answer back */
     close(fd);
     fm_stat_add(&w->stats.refused, 1);
-    fm_client_say(peer, "client_refused", "connections_max are there already");
+    fm_client_say(peer, "client_refused", of_address ? "connections_per_address are there already" : "connections_max are there already");
+}
+
+/* What comes through a proxy is counted when it has said for whom it comes (fm_socket_admit). */
+static bool address_counted(struct fm_worker *w, const struct fm_peer *peer, bool *counted)
+{
+    *counted = false;
+    if (fm_nets_hold(w->config.proxy_from, &peer->ip) || fm_nets_hold(w->config.trusted, &peer->ip))
+        return true;
+    enum fm_err err = fm_limits_address_take(w->config.limits, &peer->ip, counted);
+    if (err == FM_E_TOO_MANY_CONNECTIONS)
+        fm_limit_reached(w, FM_LIMIT_ADDRESS, peer, fm_slice_of(NULL, 0));
+    return !err;
 }
 
 static void no_descriptors(struct fm_worker *w)
@@ -100,11 +117,16 @@ static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
             return;
         w->accept_tokens -= 1;
         if (atomic_load_explicit(&w->stats.connections, memory_order_relaxed) >= w->config.connections_max) {
-            turn_away(w, fd, &peer);
+            turn_away(w, fd, &peer, false);
+            continue;
+        }
+        bool counted;
+        if (!address_counted(w, &peer, &counted)) {
+            turn_away(w, fd, &peer, true);
             continue;
         }
         fm_stat_add(&w->stats.accepted, 1);
-        fm_front_open(w, fd, &peer, false);
+        fm_front_open(w, fd, &peer, false, counted);
         fm_worker_breathe(w);
         if (fm_front_shaken(w))
             return;

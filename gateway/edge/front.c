@@ -35,6 +35,8 @@ void fm_conn_detach(struct fm_conn *c)
         c->next->link = c->link;
     if (!c->shared)
         fm_stat_sub(&fm_stats_of(w, c->probe)->connections, 1);
+    if (c->counted)
+        fm_limits_address_give(w->config.limits, &c->peer.ip);
     fm_tls_close(&c->ssl);
     fm_buf_fini(&c->in);
     fm_buf_fini(&c->out);
@@ -49,16 +51,19 @@ void fm_conn_close(struct fm_conn *c)
     close(fd);
 }
 
-void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe)
+void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe, bool counted)
 {
     struct fm_conn *c = calloc(1, sizeof *c);
     if (!c) {
+        if (counted)
+            fm_limits_address_give(w->config.limits, &peer->ip);
         close(fd);
         return;
     }
     c->worker = w;
     c->fd = fd;
     c->probe = probe;
+    c->counted = counted;
     c->peer = c->client = *peer;
     c->proxied = c->proxying = !probe && fm_nets_hold(w->config.proxy_from, &peer->ip);
     c->next = w->conns;

@@ -33,6 +33,7 @@ struct fm_conn {
     bool eof;                 /* the client sends no more */
     bool served;              /* it has had an answer */
     bool probe;               /* the node's own */
+    bool counted;             /* in the limit of its peer's address */
     bool shared;              /* its socket, which it carries, is counted as the connection */
     struct fm_stream *stream; /* usually NULL; also while it is SERVING */
     struct fm_buf in, out, path;

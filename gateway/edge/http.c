@@ -48,6 +48,9 @@ unsigned fm_http_status_of(enum fm_err err)
         return 415;
     case FM_E_RESERVED_EVENT:
         return 422;
+    case FM_E_RATE_LIMITED:
+    case FM_E_TOO_MANY_CONNECTIONS:
+        return 429;
     case FM_E_NOMEM:
     case FM_E_BUSY:
     case FM_E_NOT_READY:

@@ -155,7 +155,11 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
     if (!s)
         return refuse(up, FM_E_NOMEM);
     s->peer = c->client;
-    return s;
+    enum fm_err err = fm_socket_admit(s, &c->counted);
+    if (!err)
+        return s;
+    fm_socket_gone(s);
+    return refuse(up, err);
 }
 
 static bool is_mounted(const struct fm_conn *c)

@@ -43,6 +43,7 @@ struct fm_node {
     struct fm_worker *workers[FM_WORKERS_MAX];
     struct fm_probe_board board;
     struct fm_probe *probe;
+    struct fm_limits *limits;
     struct fm_nets proxy_from, api_proxy_from, trusted;
     struct fm_mesh_tls *mesh_tls;
     struct fm_jwks *jwks;              /* NULL: there is no token_jwks_url */
@@ -242,6 +243,7 @@ static enum fm_err api_make(struct fm_node *node)
         .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
         .replicas = (uint32_t)s->replicas,
+        .user_topic = s->user_topic,
         .probe = node->board.n ? &node->board : NULL,
         .jwks = node->jwks ? fm_jwks_stats(node->jwks) : NULL,
         .program = node->program ? fm_program_stats(node->program) : NULL,
@@ -289,6 +291,10 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
         .topics_per_socket = (uint32_t)s->topics_per_socket,
         .presence_meta_max = (uint32_t)s->presence_meta_max,
+        .limits = internal ? NULL : node->limits,
+        .joins = {s->joins_per_s, (uint32_t)s->rate_burst_ms},
+        .pushes = {s->pushes_per_s, (uint32_t)s->rate_burst_ms},
+        .push_bytes = {s->push_bytes_per_s, (uint32_t)s->rate_burst_ms},
         .proxy_from = internal ? &node->api_proxy_from : &node->proxy_from,
         .trusted = &node->trusted,
         .tls = internal ? NULL : node->access->tls,
@@ -415,6 +421,8 @@ enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_setti
         err = jwks_start(node);
     if (!err)
         err = api_make(node);
+    if (!err)
+        err = fm_limits_new(&node->limits, (uint32_t)s->connections_per_address, (uint32_t)s->connections_per_user);
     if (!err)
         err = workers_start(node, why);
     if (!err)
@@ -568,6 +576,7 @@ void fm_node_stop(struct fm_node **np)
     fm_hub_thread_stop(&node->hub);
     fm_program_end(&node->program);
     fm_mesh_tls_unref(&node->mesh_tls);
+    fm_limits_free(&node->limits);
     fm_api_free(&node->api);
     fm_access_free(&node->access);
     fm_access_free(&node->before);

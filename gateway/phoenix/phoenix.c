@@ -111,7 +111,27 @@ bool fm_phx_send_error(struct fm_socket *s, const struct fm_phx_to *to, const ch
     return fm_phx_send_reply(s, to, false, fm_slice_of(response, (size_t)n < sizeof response ? (size_t)n : 0));
 }
 
+bool fm_phx_send_limited(struct fm_socket *s, const struct fm_phx_to *to, uint32_t retry_ms)
+{
+    char response[96];
+    int n = snprintf(response, sizeof response, "{\"reason\":\"%s\",\"retry_after_ms\":%u}", fm_err_code(FM_E_RATE_LIMITED), retry_ms);
+    return fm_phx_send_reply(s, to, false, fm_slice_of(response, (size_t)n));
+}
+
 /* ---- frames in ---- */
+
+/* It sends faster than it may, and was told so. */
+static bool limited(struct fm_socket *s, const struct fm_phx_in *in, bool join)
+{
+    uint32_t retry_ms;
+    enum fm_err err = join ? fm_socket_limit_join(s, &retry_ms) : fm_socket_limit_push(s, in->payload.n, &retry_ms);
+    struct fm_phx_to to = fm_phx_answer_to(s, in);
+    if (err && join && fm_phx_is_null(to.join_ref))
+        to.join_ref = to.ref;
+    if (err == FM_E_RATE_LIMITED)
+        fm_phx_send_limited(s, &to, retry_ms);
+    return err != FM_OK;
+}
 
 static void dispatch(struct fm_socket *s, const struct fm_phx_in *in)
 {
@@ -120,7 +140,10 @@ static void dispatch(struct fm_socket *s, const struct fm_phx_in *in)
         to.join_ref = FM_LIT("null");
         fm_phx_send_reply(s, &to, true, FM_LIT("{}"));
     } else if (fm_slice_eq(in->event, FM_LIT("phx_join"))) {
-        fm_phx_join(s, in);
+        if (!limited(s, in, true))
+            fm_phx_join(s, in);
+    } else if (limited(s, in, false)) {
+        return;
     } else if (fm_slice_eq(in->event, FM_LIT("phx_leave"))) {
         fm_phx_leave(s, in);
     } else if (fm_slice_eq(in->event, FM_LIT("access_token"))) {

@@ -19,6 +19,8 @@ bool fm_phx_send(struct fm_socket *s, struct fm_frames **f);
 bool fm_phx_send_reply(struct fm_socket *s, const struct fm_phx_to *to, bool ok, struct fm_slice response);
 /* An error reply {"reason":reason}. */
 bool fm_phx_send_error(struct fm_socket *s, const struct fm_phx_to *to, const char *reason);
+/* {"reason":"rate_limited","retry_after_ms":...} */
+bool fm_phx_send_limited(struct fm_socket *s, const struct fm_phx_to *to, uint32_t retry_ms);
 
 /* What a push publishes. */
 struct fm_phx_push {

@@ -220,6 +220,12 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
     return err ? fm_phx_track_reason(err) : NULL;
 }
 
+static const char *too_many(struct fm_socket *s)
+{
+    fm_socket_limit_reached(s, FM_LIMIT_TOPICS);
+    return "too many channels joined"; /* as Phoenix says it */
+}
+
 void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
 {
     const struct fm_worker_config *config = fm_worker_config(fm_socket_worker(s));
@@ -232,7 +238,7 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_send_error(s, &to, fm_err_code(FM_E_UNMATCHED_TOPIC));
         return;
     }
-    struct params p = {0};
+    struct params p = {.last = rule->last};
     struct fm_vector sent = {0};
     struct replayed *replay = NULL;
     struct fm_sub *old = fm_socket_sub(s, in->topic);
@@ -243,7 +249,7 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
     if (err)
         reason = fm_err_code(err);
     else if (fm_socket_subs(s) >= config->topics_per_socket)
-        reason = "too many channels joined";
+        reason = too_many(s);
     else
         reason = params_read(in, rule, &p);
     if (!reason && resume(&p, &sent, replay) != FM_OK)
@@ -503,12 +509,23 @@ void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in)
     const struct fm_rule *rule = fm_sub_rule(sub);
     const char *reason = push_judge(sub, rule, &push);
     if (!reason && push.payload.n > rule->message_max) {
+        fm_socket_limit_reached(s, FM_LIMIT_SIZE);
         if (!fm_supabase_is(sub)) {
             too_large_send(s, &to, rule->message_max);
             return;
         }
         reason = fm_err_code(FM_E_TOO_LARGE);
     }
+    uint32_t retry_ms;
+    enum fm_err limited = reason ? FM_OK : fm_sub_limit_push(sub, &retry_ms);
+    if (limited == FM_E_CLOSED)
+        return;
+    if (limited && !fm_supabase_is(sub)) {
+        fm_phx_send_limited(s, &to, retry_ms);
+        return;
+    }
+    if (limited)
+        reason = fm_err_code(limited);
     if (!reason) {
         enum fm_err err = fm_socket_push(s, sub, push.event, push.payload, push.binary, fm_phx_cookie(cookie, sub, in->ref));
         reason = err ? fm_err_code(err) : NULL;

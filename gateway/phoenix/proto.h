@@ -13,6 +13,7 @@
 #include "../../broker/hub.h"
 #include "../auth/identity.h"
 #include "../edge/ws_kind.h"
+#include "../worker/limits.h"
 
 struct fm_socket;
 struct fm_worker;
@@ -105,6 +106,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     uint64_t tag;                /* fm_join_ask.tag */
     uint64_t asked_ms;           /* fm_mono_ms, when its client asked to join */
     struct fm_track *end;        /* it may be shown: what ends that, made beforehand. Usually NULL */
+    struct fm_bucket pushes;     /* by its rule's own limit */
     struct fm_vector *skip;      /* usually NULL: not to be given messages up to these */
     struct fm_lag *lag;          /* usually NULL: it fell behind, and is given nothing until its socket has room again */
     const struct fm_rule *rule;  /* see fm_sub_rule */
@@ -193,6 +195,20 @@ struct fm_track_ask {       /* what is to be shown of a sub's client (broker/pre
     struct fm_slice meta;   /* a JSON object, valid, without white space around */
     struct fm_slice cookie; /* echoed to proto->tracked (fm_track_cookie) */
 };
+
+/* ---- limits (socket_limits.c) ----
+ *
+ * Each answers FM_OK, or FM_E_RATE_LIMITED with the time after which the same would be allowed. FM_E_CLOSED: the client did not listen and
+ * is being closed (1008); nothing is to be said to it. */
+
+/* Before anything is done for a join, and so for one that will be refused, too. */
+FM_MUST_CHECK enum fm_err fm_socket_limit_join(struct fm_socket *s, uint32_t *retry_ms);
+/* The same for everything else that a client sends on a topic. */
+FM_MUST_CHECK enum fm_err fm_socket_limit_push(struct fm_socket *s, size_t bytes, uint32_t *retry_ms);
+/* What is to be published, by the rule of its topic. */
+FM_MUST_CHECK enum fm_err fm_sub_limit_push(struct fm_sub *sub, uint32_t *retry_ms);
+/* It met another limit, and is told so by the protocol: counts, and tells the log. */
+void fm_socket_limit_reached(struct fm_socket *s, enum fm_limit limit);
 
 struct fm_join_ask {
     struct fm_slice topic, join_ref;

@@ -58,6 +58,19 @@
     X("Clients", BYTES, message_max, 1024, 16777216, "64KiB", \
       "Largest message of a client, and largest payload of a publish. All nodes of a cluster need the same.") \
     X("Clients", COUNT, topics_per_socket, 1, 10000, "100", "Channels that one socket may join.") \
+    X("Clients", COUNT, connections_per_address, 0, 1000000, "0", \
+      "Connections to this node from one address (of IPv6: from one /64), over all workers. Beyond it they are refused with 429. Whose " \
+      "address it is behind a balancer say proxy_protocol_from and trusted_proxies. 0: no limit.") \
+    X("Clients", COUNT, connections_per_user, 0, 1000000, "0", \
+      "Connections to this node of one user, as tokens name them, over all workers. 0: no limit.") \
+    X("Clients", COUNT, joins_per_s, 0, 1000000, "0", \
+      "Joins that one socket may ask for in a second. Beyond it they are refused with `rate_limited`. 0: no limit.") \
+    X("Clients", COUNT, pushes_per_s, 0, 1000000, "0", \
+      "Pushes, and leaves, of one socket in a second. A [topic] rule may have a limit of its own besides. 0: no limit.") \
+    X("Clients", BYTES, push_bytes_per_s, 0, 1073741824, "0", "Bytes of the payloads that one socket may push in a second. 0: no limit.") \
+    X("Clients", MS, rate_burst_ms, 100, 600000, "5s", \
+      "A client that was quiet may use at once what the three rates above allow in so long. One that goes on when it was refused, for as " \
+      "long again, is disconnected with 1008.") \
     X("Clients", COUNT, connections_max, 0, 10000000, "0", \
       "Client connections of this node. 0: 100000, or as many as its file descriptors allow. A larger number is cut to that, with a " \
       "warning.") \
@@ -149,6 +162,9 @@
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
       "Memory that the messages of one API call may take; a payload counts once for each of its topics.") \
+    X("HTTP API", TEXT, user_topic, 6, 200, "user:{user}", \
+      "Topic of a user, to which the API publishes what is for `user`; {user} in it stands for the name. Let a [topic] rule with join = " \
+      "token match it, and token_topics grant it.") \
     X("HTTP API", COUNT, replicas, 1, 127, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
     X("HTTP API", MS, ack_timeout_ms, 10, 60000, "2s", "How long such an answer waits before it fails with not_replicated.")
 
@@ -257,7 +273,13 @@
     X("", COUNT, history_count, 0, 1000000, "0", "Newest messages kept for those who join or come back. 0: none.") \
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \
     X("", AGE, history_age, 1000, 2592000000, "1h", "How long they are kept.") \
+    X("", COUNT, last, 0, 1000000, "0", \
+      "Newest messages that a join is given which asks for none itself (by a cursor, or by `last`). 1: who joins gets the last value. " \
+      "They " \
+      "come from the history; without history_count it holds as many.") \
     X("", BYTES, message_max, 0, 16777216, "0", "Largest payload. 0: the option message_max.") \
+    X("", COUNT, pushes_per_s, 0, 1000000, "0", \
+      "Pushes to one topic that a socket may make in a second, besides the option pushes_per_s. 0: no limit.") \
     X("", SLOW, slow, 0, 0, "disconnect", \
       "What happens to a socket that can't take more: it is closed with 1013 and may resume; or this topic's messages are left out until " \
       "it " \

@@ -18,6 +18,8 @@ struct fm_rule {
     struct fm_retention history;
     uint32_t message_max; /* bytes of a payload, push and publish */
     enum fm_slow slow;
+    uint32_t last;         /* messages that a join is given which asks for none itself */
+    uint32_t pushes_per_s; /* of one socket to one topic; 0: no limit */
     /* Only in a table of handlers, where nothing above but the pattern counts: who decides. */
     fm_handler_fn *handler;
     void *handler_ctx;

@@ -246,6 +246,14 @@ static void check_order(const struct check *c, const char *low, unsigned times, 
 static const char forgotten_too_soon[] =
     "a dead node would be named to nobody any more while its messages are still kept; a node that starts then would lack them unknowingly";
 
+/* {user} stands in it once, and nothing else in braces. */
+static void check_user_topic(const struct check *c)
+{
+    const char *text = c->s->user_topic, *at = strstr(text, "{user}");
+    if (good(c, "user_topic") && (!at || strpbrk(at + 6, "{}*") || strcspn(text, "{}*") != (size_t)(at - text)))
+        fm_report_error(c->report, NULL, "user_topic = %s must hold {user} once, and no other brace and no `*`", text);
+}
+
 static void check_limits(const struct check *c)
 {
     check_order(c, "message_max", 1, false, "api_body_max", "a call could not carry the largest message");
@@ -294,6 +302,7 @@ void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s)
     check_mesh(&c);
     check_access(&c);
     check_limits(&c);
+    check_user_topic(&c);
 }
 
 /* ---- variables that nobody reads: only what looks like a slip is said, since the environment holds other people's as well (Kubernetes

@@ -54,7 +54,7 @@ static const char *who_text(unsigned who)
 
 void fm_section_close(struct fm_section *s)
 {
-    const struct fm_rule_keys *k = &s->keys;
+    struct fm_rule_keys *k = &s->keys;
     struct fm_rule *r = s->rule;
     if (!r)
         return;
@@ -65,6 +65,12 @@ void fm_section_close(struct fm_section *s)
     if (k->presence != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
         fm_report_error(s->set.report, s->where, "presence = %s needs join = anyone or token, since only who joined is there",
                         who_text(k->presence));
+    if (k->last > k->history_count) {
+        if (fm_option_from(&s->set, "history_count")->rank != FM_RANK_DEFAULT)
+            fm_report_error(s->set.report, s->where, "last = %llu is more than the history keeps: history_count = %llu",
+                            (unsigned long long)k->last, (unsigned long long)k->history_count);
+        k->history_count = k->last;
+    }
     if (k->history_count == 0 && (fm_option_from(&s->set, "history_bytes")->rank != FM_RANK_DEFAULT ||
                                   fm_option_from(&s->set, "history_age")->rank != FM_RANK_DEFAULT))
         fm_report_error(s->set.report, s->where, "history_bytes and history_age do nothing while history_count is 0");
@@ -73,6 +79,8 @@ void fm_section_close(struct fm_section *s)
     r->presence = k->presence;
     r->push_to = k->push_to;
     r->slow = k->slow;
+    r->last = (uint32_t)k->last;
+    r->pushes_per_s = (uint32_t)k->pushes_per_s;
     r->message_max = (uint32_t)k->message_max;
     if (k->history_count)
         r->history = (struct fm_retention){(uint32_t)k->history_count, k->history_bytes, k->history_age};
@@ -88,7 +96,9 @@ struct fm_rule_keys fm_rule_keys_of(const struct fm_rule *r)
                                  .history_bytes = r->history.bytes,
                                  .history_age = r->history.age_ms,
                                  .message_max = r->message_max,
-                                 .slow = r->slow};
+                                 .slow = r->slow,
+                                 .last = r->last,
+                                 .pushes_per_s = r->pushes_per_s};
 }
 
 void fm_rule_tell(const char *event, const struct fm_rule *r)

@@ -236,14 +236,15 @@ static enum fm_err position_read(struct fm_http_request *req, struct fm_sse_topi
     return id.n ? fm_sse_id_read(id, topics) : FM_OK;
 }
 
-static bool last_read(const struct fm_http_request *req, uint32_t *last)
+/* *last: -1 where it is not said. */
+static bool last_read(const struct fm_http_request *req, int64_t *last)
 {
     char text[16];
     uint64_t v = 0;
     enum fm_err err = fm_query_param(req->query, "last", true, text, sizeof text);
     if (err == FM_OK)
         err = fm_slice_u64(fm_slice_str(text), UINT32_MAX, &v);
-    *last = (uint32_t)v;
+    *last = err == FM_E_NOT_FOUND ? -1 : (int64_t)v;
     return err == FM_OK || err == FM_E_NOT_FOUND;
 }
 
@@ -260,17 +261,18 @@ static const char *topics_judge(const struct fm_socket *s, const struct fm_sse_t
     return NULL;
 }
 
-static enum fm_err join(struct fm_socket *s, struct fm_sse_topic *t, uint32_t last)
+static enum fm_err join(struct fm_socket *s, struct fm_sse_topic *t, int64_t last)
 {
     struct fm_slice topic = fm_slice_of(t->name, t->name_n);
+    const struct fm_rule *rule = fm_socket_rule(s, topic);
     struct fm_join_ask ask = {
         .topic = topic,
-        .rule = fm_socket_rule(s, topic),
+        .rule = rule,
         .format = FM_FORMAT_SSE,
         .cursor_channel = true,
         .has_cursor = t->at.n > 0 || t->cut,
         .cut = t->cut,
-        .last = last,
+        .last = last < 0 ? rule->last : (uint32_t)last,
         .params = FM_LIT("{}"),
     };
     enum fm_err err = fm_vector_copy(&ask.cursor, &t->at); /* the stream's own goes on meanwhile from here */
@@ -281,7 +283,7 @@ static enum fm_err join(struct fm_socket *s, struct fm_sse_topic *t, uint32_t la
     return fm_socket_join(s, &ask);
 }
 
-static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, uint32_t last)
+static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, int64_t last)
 {
     struct fm_upgrade up;
     enum fm_err err = FM_OK;
@@ -309,7 +311,7 @@ bool fm_sse_handle(struct fm_http_request *req)
 {
     struct fm_sse_topics topics = {0};
     const char *why = NULL;
-    uint32_t last = 0;
+    int64_t last = -1;
     if (!req->worker->config.sse || !fm_slice_eq(req->path, FM_LIT("/sse")))
         return false;
     if (!fm_http_page_may(req, "GET, OPTIONS", "Authorization, Last-Event-ID"))

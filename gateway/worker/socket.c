@@ -480,6 +480,7 @@ void fm_socket_gone(struct fm_socket *s)
     if (s->next)
         s->next->link = s->link;
     w->sockets_n--;
+    fm_socket_dismiss(s);
     fm_user_leave(s);
     fm_stat_sub(&fm_stats_of(w, s->probe)->connections, 1);
     s->wsi = NULL;

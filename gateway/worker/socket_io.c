@@ -289,6 +289,7 @@ static void packed_message(struct fm_socket *s, bool binary, struct fm_slice pac
         message(s, binary, w->unpacked.p, w->unpacked.n);
         break;
     case FM_E_TOO_LARGE:
+        fm_socket_limit_reached(s, FM_LIMIT_SIZE);
         bad_message(s, CLOSE_TOO_LARGE, "the message is larger than message_max");
         break;
     case FM_E_SYNTAX:
@@ -311,6 +312,7 @@ void fm_socket_received(struct fm_socket *s, uint8_t *bytes, size_t n, size_t to
     /* Refused as soon as it is announced: what can't be taken is not waited for. */
     if (n > room || to_come > room - n) {
         fm_stat_add(&s->worker->stats.bad_messages, 1);
+        fm_socket_limit_reached(s, FM_LIMIT_SIZE);
         fm_buf_fini(&s->in);
         fm_socket_close(s, CLOSE_TOO_LARGE, "the message is larger than message_max");
         return;

@@ -48,6 +48,7 @@ bool fm_user_join(struct fm_socket *s, struct fm_slice name)
     struct fm_user *u = name.n ? user_get(s->worker, name) : NULL;
     if (name.n && !u)
         return false;
+    fm_socket_user_leaves(s);
     fm_user_leave(s);
     if (!u)
         return true;

@@ -401,7 +401,7 @@ static void probe_take(struct fm_worker *w)
     if (fd >= 0 && w->draining)
         close(fd);
     else if (fd >= 0)
-        fm_front_open(w, fd, &(struct fm_peer){0}, true);
+        fm_front_open(w, fd, &(struct fm_peer){0}, true, false);
 }
 
 static bool access_take(struct fm_worker *w)

@@ -6,6 +6,7 @@
 #include "../../broker/hub_thread.h"
 #include "../edge/http.h"
 #include "../phoenix/proto.h"
+#include "limits.h"
 
 struct fm_auth;
 struct fm_jwks;
@@ -57,6 +58,9 @@ struct fm_worker_config {
     uint32_t sse_keepalive_ms;          /* between the comments of a stream */
     uint32_t sse_retry_ms;              /* after which an EventSource comes back */
     bool outlived;                      /* the process goes on after the worker: it ends its connections itself */
+
+    struct fm_limits *limits;                 /* of the node, shared; NULL: none but those above. Borrowed */
+    struct fm_rate joins, pushes, push_bytes; /* of one client */
 };
 
 #define FM_WORKER_STATS(X) \
@@ -94,6 +98,21 @@ struct fm_worker_config {
     X(slow_skipped, "fanmesh_slow_skipped_total", "counter", "messages left out for subscribers that were behind") \
     X(slow_conflated, "fanmesh_slow_conflated_total", "counter", "those of them that a newer one with the same conflation key replaced") \
     X(idle_disconnects, "fanmesh_idle_disconnects_total", "counter", "sockets closed because they sent nothing for the idle limit") \
+    X(limited_address, "fanmesh_limited_connections_per_address_total", "counter", \
+      "connections refused since as many of their address were there as connections_per_address allows") \
+    X(limited_user, "fanmesh_limited_connections_per_user_total", "counter", \
+      "connections refused since as many of their user were there as connections_per_user allows") \
+    X(limited_joins, "fanmesh_limited_joins_total", "counter", "joins refused since their client joined faster than joins_per_s allows") \
+    X(limited_pushes, "fanmesh_limited_pushes_total", "counter", \
+      "pushes refused since their client pushed faster than pushes_per_s, or the rule's own, allows") \
+    X(limited_bytes, "fanmesh_limited_push_bytes_total", "counter", \
+      "pushes refused since their client pushed more bytes than push_bytes_per_s allows") \
+    X(limited_topics, "fanmesh_limited_topics_total", "counter", "joins refused since their client had joined topics_per_socket topics") \
+    X(limited_size, "fanmesh_limited_message_size_total", "counter", "messages refused since they were larger than message_max allows") \
+    X(limited_handlers, "fanmesh_limited_handlers_total", "counter", \
+      "joins and pushes refused since more of their client waited for handlers than handler_client_bytes allows") \
+    X(limited_closed, "fanmesh_limited_disconnects_total", "counter", \
+      "sockets closed (1008) since they went on after they had been told that they are too fast") \
     X(disconnected, "fanmesh_disconnected_total", "counter", "sockets closed because the API asked for it") \
     X(unsubscribed, "fanmesh_unsubscribed_total", "counter", "channels ended because the API asked for it") \
     X(commands_lost, "fanmesh_commands_lost_total", "counter", \

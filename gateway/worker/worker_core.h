@@ -167,12 +167,14 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint8_t *client;            /* for handlers: query and origin, each with a zero byte; NULL where there are none */
     uint32_t client_n;
     uint32_t variant;
-    uint32_t awaited;     /* answers to pushes that are under way */
-    uint64_t heard_tick;  /* of the wheel, when the last message came */
-    struct fm_peer peer;  /* the client's address, as far as it is known */
-    uint64_t number;      /* of its id, fm_socket_id */
-    uint64_t opened_ms;   /* fm_mono_ms */
-    struct fm_user *user; /* NULL: nobody knows whose it is */
+    uint32_t awaited;                                    /* answers to pushes that are under way */
+    uint64_t heard_tick;                                 /* of the wheel, when the last message came */
+    struct fm_peer peer;                                 /* the client's address, as far as it is known */
+    uint64_t number;                                     /* of its id, fm_socket_id */
+    uint64_t opened_ms;                                  /* fm_mono_ms */
+    struct fm_user *user;                                /* NULL: nobody knows whose it is */
+    bool counted_address, counted_user;                  /* in the node's limits */
+    struct fm_bucket joins, pushes, push_bytes, refused; /* refused: of all the others */
     struct fm_socket *user_next, **user_link;
 };
 
@@ -359,6 +361,17 @@ struct fm_user *fm_user_find(const struct fm_worker *w, struct fm_slice name);
 FM_MUST_CHECK bool fm_user_join(struct fm_socket *s, struct fm_slice name);
 void fm_user_leave(struct fm_socket *s);
 
+/* ---- socket_limits.c ---- */
+/* Counts, and tells the log. */
+void fm_limit_reached(struct fm_worker *w, enum fm_limit limit, const struct fm_peer *peer, struct fm_slice user);
+/* Its peer and user are known, and it begins. *counted: its connection was counted already; it is the socket's from now on.
+ * FM_E_TOO_MANY_CONNECTIONS: was counted and logged. */
+FM_MUST_CHECK enum fm_err fm_socket_admit(struct fm_socket *s, bool *counted);
+/* Its user is about to be another. */
+void fm_socket_user_leaves(struct fm_socket *s);
+/* It ends. */
+void fm_socket_dismiss(struct fm_socket *s);
+
 /* ---- commands.c ---- */
 /* Asks the hub for the commands, those that it remembers first. */
 void fm_commands_join(struct fm_worker *w);
@@ -375,8 +388,8 @@ void fm_commands_free(struct fm_worker *w);
 void fm_inquire_answer(struct fm_worker *w, struct fm_inquire *q);
 
 /* ---- front.c ---- */
-/* A connection was accepted; takes fd. probe: fm_worker_probe. */
-void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe);
+/* A connection was accepted; takes fd. probe: fm_worker_probe. counted: in the limit of its address. */
+void fm_front_open(struct fm_worker *w, int fd, const struct fm_peer *peer, bool probe, bool counted);
 void fm_front_timeout(void *worker, struct fm_timer *t); /* fires w->conns_wheel */
 /* Those that wait for a request are closed; the others when they have their answer. */
 void fm_front_drain(struct fm_worker *w);

@@ -56,6 +56,8 @@ extern "C" {
     X(FM_E_TLS, "tls_failed", "the other side speaks no TLS here, or its certificate is not to be trusted") \
     X(FM_E_CLOSED, "closed", "the connection or the node is closed") \
     X(FM_E_OPTION, "bad_option", "an option of the settings is unknown or out of its range") \
+    X(FM_E_RATE_LIMITED, "rate_limited", "this client sends faster than the node's limits allow; wait for `retry_after_ms`") \
+    X(FM_E_TOO_MANY_CONNECTIONS, "too_many_connections", "the limit of connections is reached; close some, or try again later") \
     X(FM_E_CALLBACK, "in_callback", \
       "a call that waits for the node can't be made from a callback of that node; make it from another thread, or use the form with a " \
       "callback") \

@@ -155,6 +155,39 @@ static void pushes_that_may_not_be_are_refused_by_reason(void **state)
         out(s, reply);
         assert_int_equal(s->pushed.n, 0);
     }
+    assert_int_equal(reached[FM_LIMIT_SIZE], 1);
+}
+
+static void a_client_that_is_too_fast_is_told_when_to_try_again_and_nothing_is_done(void **state)
+{
+    struct fm_socket *s = *state;
+#define LIMITED(head) head ",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"rate_limited\",\"retry_after_ms\":250}}]\n"
+    joined(s);
+    join_limit = FM_E_RATE_LIMITED;
+    in(s, "[\"2\",\"2\",\"room:1\",\"phx_join\",{}]"); /* the channel that is there stays */
+    out(s, LIMITED("[\"2\",\"2\",\"room:1\""));
+    assert_true(fm_socket_subs(s) == 1 && s->subs->joined);
+    in(s, "[null,\"3\",\"room:2\",\"phx_join\",{}]");
+    out(s, LIMITED("[\"3\",\"3\",\"room:2\""));
+    in(s, "[\"1\",\"4\",\"room:1\",\"shout\",{}]");
+    assert_true(s->pushed.n > 0);
+    s->pushed.n = 0;
+    push_limit = FM_E_RATE_LIMITED;
+    in(s, "[\"1\",\"5\",\"room:1\",\"shout\",{}]");
+    out(s, LIMITED("[\"1\",\"5\",\"room:1\""));
+    in(s, "[\"1\",\"6\",\"room:1\",\"phx_leave\",{}]");
+    out(s, LIMITED("[\"1\",\"6\",\"room:1\""));
+    in(s, "[null,\"7\",\"phoenix\",\"heartbeat\",{}]"); /* is none of it */
+    out(s, "[null,\"7\",\"phoenix\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]\n");
+    push_limit = FM_OK;
+    rule_limit = FM_E_RATE_LIMITED;
+    in(s, "[\"1\",\"8\",\"room:1\",\"shout\",{}]");
+    out(s, LIMITED("[\"1\",\"8\",\"room:1\""));
+    assert_int_equal(s->pushed.n, 0);
+    rule_limit = FM_E_CLOSED; /* it did not listen, and is being closed */
+    in(s, "[\"1\",\"9\",\"room:1\",\"shout\",{}]");
+    out(s, "");
+#undef LIMITED
 }
 
 /* ---- tokens ---- */
@@ -648,6 +681,7 @@ int main(void)
         TEST(a_socket_has_a_limit_of_topics),
         TEST(what_the_hub_refuses_is_an_error_reply),
         TEST(pushes_that_may_not_be_are_refused_by_reason),
+        TEST(a_client_that_is_too_fast_is_told_when_to_try_again_and_nothing_is_done),
         TEST(where_a_rule_asks_for_a_token_it_must_grant_the_join_and_the_push),
         TEST(a_new_token_is_answered_and_goes_no_further),
         TEST(a_token_that_is_over_is_told_on_no_channel),

@@ -38,6 +38,8 @@ static struct fm_worker_stats stats;
 static struct fm_worker_config config;
 static struct fm_rules *rules;
 static enum fm_err join_err, push_err;
+static enum fm_err join_limit, push_limit, rule_limit; /* what the limits say */
+static unsigned reached[FM_LIMITS_N];
 static bool handled;          /* joins wait for a handler of the program */
 static struct fm_vector sent; /* what fm_socket_leave says */
 static uint64_t next_id;
@@ -114,6 +116,33 @@ uint32_t fm_socket_subs(const struct fm_socket *s)
     for (const struct fm_sub *sub = s->subs; sub; sub = sub->next)
         n++;
     return n;
+}
+
+enum fm_err fm_socket_limit_join(struct fm_socket *s, uint32_t *retry_ms)
+{
+    (void)s;
+    *retry_ms = 250;
+    return join_limit;
+}
+
+enum fm_err fm_socket_limit_push(struct fm_socket *s, size_t bytes, uint32_t *retry_ms)
+{
+    (void)s, (void)bytes;
+    *retry_ms = 250;
+    return push_limit;
+}
+
+enum fm_err fm_sub_limit_push(struct fm_sub *sub, uint32_t *retry_ms)
+{
+    (void)sub;
+    *retry_ms = 250;
+    return rule_limit;
+}
+
+void fm_socket_limit_reached(struct fm_socket *s, enum fm_limit limit)
+{
+    (void)s;
+    reached[limit]++;
 }
 
 enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
@@ -275,7 +304,8 @@ static int setup(void **state)
         r->message_max = 32;
     }
     config = (struct fm_worker_config){.rules = rules, .mount = "/socket", .topics_per_socket = 3};
-    join_err = push_err = FM_OK;
+    join_err = push_err = join_limit = push_limit = rule_limit = FM_OK;
+    memset(reached, 0, sizeof reached);
     next_id = now_s = 0;
     refresh_fault = (struct fm_token_fault){0};
     *state = calloc(1, sizeof(struct fm_socket));

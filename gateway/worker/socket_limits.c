@@ -1,0 +1,107 @@
+/* What the limits (limits.h) mean for a socket. */
+#include "worker_core.h"
+
+enum { CLOSE_POLICY = 1008 };
+
+static struct fm_slice user_of(const struct fm_socket *s)
+{
+    return s->user ? fm_user_name(s->user) : fm_slice_of(NULL, 0);
+}
+
+static _Atomic uint64_t *counter_of(struct fm_worker *w, enum fm_limit limit)
+{
+    _Atomic uint64_t *const counters[FM_LIMITS_N] = {
+        [FM_LIMIT_ADDRESS] = &w->stats.limited_address, [FM_LIMIT_USER] = &w->stats.limited_user,
+        [FM_LIMIT_JOINS] = &w->stats.limited_joins,     [FM_LIMIT_PUSHES] = &w->stats.limited_pushes,
+        [FM_LIMIT_BYTES] = &w->stats.limited_bytes,     [FM_LIMIT_TOPICS] = &w->stats.limited_topics,
+        [FM_LIMIT_SIZE] = &w->stats.limited_size,       [FM_LIMIT_HANDLERS] = &w->stats.limited_handlers,
+    };
+    return counters[limit];
+}
+
+void fm_limit_reached(struct fm_worker *w, enum fm_limit limit, const struct fm_peer *peer, struct fm_slice user)
+{
+    fm_stat_add(counter_of(w, limit), 1);
+    fm_limit_tell(w->config.limits, limit, peer, user, fm_mono_ms());
+}
+
+void fm_socket_limit_reached(struct fm_socket *s, enum fm_limit limit)
+{
+    fm_limit_reached(s->worker, limit, &s->peer, user_of(s));
+}
+
+/* ---- connections ---- */
+
+enum fm_err fm_socket_admit(struct fm_socket *s, bool *counted)
+{
+    struct fm_limits *limits = s->worker->config.limits;
+    if (s->probe || !limits)
+        return FM_OK;
+    s->counted_address = *counted; /* the connection that it becomes, or lives by */
+    *counted = false;
+    enum fm_err err = s->counted_address ? FM_OK : fm_limits_address_take(limits, &s->peer.ip, &s->counted_address);
+    if (err == FM_E_TOO_MANY_CONNECTIONS)
+        fm_socket_limit_reached(s, FM_LIMIT_ADDRESS);
+    if (err)
+        return err;
+    err = fm_limits_user_take(limits, user_of(s), &s->counted_user);
+    if (err == FM_E_TOO_MANY_CONNECTIONS)
+        fm_socket_limit_reached(s, FM_LIMIT_USER);
+    return err;
+}
+
+void fm_socket_user_leaves(struct fm_socket *s)
+{
+    if (s->counted_user)
+        fm_limits_user_give(s->worker->config.limits, user_of(s));
+    s->counted_user = false;
+}
+
+void fm_socket_dismiss(struct fm_socket *s)
+{
+    fm_socket_user_leaves(s);
+    if (s->counted_address)
+        fm_limits_address_give(s->worker->config.limits, &s->peer.ip);
+    s->counted_address = false;
+}
+
+/* ---- rates ---- */
+
+static enum fm_err rate(struct fm_socket *s, struct fm_bucket *b, struct fm_rate rate, uint64_t n, enum fm_limit limit, uint32_t *retry_ms)
+{
+    if (rate.per_s == 0 || s->probe)
+        return FM_OK;
+    switch (fm_bucket_take(b, &s->refused, rate, n, fm_mono_ms(), retry_ms)) {
+    case FM_BUCKET_GIVES:
+        return FM_OK;
+    case FM_BUCKET_WAITS:
+        fm_socket_limit_reached(s, limit);
+        return FM_E_RATE_LIMITED;
+    case FM_BUCKET_ABUSED:
+        break;
+    }
+    fm_socket_limit_reached(s, limit);
+    fm_stat_add(&s->worker->stats.limited_closed, 1);
+    fm_socket_close(s, CLOSE_POLICY, "it went on sending faster than the node's limits allow");
+    return FM_E_CLOSED;
+}
+
+enum fm_err fm_socket_limit_join(struct fm_socket *s, uint32_t *retry_ms)
+{
+    const struct fm_worker_config *c = &s->worker->config;
+    return rate(s, &s->joins, c->joins, 1, FM_LIMIT_JOINS, retry_ms);
+}
+
+enum fm_err fm_socket_limit_push(struct fm_socket *s, size_t bytes, uint32_t *retry_ms)
+{
+    const struct fm_worker_config *c = &s->worker->config;
+    enum fm_err err = rate(s, &s->pushes, c->pushes, 1, FM_LIMIT_PUSHES, retry_ms);
+    return err ? err : rate(s, &s->push_bytes, c->push_bytes, bytes, FM_LIMIT_BYTES, retry_ms);
+}
+
+enum fm_err fm_sub_limit_push(struct fm_sub *sub, uint32_t *retry_ms)
+{
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    const struct fm_rate of_rule = {rule ? rule->pushes_per_s : 0, sub->socket->worker->config.pushes.burst_ms};
+    return rate(sub->socket, &sub->pushes, of_rule, 1, FM_LIMIT_PUSHES, retry_ms);
+}
