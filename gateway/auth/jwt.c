@@ -89,6 +89,14 @@ static bool cut(struct fm_slice *rest, struct fm_slice *part)
     return true;
 }
 
+bool fm_jwt_looks(struct fm_slice text)
+{
+    size_t dots = 0;
+    for (size_t i = 0; i < text.n; i++)
+        dots += text.p[i] == '.';
+    return dots == 2;
+}
+
 /* ---- header ---- */
 
 static bool typ_ok(const struct fm_json *typ)

@@ -32,6 +32,9 @@ struct fm_jwt {
     uint8_t kid_text[FM_KID_MAX];
 };
 
+/* Two dots: whatever else it is, it was not meant as something else. */
+bool fm_jwt_looks(struct fm_slice text);
+
 /* jwt lives as long as the token's bytes. False: *why is a static sentence that says nothing of what the token holds. */
 FM_MUST_CHECK bool fm_jwt_read(struct fm_slice token, struct fm_jwt *jwt, const char **why);
 

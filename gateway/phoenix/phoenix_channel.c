@@ -241,12 +241,14 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
     struct params p = {.last = rule->last};
     struct fm_vector sent = {0};
     struct replayed *replay = NULL;
+    const char *reason = fm_supabase_join_token(s, in); /* first: other channels may end by it, the topic's old one among them */
     struct fm_sub *old = fm_socket_sub(s, in->topic);
-    const char *reason = NULL;
     if (old && !replace(s, old, to.join_ref, &sent, &replay))
         return;
-    enum fm_err err = fm_socket_may(s, rule->join, in->topic, FM_RIGHT_JOIN);
-    if (err)
+    enum fm_err err = reason ? FM_OK : fm_socket_may(s, rule->join, in->topic, FM_RIGHT_JOIN);
+    if (reason)
+        ; /* its token is refused */
+    else if (err)
         reason = fm_err_code(err);
     else if (fm_socket_subs(s) >= config->topics_per_socket)
         reason = too_many(s);

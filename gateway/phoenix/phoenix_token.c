@@ -2,6 +2,7 @@
 #include "phoenix.h"
 
 #include "../auth/admit.h"
+#include "../supabase/supabase.h"
 
 /* {"access_token": "..."}; as bytes. False: it is not there. */
 static bool token_read(const struct fm_phx_in *in, char out[FM_TOKEN_MAX], struct fm_slice *token)
@@ -49,9 +50,16 @@ void fm_phx_access_token(struct fm_socket *s, const struct fm_phx_in *in)
         memcpy(join_ref, own.p, own.n);
         to.join_ref = fm_slice_of(join_ref, own.n);
     }
+    bool supabase = sub && fm_supabase_is(sub), reads = fm_worker_config(fm_socket_worker(s))->auth != NULL;
+    if (supabase && !reads)
+        return; /* its client sends one whether anybody wants it or not */
     bool ok = token_read(in, text, &token) && fm_socket_refresh(s, token, &fault);
     explicit_bzero(text, sizeof text);
-    if (!ok)
+    if (supabase && ok)
+        return;
+    if (supabase)
+        fm_supabase_token_refused(s, sub, fault.err);
+    else if (!ok)
         refused(s, &to, &fault);
     else
         fm_phx_send_reply(s, &to, true, FM_LIT("{}"));

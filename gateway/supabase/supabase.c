@@ -1,5 +1,6 @@
 #include "supabase.h"
 
+#include "../auth/auth.h"
 #include "../phoenix/gap_json.h"
 
 #include <assert.h>
@@ -27,6 +28,55 @@ struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key)
     kept->key_n = (uint8_t)key.n;
     memcpy(kept->key, key.p, key.n);
     return kept;
+}
+
+/* ---- tokens ---- */
+
+static const char *token_reason(enum fm_err err)
+{
+    switch (err) {
+    case FM_E_TOKEN_EXPIRED:
+        return "InvalidJWTToken: token_expired";
+    case FM_E_TOKEN_REVOKED:
+        return "InvalidJWTToken: token_revoked";
+    case FM_E_TOKEN_KEY:
+        return "InvalidJWTToken: token_key";
+    case FM_E_TOKEN_USER:
+        return "InvalidJWTToken: token_user";
+    case FM_E_NOMEM:
+        return fm_err_code(err);
+    default:
+        return "InvalidJWTToken: bad_token";
+    }
+}
+
+const char *fm_supabase_join_token(struct fm_socket *s, const struct fm_phx_in *in)
+{
+    struct fm_json root, config, v;
+    struct fm_slice token;
+    struct fm_token_fault fault;
+    uint8_t text[FM_TOKEN_MAX];
+    if (!fm_worker_config(fm_socket_worker(s))->auth || in->binary)
+        return NULL;
+    if (fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || !fm_supabase_asked(in->topic, &root, &config))
+        return NULL;
+    if (!fm_json_get(&root, FM_LIT("access_token"), &v) || v.type != FM_JSON_STRING)
+        return NULL;
+    const char *reason = NULL;
+    if (fm_json_text(&v, text, sizeof text, &token) != FM_OK)
+        reason = token_reason(FM_E_TOKEN);
+    else if (fm_jwt_looks(token) && !fm_socket_refresh(s, token, &fault))
+        reason = token_reason(fault.err);
+    explicit_bzero(text, sizeof text);
+    return reason;
+}
+
+void fm_supabase_token_refused(struct fm_socket *s, const struct fm_sub *sub, enum fm_err err)
+{
+    struct fm_frames *f = fm_frames_new();
+    if (f)
+        fm_supabase_system(f, sub, "system", false, token_reason(err), (struct fm_slice){0});
+    fm_phx_send(s, &f);
 }
 
 /* ---- messages ---- */
@@ -244,8 +294,6 @@ bool fm_supabase_push_read(struct fm_socket *s, struct fm_sub *sub, const struct
         fm_supabase_refuse(s, sub, &to, FM_SUPABASE_NOT_STORED);
         return false;
     }
-    if (fm_slice_eq(in->event, FM_LIT("access_token")))
-        return false; /* never answered */
     if (fm_slice_eq(in->event, FM_LIT("presence"))) {
         presence_take(s, sub, in, &to);
         return false;

@@ -35,6 +35,12 @@ static inline bool fm_supabase_is(const struct fm_sub *sub)
 
 uint8_t fm_supabase_flags_of(const struct fm_supabase_config *config);
 
+/* The token in a join's params, where the node reads tokens: the socket is whose it says from now on. NULL, or the reason for the error
+ * reply. What is no JWT, as an apikey that the client has in place of one, is passed over. */
+const char *fm_supabase_join_token(struct fm_socket *s, const struct fm_phx_in *in);
+/* An event access_token was refused: its client awaits no answer. */
+void fm_supabase_token_refused(struct fm_socket *s, const struct fm_sub *sub, enum fm_err err);
+
 /* One whole frame: the message as the format (FM_FORMAT_SUPA*) has it. */
 void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, const struct fm_msg *m);
 /* Such a binary frame as the text frame that a client without binary ones gets in its place. false: it is none of these. */

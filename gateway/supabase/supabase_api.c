@@ -1,12 +1,14 @@
 #include "supabase_api.h"
 
 #include "../api/api_state.h"
-#include "../auth/identity.h"
+#include "../auth/admit.h"
 #include "../worker/question.h"
 #include "supabase_body.h"
 #include "supabase_config.h"
 
 #include <stdio.h>
+#include <strings.h>
+#include <time.h>
 
 #define PATH "/api/broadcast"
 
@@ -114,8 +116,32 @@ static bool caller_of(struct fm_http_request *req, bool *backend)
     return true;
 }
 
+/* The first of the two headers that holds something like a token. */
+static struct fm_slice token_of(const struct fm_http_request *req)
+{
+    const struct fm_slice bearer = FM_LIT("Bearer ");
+    struct fm_slice v = req->authorization;
+    if (v.n > bearer.n && strncasecmp((const char *)v.p, (const char *)bearer.p, bearer.n) == 0 &&
+        fm_jwt_looks(fm_slice_of(v.p + bearer.n, v.n - bearer.n)))
+        return fm_slice_of(v.p + bearer.n, v.n - bearer.n);
+    return fm_jwt_looks(req->apikey) ? req->apikey : fm_slice_of(NULL, 0);
+}
+
+/* Whose it is, where the node reads tokens. false: the request is answered. */
+static bool client_identify(struct fm_http_request *req, struct fm_identity **id)
+{
+    const struct fm_auth *auth = fm_worker_config(req->worker)->auth;
+    struct fm_slice token = auth ? token_of(req) : fm_slice_of(NULL, 0);
+    struct fm_token_fault fault = {FM_E_TOKEN_MISSING, NULL};
+    *id = NULL;
+    if (!auth || (!token.n && !auth->required) || (token.n && fm_admit_token(req->worker, token, id, &fault)))
+        return true;
+    refuse(req, fault.err, NULL, fault.why);
+    return false;
+}
+
 /* What a client may push on a socket it may broadcast without one. */
-static bool client_may(struct fm_http_request *req, const struct fm_api_order *order)
+static bool client_may(struct fm_http_request *req, const struct fm_api_order *order, const struct fm_identity *id)
 {
     const struct fm_worker_config *config = fm_worker_config(req->worker);
     struct fm_api_bad bad = {.has_index = order->several};
@@ -123,7 +149,7 @@ static bool client_may(struct fm_http_request *req, const struct fm_api_order *o
         struct fm_slice topic = fm_msg_topic(order->msgs[bad.index]);
         const struct fm_rule *rule = fm_rules_match(config->rules, topic);
         const char *why = "clients may not push there";
-        bad.err = fm_who_may(rule ? rule->push : FM_WHO_NOBODY, NULL, topic, FM_RIGHT_PUSH, 0);
+        bad.err = fm_who_may(rule ? rule->push : FM_WHO_NOBODY, id, topic, FM_RIGHT_PUSH, (uint64_t)time(NULL));
         if (!bad.err && fm_handler_of(config->handlers, FM_QUESTION_PUSH, topic)) {
             bad.err = FM_E_FORBIDDEN;
             why = "what clients push there is decided push by push, so send it on a channel that is joined";
@@ -183,12 +209,14 @@ static bool can_store(struct fm_http_request *req, const struct fm_api_order *or
 
 static void finish(struct fm_http_request *req, enum fm_err err, const struct fm_api_bad *bad, struct fm_api_order *order, bool backend)
 {
+    struct fm_identity *id = NULL;
     if (err)
         refuse(req, err, bad, NULL);
-    else if ((backend || client_may(req, order)) && can_store(req, order))
+    else if ((backend || (client_identify(req, &id) && client_may(req, order, id))) && can_store(req, order))
         fm_api_publish_order(req, order, on_published);
     else
         fm_api_order_fini(order);
+    fm_identity_unref(&id);
 }
 
 void fm_supabase_api_batch(struct fm_http_request *req, struct fm_slice variable)

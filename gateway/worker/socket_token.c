@@ -51,7 +51,8 @@ bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_tok
     if (!fm_admit_token(s->worker, token, &id, fault))
         return false;
     const struct fm_identity *was = s->identity;
-    if (was && was->user.n && !fm_slice_eq(was->user, id->user)) {
+    /* Who logs out may go on as nobody; somebody else is another connection. */
+    if (was && was->user.n && id->user.n && !fm_slice_eq(was->user, id->user)) {
         *fault = (struct fm_token_fault){FM_E_TOKEN_USER, NULL};
         fm_identity_unref(&id);
         return false;

@@ -13,6 +13,7 @@ import { connect, disconnect, disconnectAll, follow, join, leave, listen, push, 
 import { freePort } from '../lib/ports.mjs';
 import { runShell, snippet } from '../lib/snippets.mjs';
 import { Stream, sseOf } from '../lib/sse.mjs';
+import { secret, token } from '../lib/tokens.mjs';
 import { until } from '../lib/wait.mjs';
 
 const installed = new Installed();
@@ -200,6 +201,14 @@ describe('the examples as nodes of a cluster', () => {
 
 describe('handlers', () => {
   const options = { handler_timeout_ms: 600, workers: 2 };
+
+  test('a_handler_is_not_given_the_token_that_the_node_reads', async (t) => {
+    const node = await third(t, installed.build('tests/system/handlers.c'), { options: { ...options, token_secret: secret } });
+    for (const params of [{ token: token({ sub: 'ann' }) }, { x: 'y', token: token({ sub: 'ann' }) }]) {
+      const plain = await join(await connect(node, { params }), 'room:1', { n: 1 });
+      assert.equal(plain.joinResponse.query, params.x ? 'x=y&vsn=2.0.0' : 'vsn=2.0.0');
+    }
+  });
 
   test('a_join_is_told_to_its_handler_with_what_the_client_came_with', async (t) => {
     const node = await third(t, installed.build('tests/system/handlers.c'), { options });

@@ -1,0 +1,96 @@
+// Supabase's stock clients with tokens: what they bring at a join, what they send when it changes, and their broadcasts over HTTP.
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { sharedCluster } from '../lib/cluster.mjs';
+import { disconnectAll } from '../lib/phoenix.mjs';
+import { broadcast, clients, disconnectClients, realtime, subscribe } from '../lib/realtime.mjs';
+import { seconds, secret, token } from '../lib/tokens.mjs';
+import { patience, until } from '../lib/wait.mjs';
+
+const rules = { 'realtime:*': { join: 'token', push: 'token', history_count: 100 }, 'realtime:open*': { join: 'anyone', push: 'anyone' } };
+const grace_ms = 3000 * patience;
+const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, token_audience: 'authenticated', token_leeway: '0', token_grace_ms: grace_ms } });
+const { nodes } = cluster;
+after(disconnectAll);
+after(disconnectClients);
+
+// As Supabase signs them.
+const made = (sub, claims = {}) => token({ sub, aud: 'authenticated', role: 'authenticated', topics: ['realtime:*'], ...claims });
+// As Supabase's docs have it for channels that are not open to all: setAuth first, since the token is asked for beside the first join.
+async function authorized(node, client, accessToken) {
+  const mine = realtime(node, client, { accessToken: async () => accessToken() });
+  await mine.setAuth();
+  return mine;
+}
+const refusal = (client, name) => subscribe(client, name).then(() => 'joined', (error) => error.message);
+
+for (const [name, client] of Object.entries(clients)) {
+  const named = (what) => `${name.replaceAll(' ', '-')}-${what}`;
+  describe(name, () => {
+    test('a_channel_is_joined_by_the_token_of_accessToken_and_refused_without', async () => {
+      const topic = named('join');
+      const ann = await subscribe(await authorized(nodes[0], client, () => made('ann')), topic);
+      const bob = await subscribe(await authorized(nodes[1], client, () => made('bob')), topic);
+      assert.equal(await broadcast(ann, 'shout', { n: 1 }), 'ok');
+      await until('bob hears ann', () => bob.got.length === 1);
+      assert.match(await refusal(realtime(nodes[2], client), topic), /token_missing/);
+      await subscribe(realtime(nodes[2], client), `open-${topic}`);
+      assert.match(await refusal(await authorized(nodes[2], client, () => made('eve', { topics: [] })), topic), /not_granted/);
+      assert.match(await refusal(await authorized(nodes[2], client, () => made('eve', { aud: 'other' })), topic), /InvalidJWTToken/);
+    });
+
+    test('setAuth_brings_another_token_to_the_open_channel', async () => {
+      const topic = named('set');
+      const exp = seconds(5 * patience);
+      const mine = realtime(nodes[0], client);
+      await mine.setAuth(made('ann', { exp }));
+      const channel = await subscribe(mine, topic);
+      await mine.setAuth(made('ann'));
+      await until('the first would be over, and its grace', () => seconds() > exp + grace_ms / 1000 + 1, 30_000, 100);
+      assert.deepEqual(channel.states, ['SUBSCRIBED']);
+      assert.equal(await broadcast(channel, 'shout', { n: 1 }), 'ok');
+      const other = await subscribe(await authorized(nodes[1], client, () => made('bob')), topic);
+      await broadcast(channel, 'shout', { n: 2 });
+      await until('it is heard', () => other.got.length > 0);
+    });
+
+    test('a_token_that_is_over_ends_the_connection_and_the_client_is_back_with_a_new_one', async () => {
+      const topic = named('over');
+      let n = 0;
+      const mine = await authorized(nodes[2], client, () => made('ann', n++ < 3 ? { exp: seconds(4 * patience) } : {}));
+      const channel = await subscribe(mine, topic);
+      n = 3; // what is asked for from now on is fresh
+      const expired = await nodes[2].metric('fanmesh_tokens_expired_total');
+      await until('it was closed, or refreshed by the client itself', async () => {
+        const now = await nodes[2].metric('fanmesh_tokens_expired_total');
+        return now > expired || (await nodes[2].metric('fanmesh_tokens_refreshed_total')) > n;
+      }, 30_000, 100);
+      await until('it is joined', () => channel.state === 'joined', 20_000);
+      assert.equal(await broadcast(channel, 'shout', { n: 1 }), 'ok');
+    });
+  });
+}
+
+test('a_broadcast_over_http_is_its_senders', async () => {
+  const channel = await subscribe(await authorized(nodes[0], clients['realtime-js 2.119'], () => made('ann')), 'rest');
+  const say = (headers) =>
+    fetch(`http://127.0.0.1:${nodes[1].port}/api/broadcast`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ messages: [{ topic: 'rest', event: 'shout', payload: { n: 1 } }] }),
+    });
+  assert.equal((await say({ authorization: `Bearer ${made('ann')}` })).status, 202);
+  assert.equal((await say({ apikey: made('ann') })).status, 202);
+  await until('both are there', () => channel.got.length === 2);
+  for (const [headers, code] of [
+    [{}, 'token_missing'],
+    [{ apikey: 'anon' }, 'token_missing'],
+    [{ authorization: `Bearer ${made('ann', { topics: { 'realtime:*': 'join' } })}` }, 'not_granted'],
+    [{ authorization: `Bearer ${made('ann', { exp: 1 })}` }, 'token_expired'],
+    [{ authorization: 'Bearer a.b.c' }, 'bad_token'],
+  ]) {
+    const answer = await say(headers);
+    assert.equal(answer.status, 403);
+    assert.equal((await answer.json()).code, code);
+  }
+});
