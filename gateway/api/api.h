@@ -14,6 +14,7 @@ struct fm_api_config {
     const struct fm_probe_board *probe;    /* borrowed; NULL: none */
     const struct fm_jwks_stats *jwks;      /* likewise */
     const struct fm_worker_stats *program; /* of the program that embeds the node, borrowed; NULL: none does */
+    const struct fm_hook_stats *hooks;     /* borrowed; NULL: none */
     bool isolated_unready;                 /* a node that sees no other is not ready */
     const char *web_root;                  /* folder served under / on the public listener; NULL: none */
     bool on_public;                        /* the whole API is on the public listener too (dev profile only), for pages from this machine */

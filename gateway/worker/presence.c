@@ -8,7 +8,9 @@ static enum fm_err judge(const struct fm_socket *s, const struct fm_rule *rule, 
 {
     const struct fm_worker *w = s->worker;
     const struct fm_slice m = ask->meta;
-    enum fm_err err = fm_socket_may(s, rule ? rule->presence : FM_WHO_NOBODY, topic, FM_RIGHT_PRESENCE);
+    if (!rule || rule->presence == FM_WHO_NOBODY || (rule->presence == FM_WHO_HOOK && !ask->by_backend))
+        return FM_E_FORBIDDEN;
+    enum fm_err err = ask->by_backend ? FM_OK : fm_socket_may(s, rule->presence, topic, FM_RIGHT_PRESENCE);
     if (err)
         return err;
     if (m.n < 2 || m.p[0] != '{' || m.p[m.n - 1] != '}')
