@@ -1,6 +1,7 @@
 // Hooks: what a backend is told of, who may connect, TLS to the backend, HUP, and the end of a node with questions under way.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { Backend, gate, hookSecret } from '../lib/backend.mjs';
@@ -166,13 +167,24 @@ describe('who may connect', () => {
     const site = `http://127.0.0.1:${node.port}`;
     const good = { authorization: 'Bearer good' };
     // One connection, which is kept: what was said to one request is not said to the next.
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    t.after(() => agent.destroy());
+    const used = new Set();
+    const poll = (headers) =>
+      new Promise((resolve, reject) => {
+        const request = http.get(`${site}/socket/longpoll?vsn=2.0.0`, { agent, headers }, (response) => {
+          let text = '';
+          response.setEncoding('utf8').on('data', (chunk) => (text += chunk)).on('end', () => resolve(JSON.parse(text)));
+        });
+        request.on('socket', (socket) => used.add(socket)).on('error', reject);
+      });
     for (let i = 0; i < 2; i++) {
-      const poll = async (headers) => (await fetch(`${site}/socket/longpoll?vsn=2.0.0`, { headers })).json();
       const refused = await poll();
       assert.deepEqual([refused.status, refused.error.code, refused.reason], [403, 'forbidden', 'no token']);
       const opened = await poll(good);
       assert.deepEqual([opened.status, typeof opened.token], [410, 'string']);
     }
+    assert.equal(used.size, 1);
     const no = await fetch(`${site}/sse?topic=room:1`);
     assert.equal(no.status, 403);
     assert.equal((await no.json()).reason, 'no token');
