@@ -14,6 +14,7 @@ struct fm_api_config {
     const struct fm_probe_board *probe;    /* borrowed; NULL: none */
     const struct fm_jwks_stats *jwks;      /* likewise */
     const struct fm_worker_stats *program; /* of the program that embeds the node, borrowed; NULL: none does */
+    const struct fm_hook_stats *hooks;     /* borrowed; NULL: none */
     bool isolated_unready;                 /* a node that sees no other is not ready */
     const char *user_topic;                /* with {user} in it */
     const char *web_root;                  /* folder served under / on the public listener; NULL: none */

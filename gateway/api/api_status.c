@@ -96,6 +96,7 @@ void fm_api_metrics(struct fm_http_request *req, struct fm_slice variable)
                                  .n = n,
                                  .probe = api->config.probe,
                                  .jwks = api->config.jwks,
+                                 .hooks = api->config.hooks,
                                  .process = &process};
     struct fm_buf b = {0};
     fm_metrics_write(&b, &m);

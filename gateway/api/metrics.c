@@ -62,6 +62,25 @@ static void write_jwks(struct fm_buf *b, const struct fm_jwks_stats *s)
 #undef X
 }
 
+static void write_hooks(struct fm_buf *b, const struct fm_hook_stats *s)
+{
+    uint64_t n = 0;
+#define X(name, metric, type, help) \
+    head(b, metric, type, help); \
+    fm_buf_printf(b, "%s %" PRIu64 "\n", metric, load(&s->name));
+    FM_HOOK_STATS(X)
+#undef X
+    head(b, FM_HOOK_SECONDS, "histogram", FM_HOOK_SECONDS_HELP);
+    for (unsigned i = 0; i < FM_HOOK_BUCKETS; i++) {
+        n += load(&s->took[i]);
+        if (i < FM_HOOK_BUCKETS - 1)
+            fm_buf_printf(b, FM_HOOK_SECONDS "_bucket{le=\"%g\"} %" PRIu64 "\n", fm_hook_buckets[i], n);
+        else
+            fm_buf_printf(b, FM_HOOK_SECONDS "_bucket{le=\"+Inf\"} %" PRIu64 "\n", n);
+    }
+    fm_buf_printf(b, FM_HOOK_SECONDS "_sum %.6f\n" FM_HOOK_SECONDS "_count %" PRIu64 "\n", (double)load(&s->took_us) / 1e6, n);
+}
+
 static void write_process(struct fm_buf *b, const struct fm_process_stats *p)
 {
 #define X(name, metric, type, help) \
@@ -81,6 +100,8 @@ void fm_metrics_write(struct fm_buf *b, const struct fm_metrics *m)
     if (m->probe)
         write_probe(b, m->probe);
     write_jwks(b, m->jwks ? m->jwks : &no_jwks);
+    if (m->hooks)
+        write_hooks(b, m->hooks);
     if (m->process)
         write_process(b, m->process);
 }

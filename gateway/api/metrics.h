@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../auth/jwks_fetch.h"
+#include "../hooks/hooks.h"
 #include "../probe/probe.h"
 
 #define FM_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -41,6 +42,7 @@ struct fm_metrics {
     unsigned n;
     const struct fm_probe_board *probe; /* NULL: none */
     const struct fm_jwks_stats *jwks;   /* NULL: none, all are 0 */
+    const struct fm_hook_stats *hooks;  /* likewise */
     const struct fm_process_stats *process;
 };
 

@@ -33,10 +33,19 @@ static const struct {
     {"fanmesh_longpoll_lost_total", "A rate: something between clients and nodes sends polls a second time, or cuts answers off."},
     {"fanmesh_longpoll_unreached_total", "Grows when a node dies. A lasting rate: nodes don't reach each other's ask plane."},
     {"fanmesh_mesh_parcels_failed_total", "As `fanmesh_longpoll_unreached_total`."},
-    {"fanmesh_handler_waiting", "Grows: the program's handlers take longer than questions need to come."},
-    {"fanmesh_handler_timeouts_total", "Alert on a rate: clients are refused since a handler does not answer within `handler_timeout_ms`."},
-    {"fanmesh_handler_overloads_total", "Alert on a rate: as above, and more than `handler_bytes` of questions wait."},
+    {"fanmesh_handler_waiting", "Grows: the program's handlers, or the backend of hooks, take longer than questions need to come."},
+    {"fanmesh_handler_timeouts_total",
+     "Alert on a rate: clients are refused since there is no answer within `handler_timeout_ms` or `hook_timeout_ms`."},
+    {"fanmesh_handler_overloads_total", "Alert on a rate: as above, and more than `handler_bytes` or `hook_queue` of questions wait."},
     {"fanmesh_program_refused_total", "Alert on any: messages of the program were not published, and it does not look at results."},
+    /* hooks */
+    {"fanmesh_hook_open", "Alert on 1: the backend is out of reach or fails. The log says how (`hook_down`)."},
+    {"fanmesh_hook_failures_total", "Alert on a rate: as above, not often enough in a row for the breaker."},
+    {"fanmesh_hook_bad_answers_total",
+     "Alert on any: the backend answers what can't be understood. The log says what (`hook_answer_bad`)."},
+    {"fanmesh_hook_untold", "Grows: the backend takes what it is told more slowly than it comes."},
+    {"fanmesh_hook_dropped_total", "Alert on any: the backend was never told of some events. The log says why (`hook_dropped`)."},
+    {"fanmesh_hook_seconds", "Its slow end is near `hook_timeout_ms`: clients wait as long."},
     /* publishing */
     {"fanmesh_not_replicated_total", "Alert on a rate: other nodes don't confirm within `ack_timeout_ms`. Look at `fanmesh status`."},
     {"fanmesh_keys_forgotten_total", "Alert on a rate: retries may be published twice. Raise `keys_bytes`, or lower `log_age`."},
@@ -159,6 +168,11 @@ void fm_metrics_markdown(struct fm_buf *b)
 #define X(name, metric, type, help) row(b, metric, type, "", help);
     FM_JWKS_STATS(X)
 #undef X
+    part(b, "Hooks", "Of the [backend](hooks.md) that decides and is told. One series each.");
+#define X(name, metric, type, help) row(b, metric, type, "", help);
+    FM_HOOK_STATS(X)
+#undef X
+    row(b, FM_HOOK_SECONDS, "histogram", "`le`", FM_HOOK_SECONDS_HELP);
     part(b, "The process", "What the operating system says; the names are Prometheus's own.");
 #define X(name, metric, type, help) row(b, metric, type, "", help);
     FM_PROCESS_STATS(X)

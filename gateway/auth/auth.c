@@ -239,7 +239,8 @@ void fm_auth_settings_check(struct fm_option_set *set, const struct fm_settings 
     bool keys = *s->token_secret || *s->token_key_file || *s->token_jwks_url;
     if (!keys && report->n_errors == 0 && s->connect == FM_CONNECT_TOKEN)
         fm_report_error(report, "connect", "token needs keys to know tokens by; give token_secret_file, token_key_file or token_jwks_url");
-    if (!keys && report->n_errors == 0 && any_asks(s))
+    /* The backend of hooks may grant topics, too, when it lets a client connect. */
+    if (!keys && !s->hook_connect && report->n_errors == 0 && any_asks(s))
         fm_report_error(report, NULL,
                         "a [topic] section says token, and there are no keys to know tokens by; give token_secret_file, token_key_file or "
                         "token_jwks_url");

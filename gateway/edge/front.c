@@ -28,6 +28,7 @@ void fm_conn_detach(struct fm_conn *c)
         c->request.gone(&c->request);
     if (c->stream)
         fm_stream_gone(c->stream);
+    fm_conn_ask_forget(c);
     ev_io_stop(w->loop, &c->io);
     fm_wheel_cancel(&w->conns_wheel, &c->timer);
     *c->link = c->next;
@@ -203,6 +204,7 @@ static bool head_accept(struct fm_conn *c)
     const struct fm_http1_head *h = &c->head;
     c->last = h->close || (h->minor == 0 && !h->keep_alive);
     c->client = fm_forwarded_for(&c->peer, c->worker->config.trusted, fm_slice_of(c->in.p, h->n));
+    fm_conn_ask_forget(c); /* what was said to a request before this one */
     request_begin(c);
     c->body_n = 0;
     enum fm_err err = fm_http1_path(h->path, &c->path);
@@ -328,6 +330,11 @@ static bool step(struct fm_conn *c)
         (void)shutdown(c->fd, SHUT_WR);
         fm_wheel_set(&c->worker->conns_wheel, &c->timer, LINGER_MS);
         return true;
+    case FM_CONN_ASKING:
+        if (!c->answer)
+            return false;
+        serve(c);
+        return true;
     case FM_CONN_SERVING:
     case FM_CONN_STREAM:
         return c->stream && fm_stream_step(c->stream);
@@ -450,8 +457,8 @@ void fm_front_timeout(void *worker, struct fm_timer *t)
 {
     struct fm_worker *w = worker;
     struct fm_conn *c = (struct fm_conn *)((char *)t - offsetof(struct fm_conn, timer));
-    if (c->state == FM_CONN_SERVING) {
-        fm_wheel_set(&w->conns_wheel, t, w->config.handshake_ms); /* the API has time limits of its own */
+    if (c->state == FM_CONN_SERVING || c->state == FM_CONN_ASKING) {
+        fm_wheel_set(&w->conns_wheel, t, w->config.handshake_ms); /* both have time limits of their own */
         return;
     }
     if (c->state == FM_CONN_STREAM) {

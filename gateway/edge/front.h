@@ -9,6 +9,7 @@ enum fm_conn_state {
     FM_CONN_BODY,     /* its body */
     FM_CONN_SERVING,  /* fm_api_handle has it; nothing is read */
     FM_CONN_STREAM,   /* the answer is a stream of events (sse/), which ends when it likes; what is read is dropped */
+    FM_CONN_ASKING,   /* it is asked whether the client may have a socket; nothing is read */
     FM_CONN_ANSWERED, /* the answer leaves */
     FM_CONN_LINGER,   /* the last answer has left; what still comes is dropped */
     FM_CONN_DONE,     /* to be closed */
@@ -40,7 +41,10 @@ struct fm_conn {
     size_t out_at, scanned, body_n;
     struct fm_http1_head head;
     struct fm_http_request request;
-    struct fm_socket *socket; /* UPGRADED */
+    uint64_t asked;                 /* the token of that question; 0: none is under way */
+    struct fm_connect_held *answer; /* to it; NULL: there is none */
+    uint64_t number;                /* of the socket that it is about */
+    struct fm_socket *socket;       /* UPGRADED */
     char subprotocol[128];
     struct fm_deflate_terms deflate;
     struct fm_peer peer;   /* who opened it, or for whom the proxy did that says so at its beginning */
@@ -98,9 +102,13 @@ bool fm_conn_proxy_stray(struct fm_conn *c, struct fm_slice in);
 /* ---- upgrade.c ---- */
 /* Accepts the upgrade (FM_CONN_UPGRADED) or answers with what is wrong. */
 void fm_conn_upgrade(struct fm_conn *c);
-/* Makes the socket of a client that may have one, by this protocol. NULL: up->err, up->status (0: the error's own) and up->reason say why
- * not. */
+/* Makes the socket of a client that may have one, by this protocol. NULL: up->err, up->status (0: the error's own), up->reason and up->said
+ * say why not; or up->asking, then the request is served again, from its beginning, when there is an answer. */
 struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up);
+/* The answer whether the client may have a socket is not awaited any more, or was taken. */
+void fm_conn_ask_forget(struct fm_conn *c);
+/* Of what the backend said to a client that it refuses, the members alone; may be NULL. */
+struct fm_slice fm_said_members(const char *said);
 /* Gives the connection to the edge; c is gone after it. */
 void fm_conn_hand_over(struct fm_conn *c);
 /* As fm_origin_allowed, where the browser adds what lets it in by itself, a cookie: "*" allows nobody. */

@@ -58,7 +58,10 @@ unsigned fm_http_status_of(enum fm_err err)
     case FM_E_DEAF:
     case FM_E_ISOLATED:
     case FM_E_CLOSED:
+    case FM_E_UNAVAILABLE:
         return 503;
+    case FM_E_BAD_ANSWER:
+        return 502;
     case FM_E_NOT_REPLICATED:
     case FM_E_TIMEOUT:
         return 504;

@@ -103,24 +103,72 @@ static bool handshake_ok(struct fm_conn *c)
     return true;
 }
 
-/* For handlers, who have no business with the token. */
-static bool remember(struct fm_socket *s, struct fm_upgrade *up)
-{
-    const struct fm_auth *auth = s->worker->config.auth;
-    struct fm_buf query = {0};
-    if (auth) {
-        fm_credential_strip(&query, up->query, auth->param);
-        up->query = fm_buf_view(&query);
-    }
-    bool ok = !query.failed && fm_socket_remember(s, up);
-    fm_buf_fini(&query);
-    return ok;
-}
-
 static struct fm_socket *refuse(struct fm_upgrade *up, enum fm_err err)
 {
     up->err = err;
     return NULL;
+}
+
+/* From the worker's inbox. The request is looked at again in a turn of its own: what comes of it is none of a drain. */
+static void on_answer(void *ctx, struct fm_item *item)
+{
+    struct fm_conn *c = ctx;
+    c->asked = 0;
+    c->answer = (struct fm_connect_held *)item;
+    ev_feed_event(c->worker->loop, &c->io, EV_WRITE);
+}
+
+/* By the backend of hooks, where it is to be asked. False: it was not, or has not said yet (up->asking). */
+static bool allowed(struct fm_conn *c, const struct fm_connecting *connecting, struct fm_upgrade *up)
+{
+    if (c->probe)
+        return true;
+    if (!c->answer) {
+        up->err = fm_connect_ask(c->worker, connecting, on_answer, c, &c->asked, &c->number);
+        up->asking = c->asked != 0;
+        if (up->asking)
+            c->state = FM_CONN_ASKING;
+        return !up->err && !up->asking;
+    }
+    up->err = c->answer->err;
+    up->said = c->answer->said;
+    return up->err == FM_OK;
+}
+
+void fm_conn_ask_forget(struct fm_conn *c)
+{
+    if (c->asked)
+        fm_worker_forget(c->worker, c->asked);
+    if (c->answer)
+        fm_question_item_free(&c->answer->item);
+    c->asked = c->number = 0;
+    c->answer = NULL;
+}
+
+struct fm_slice fm_said_members(const char *said)
+{
+    struct fm_slice s = fm_slice_str(said);
+    return s.n > 2 ? fm_slice_of(s.p + 1, s.n - 2) : fm_slice_of(NULL, 0);
+}
+
+static struct fm_socket *socket_make(struct fm_conn *c, const struct fm_connecting *connecting, struct fm_upgrade *up)
+{
+    struct fm_socket *s = fm_socket_new(c->worker, up->proto, up->variant, c->probe, c->number);
+    if (s)
+        fm_socket_identify(s, c->answer && c->answer->identity ? c->answer->identity : connecting->identity);
+    fm_conn_ask_forget(c);
+    if (s && !fm_socket_remember(s, connecting)) {
+        fm_socket_gone(s);
+        s = NULL;
+    }
+    if (!s)
+        return refuse(up, FM_E_NOMEM);
+    s->peer = c->client;
+    enum fm_err err = fm_socket_admit(s, &c->counted);
+    if (!err)
+        return s;
+    fm_socket_gone(s);
+    return refuse(up, err);
 }
 
 struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up)
@@ -144,22 +192,18 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
         snprintf(up->reason, sizeof up->reason, "%s", fault.why ? fault.why : "");
         return refuse(up, fault.err);
     }
-    struct fm_socket *s = fm_socket_new(w, up->proto, up->variant, c->probe);
-    if (s)
-        fm_socket_identify(s, identity);
+    struct fm_buf query = {0};
+    if (w->config.auth) /* nobody who is asked has any business with the token */
+        fm_credential_strip(&query, up->query, w->config.auth->param);
+    const struct fm_connecting connecting = {.peer = &c->client,
+                                             .query = w->config.auth ? fm_buf_view(&query) : up->query,
+                                             .origin = up->origin,
+                                             .head = fm_slice_of(c->in.p, c->head.n),
+                                             .identity = identity};
+    struct fm_socket *s = query.failed ? refuse(up, FM_E_NOMEM) : allowed(c, &connecting, up) ? socket_make(c, &connecting, up) : NULL;
     fm_identity_unref(&identity);
-    if (s && w->config.handlers && !remember(s, up)) {
-        fm_socket_gone(s);
-        s = NULL;
-    }
-    if (!s)
-        return refuse(up, FM_E_NOMEM);
-    s->peer = c->client;
-    enum fm_err err = fm_socket_admit(s, &c->counted);
-    if (!err)
-        return s;
-    fm_socket_gone(s);
-    return refuse(up, err);
+    fm_buf_fini(&query);
+    return s;
 }
 
 static bool is_mounted(const struct fm_conn *c)
@@ -167,6 +211,15 @@ static bool is_mounted(const struct fm_conn *c)
     const struct fm_worker_config *config = &c->worker->config;
     return fm_http_mounted(&c->request, config->mount, "/websocket") ||
            (config->supabase_mount && fm_http_mounted(&c->request, config->supabase_mount, "/websocket"));
+}
+
+static void upgrade_refuse(struct fm_conn *c, const struct fm_upgrade *up)
+{
+    c->last = true; /* as with fm_conn_fail */
+    fm_http_fail_with(&c->request, &(struct fm_http_error){.err = up->err,
+                                                           .detail = *up->reason ? up->reason : NULL,
+                                                           .status = up->status,
+                                                           .members = fm_said_members(up->said)});
 }
 
 static void upgrade(struct fm_conn *c)
@@ -181,7 +234,8 @@ static void upgrade(struct fm_conn *c)
     struct fm_upgrade up;
     c->socket = fm_conn_admit(c, &fm_phoenix, &up);
     if (!c->socket) {
-        fm_conn_fail(c, up.status, up.err, *up.reason ? up.reason : NULL, fm_slice_of(NULL, 0));
+        if (!up.asking)
+            upgrade_refuse(c, &up);
         return;
     }
     memcpy(c->subprotocol, up.subprotocol, sizeof c->subprotocol);
@@ -193,7 +247,7 @@ static void upgrade(struct fm_conn *c)
 void fm_conn_upgrade(struct fm_conn *c)
 {
     upgrade(c);
-    if (c->state != FM_CONN_UPGRADED)
+    if (c->state != FM_CONN_UPGRADED && c->state != FM_CONN_ASKING)
         fm_stat_add(&c->worker->stats.refused, 1);
 }
 

@@ -4,6 +4,7 @@
 #include "../edge/listen.h"
 #include "../embed/config.h"
 #include "../embed/program.h"
+#include "../hooks/hooks.h"
 #include "../settings/access.h"
 #include "../worker/worker.h"
 
@@ -37,6 +38,7 @@ struct fm_node {
     unsigned n;                   /* all workers */
     struct fm_handlers *handlers; /* of the program that it is in; NULL: it is in none */
     struct fm_program *program;
+    struct fm_hooks *hooks;
     struct fm_config *config; /* NULL: the settings are somebody else's */
     struct fm_hub_thread *hub;
     struct fm_api *api;
@@ -74,8 +76,10 @@ void fm_node_limits(struct fm_settings *s)
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
         return;
     uint64_t asked = s->connections_max ? s->connections_max : CONNECTIONS_USUAL;
-    uint64_t can = fm_node_connections_for(lim.rlim_max, s->workers);
-    uint64_t want = (asked < can ? asked : can) + descriptors_kept(s->workers) + DESCRIPTORS_SPARE;
+    /* Those of hooks are kept whether there are any now or not: HUP may bring them. */
+    uint64_t hooks = s->hook_concurrency + 1;
+    uint64_t can = fm_node_connections_for(lim.rlim_max > hooks ? lim.rlim_max - hooks : 0, s->workers);
+    uint64_t want = (asked < can ? asked : can) + descriptors_kept(s->workers) + DESCRIPTORS_SPARE + hooks;
     struct rlimit set = {want < lim.rlim_max ? want : lim.rlim_max, lim.rlim_max};
     if (setrlimit(RLIMIT_NOFILE, &set) != 0)
         can = fm_node_connections_for(lim.rlim_cur, s->workers);
@@ -247,6 +251,7 @@ static enum fm_err api_make(struct fm_node *node)
         .probe = node->board.n ? &node->board : NULL,
         .jwks = node->jwks ? fm_jwks_stats(node->jwks) : NULL,
         .program = node->program ? fm_program_stats(node->program) : NULL,
+        .hooks = fm_hooks_stats(node->hooks),
         .isolated_unready = s->isolated_unready,
         .web_root = *s->web_root ? s->web_root : NULL,
         .on_public = s->dev_api,
@@ -310,6 +315,8 @@ static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *
         .poll_ttl_ms = (uint32_t)s->longpoll_ttl_ms,
         .sse_keepalive_ms = (uint32_t)s->sse_keepalive_ms,
         .sse_retry_ms = (uint32_t)s->sse_retry_ms,
+        .hooks = internal ? NULL : node->hooks,
+        .hook = internal ? NULL : node->access->hooks,
         .outlived = node->handlers != NULL,
     };
     enum fm_err err = fm_worker_new(&node->workers[i], &c);
@@ -384,6 +391,17 @@ static enum fm_err program_make(struct fm_node *node)
     return fm_program_new(&node->program, &c);
 }
 
+static enum fm_err hooks_make(struct fm_node *node)
+{
+    const struct fm_hooks_config c = {.node = node->s->name, .workers = node->mailboxes, .workers_n = node->publics};
+    return fm_hooks_new(&node->hooks, &c);
+}
+
+static enum fm_err hooks_learn(struct fm_node *node, const struct fm_access *access)
+{
+    return node->publics ? fm_hooks_learn(node->hooks, access->hooks, fm_hub_incarnation(node->hub)) : FM_OK;
+}
+
 enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_buf *why)
 {
     return fm_node_start_in_program(out, s, NULL, why);
@@ -412,9 +430,13 @@ enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_setti
     if (!err)
         err = program_make(node);
     if (!err)
+        err = hooks_make(node);
+    if (!err)
         err = mesh_tls_start(node, why);
     if (!err)
         err = hub_start(node, why);
+    if (!err)
+        err = hooks_learn(node, node->access);
     if (!err && node->program)
         err = fm_program_run(node->program, node->hub);
     if (!err)
@@ -475,7 +497,7 @@ enum fm_err fm_node_reload(struct fm_node *node, const struct fm_settings *next,
         return FM_E_BUSY;
     }
     enum fm_err err = fm_access_new(&access, next, node->access, why);
-    if (!err && (err = mesh_tls_reload(node, next, &mesh_changed, why)) != FM_OK)
+    if (!err && ((err = mesh_tls_reload(node, next, &mesh_changed, why)) != FM_OK || (err = hooks_learn(node, access)) != FM_OK))
         fm_access_free(&access);
     if (err)
         return err;
@@ -558,7 +580,11 @@ uint64_t fm_node_incarnation(const struct fm_node *node)
 
 bool fm_node_leave(struct fm_node *node, bool *alone)
 {
-    return fm_hub_thread_drain(node->hub, (unsigned)node->s->leave_ms, alone);
+    uint64_t until = fm_mono_ms() + node->s->leave_ms;
+    bool left = fm_hub_thread_drain(node->hub, (unsigned)node->s->leave_ms, alone);
+    uint64_t now = fm_mono_ms();
+    fm_hooks_flush(node->hooks, now < until ? (uint32_t)(until - now) : 0);
+    return left;
 }
 
 void fm_node_stop(struct fm_node **np)
@@ -572,9 +598,11 @@ void fm_node_stop(struct fm_node **np)
         if (node->workers[i - 1])
             fm_worker_stop(&node->workers[i - 1]);
     fm_jwks_stop(&node->jwks);
+    fm_hooks_stop(node->hooks);
     fm_program_stop(node->program);
     fm_hub_thread_stop(&node->hub);
     fm_program_end(&node->program);
+    fm_hooks_free(&node->hooks);
     fm_mesh_tls_unref(&node->mesh_tls);
     fm_limits_free(&node->limits);
     fm_api_free(&node->api);

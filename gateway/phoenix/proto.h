@@ -137,6 +137,8 @@ struct fm_upgrade { /* what the edge knows of a client that asks for a WebSocket
     unsigned status;  /* HTTP status */
     enum fm_err err;  /* its code */
     char reason[160]; /* added to the code's sentence */
+    const char *said; /* what the backend of hooks says of that, a JSON object; NULL: nothing */
+    bool asking;      /* it is asked, and has not answered yet */
 };
 
 struct fm_proto { /* a wire protocol: one static table */
@@ -194,6 +196,7 @@ struct fm_track_ask {       /* what is to be shown of a sub's client (broker/pre
     struct fm_slice key;    /* at most FM_PRESENCE_KEY_MAX bytes; empty: the client's user, or without one a key that nobody else has */
     struct fm_slice meta;   /* a JSON object, valid, without white space around */
     struct fm_slice cookie; /* echoed to proto->tracked (fm_track_cookie) */
+    bool by_backend;        /* the backend of hooks says so, which `presence = hook` asks for */
 };
 
 /* ---- limits (socket_limits.c) ----
@@ -242,7 +245,8 @@ void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *
 FM_MUST_CHECK enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask);
 /* Shows it no more, at once. No answer; not shown: a no-op. */
 void fm_sub_untrack(struct fm_sub *sub);
-/* Its join waits for a handler of the program, or for the hub after it: nothing that its client pushes may go out before it has joined. */
+/* Its join waits for a handler of the program or a backend, or for the hub after it: nothing that its client pushes may go out before it
+ * has joined. */
 bool fm_sub_undecided(const struct fm_sub *sub);
 /* Broadcasts to all, or to the others, as the sub's `own` says. cookie is echoed to proto->pushed (fm_publish_cookie). The payload is
  * copied. */

@@ -73,6 +73,10 @@ static void respond(struct fm_http_request *req, uint32_t status, const struct f
         fm_buf_str(&b, ",\"message\":");
         fm_buf_json(&b, fm_slice_str(error->detail && *error->detail ? error->detail : fm_err_text(error->err)));
         fm_buf_u8(&b, '}');
+        if (error->members.n) {
+            fm_buf_u8(&b, ',');
+            fm_buf_slice(&b, error->members);
+        }
     }
     fm_buf_str(&b, "}\n");
     /* Without memory: the client connects again. What was lost with it is noticed by the token. */
@@ -82,10 +86,15 @@ static void respond(struct fm_http_request *req, uint32_t status, const struct f
 }
 
 /* What the client did wrong, or what can't be done for it now. */
-static void refuse(struct fm_http_request *req, uint32_t status, enum fm_err err, const char *detail, unsigned http)
+static void refuse_with(struct fm_http_request *req, uint32_t status, const struct fm_http_error *error)
 {
     fm_stat_add(&req->worker->stats.poll_refused, 1);
-    respond(req, status, NULL, fm_slice_of(NULL, 0), &(struct fm_http_error){.err = err, .detail = detail, .status = http});
+    respond(req, status, NULL, fm_slice_of(NULL, 0), error);
+}
+
+static void refuse(struct fm_http_request *req, uint32_t status, enum fm_err err, const char *detail, unsigned http)
+{
+    refuse_with(req, status, &(struct fm_http_error){.err = err, .detail = detail, .status = http});
 }
 
 /* ---- requests that wait ---- */
@@ -263,10 +272,15 @@ static void open_session(struct fm_http_request *req)
         return;
     }
     struct fm_socket *s = fm_conn_admit(req->edge, &fm_phoenix, &up);
+    if (up.asking)
+        return;
     if (!s) {
         /* phoenix.js gives up on 403, and tries again on 500. */
-        bool now_only = up.status == 503 || (!up.status && fm_http_status_of(up.err) == 503);
-        refuse(req, now_only ? STATUS_FAILED : 403, up.err, up.reason, now_only ? 503 : 0);
+        unsigned http = up.status ? up.status : fm_http_status_of(up.err);
+        bool now_only = http >= 502; /* nobody has decided */
+        refuse_with(req, now_only ? STATUS_FAILED : 403,
+                    &(struct fm_http_error){
+                        .err = up.err, .detail = up.reason, .status = now_only ? http : 0, .members = fm_said_members(up.said)});
         return;
     }
     if (!fm_poll_open(s, &token)) {

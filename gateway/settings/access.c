@@ -2,6 +2,7 @@
 #include "settings_rules.h"
 #include "../auth/auth.h"
 #include "../edge/tls.h"
+#include "../hooks/hook_config.h"
 
 #include "../../broker/diag.h"
 
@@ -42,6 +43,8 @@ enum fm_err fm_access_new(struct fm_access **out, const struct fm_settings *s, c
     if (!err)
         err = fm_auth_new(&a->auth, s, why);
     if (!err)
+        err = fm_hook_config_new(&a->hooks, s);
+    if (!err)
         err = tls_make(a, s, before, why);
     if (err)
         fm_access_free(&a);
@@ -58,6 +61,7 @@ void fm_access_free(struct fm_access **ap)
     fm_rules_free(&a->rules);
     fm_tls_unref(&a->tls);
     fm_auth_free(&a->auth);
+    fm_hook_config_unref(&a->hooks);
     if (a->api_key)
         explicit_bzero(a->api_key, strlen(a->api_key));
     free(a->api_key);
@@ -196,6 +200,7 @@ unsigned fm_access_tell(const struct fm_access *before, const struct fm_access *
         differences += rules_tell(before->rules, after->rules);
         differences += keys_tell(before->api_key, after->api_key);
         differences += fm_auth_tell(before->auth, after->auth);
+        differences += fm_hook_config_tell(before->hooks, after->hooks);
         differences += certificates_tell("certificate_removed", before->tls, after->tls);
     }
     differences += certificates_tell("certificate_added", after->tls, before ? before->tls : NULL);

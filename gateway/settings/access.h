@@ -1,5 +1,5 @@
-/* What a node can be told anew while it runs: the topics' rules, the API's key, the certificates, what makes a token good. Made from
- * settings as a whole or not at all, immutable then, and read by all threads; each takes the new one at a moment of its own
+/* What a node can be told anew while it runs: the topics' rules, the API's key, the certificates, the hooks, what makes a token good. Made
+ * from settings as a whole or not at all, immutable then, and read by all threads; each takes the new one at a moment of its own
  * (fm_worker_learn, fm_hub_thread_learn), and the old one is freed when none has it any more.
  *
  * -- main -- */
@@ -8,13 +8,15 @@
 #include "settings.h"
 
 struct fm_auth;
+struct fm_hook_config;
 struct fm_tls;
 
 struct fm_access {
     struct fm_rules *rules;
-    char *api_key;        /* one or several, separated by spaces; empty: none is needed */
-    struct fm_tls *tls;   /* a reference; NULL: clients speak plain text */
-    struct fm_auth *auth; /* NULL: tokens are not read */
+    char *api_key;                /* one or several, separated by spaces; empty: none is needed */
+    struct fm_tls *tls;           /* a reference; NULL: clients speak plain text */
+    struct fm_auth *auth;         /* NULL: tokens are not read */
+    struct fm_hook_config *hooks; /* a reference; NULL: there are none */
 };
 
 /* before: what it takes the place of; NULL at the start. Whether there is TLS at all is decided then. FM_E_IO: `why` says which file can't

@@ -35,10 +35,11 @@ struct fm_list { /* owned strings; at is NULL-terminated, or NULL if n is 0 */
     X(LOG_FORMAT, unsigned, "logfmt|json", "logfmt|json") \
     X(ACK, unsigned, "local|replicated", "local|replicated") \
     X(ACKS, unsigned, "local|replicated|mixed", "local|replicated|mixed") \
-    X(WHO, unsigned, "nobody|anyone|token", "nobody|anyone|token") \
+    X(WHO, unsigned, "nobody|anyone|token|hook", "nobody|anyone|token|hook") \
     X(CONNECT, unsigned, "anyone|token", "anyone|token") \
     X(PUSH_TO, unsigned, "all|others", "all|others") \
     X(SLOW, unsigned, "disconnect|drop|conflate", "disconnect|drop|conflate") \
+    X(HOOK_FAILED, unsigned, "refuse|allow", "refuse|allow") \
     X(SCENARIO, unsigned, "none|fan-out|chat|latency|storm|mixed", "none|fan-out|chat|latency|storm|mixed") \
     X(STORM, unsigned, "none|connect|disconnect|reconnect", "none|connect|disconnect|reconnect") \
     X(FRAMING, unsigned, "phoenix|websocket|sse|socketio|nats|mqtt", "phoenix|websocket|sse|socketio|nats|mqtt")
@@ -72,6 +73,7 @@ enum fm_option_type {
 #define FM_FIELD_CONNECT unsigned
 #define FM_FIELD_PUSH_TO unsigned
 #define FM_FIELD_SLOW unsigned
+#define FM_FIELD_HOOK_FAILED unsigned
 #define FM_FIELD_SCENARIO unsigned
 #define FM_FIELD_STORM unsigned
 #define FM_FIELD_FRAMING unsigned

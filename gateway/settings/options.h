@@ -210,6 +210,45 @@
     X("Embedded in a program", BYTES, handler_bytes, 65536, 1073741824, "16MiB", \
       "Joins and pushes that may wait for the program's handlers; beyond it they are refused with `overloaded`.")
 
+#define FM_OPTIONS_HOOKS(X) \
+    X("Hooks", TEXT, hook_url, 0, 2048, "", \
+      "URL of the backend that decides what `hook` stands at, and is told of hook_events. It stands in the log, so keep keys out of it. " \
+      "Empty: there are no hooks. All options of " \
+      "hooks " \
+      "are read again on HUP.") \
+    X("Hooks", FLAG, hook_connect, 0, 1, "false", "Whether the backend decides who may open a socket.") \
+    X("Hooks", LIST, hook_events, 0, 8, "", "What the backend is told of when it has happened: connect, join, leave, disconnect.") \
+    X("Hooks", LIST, hook_headers, 0, 16, "", "Headers of the client's request that the backend is given, such as cookie, authorization.") \
+    X("Hooks", SECRET, hook_secret, 0, 4096, "", \
+      "What requests to the backend are signed with; of several, separated by spaces, each signs. Empty: they are not signed.") \
+    X("Hooks", PATH, hook_secret_file, 0, 4096, "", "File that holds the secret, or several in a line each, instead of hook_secret.") \
+    X("Hooks", PATH, hook_ca, 0, 4096, "", \
+      "PEM file with the certificates of who signs the backend's own, for https. Empty: those that the system trusts.") \
+    X("Hooks", TEXT, hook_proxy, 0, 2048, "", \
+      "URL of an HTTP proxy before the backend; `environment`: as http_proxy, https_proxy and no_proxy say. Empty: none.") \
+    X("Hooks", MS, hook_timeout_ms, 10, 600000, "5s", \
+      "A question that the backend has not answered by then is refused with `timeout`; the time in which it waited for its turn counts.") \
+    X("Hooks", HOOK_FAILED, hook_failed, 0, 0, "refuse", \
+      "What becomes of a question that the backend did not answer, since it is slow, fails or can't be reached. An answer that can't be " \
+      "understood always refuses.") \
+    X("Hooks", COUNT, hook_concurrency, 1, 1000, "64", "Questions that are put to the backend at the same time.") \
+    X("Hooks", COUNT, hook_client, 1, 1000000, "64", \
+      "Pushes of one client that may wait for an answer; beyond it they are refused with `overloaded`, so that one client can't fill " \
+      "hook_queue.") \
+    X("Hooks", BYTES, hook_queue, 65536, 1073741824, "16MiB", \
+      "Questions that may wait; beyond it they are refused with `overloaded`. As much again may wait of what the backend is told; beyond " \
+      "it the newest is dropped.") \
+    X("Hooks", COUNT, hook_retries, 0, 1000, "5", \
+      "How often a question is put again while its time lasts, if it did not leave; and what is told, if the backend answers with an " \
+      "error.") \
+    X("Hooks", BYTES, hook_answer_max, 64, 16777216, "64KiB", "Largest answer.") \
+    X("Hooks", MS, hook_batch_ms, 0, 60000, "100ms", "How long what the backend is told is gathered before it is sent together.") \
+    X("Hooks", COUNT, hook_batch, 1, 10000, "500", "Events in one such request.") \
+    X("Hooks", COUNT, hook_open_after, 0, 1000000, "10", \
+      "Failures in a row after which the backend is left alone for hook_open_ms, and questions are answered at once as hook_failed says. " \
+      "0: never.") \
+    X("Hooks", MS, hook_open_ms, 10, 600000, "5s", "How long it is left alone; then one request tries again.")
+
 #define FM_OPTIONS_RETENTION(X) \
     X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \
       "What is kept of one node's messages, to repair others from.") \
@@ -252,7 +291,8 @@
 #define FM_OPTIONS(X) \
     FM_OPTIONS_NODE(X) \
     FM_OPTIONS_CLIENTS(X) \
-    FM_OPTIONS_TOKENS(X) FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
+    FM_OPTIONS_TOKENS(X) FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_HOOKS(X) \
+        FM_OPTIONS_PROGRAM(X)
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
 #define FM_OPTIONS_RELOADED(X) \
@@ -263,13 +303,17 @@
     X(mesh_tls_ca) \
     X(mesh_tls_cert) X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) \
         X(token_leeway) X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) X(token_topics) \
-            X(token_param) X(token_cookie) X(token_grace_ms)
+            X(token_param) X(token_cookie) X(token_grace_ms) X(hook_url) X(hook_connect) X(hook_events) X(hook_headers) X(hook_secret) \
+                X(hook_secret_file) X(hook_ca) X(hook_proxy) X(hook_timeout_ms) X(hook_failed) X(hook_concurrency) X(hook_client) \
+                    X(hook_queue) X(hook_retries) X(hook_answer_max) X(hook_batch_ms) X(hook_batch) X(hook_open_after) X(hook_open_ms)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \
-    X("", WHO, join, 0, 0, "nobody", "Who may join. token: whose token grants it.") \
-    X("", WHO, push, 0, 0, "nobody", "Which of those who joined may push.") \
-    X("", WHO, presence, 0, 0, "nobody", "Which of those who joined may be shown to the others; who joins is then told who is there.") \
+    X("", WHO, join, 0, 0, "nobody", "Who may join. token: whose token grants it; hook: the backend decides (hook_url).") \
+    X("", WHO, push, 0, 0, "nobody", "Which of those who joined may push. hook: the backend decides each push.") \
+    X("", WHO, presence, 0, 0, "nobody", \
+      "Which of those who joined may be shown to the others; who joins is then told who is there. hook: as the backend says when it lets " \
+      "them join.") \
     X("", PUSH_TO, push_to, 0, 0, "all", "Who gets what a client pushes: all subscribers, or all but itself.") \
     X("", COUNT, history_count, 0, 1000000, "0", "Newest messages kept for those who join or come back. 0: none.") \
     X("", BYTES, history_bytes, 1024, 17179869184, "1MiB", "Bytes of them.") \

@@ -5,11 +5,12 @@
 #include "../../broker/hub.h"
 #include "fanmesh/handler.h"
 
-/* In the order of the option's words. TOKEN: whose token grants it on this topic (fm_who_may). */
-enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE, FM_WHO_TOKEN };
+/* Each in the order of the option's words. */
+enum fm_who { FM_WHO_NOBODY, FM_WHO_ANYONE, FM_WHO_TOKEN /* whose token grants it on this topic (fm_who_may) */, FM_WHO_HOOK };
+enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS }; /* who gets what a client pushes */
+enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE };
+enum fm_hook_failed { FM_HOOK_FAILED_REFUSE, FM_HOOK_FAILED_ALLOW };
 enum fm_connect { FM_CONNECT_ANYONE, FM_CONNECT_TOKEN };
-enum fm_push_to { FM_PUSH_ALL, FM_PUSH_OTHERS };                     /* who gets what a client pushes */
-enum fm_slow { FM_SLOW_DISCONNECT, FM_SLOW_DROP, FM_SLOW_CONFLATE }; /* in the order of the option's words */
 
 struct fm_rule {
     char pattern[FM_TOPIC_MAX + 1];

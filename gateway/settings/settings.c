@@ -33,6 +33,7 @@ bool fm_settings_finish(struct fm_option_set *set, struct fm_settings *s)
     fm_option_secret_file(set, "api_key", "api_key_file", true);
     fm_option_secret_file(set, "secret", "secret_file", false);
     fm_option_secret_file(set, "token_secret", "token_secret_file", false);
+    fm_option_secret_file(set, "hook_secret", "hook_secret_file", true);
     fm_settings_derive(set, s);
     fm_settings_check(set, s);
     s->connections_asked = s->connections_max;
@@ -196,7 +197,8 @@ void fm_settings_markdown(struct fm_buf *out)
         "- Sizes take `KiB`, `MiB` or `GiB`; a bare number is bytes.\n"
         "- Lists are separated by commas; in the file and on the command line an option that is a list may be given several times.\n"
         "- In the file a comment is a line that begins with `#` or `;`, or what follows a space and `;`. A line has at most 198 bytes.\n"
-        "- Secrets (`api_key`, `secret`, `token_secret`) are best given as files, are never printed, and are shown as `set` or `unset`.\n"
+        "- Secrets (`api_key`, `secret`, `token_secret`, `hook_secret`) are best given as files, never printed, and shown as `set` or "
+        "`unset`.\n"
         "\n");
     fm_options_markdown(out, fm_options, FM_OPTIONS_N);
     fm_buf_str(out,

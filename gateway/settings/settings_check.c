@@ -2,6 +2,7 @@
  * whose own value is wrong already; and that something is missing only where no other mistake may be why. */
 #include "settings.h"
 #include "../auth/auth.h"
+#include "../hooks/hook_config.h"
 
 #include "../../broker/diag.h"
 
@@ -303,6 +304,7 @@ void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s)
     check_access(&c);
     check_limits(&c);
     check_user_topic(&c);
+    fm_hook_settings_check(set, s);
 }
 
 /* ---- variables that nobody reads: only what looks like a slip is said, since the environment holds other people's as well (Kubernetes

@@ -11,6 +11,12 @@ const struct fm_option fm_rule_options[] = {
 #undef X
 };
 
+static const char *who_text(unsigned who)
+{
+    static const char *const texts[] = {"nobody", "anyone", "token", "hook"};
+    return texts[who];
+}
+
 void fm_section_open(struct fm_section *s, struct fm_rules *rules, const char *pattern, struct fm_report *report, const char *where,
                      const char *file)
 {
@@ -46,12 +52,6 @@ void fm_section_set(struct fm_section *s, const char *key, const char *value, un
     fm_option_set(&s->set, o, (struct fm_from){.rank = FM_RANK_FILE, .line = line}, where, value);
 }
 
-static const char *who_text(unsigned who)
-{
-    static const char *const texts[] = {"nobody", "anyone", "token"};
-    return texts[who];
-}
-
 void fm_section_close(struct fm_section *s)
 {
     struct fm_rule_keys *k = &s->keys;
@@ -60,11 +60,12 @@ void fm_section_close(struct fm_section *s)
         return;
     s->rule = NULL;
     if (k->push != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
-        fm_report_error(s->set.report, s->where, "push = %s needs join = anyone or token, since only who joined can push",
-                        who_text(k->push));
+        fm_report_error(s->set.report, s->where, "push = %s needs a join as well, since only who joined can push", who_text(k->push));
     if (k->presence != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
-        fm_report_error(s->set.report, s->where, "presence = %s needs join = anyone or token, since only who joined is there",
+        fm_report_error(s->set.report, s->where, "presence = %s needs a join as well, since only who joined is there",
                         who_text(k->presence));
+    else if (k->presence == FM_WHO_HOOK && k->join != FM_WHO_HOOK)
+        fm_report_error(s->set.report, s->where, "presence = hook needs join = hook, since the answer to a join says who is shown");
     if (k->last > k->history_count) {
         if (fm_option_from(&s->set, "history_count")->rank != FM_RANK_DEFAULT)
             fm_report_error(s->set.report, s->where, "last = %llu is more than the history keeps: history_count = %llu",

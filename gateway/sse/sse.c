@@ -216,10 +216,11 @@ const struct fm_proto fm_sse = {
 
 /* ---- requests ---- */
 
-static void refuse(struct fm_http_request *req, enum fm_err err, unsigned status, const char *why)
+static void refuse(struct fm_http_request *req, enum fm_err err, unsigned status, const char *why, const char *said)
 {
     fm_stat_add(&req->worker->stats.refused, 1);
-    fm_http_fail_with(req, &(struct fm_http_error){.err = err, .status = status, .detail = why});
+    fm_http_fail_with(
+        req, &(struct fm_http_error){.err = err, .status = status, .detail = why && *why ? why : NULL, .members = fm_said_members(said)});
 }
 
 /* Where it goes on: the header, which EventSource sends with what it got last, or the parameter, for who has no say over headers. */
@@ -293,12 +294,13 @@ static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, in
         fm_sse_topics_fini(topics);
         if (s)
             fm_socket_gone(s);
-        refuse(req, s ? err : up.err, s ? 0 : up.status, s ? why : up.reason);
+        if (!up.asking)
+            refuse(req, s ? err : up.err, s ? 0 : up.status, s ? why : up.reason, up.said);
         return;
     }
     uint32_t n = topics->n;
     if (!fm_stream_open(s, req, topics)) {
-        refuse(req, FM_E_NOMEM, 0, NULL);
+        refuse(req, FM_E_NOMEM, 0, NULL, NULL);
         return;
     }
     for (uint32_t i = 0; i < n && !err; i++)
@@ -329,7 +331,7 @@ bool fm_sse_handle(struct fm_http_request *req)
         why = "the Last-Event-ID (or `last_event_id`) is no id of a stream with these topics in this order";
     if (err) {
         fm_sse_topics_fini(&topics);
-        refuse(req, err, err == FM_E_NOMEM ? 0 : 400, why);
+        refuse(req, err, err == FM_E_NOMEM ? 0 : 400, why, NULL);
     } else {
         stream(req, &topics, last);
     }

@@ -57,6 +57,12 @@ bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answer
     return true;
 }
 
+struct fm_sub *fm_expect_sub(struct fm_worker *w, uint64_t token)
+{
+    struct fm_expect *e = find(w, token);
+    return e && e->answered == fm_socket_joined ? e->ctx : NULL;
+}
+
 struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token)
 {
     struct fm_expect *e = find(w, token);

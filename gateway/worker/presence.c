@@ -15,6 +15,13 @@ static enum fm_err key_of(const struct fm_socket *s, const struct fm_rule *rule,
     return FM_OK;
 }
 
+static enum fm_err may_show(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice topic, const struct fm_track_ask *ask)
+{
+    if (!rule || rule->presence == FM_WHO_NOBODY || (rule->presence == FM_WHO_HOOK && !ask->by_backend))
+        return FM_E_FORBIDDEN;
+    return ask->by_backend ? FM_OK : fm_socket_may(s, rule->presence, topic, FM_RIGHT_PRESENCE);
+}
+
 static enum fm_err judge(const struct fm_worker *w, const struct fm_track_parts *ask)
 {
     const struct fm_slice m = ask->meta;
@@ -28,8 +35,8 @@ enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule,
 {
     const struct fm_worker *w = s->worker;
     struct fm_track_parts parts = {.topic = topic, .key = ask->key, .meta = ask->meta, .cookie = ask->cookie};
-    enum fm_err err = rule ? fm_socket_may(s, rule->presence, topic, FM_RIGHT_PRESENCE) : FM_E_FORBIDDEN;
-    if (!err)
+    enum fm_err err = may_show(s, rule, topic, ask);
+    if (!err && !ask->by_backend)
         err = key_of(s, rule, &parts.key);
     if (!err)
         err = judge(w, &parts);

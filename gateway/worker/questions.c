@@ -1,15 +1,16 @@
-/* The worker's side of questions (question.h): what is held back from the hub until the program has decided. */
+/* The worker's side of questions (question.h): what is held back from the hub until somebody else has decided. */
 #include "worker_core.h"
 
 #include "../../broker/diag.h"
+#include "../hooks/hooks.h"
 #include <stdlib.h>
 
 struct fm_held_back {
     UT_hash_handle hh; /* the table keeps the order in which they came, and so that of their time limits */
-    uint64_t token;    /* sub->id of a join; of a push what its answer is expected by */
+    uint64_t token;    /* sub->id of a join; else what its answer is expected by */
     uint64_t due_ms;
     size_t bytes;
-    struct fm_item *item; /* fm_join or fm_publish */
+    struct fm_item *item; /* fm_join, fm_publish or fm_connect */
     bool late;            /* the time limit's answer is under way */
 };
 
@@ -30,8 +31,22 @@ struct fm_answer *fm_answer_new(uint64_t token, enum fm_verdict verdict)
 static void answer_free(struct fm_answer *a)
 {
     fm_msg_unref(&a->instead);
+    fm_identity_unref(&a->identity);
+    free(a->presence_key);
+    free(a->presence_meta);
     free(a->said);
     free(a);
+}
+
+struct fm_client_text fm_client_text_of(const char *text)
+{
+    struct fm_client_text t = {"", "", ""};
+    if (!text)
+        return t;
+    t.query = text;
+    t.origin = t.query + strlen(t.query) + 1;
+    t.headers = t.origin + strlen(t.origin) + 1;
+    return t;
 }
 
 void fm_question_item_free(struct fm_item *item)
@@ -39,10 +54,20 @@ void fm_question_item_free(struct fm_item *item)
     switch (item->kind) {
     case FM_QUESTION:
         fm_msg_unref(&((struct fm_question_item *)item)->msg);
+        fm_identity_unref(&((struct fm_question_item *)item)->identity);
         free(item);
         break;
     case FM_ANSWER:
         answer_free((struct fm_answer *)item);
+        break;
+    case FM_CONNECT:
+        free(((struct fm_connect_held *)item)->said);
+        fm_identity_unref(&((struct fm_connect_held *)item)->identity);
+        free(item);
+        break;
+    case FM_TOLD:
+        fm_identity_unref(&((struct fm_told *)item)->identity);
+        free(item);
         break;
     case FM_FETCHED_KEYS:
         fm_keys_item_free(item);
@@ -54,97 +79,130 @@ void fm_question_item_free(struct fm_item *item)
 
 /* ---- asking ---- */
 
-static struct fm_question_item *question_new(const struct fm_socket *s, const struct fm_rule *handler, uint64_t token, struct fm_msg *msg)
+struct terms { /* of who decides */
+    struct fm_inbox *inbox;
+    uint32_t timeout_ms;
+    size_t bytes_max;
+    uint32_t client_max;
+};
+
+static struct terms terms_of(const struct fm_worker *w, enum fm_decider by)
 {
-    struct fm_question_item *q = calloc(1, sizeof *q + s->client_n);
-    if (!q)
+    const struct fm_handlers *program = w->config.handlers;
+    const struct fm_hook_config *hook = w->config.hook;
+    if (by == FM_BY_PROGRAM)
+        return (struct terms){program->program, program->timeout_ms, program->bytes_max, UINT32_MAX};
+    return (struct terms){fm_hooks_inbox(w->config.hooks), hook->timeout_ms, hook->worker_bytes, hook->client_max};
+}
+
+static struct fm_question_item *question_new(const struct fm_asking *ask, const struct terms *terms, uint64_t token)
+{
+    struct fm_msg *msg = fm_msg_new(ask->topic, ask->event, (struct fm_msg_keys){0}, ask->payload, ask->binary ? FM_MSG_BINARY : 0);
+    size_t n = ask->client_text.n ? ask->client_text.n : 3; /* three empty ones */
+    struct fm_question_item *q = msg ? calloc(1, sizeof *q + n) : NULL;
+    if (!q) {
+        fm_msg_unref(&msg);
         return NULL;
+    }
     q->item.kind = FM_QUESTION;
-    q->item.cost = (uint32_t)(sizeof *q + s->client_n + fm_msg_size(msg));
-    q->handler = handler;
+    q->item.cost = (uint32_t)(sizeof *q + n + fm_msg_size(msg));
+    q->kind = ask->kind;
+    q->handler = ask->handler;
     q->token = token;
-    q->due_ms = fm_mono_ms() + s->worker->config.handlers->timeout_ms;
+    q->due_ms = fm_mono_ms() + terms->timeout_ms;
+    q->client = ask->client;
+    q->lane = ask->lane;
     q->msg = msg;
-    fm_peer_text(&s->peer, q->peer);
-    memcpy(q->text, s->client, s->client_n); /* there is one wherever there are handlers */
+    q->identity = fm_identity_ref(ask->identity);
+    fm_peer_text(ask->peer, q->peer);
+    if (ask->client_text.n)
+        memcpy(q->text, ask->client_text.p, ask->client_text.n);
     return q;
 }
 
-static struct fm_slice topic_of(const struct fm_item *held)
+/* There is no decision, and the settings may say that it is to go on all the same. What the backend said and nobody understands is none of
+ * it. */
+static bool goes_on(const struct fm_worker *w, enum fm_decider by, enum fm_err err)
 {
-    if (held->kind == FM_HUB_PUBLISH)
-        return fm_msg_topic(((const struct fm_publish *)held)->msgs[0]);
-    const struct fm_join *join = (const struct fm_join *)held;
-    return fm_slice_of(join->topic, join->topic_n);
+    return by == FM_BY_HOOK && err != FM_E_BAD_ANSWER && w->config.hook && w->config.hook->allows;
 }
 
-enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, struct fm_item *held, uint64_t token, struct fm_slice event,
-                            struct fm_slice payload)
+static enum fm_err overloaded(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held)
 {
-    struct fm_worker *w = s->worker;
-    const struct fm_handlers *handlers = w->config.handlers;
-    bool push = held->kind == FM_HUB_PUBLISH;
-    if (event.n && memchr(event.p, 0, event.n))
-        return FM_E_INVALID; /* the handler would read another event than what goes out */
-    /* A copy also of a push: what is published must be the hub's alone when it gets its id, and the handler may still read then. */
-    uint32_t flags = push ? ((struct fm_publish *)held)->msgs[0]->flags : 0;
-    struct fm_msg *msg = fm_msg_new(topic_of(held), event, (struct fm_msg_keys){0}, payload, flags);
-    struct fm_held_back *h = msg ? calloc(1, sizeof *h) : NULL;
-    struct fm_question_item *q = h ? question_new(s, handler, token, msg) : NULL;
-    if (!q)
-        goto fail;
-    q->kind = push ? FM_QUESTION_PUSH : FM_QUESTION_JOIN;
+    fm_stat_add(&w->stats.handler_overloads, 1);
+    return held->kind != FM_CONNECT && goes_on(w, ask->by, FM_E_BUSY) ? fm_worker_post(w, held) : FM_E_BUSY;
+}
+
+enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held, uint64_t token)
+{
+    const struct terms terms = terms_of(w, ask->by);
+    struct fm_waiting *waiting = &w->waiting[ask->by];
+    if (ask->event.n && memchr(ask->event.p, 0, ask->event.n))
+        return FM_E_INVALID; /* who decides would read another event than what goes out */
+    struct fm_held_back *h = calloc(1, sizeof *h);
+    struct fm_question_item *q = h ? question_new(ask, &terms, token) : NULL;
+    if (!q) {
+        free(h);
+        return FM_E_NOMEM;
+    }
     *h = (struct fm_held_back){.token = token, .due_ms = q->due_ms, .bytes = sizeof *h + held->cost + q->item.cost, .item = held};
-    if (w->held_bytes + h->bytes > handlers->bytes_max) {
-        fm_stat_add(&w->stats.handler_overloads, 1);
+    if (waiting->bytes + h->bytes > terms.bytes_max || ask->before >= terms.client_max) {
         fm_question_item_free(&q->item);
         free(h);
-        return FM_E_BUSY;
+        return overloaded(w, ask, held);
     }
-    HASH_ADD(hh, w->held_back, token, sizeof h->token, h);
-    w->held_bytes += h->bytes;
+    HASH_ADD(hh, waiting->held, token, sizeof h->token, h);
+    waiting->bytes += h->bytes;
     fm_stat_add(&w->stats.handler_questions, 1);
     fm_stat_add(&w->stats.handler_waiting, 1);
-    fm_inbox_post_always(handlers->program, &q->item); /* bounded by bytes_max */
+    fm_inbox_post_always(terms.inbox, &q->item); /* bounded by bytes_max */
     return FM_OK;
-fail:
-    free(h);
-    fm_msg_unref(&msg);
-    return FM_E_NOMEM;
 }
 
 /* ---- the answer ---- */
 
-static struct fm_item *held_take(struct fm_worker *w, struct fm_held_back *h)
+static struct fm_item *held_take(struct fm_worker *w, enum fm_decider by, struct fm_held_back *h)
 {
     struct fm_item *item = h->item;
-    HASH_DEL(w->held_back, h);
-    w->held_bytes -= h->bytes;
+    HASH_DEL(w->waiting[by].held, h);
+    w->waiting[by].bytes -= h->bytes;
     fm_stat_sub(&w->stats.handler_waiting, 1);
     free(h);
     return item;
 }
 
-/* In place of the hub: err, and what is said to the client besides (moved). */
+/* What is said to the client besides (moved). */
+static void said_put(struct fm_item *item, char *said)
+{
+    if (item->kind == FM_HUB_JOIN)
+        ((struct fm_join *)item)->said = said;
+    else if (item->kind == FM_HUB_PUBLISH)
+        ((struct fm_publish *)item)->said = said;
+    else
+        ((struct fm_connect_held *)item)->said = said;
+}
+
+/* In place of the hub. said: moved. */
 static void answer_for_hub(struct fm_worker *w, struct fm_item *item, enum fm_err err, char *said)
 {
-    if (item->kind == FM_HUB_JOIN) {
+    said_put(item, said);
+    if (item->kind == FM_HUB_JOIN)
         ((struct fm_join *)item)->err = err;
-        ((struct fm_join *)item)->said = said;
-    } else {
+    else if (item->kind == FM_HUB_PUBLISH)
         ((struct fm_publish *)item)->err = err;
-        ((struct fm_publish *)item)->said = said;
-    }
+    else
+        ((struct fm_connect_held *)item)->err = err;
     fm_worker_answer(w, item);
 }
 
 /* It goes on its way, and what is said (moved) with it. */
 static void let_go(struct fm_worker *w, struct fm_item *item, char *said)
 {
-    if (item->kind == FM_HUB_JOIN)
-        ((struct fm_join *)item)->said = said;
-    else
-        ((struct fm_publish *)item)->said = said;
+    if (item->kind == FM_CONNECT) {
+        answer_for_hub(w, item, FM_OK, said);
+        return;
+    }
+    said_put(item, said);
     enum fm_err err = fm_worker_post(w, item);
     if (!err)
         return;
@@ -174,7 +232,42 @@ static enum fm_err rewrite(struct fm_worker *w, struct fm_item *item, const stru
     return FM_OK;
 }
 
-static void decide(struct fm_worker *w, struct fm_item *item, struct fm_answer *a)
+/* The client of a join is shown as the backend says, whatever it asked for itself. */
+static enum fm_err show(struct fm_worker *w, struct fm_join *join, const struct fm_answer *a)
+{
+    struct fm_sub *sub = fm_expect_sub(w, join->sub);
+    const struct fm_track_ask ask = {.key = fm_slice_str(a->presence_key), .meta = fm_slice_str(a->presence_meta), .by_backend = true};
+    struct fm_track *track;
+    if (!sub)
+        return FM_E_CLOSED;
+    enum fm_err err = fm_track_make(sub->socket, fm_sub_rule(sub), fm_sub_topic(sub), &ask, &track);
+    if (err)
+        return err;
+    free(join->track);
+    join->track = track;
+    track->holder = join->sub;
+    return FM_OK;
+}
+
+/* What a client that asks for a presence itself is told then. */
+static char *shown_refused(enum fm_err err)
+{
+    return err == FM_E_FORBIDDEN   ? strdup("{\"reason\":\"presence_forbidden\"}")
+           : err == FM_E_TOO_LARGE ? strdup("{\"reason\":\"presence_too_large\"}")
+                                   : NULL;
+}
+
+static void undecided(struct fm_worker *w, struct fm_item *item, enum fm_decider by, enum fm_err err, char *said)
+{
+    if (!goes_on(w, by, err)) {
+        answer_for_hub(w, item, err, said);
+        return;
+    }
+    free(said);
+    let_go(w, item, NULL);
+}
+
+static void decide(struct fm_worker *w, struct fm_item *item, enum fm_decider by, struct fm_answer *a)
 {
     enum fm_err err = FM_OK;
     char *said = a->said;
@@ -192,42 +285,62 @@ static void decide(struct fm_worker *w, struct fm_item *item, struct fm_answer *
         fm_stat_add(&w->stats.handler_refused, 1);
         answer_for_hub(w, item, FM_E_FORBIDDEN, said);
         return;
+    case FM_VERDICT_FAILED:
+        undecided(w, item, by, a->err, said);
+        return;
     case FM_VERDICT_TIMEOUT:
         fm_stat_add(&w->stats.handler_timeouts, 1);
-        answer_for_hub(w, item, FM_E_TIMEOUT, said);
+        undecided(w, item, by, FM_E_TIMEOUT, said);
         return;
     case FM_VERDICT_REPLY:
-        if (item->kind == FM_HUB_JOIN)
+        if (item->kind != FM_HUB_PUBLISH)
             break;
         answer_for_hub(w, item, FM_OK, said); /* without an id: nothing was published */
         return;
     case FM_VERDICT_ALLOW:
+        if (a->presence_meta && (err = show(w, (struct fm_join *)item, a)) != FM_OK) {
+            free(said);
+            answer_for_hub(w, item, err, shown_refused(err));
+            return;
+        }
+        if (item->kind == FM_CONNECT)
+            ((struct fm_connect_held *)item)->identity = fm_identity_ref(a->identity);
         break;
     }
     let_go(w, item, said);
 }
 
+static struct fm_held_back *held_find(struct fm_worker *w, uint64_t token, enum fm_decider *by)
+{
+    struct fm_held_back *h = NULL;
+    for (unsigned i = 0; i < FM_DECIDERS && !h; i++) {
+        *by = (enum fm_decider)i;
+        HASH_FIND(hh, w->waiting[i].held, &token, sizeof token, h);
+    }
+    return h;
+}
+
 void fm_question_answered(struct fm_worker *w, struct fm_answer *a)
 {
-    struct fm_held_back *h;
-    HASH_FIND(hh, w->held_back, &a->token, sizeof a->token, h);
+    enum fm_decider by;
+    struct fm_held_back *h = held_find(w, a->token, &by);
     if (!h) {
         fm_stat_add(&w->stats.handler_late, a->verdict != FM_VERDICT_TIMEOUT);
     } else {
-        struct fm_item *item = held_take(w, h);
-        if (item->kind == FM_HUB_JOIN && !fm_expect_has(w, a->token))
-            fm_hub_item_free(item); /* the channel was left, or its client is gone */
+        struct fm_item *item = held_take(w, by, h);
+        if (item->kind != FM_HUB_PUBLISH && !fm_expect_has(w, a->token))
+            fm_question_item_free(item); /* the channel was left, or its client is gone */
         else
-            decide(w, item, a);
+            decide(w, item, by, a);
     }
     answer_free(a);
 }
 
 /* The time limit's answer comes by the inbox like every other, so that the sockets it concerns are flushed with the rest. */
-void fm_questions_tick(struct fm_worker *w, uint64_t now_ms)
+static void tick(struct fm_worker *w, struct fm_held_back *table, uint64_t now_ms)
 {
     struct fm_held_back *h, *tmp;
-    HASH_ITER (hh, w->held_back, h, tmp) {
+    HASH_ITER (hh, table, h, tmp) {
         if (h->due_ms > now_ms)
             return;
         struct fm_answer *a = h->late ? NULL : fm_answer_new(h->token, FM_VERDICT_TIMEOUT);
@@ -238,9 +351,16 @@ void fm_questions_tick(struct fm_worker *w, uint64_t now_ms)
     }
 }
 
+void fm_questions_tick(struct fm_worker *w, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < FM_DECIDERS; i++)
+        tick(w, w->waiting[i].held, now_ms);
+}
+
 void fm_questions_free_all(struct fm_worker *w)
 {
     struct fm_held_back *h, *tmp;
-    HASH_ITER (hh, w->held_back, h, tmp)
-        fm_hub_item_free(held_take(w, h));
+    for (unsigned i = 0; i < FM_DECIDERS; i++)
+        HASH_ITER (hh, w->waiting[i].held, h, tmp)
+            fm_question_item_free(held_take(w, (enum fm_decider)i, h));
 }

@@ -15,7 +15,7 @@ enum { CLOSE_REASON_MAX = 123, INDEX_FROM = 32, INDEX_UNTIL = 16 /* subs of a so
 
 /* ---- life ---- */
 
-struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe)
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe, uint64_t number)
 {
     struct fm_socket *s = calloc(1, sizeof *s);
     if (!s)
@@ -24,7 +24,7 @@ struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *prot
     s->proto = proto;
     s->variant = variant;
     s->probe = probe;
-    s->number = ++w->sockets_made * FM_WORKERS_MAX + w->config.index;
+    s->number = number ? number : fm_socket_number(w);
     s->next = w->sockets;
     s->link = &w->sockets;
     if (s->next)
@@ -86,10 +86,12 @@ static void sub_end(struct fm_sub *sub)
 {
     struct fm_worker *w = sub->socket->worker;
     fm_sub_linger(sub);
-    if (sub->joined)
+    if (sub->joined) {
+        fm_socket_tell(sub->socket, FM_HOOK_LEAVE, fm_sub_topic(sub));
         fm_subs_remove(w, sub);
-    else
+    } else {
         fm_worker_forget(w, sub->id); /* when its answer comes the hub is told that nobody is there */
+    }
     sub_unlink(sub);
     sub_free(sub);
 }
@@ -158,20 +160,6 @@ void fm_socket_kill(struct fm_worker *w, bool all)
         if (s->tls || s->carrier || ((s->probe || all) && s->wsi))
             fm_edge_kill(s);
     }
-}
-
-bool fm_socket_remember(struct fm_socket *s, const struct fm_upgrade *up)
-{
-    struct fm_buf b = {0};
-    fm_buf_slice(&b, up->query);
-    fm_buf_u8(&b, 0);
-    fm_buf_slice(&b, up->origin);
-    fm_buf_u8(&b, 0);
-    if (b.failed)
-        fm_buf_fini(&b);
-    s->client = b.p;
-    s->client_n = (uint32_t)b.n;
-    return s->client != NULL;
 }
 
 void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity)
@@ -261,9 +249,14 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
     return sub;
 }
 
-static const struct fm_rule *join_handler(const struct fm_socket *s, struct fm_slice topic)
+static enum fm_err join_post(struct fm_sub *sub, struct fm_join *join, struct fm_slice params)
 {
-    return fm_handler_of(s->probe ? NULL : s->worker->config.handlers, FM_QUESTION_JOIN, topic);
+    struct fm_asking asking;
+    if (!fm_socket_asking(sub->socket, FM_QUESTION_JOIN, fm_sub_topic(sub), sub->rule, &asking))
+        return fm_worker_post(sub->socket->worker, &join->item);
+    asking.event = FM_LIT("phx_join");
+    asking.payload = params;
+    return fm_question_put(sub->socket->worker, &asking, &join->item, sub->id);
 }
 
 enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
@@ -291,8 +284,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     join->cut = ask->cut;
     join->cursor = ask->cursor;
     ask->cursor = (struct fm_vector){0};
-    const struct fm_rule *handler = join_handler(s, ask->topic);
-    err = handler ? fm_question_put(s, handler, &join->item, sub->id, FM_LIT("phx_join"), ask->params) : fm_worker_post(w, &join->item);
+    err = join_post(sub, join, ask->params);
     if (err == FM_OK)
         return FM_OK;
     fm_join_free(&join);
@@ -320,7 +312,10 @@ void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *
 
 bool fm_sub_undecided(const struct fm_sub *sub)
 {
-    return !sub->joined && join_handler(sub->socket, fm_sub_topic(sub));
+    const struct fm_socket *s = sub->socket;
+    struct fm_slice topic = fm_sub_topic(sub);
+    struct fm_asking asking;
+    return !sub->joined && fm_socket_asking(s, FM_QUESTION_JOIN, topic, fm_socket_rule(s, topic), &asking);
 }
 
 /* The one subscription that a push does not go to, 0: none. */
@@ -348,8 +343,18 @@ enum fm_err fm_socket_push(struct fm_socket *s, struct fm_sub *sub, struct fm_sl
     }
     p->msgs[0] = m;
     p->item.cost += (uint32_t)fm_msg_size(m);
-    const struct fm_rule *handler = fm_handler_of(s->probe ? NULL : w->config.handlers, FM_QUESTION_PUSH, fm_sub_topic(sub));
-    enum fm_err err = handler ? fm_question_put(s, handler, &p->item, token, event, payload) : fm_worker_post(w, &p->item);
+    struct fm_asking asking;
+    enum fm_err err;
+    if (fm_socket_asking(s, FM_QUESTION_PUSH, fm_sub_topic(sub), fm_sub_rule(sub), &asking)) {
+        asking.event = event;
+        asking.payload = payload;
+        asking.binary = binary;
+        asking.lane = sub->id; /* what a client pushes on a topic is decided in its order */
+        asking.before = s->awaited;
+        err = fm_question_put(w, &asking, &p->item, token);
+    } else {
+        err = fm_worker_post(w, &p->item);
+    }
     if (err) {
         fm_worker_forget(w, token);
         fm_publish_free(&p);
@@ -407,6 +412,7 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
         fm_join_untrack(w, join);
     }
     if (sub->joined) {
+        fm_socket_tell(s, FM_HOOK_JOIN, fm_sub_topic(sub));
         s->proto->joined(sub, sub->tag, join);
         if (is_sub(s, sub, join))
             joined(w, sub, join);
@@ -442,6 +448,7 @@ void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd)
     s->heard_tick = s->worker->sockets_wheel.tick;
     fm_socket_watch(s);
     fm_client_say(&s->peer, "socket_opened", s->probe ? "the node itself" : "a client");
+    fm_socket_tell(s, FM_HOOK_CONNECT, fm_slice_of(NULL, 0));
     if (s->worker->draining)
         fm_socket_close(s, 1012, "the node is shutting down");
 }
@@ -473,7 +480,10 @@ void fm_socket_gone(struct fm_socket *s)
 {
     struct fm_worker *w = s->worker;
     gone_say(s);
+    bool was_open = s->state != FM_SOCKET_OPENING;
     fm_socket_closing(s);
+    if (was_open)
+        fm_socket_tell(s, FM_HOOK_DISCONNECT, fm_slice_of(NULL, 0));
     fm_socket_io_fini(s);
     fm_wheel_cancel(&w->sockets_wheel, &s->timer);
     *s->link = s->next;

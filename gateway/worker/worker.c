@@ -81,6 +81,8 @@ void fm_worker_hub_wake(struct fm_worker *w)
 /* The token by which an answer finds its asker; 0: it is no answer to one. */
 static uint64_t token_of(const struct fm_item *item)
 {
+    if (item->kind == FM_CONNECT)
+        return ((const struct fm_connect_held *)item)->token;
     switch ((enum fm_hub_kind)item->kind) {
     case FM_HUB_JOIN:
         return ((const struct fm_join *)item)->sub;
@@ -115,7 +117,7 @@ void fm_worker_answer(struct fm_worker *w, struct fm_item *item)
         fm_subs_leave_hub(w, fm_slice_of(join->topic, join->topic_n), 1);
         fm_join_untrack(w, join);
     }
-    fm_hub_item_free(item);
+    fm_question_item_free(item);
 }
 
 /* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. false: that waits behind a
@@ -412,6 +414,7 @@ static bool access_take(struct fm_worker *w)
         w->config.api_key = a->api_key;
         w->config.tls = w->config.internal ? NULL : a->tls;
         w->config.auth = a->auth;
+        w->config.hook = w->config.hooks ? a->hooks : NULL;
         fm_subs_rules(w);
         atomic_store_explicit(&w->access_now, a, memory_order_release);
     }

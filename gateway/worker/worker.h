@@ -14,6 +14,8 @@ struct fm_tls;
 struct fm_access; /* access.h */
 struct fm_api;    /* api.c's shared, immutable context: limits, metrics sources */
 struct fm_handlers;
+struct fm_hooks;
+struct fm_hook_config;
 
 /* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
  * worker that is not there yet or any more. */
@@ -28,7 +30,7 @@ struct fm_worker_config {
     const char *listen;         /* "host:port"; SO_REUSEPORT so that all workers share it */
     struct fm_mailbox *mailbox; /* made by main, since the hub needs the inboxes of all workers at its start */
     struct fm_hub_thread *hub;
-    const struct fm_rules *rules; /* this, api_key, tls and auth change with fm_worker_learn */
+    const struct fm_rules *rules; /* this, api_key, tls, auth and hook change with fm_worker_learn */
     const char *api_key;          /* one of its words is what API calls must carry; NULL or empty: none is needed (dev profile only) */
     const struct fm_api *api;
     const char *mount;                  /* "/socket": <mount>/websocket */
@@ -57,6 +59,8 @@ struct fm_worker_config {
     uint32_t poll_ttl_ms;               /* a session that nobody polls ends then */
     uint32_t sse_keepalive_ms;          /* between the comments of a stream */
     uint32_t sse_retry_ms;              /* after which an EventSource comes back */
+    struct fm_hooks *hooks;             /* hooks.h; NULL: this worker has no clients. Borrowed, and */
+    const struct fm_hook_config *hook;  /* ... what the settings say of them, which changes with fm_worker_learn; NULL: there are none */
     bool outlived;                      /* the process goes on after the worker: it ends its connections itself */
 
     struct fm_limits *limits;                 /* of the node, shared; NULL: none but those above. Borrowed */
@@ -118,13 +122,15 @@ struct fm_worker_config {
     X(commands_lost, "fanmesh_commands_lost_total", "counter", \
       "times this worker was overrun and commands of then were forgotten already") \
     X(overruns, "fanmesh_inbox_overruns_total", "counter", "times this worker was overrun and re-read its topics") \
-    X(handler_questions, "fanmesh_handler_questions_total", "counter", "joins and pushes that were put before a handler of the program") \
+    X(handler_questions, "fanmesh_handler_questions_total", "counter", \
+      "joins and pushes that were put before a handler of the program or the backend of hooks, and to the latter, connections") \
     X(handler_waiting, "fanmesh_handler_waiting", "gauge", "those of them that have no answer yet") \
-    X(handler_refused, "fanmesh_handler_refused_total", "counter", "those of them that the handler refused") \
-    X(handler_timeouts, "fanmesh_handler_timeouts_total", "counter", "those of them that had no answer after handler_timeout_ms") \
+    X(handler_refused, "fanmesh_handler_refused_total", "counter", "those of them that were refused so") \
+    X(handler_timeouts, "fanmesh_handler_timeouts_total", "counter", \
+      "those of them that had no answer after handler_timeout_ms or hook_timeout_ms") \
     X(handler_overloads, "fanmesh_handler_overloads_total", "counter", \
-      "joins and pushes refused because more than handler_bytes waited for handlers") \
-    X(handler_late, "fanmesh_handler_late_total", "counter", "answers of the program to what was answered or refused before") \
+      "joins, pushes and connections refused because more waited for an answer than handler_bytes or hook_queue allows") \
+    X(handler_late, "fanmesh_handler_late_total", "counter", "answers to what was answered or refused before") \
     X(program_refused, "fanmesh_program_refused_total", "counter", \
       "publishes of the program that were refused without it having asked for the result") \
     X(poll_sessions, "fanmesh_longpoll_sessions", "gauge", "sessions of LongPoll clients; each counts as a client socket, too") \

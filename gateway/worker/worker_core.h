@@ -5,7 +5,7 @@
  *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *   subs_rules.c what new rules change
- *   questions.c  joins and pushes that the program decides
+ *   questions.c  what a program or a backend decides       connect.c  who connects, and what a backend is told
  *   commands.c  what the whole cluster is told to do      users.c   who is connected       inquiries.c  and what is told of them
  *   presence.c  who is shown on a topic      presence_watch.c  and who is told
  *
@@ -26,6 +26,7 @@
 #include "question.h"
 #include "wheel.h"
 #include "worker.h"
+#include "../hooks/hooks.h"
 
 #include "../../broker/command.h"
 #include "../../broker/table.h"
@@ -164,7 +165,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     struct fm_timer timer;      /* idle, then close */
     struct fm_buf in;           /* the beginning of a message that came in pieces */
     char *close_reason;         /* may be NULL */
-    uint8_t *client;            /* for handlers: query and origin, each with a zero byte; NULL where there are none */
+    uint8_t *client;            /* see fm_client_text; NULL: nobody may ask for it */
     uint32_t client_n;
     uint32_t variant;
     uint32_t awaited;                                    /* answers to pushes that are under way */
@@ -210,9 +211,11 @@ struct fm_worker {
     struct fm_key_set *fetched_keys; /* of the JWKS: a reference; NULL: none have come */
     struct fm_revocations revocations;
 
-    struct fm_expect *expects;      /* expect.c */
-    struct fm_held_back *held_back; /* questions.c: by age */
-    size_t held_bytes;
+    struct fm_expect *expects; /* expect.c */
+    struct fm_waiting {        /* questions.c: what waits for an answer, by age */
+        struct fm_held_back *held;
+        size_t bytes;
+    } waiting[FM_DECIDERS];
     uint64_t next_token;
 
     struct fm_poll *polls, *polls_due; /* LongPoll: the sessions; those that have something to do before the loop waits */
@@ -336,6 +339,8 @@ void fm_worker_listen_stop(struct fm_worker *w);
 bool fm_expect_has(struct fm_worker *w, uint64_t token);
 /* The entry is gone after it. false: nobody awaits this token. */
 bool fm_expect_take(struct fm_worker *w, uint64_t token, fm_answered_fn **answered, void **ctx);
+/* The channel whose join awaits an answer by this token, or NULL. */
+struct fm_sub *fm_expect_sub(struct fm_worker *w, uint64_t token);
 /* The socket that awaits an answer to a push by this token, or NULL. */
 struct fm_socket *fm_expect_socket(struct fm_worker *w, uint64_t token);
 void fm_expect_free_all(struct fm_worker *w);
@@ -344,10 +349,21 @@ void fm_expect_free_all(struct fm_worker *w);
 /* Has this turn of the loop spent its time for TLS handshakes? */
 bool fm_front_shaken(const struct fm_worker *w);
 /* ---- questions.c ---- */
-/* Keeps `held`, a join or publish with this token, from the hub until the handler has decided; event and payload are what it is told.
- * FM_E_BUSY: too many wait. FM_E_INVALID: a zero byte in event. On an error the caller still owns `held`. */
-FM_MUST_CHECK enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, struct fm_item *held, uint64_t token,
-                                          struct fm_slice event, struct fm_slice payload);
+struct fm_asking { /* a question to be; slices and pointers are borrowed */
+    enum fm_decider by;
+    enum fm_question_kind kind;
+    const struct fm_rule *handler; /* BY_PROGRAM */
+    struct fm_slice topic, event, payload;
+    bool binary;
+    uint64_t client, lane; /* see fm_question_item; client: the socket's number */
+    uint32_t before;       /* pushes of this client that wait already */
+    const struct fm_peer *peer;
+    struct fm_identity *identity;
+    struct fm_slice client_text; /* see fm_client_text; empty: nothing is known of the client */
+};
+/* Keeps `held`, a join, publish or connect with this token, back until who is asked has decided. FM_E_BUSY: too many wait. FM_E_INVALID: a
+ * zero byte in event. On an error the caller still owns `held`. */
+FM_MUST_CHECK enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held, uint64_t token);
 /* Takes it. */
 void fm_question_answered(struct fm_worker *w, struct fm_answer *answer);
 /* Refuses those that are over their time. */
@@ -386,6 +402,24 @@ void fm_commands_free(struct fm_worker *w);
 /* ---- inquiries.c ---- */
 /* Takes it, and posts it back to the hub. */
 void fm_inquire_answer(struct fm_worker *w, struct fm_inquire *q);
+/* ---- connect.c ---- */
+struct fm_connecting { /* a client that wants to open a socket; borrowed */
+    const struct fm_peer *peer;
+    struct fm_slice query, origin;
+    struct fm_slice head;         /* of its request, whole, for the headers that are asked for */
+    struct fm_identity *identity; /* of its token; NULL: it has none */
+};
+/* Asks the backend whether it may, where hook_connect says so: `answered` gets a struct fm_connect_held, later, unless
+ * fm_worker_forget(*token) comes first. *token 0: nobody is to be asked. *number is that of the socket to be. FM_E_BUSY, FM_E_NOMEM. */
+FM_MUST_CHECK enum fm_err fm_connect_ask(struct fm_worker *w, const struct fm_connecting *c, fm_answered_fn *answered, void *ctx,
+                                         uint64_t *token, uint64_t *number);
+/* What the client connected with is kept, where somebody may be told of it. False without memory. */
+FM_MUST_CHECK bool fm_socket_remember(struct fm_socket *s, const struct fm_connecting *c);
+/* Who decides a join or push of this socket beside its rule; false: nobody. topic, peer and so on are filled in. */
+bool fm_socket_asking(const struct fm_socket *s, enum fm_question_kind kind, struct fm_slice topic, const struct fm_rule *rule,
+                      struct fm_asking *ask);
+/* The backend is told, where the settings want that. */
+void fm_socket_tell(const struct fm_socket *s, enum fm_hook_event event, struct fm_slice topic);
 
 /* ---- front.c ---- */
 /* A connection was accepted; takes fd. probe: fm_worker_probe. counted: in the limit of its address. */
@@ -402,12 +436,14 @@ static inline struct fm_id fm_socket_id(const struct fm_socket *s)
 {
     return (struct fm_id){fm_hub_incarnation(s->worker->config.hub), s->number};
 }
-/* A socket for an accepted upgrade; NULL without memory. */
-struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe);
+/* A socket for an accepted upgrade; NULL without memory. number: of fm_socket_number, 0: a new one. */
+struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *proto, uint32_t variant, bool probe, uint64_t number);
+static inline uint64_t fm_socket_number(struct fm_worker *w)
+{
+    return ++w->sockets_made * FM_WORKERS_MAX + w->config.index;
+}
 /* The connections of the node's own probe end at once, and those over TLS, which cost libwebsockets nothing. all: every other as well. */
 void fm_socket_kill(struct fm_worker *w, bool all);
-/* What the client connected with is kept for handlers. False without memory. */
-FM_MUST_CHECK bool fm_socket_remember(struct fm_socket *s, const struct fm_upgrade *up);
 /* Whose it is from now on: takes a reference of its own, and gives up the one before. Channels that it may not have joined end. */
 void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity);
 /* Its subs leave, and it asks to be written to so that it can close. */

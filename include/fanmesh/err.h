@@ -67,7 +67,9 @@ extern "C" {
     X(FM_E_TOKEN, "bad_token", "the token is not valid here") \
     X(FM_E_TOKEN_KEY, "token_key", "no key of this node fits the token; is it of who signs for this node?") \
     X(FM_E_TOKEN_REVOKED, "token_revoked", "the token was revoked; get a new one") \
-    X(FM_E_TOKEN_USER, "token_user", "the token is of another user than the connection")
+    X(FM_E_TOKEN_USER, "token_user", "the token is of another user than the connection") \
+    X(FM_E_UNAVAILABLE, "unavailable", "the backend that decides this can't be reached or fails; try again in a moment") \
+    X(FM_E_BAD_ANSWER, "bad_answer", "the backend that decides this gave an answer that can't be understood; the node's log says why")
 
 enum fm_err {
 #define X(name, code, text) name,

@@ -34,12 +34,14 @@ function parse(text) {
     const sample = line.match(/^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (\S+)$/);
     if (!sample) bad('neither comment nor sample');
     const [, name, labels = '', value] = sample;
-    if (name !== family?.name || !family.type) bad('not under its own HELP and TYPE');
+    const part = family?.type === 'histogram' && name.slice(family.name.length).match(/^_(bucket|sum|count)$/)?.[0];
+    if ((name !== family?.name && name !== `${family?.name}${part}`) || !family.type) bad('not under its own HELP and TYPE');
     if (!/^(?:[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|NaN|[-+]?Inf)$/.test(value)) bad('not a number');
     const names = [...labels.matchAll(/([a-zA-Z_]\w*)=/g)].map(([, label]) => label);
     if (new Set(names).size !== names.length || names.some((label) => label.startsWith('__'))) bad('its labels');
-    if (family.series.has(labels)) bad('the same series twice');
-    family.series.set(labels, Number(value));
+    const series = part ? `${part} ${labels}` : labels;
+    if (family.series.has(series)) bad('the same series twice');
+    family.series.set(series, Number(value));
   });
   return families;
 }

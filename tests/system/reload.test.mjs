@@ -168,7 +168,7 @@ test('settings_with_an_error_change_nothing_and_the_line_is_named', async (t) =>
   const node = await startNode(t);
   node.rules = { ...withRule('room:*', { push: 'nobody' }), 'bad:*': { join: 'someone' } };
   const log = await node.reload();
-  assert.match(log, /level=error event=reload_failed why="[^"]*node1\.ini:\d+: join takes nobody\|anyone\|token, not \\"someone\\"" then="nothing was changed/);
+  assert.match(log, /level=error event=reload_failed why="[^"]*node1\.ini:\d+: join takes nobody\|anyone\|token\|hook, not \\"someone\\"" then="nothing was changed/);
   assert.doesNotMatch(log, /event=(reloaded|rule_)/);
   const channel = await join(await connect(node), 'room:f');
   assert.equal((await settled(channel.push('msg', {}))).status, 'ok');

@@ -38,6 +38,7 @@ const held = {
     'TLS on the mesh': here,
     'Reloading': { why: 'it means every fanmesh of the machine; tests/system/reload.test.mjs sends HUP to one' },
   },
+  'docs/hooks.md': 'tests/system/hooks_examples.test.mjs',
   'docs/operations.md': {
     'Installing': { why: 'tests/package installs the package in a bare system' },
     'The service': { why: 'it needs systemd' },

@@ -7,16 +7,19 @@
 #include <time.h>
 #include <cmocka.h>
 
-static const char *const all_metrics[] = {"fanmesh_build_info",
+static const char *const all_metrics[] = {
+    "fanmesh_build_info",
 #define X(name, metric, ...) metric,
-                                          FM_HUB_STATS(X) FM_WORKER_STATS(X) FM_PROBE_STATS(X) FM_JWKS_STATS(X) FM_PROCESS_STATS(X)
+    FM_HUB_STATS(X) FM_WORKER_STATS(X) FM_PROBE_STATS(X) FM_JWKS_STATS(X) FM_HOOK_STATS(X) FM_PROCESS_STATS(X)
 #undef X
+        FM_HOOK_SECONDS,
 };
 
 static struct fm_hub_stats hub;
 static struct fm_worker_stats workers[2];
 static struct fm_probe_board probe;
 static struct fm_jwks_stats jwks;
+static struct fm_hook_stats hooks;
 
 static char *page(void)
 {
@@ -25,7 +28,7 @@ static char *page(void)
     const struct fm_metrics_worker w[] = {{&workers[0], "0"}, {&workers[1], "internal"}};
     fm_probe_board_init(&probe, 1);
     const struct fm_metrics m = {
-        .version = "1.2.3", .hub = &hub, .workers = w, .n = 2, .probe = &probe, .jwks = &jwks, .process = &process};
+        .version = "1.2.3", .hub = &hub, .workers = w, .n = 2, .probe = &probe, .jwks = &jwks, .hooks = &hooks, .process = &process};
     struct fm_buf b = {0};
     fm_metrics_write(&b, &m);
     assert_false(b.failed);
@@ -107,18 +110,24 @@ static void every_line_follows_the_text_format(void **state)
 {
     (void)state;
     char *text = page(), current[128] = "";
+    bool histogram = false;
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         char name[128], type[16];
         if (sscanf(line, "# TYPE %127s %15s", name, type) == 2) {
-            assert_true(strcmp(type, "counter") == 0 || strcmp(type, "gauge") == 0);
+            histogram = strcmp(type, "histogram") == 0;
+            assert_true(strcmp(type, "counter") == 0 || strcmp(type, "gauge") == 0 || histogram);
             assert_true((strcmp(type, "counter") == 0) == (strcmp(name + strlen(name) - 6, "_total") == 0));
             snprintf(current, sizeof current, "%s", name);
         } else if (line[0] == '#') {
             assert_int_equal(sscanf(line, "# HELP %127s", name), 1);
         } else {
             size_t n = strcspn(line, "{ ");
-            assert_int_equal(n, strlen(current));
-            assert_memory_equal(line, current, n);
+            size_t m = strlen(current), more = n > m ? n - m : 0;
+            assert_true(histogram
+                            ? (more == 7 && strncmp(line + m, "_bucket", 7) == 0) || (more == 4 && strncmp(line + m, "_sum", 4) == 0) ||
+                                  (more == 6 && strncmp(line + m, "_count", 6) == 0)
+                            : n == m);
+            assert_memory_equal(line, current, m);
             char *value = strrchr(line, ' '), *end;
             assert_non_null(value);
             strtod(value + 1, &end);

@@ -24,6 +24,7 @@ static void sample(const struct fm_option *o, char out[64])
         [FM_OPTION_LOG_FORMAT] = "json",
         [FM_OPTION_CONNECT] = "token",
         [FM_OPTION_NETWORKS] = "10.0.0.0/8",
+        [FM_OPTION_HOOK_FAILED] = "allow",
     };
     if (o->type > FM_OPTION_BYTES) {
         snprintf(out, 64, "%s", words[o->type]);
