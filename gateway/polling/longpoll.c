@@ -265,8 +265,9 @@ static void open_session(struct fm_http_request *req)
     struct fm_socket *s = fm_conn_admit(req->edge, &fm_phoenix, &up);
     if (!s) {
         /* phoenix.js gives up on 403, and tries again on 500. */
-        bool now_only = up.status == 503 || (!up.status && fm_http_status_of(up.err) == 503);
-        refuse(req, now_only ? STATUS_FAILED : 403, up.err, up.reason, now_only ? 503 : 0);
+        unsigned http = up.status ? up.status : fm_http_status_of(up.err);
+        bool now_only = http == 503 || http == 429;
+        refuse(req, now_only ? STATUS_FAILED : 403, up.err, up.reason, now_only ? http : 0);
         return;
     }
     if (!fm_poll_open(s, &token)) {

@@ -1,7 +1,7 @@
 // What the server API does to users, where these poll or read streams: their sessions and streams are sockets like any other.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sharedCluster } from '../lib/cluster.mjs';
+import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { Poller } from '../lib/longpoll.mjs';
 import { Stream, sseOf } from '../lib/sse.mjs';
 import { secret, token } from '../lib/tokens.mjs';
@@ -42,4 +42,19 @@ test('a_poll_whose_user_is_unsubscribed_brings_the_end_of_the_channel_and_410_wh
   let answer = await within(20_000, 'an answer', polled);
   if (answer.status === 200 || answer.status === 204) answer = await within(20_000, 'an answer', poller.poll());
   assert.equal(answer.status, 410);
+});
+
+test('sessions_and_streams_count_in_the_limits_of_connections_and_what_is_too_many_may_come_again', async (t) => {
+  const node = await startNode(t, { rules, options: { token_secret: secret, connections_per_user: 2 } });
+  const query = { params: `token=${as('cat')}` };
+  await Poller.to(node, query).open();
+  const stream = await Stream.open(t, sseOf(node, 'room:1', { token: as('cat') }));
+  await stream.joined();
+  const third = await Poller.to(node, query).request('GET');
+  assert.deepEqual([third.http, third.status, third.error.code], [429, 500, 'too_many_connections']);
+  const refused = await Stream.open(t, sseOf(node, 'room:1', { token: as('cat') }));
+  assert.deepEqual([refused.status, refused.error.code], [429, 'too_many_connections']);
+  assert.ok(await Poller.to(node, { params: `token=${as('dog')}` }).open(), 'another user');
+  stream.close();
+  await until('there is room again', async () => (await Poller.to(node, query).request('GET')).status === 410);
 });
