@@ -277,7 +277,7 @@ static void open_session(struct fm_http_request *req)
     if (!s) {
         /* phoenix.js gives up on 403, and tries again on 500. */
         unsigned http = up.status ? up.status : fm_http_status_of(up.err);
-        bool now_only = http >= 502; /* nobody has decided */
+        bool now_only = http >= 502 || http == 429; /* nobody has decided, or it may come again */
         refuse_with(req, now_only ? STATUS_FAILED : 403,
                     &(struct fm_http_error){
                         .err = up.err, .detail = up.reason, .status = now_only ? http : 0, .members = fm_said_members(up.said)});
