@@ -246,13 +246,13 @@
       "About how large one presence_state or presence_diff may be, at most half of outbox_bytes. What a state has no room for follows it " \
       "as diffs.") \
     X("Presence", BYTES, presence_bytes, 65536, 1099511627776, "256MiB", \
-      "What all presences may take, those of other nodes too: some 350 bytes and the meta for each. Beyond it clients of this node that " \
+      "What all presences may take, those of other nodes too: some 430 bytes, key and meta for each. Beyond it clients of this node that " \
       "want to be shown get an error that says so. Give all nodes the same.")
 
 #define FM_OPTIONS(X) \
     FM_OPTIONS_NODE(X) \
-    FM_OPTIONS_CLIENTS(X) FM_OPTIONS_TOKENS(X) \
-    FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
+    FM_OPTIONS_CLIENTS(X) \
+    FM_OPTIONS_TOKENS(X) FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_PROGRAM(X)
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
 #define FM_OPTIONS_RELOADED(X) \
@@ -260,9 +260,10 @@
     X(api_key_file) \
     X(tls_cert) \
     X(tls_key) \
-    X(mesh_tls_ca) X(mesh_tls_cert) X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) \
-        X(token_audience) X(token_leeway) X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) \
-            X(token_topics) X(token_param) X(token_cookie) X(token_grace_ms)
+    X(mesh_tls_ca) \
+    X(mesh_tls_cert) X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) \
+        X(token_leeway) X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) X(token_topics) \
+            X(token_param) X(token_cookie) X(token_grace_ms)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \
