@@ -261,9 +261,10 @@
     X(tls_cert) \
     X(tls_key) \
     X(mesh_tls_ca) \
-    X(mesh_tls_cert) X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) \
-        X(token_leeway) X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) X(token_topics) \
-            X(token_param) X(token_cookie) X(token_grace_ms)
+    X(mesh_tls_cert) \
+    X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) X(token_leeway) \
+        X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) X(token_topics) X(token_param) \
+            X(token_cookie) X(token_grace_ms)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \
