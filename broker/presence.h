@@ -24,9 +24,9 @@ struct fm_track { /* FM_HUB_TRACK: worker -> hub, and back if it has a token */
     struct fm_item item;
     enum fm_track_op op;
     uint32_t worker;
-    uint64_t token;                    /* the worker's name for the request, echoed; 0: no answer wanted */
-    uint64_t holder;                   /* who shows it: the worker's name for a subscription, unique on the node */
-    enum fm_err err;                   /* out, of TRACK: FM_OK, FM_E_PRESENCE_FULL, FM_E_NOMEM, FM_E_DRAINING */
+    uint64_t token;  /* the worker's name for the request, echoed; 0: no answer wanted */
+    uint64_t holder; /* who shows it: the worker's name for a subscription, unique on the node. Of WATCH, UNWATCH: a number that grows */
+    enum fm_err err; /* out, of TRACK: FM_OK, FM_E_PRESENCE_FULL, FM_E_NOMEM, FM_E_DRAINING */
     char ref[FM_PRESENCE_REF_MAX + 1]; /* out: its phx_ref, */
     char own_key[FM_PRESENCE_KEY_MAX]; /* ... and its key, where none was given */
     uint32_t own_key_n;
@@ -66,6 +66,7 @@ static inline struct fm_slice fm_track_cookie(const struct fm_track *t)
  * everyone come as FM_HUB_MSG. */
 struct fm_presence_state {
     struct fm_item item;
+    uint64_t heard; /* `holder` of the last WATCH or UNWATCH of this worker that came before it: one of a later WATCH is still to come */
     uint32_t n;
     struct fm_msg *msgs[]; /* references */
 };

@@ -102,14 +102,17 @@ struct fm_porigin {
     } pull;
 };
 
+enum { FM_PRESENCE_WORKERS = 64 };
+
 struct fm_presence { /* of the hub; zero-initialised but for what fm_presence_init does */
     struct fm_porigin *origins, *self;
     struct fm_ptopic *topics, *due, **due_last;
     struct fm_pentry *by_holder, *late, **late_last;
-    uint64_t bytes;       /* of all of it */
-    uint64_t sent;        /* own changes up to here left */
-    uint64_t send_due_ms; /* mono: not before */
-    uint64_t ids;         /* of own entries */
+    uint64_t bytes;                      /* of all of it */
+    uint64_t heard[FM_PRESENCE_WORKERS]; /* by worker: the number of its last WATCH or UNWATCH */
+    uint64_t sent;                       /* own changes up to here left */
+    uint64_t send_due_ms;                /* mono: not before */
+    uint64_t ids;                        /* of own entries */
     uint64_t full_told_ms;
     bool pulling;
     struct fm_vector target; /* what a node that takes over waits for */

@@ -240,6 +240,8 @@ static void linger(struct fm_hub *h, struct fm_pentry *e)
     late_add(h, e);
 }
 
+_Static_assert((int)FM_PRESENCE_WORKERS >= (int)FM_WORKERS_MAX, "each worker has its number");
+
 void fm_track_handle(struct fm_hub *h, struct fm_track *t)
 {
     struct fm_pentry *e = t->op == FM_UNTRACK || t->op == FM_TRACK_LINGER ? held_by(h, t->holder) : NULL;
@@ -256,9 +258,11 @@ void fm_track_handle(struct fm_hub *h, struct fm_track *t)
             linger(h, e);
         break;
     case FM_PRESENCE_WATCH:
+        h->presence.heard[t->worker] = t->holder;
         fm_presence_watch(h, fm_track_topic(t), t->worker);
         break;
     case FM_PRESENCE_UNWATCH:
+        h->presence.heard[t->worker] = t->holder;
         fm_presence_unwatch(h, fm_track_topic(t), t->worker);
         break;
     }

@@ -210,7 +210,8 @@ static void state_out(struct fm_hub *h, struct fm_ptopic *t, unsigned worker)
         h->lost |= 1ull << worker;
         return;
     }
-    *s = (struct fm_presence_state){.item = {.kind = FM_HUB_PRESENCE, .cost = (uint32_t)sizeof *s}, .n = t->state_n};
+    *s = (struct fm_presence_state){
+        .item = {.kind = FM_HUB_PRESENCE, .cost = (uint32_t)sizeof *s}, .heard = h->presence.heard[worker], .n = t->state_n};
     for (uint32_t i = 0; i < t->state_n; i++) {
         s->msgs[i] = fm_msg_ref(t->state[i]);
         s->item.cost += (uint32_t)fm_msg_size(t->state[i]);
@@ -281,5 +282,7 @@ void fm_presence_unwatch(struct fm_hub *h, struct fm_slice topic, unsigned worke
         return;
     t->watch &= ~(1ull << worker);
     t->wanted &= ~(1ull << worker);
+    if (!t->watch)
+        fm_ptopic_state_drop(t);
     fm_ptopic_release(h, t);
 }

@@ -28,6 +28,7 @@ static void ask(struct fm_worker *w, struct fm_wtopic *t)
     if (!watch)
         return;
     t->watch_asked = true;
+    t->watch_no = watch->holder = ++w->watch_no;
     fm_track_post(w, watch, FM_PRESENCE_WATCH);
 }
 
@@ -52,8 +53,10 @@ void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, const struct fm_s
     const struct fm_track_parts parts = {.topic = fm_slice_of(t->name, t->name_n)};
     struct fm_track *unwatch = fm_track_new(FM_PRESENCE_UNWATCH, w->config.index, 0, &parts);
     t->watch_asked = false;
-    if (unwatch) /* else diffs go on to come, and are dropped */
-        fm_track_post(w, unwatch, FM_PRESENCE_UNWATCH);
+    if (!unwatch)
+        return; /* diffs go on to come, and are dropped */
+    unwatch->holder = ++w->watch_no;
+    fm_track_post(w, unwatch, FM_PRESENCE_UNWATCH);
 }
 
 void fm_subs_presence_miss(struct fm_worker *w, struct fm_wtopic *t)
@@ -140,7 +143,8 @@ void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state 
 {
     struct fm_frames *frames[FM_FORMATS] = {NULL};
     struct fm_wtopic *t = state->n ? fm_wtopic_find(w, fm_msg_topic(state->msgs[0])) : NULL;
-    if (!t || t->n == 0)
+    /* One that is older than the question: there may have been a time between in which nobody here was told of changes. */
+    if (!t || t->n == 0 || state->heard < t->watch_no)
         return;
     t->watch_asked = false;
     fm_subs_finish(w, t); /* diffs that came before it are in it */

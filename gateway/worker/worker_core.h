@@ -88,7 +88,8 @@ struct fm_wtopic {
     uint32_t n, cap;
     uint32_t lagging;           /* of the subs */
     uint32_t watchers;          /* ... those that are told who is there, or are to be */
-    bool watch_asked;           /* the hub owes the state */
+    bool watch_asked;           /* the hub owes the state: */
+    uint64_t watch_no;          /* ... the answer to this question, or a later one's */
     uint32_t users[FM_FORMATS]; /* subs of each format, and those of them whose sockets take it compressed */
     uint32_t packed_users[FM_FORMATS];
     const struct fm_proto *protos[FM_FORMATS];
@@ -233,6 +234,7 @@ struct fm_worker {
     unsigned shake_turn;                  /* shake.c: the turn of the loop, and */
     uint64_t shake_ns;                    /* ... the time that it has spent on TLS handshakes */
     bool posted;                          /* to the hub, which is not woken yet */
+    uint64_t watch_no;                    /* of the last question about presences, or its end */
     bool watch_again;                     /* without memory the hub was not asked for some topic's presence */
     bool rereads;                         /* a topic wants to be read again and the hub has not been asked */
 

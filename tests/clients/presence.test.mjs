@@ -6,6 +6,7 @@ import { testRules } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, leave, push, settled, versions, WebSocket } from '../lib/phoenix.mjs';
 import { attend, listOf, membersOf, watch } from '../lib/presence.mjs';
 import { fit, snippet } from '../lib/snippets.mjs';
+import { secret, token } from '../lib/tokens.mjs';
 import { until } from '../lib/wait.mjs';
 
 const rules = {
@@ -175,6 +176,24 @@ test('what_can_not_be_shown_is_refused_with_a_reason', async () => {
   const ann = await attend(phoenix, socket, topicOf(), as('ann'));
   assert.deepEqual(await push(ann.channel, 'presence_track', { meta: 'no object' }), { status: 'error', response: { reason: 'bad_presence_meta' } });
   assert.equal((await push(ann.channel, 'presence_diff', {})).response.reason, 'reserved_event');
+});
+
+test('where_a_token_is_asked_for_its_user_is_the_key_and_nobody_is_shown_as_another', async (t) => {
+  const node = await startNode(t, {
+    rules: { 'who:*': { join: 'token', push: 'nobody', presence: 'token' }, 'free:*': { join: 'anyone', presence: 'anyone' } },
+    options: { token_secret: secret },
+  });
+  const with_ = (claims) => connect(node, { params: { token: token(claims) } });
+  const [ann, bob] = [await with_({ sub: 'ann', topics: ['who:*'] }), await with_({ sub: 'bob', topics: { 'who:*': ['join'] } })];
+  const one = await attend(phoenix, ann, 'who:1', { presence: true });
+  assert.equal(one.response.presence.key, 'ann');
+  const other = await attend(phoenix, bob, 'who:1');
+  await until('bob sees ann', () => other.keys().join() === 'ann');
+  assert.equal((await push(other.channel, 'presence_track', {})).response.reason, 'not_granted');
+  assert.equal((await push(one.channel, 'presence_track', { key: 'bob' })).response.reason, 'presence_forbidden');
+  assert.equal((await push(one.channel, 'presence_track', { key: 'ann', meta: { n: 1 } })).response.key, 'ann');
+  const free = await attend(phoenix, ann, 'free:1', { presence: { key: 'nick' } });
+  assert.equal(free.response.presence.key, 'nick');
 });
 
 test('a_meta_that_claims_a_ref_of_its_own_does_not_get_it', async () => {

@@ -244,6 +244,59 @@ static void presences_of_a_node_that_takes_its_leave_are_shown_as_long_as_their_
     assert_non_null(strstr(diff(b), "\"leaves\":{\"amy\""));
 }
 
+/* One page of the keys behind `after`, which becomes the last of them; false: there is no more. */
+static bool page(struct scene_node *n, char after[16], unsigned *members)
+{
+    static const char key[] = ":{\"metas\":", next[] = ",\"next\":\"";
+    struct fm_query *q = fm_query_new(0, 1, FM_QUERY_PRESENCE, scene_room, fm_slice_str(after));
+    assert_non_null(q);
+    q->limit = 1000;
+    fm_hub_handle(n->hub, scene_now(n), &q->item);
+    (void)fm_hub_flush(n->hub, scene_now(n));
+    q = scene_next(n, FM_HUB_QUERY);
+    assert_true(q && q->err == FM_OK);
+    const uint8_t *at = q->json.p, *end = at + q->json.n;
+    for (; (at = memmem(at, (size_t)(end - at), key, sizeof key - 1)) != NULL; at++, (*members)++) {
+        char name[16] = "";
+        memcpy(name, at - 10, 9); /* "user00000" */
+        assert_true(strcmp(after, name) < 0);
+        memcpy(after, name, sizeof name);
+    }
+    bool more = memmem(q->json.p, q->json.n, next, sizeof next - 1) != NULL;
+    fm_query_free(&q);
+    return more;
+}
+
+static void thirty_thousand_members_of_one_topic_are_known_to_both_nodes_and_told_in_pieces(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 30000 };
+    char key[16] = "";
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        (void)snprintf(key, sizeof key, "user%05u", i * 7919 % MEMBERS);
+        show(i % 2 ? a : b, 1 + i, key, "{\"mood\":\"well\"}");
+        if (i % 500 == 0)
+            scene_run(20);
+    }
+    (void)ms_until(b, "30000 of 30000", 20000);
+    (void)ms_until(a, "30000 of 30000", 20000);
+    print_message("           %llu bytes a presence\n", (unsigned long long)fm_hub_stats(b->hub)->presence_bytes / MEMBERS);
+    post(b, track_new(FM_PRESENCE_WATCH, 0, "", ""));
+    struct fm_presence_state *s = scene_next(b, FM_HUB_PRESENCE);
+    assert_true(s && s->n > 1);
+    for (uint32_t i = 0; i < s->n; i++)
+        assert_true(s->msgs[i]->payload_n < (256 << 10) + 200);
+    fm_hub_item_free(&s->item);
+    char after[16] = "";
+    unsigned members = 0, pages = 1;
+    for (; page(b, after, &members); pages++)
+        ;
+    assert_int_equal(members, MEMBERS);
+    assert_int_equal(pages, MEMBERS / 1000);
+}
+
 static void few_tombs(struct fm_hub_config *c)
 {
     c->presence_tombs = 0;
@@ -352,6 +405,7 @@ int main(void)
         SCENE(of_two_connections_under_one_key_each_takes_one_place),
         SCENE(presences_of_a_node_that_takes_its_leave_are_shown_as_long_as_their_clients_may_be_back),
         SCENE(whoever_missed_removals_that_are_forgotten_takes_the_whole_set_and_tells_only_what_differs),
+        SCENE(thirty_thousand_members_of_one_topic_are_known_to_both_nodes_and_told_in_pieces),
         SCENE(beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so),
         SCENE(what_is_gone_leaves_no_memory_behind),
     };

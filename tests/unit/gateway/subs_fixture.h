@@ -135,7 +135,9 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
     encodings++;
     for (size_t i = 0; i < n; i++) {
         char text[32];
-        int len = snprintf(text, sizeof text, format == FM_FORMAT_PHX1 ? "v%d " : "%d ", (int)msgs[i]->id.seq);
+        int len = fm_msg_of_presence(msgs[i])
+                      ? snprintf(text, sizeof text, "%.*s ", (int)msgs[i]->payload_n, (const char *)fm_msg_payload(msgs[i]).p)
+                      : snprintf(text, sizeof text, format == FM_FORMAT_PHX1 ? "v%d " : "%d ", (int)msgs[i]->id.seq);
         fm_frames_add(f, FM_WS_TEXT, fm_slice_of(text, (size_t)len), msgs[i]);
     }
 }
