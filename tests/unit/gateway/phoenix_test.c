@@ -11,18 +11,12 @@ static void the_version_comes_from_the_query(void **state)
         unsigned status; /* 0: accepted */
         uint32_t variant;
     } cases[] = {
-        {"/socket/websocket", "vsn=2.0.0", 0, 2},
-        {"/socket/websocket", "", 0, 1},
-        {"/socket/websocket", "a[b]=c&vsn=1.0.0", 0, 1},
-        {"/socket/websocket", "vsn=2", 0, 2},
-        {"/socket/websocket", "vsn=2.1", 0, 2},
-        {"/socket/websocket", "vsn=3.0.0", 403, 0},
-        {"/socket/websocket", "vsn=", 403, 0},
-        {"/socket/websocket", "vsn=2.", 403, 0},
-        {"/socket/websocket", "vsn=20.0.0", 403, 0},
-        {"/socket/websocket", "vsn=2.0.0.0", 403, 0},
-        {"/socket/websocket", "vsn=2.0.0x", 403, 0},
-        {"/socket/websocket", "vsn=2.0.00000000000000000000", 403, 0},
+        {"/socket/websocket", "vsn=2.0.0", 0, 2},        {"/socket/websocket", "", 0, 1},
+        {"/socket/websocket", "a[b]=c&vsn=1.0.0", 0, 1}, {"/socket/websocket", "vsn=2", 0, 2},
+        {"/socket/websocket", "vsn=2.1", 0, 2},          {"/socket/websocket", "vsn=3.0.0", 403, 0},
+        {"/socket/websocket", "vsn=", 403, 0},           {"/socket/websocket", "vsn=2.", 403, 0},
+        {"/socket/websocket", "vsn=20.0.0", 403, 0},     {"/socket/websocket", "vsn=2.0.0.0", 403, 0},
+        {"/socket/websocket", "vsn=2.0.0x", 403, 0},     {"/socket/websocket", "vsn=2.0.00000000000000000000", 403, 0},
         {"/socket/longpoll", "vsn=2.0.0", 0, 2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
