@@ -208,7 +208,9 @@
       "A join or push that the program's handler has not answered by then is refused with `timeout`. Only in a program that embeds the " \
       "node.") \
     X("Embedded in a program", BYTES, handler_bytes, 65536, 1073741824, "16MiB", \
-      "Joins and pushes that may wait for the program's handlers; beyond it they are refused with `overloaded`.")
+      "Joins and pushes that may wait for the program's handlers; beyond it they are refused with `overloaded`.") \
+    X("Embedded in a program", BYTES, handler_client_bytes, 4096, 1073741824, "256KiB", \
+      "Of these, those of one client; beyond it that client's are refused with `overloaded`, and nobody else's. One is always let in.")
 
 #define FM_OPTIONS_RETENTION(X) \
     X("Retention and repair", BYTES, log_bytes, 65536, 1099511627776, "64MiB", \
@@ -261,9 +263,12 @@
     X(tls_cert) \
     X(tls_key) \
     X(mesh_tls_ca) \
-    X(mesh_tls_cert) X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) \
-        X(token_leeway) X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) X(token_topics) \
-            X(token_param) X(token_cookie) X(token_grace_ms)
+    X(mesh_tls_cert) \
+    X(mesh_tls_key) \
+    X(connect) \
+    X(token_secret) \
+    X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) X(token_leeway) X(token_lifetime_max) X(token_user_claim) \
+        X(token_topics_claim) X(token_rights_claim) X(token_topics) X(token_param) X(token_cookie) X(token_grace_ms)
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \

@@ -20,7 +20,8 @@ struct fm_handlers { /* immutable while the node runs */
     struct fm_rules *join, *push;
     struct fm_inbox *program; /* where questions go */
     uint32_t timeout_ms;
-    size_t bytes_max; /* of the questions of one worker that wait */
+    size_t bytes_max;        /* of the questions of one worker that wait */
+    size_t client_bytes_max; /* ... of one client */
 };
 
 struct fm_question_item { /* FM_QUESTION */

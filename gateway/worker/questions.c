@@ -9,8 +9,9 @@ struct fm_held_back {
     uint64_t token;    /* sub->id of a join; of a push what its answer is expected by */
     uint64_t due_ms;
     size_t bytes;
-    struct fm_item *item; /* fm_join or fm_publish */
-    bool late;            /* the time limit's answer is under way */
+    struct fm_item *item;     /* fm_join or fm_publish */
+    struct fm_socket *socket; /* whose it is: it stays for as long */
+    bool late;                /* the time limit's answer is under way */
 };
 
 /* ---- items ---- */
@@ -95,7 +96,10 @@ enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, 
         goto fail;
     q->kind = push ? FM_QUESTION_PUSH : FM_QUESTION_JOIN;
     *h = (struct fm_held_back){.token = token, .due_ms = q->due_ms, .bytes = sizeof *h + held->cost + q->item.cost, .item = held};
-    if (w->held_bytes + h->bytes > handlers->bytes_max) {
+    bool client_full = s->held && s->held_bytes + h->bytes > handlers->client_bytes_max; /* one is always let in */
+    if (client_full)
+        fm_socket_limit_reached(s, FM_LIMIT_HANDLERS);
+    if (client_full || w->held_bytes + h->bytes > handlers->bytes_max) {
         fm_stat_add(&w->stats.handler_overloads, 1);
         fm_question_item_free(&q->item);
         free(h);
@@ -103,6 +107,9 @@ enum fm_err fm_question_put(struct fm_socket *s, const struct fm_rule *handler, 
     }
     HASH_ADD(hh, w->held_back, token, sizeof h->token, h);
     w->held_bytes += h->bytes;
+    h->socket = s;
+    s->held++;
+    s->held_bytes += h->bytes;
     fm_stat_add(&w->stats.handler_questions, 1);
     fm_stat_add(&w->stats.handler_waiting, 1);
     fm_inbox_post_always(handlers->program, &q->item); /* bounded by bytes_max */
@@ -120,6 +127,9 @@ static struct fm_item *held_take(struct fm_worker *w, struct fm_held_back *h)
     struct fm_item *item = h->item;
     HASH_DEL(w->held_back, h);
     w->held_bytes -= h->bytes;
+    h->socket->held_bytes -= h->bytes;
+    h->socket->held--;
+    fm_socket_release(h->socket);
     fm_stat_sub(&w->stats.handler_waiting, 1);
     free(h);
     return item;

@@ -38,7 +38,7 @@ struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *prot
 /* A socket is referred to by its connection, by the worker's lists, and by answers that are under way. */
 void fm_socket_release(struct fm_socket *s)
 {
-    if (s->state != FM_SOCKET_GONE || s->awaited || s->touched || s->doomed)
+    if (s->state != FM_SOCKET_GONE || s->awaited || s->held || s->touched || s->doomed)
         return;
     assert(!s->out && !s->subs);
     free(s->close_reason);

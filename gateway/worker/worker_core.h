@@ -168,6 +168,8 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint32_t client_n;
     uint32_t variant;
     uint32_t awaited;                                    /* answers to pushes that are under way */
+    uint32_t held;                                       /* its joins and pushes that wait for handlers, and */
+    size_t held_bytes;                                   /* ... bytes of them */
     uint64_t heard_tick;                                 /* of the wheel, when the last message came */
     struct fm_peer peer;                                 /* the client's address, as far as it is known */
     uint64_t number;                                     /* of its id, fm_socket_id */

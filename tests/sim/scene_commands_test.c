@@ -191,7 +191,7 @@ static void what_comes_after_its_deletion_from_a_node_that_does_not_know_of_it_i
     scene_publish_lost(b, 2);
     scene_run(1000); /* heartbeats have told of them */
     scene_cut(a, b);
-    (void)delete(a);
+    (void)delete (a);
     scene_run(500);
     assert_true(fm_hub_stats(c->hub)->commands == 1 && fm_hub_stats(b->hub)->commands == 0);
     scene_faults(scene_calm);
