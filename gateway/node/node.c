@@ -382,6 +382,7 @@ static enum fm_err program_make(struct fm_node *node)
     h->program = &node->mailboxes[node->n].inbox;
     h->timeout_ms = (uint32_t)node->s->handler_timeout_ms;
     h->bytes_max = share(node->s->handler_bytes, node->publics);
+    h->client_bytes_max = node->s->handler_client_bytes;
     const struct fm_program_config c = {.index = node->n,
                                         .mailbox = &node->mailboxes[node->n],
                                         .workers = node->mailboxes,

@@ -208,7 +208,9 @@
       "A join or push that the program's handler has not answered by then is refused with `timeout`. Only in a program that embeds the " \
       "node.") \
     X("Embedded in a program", BYTES, handler_bytes, 65536, 1073741824, "16MiB", \
-      "Joins and pushes that may wait for the program's handlers; beyond it they are refused with `overloaded`.")
+      "Joins and pushes that may wait for the program's handlers; beyond it they are refused with `overloaded`.") \
+    X("Embedded in a program", BYTES, handler_client_bytes, 4096, 1073741824, "256KiB", \
+      "Of these, those of one client; beyond it that client's are refused with `overloaded`, and nobody else's. One is always let in.")
 
 #define FM_OPTIONS_HOOKS(X) \
     X("Hooks", TEXT, hook_url, 0, 2048, "", \

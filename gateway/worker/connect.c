@@ -105,7 +105,7 @@ enum fm_err fm_connect_ask(struct fm_worker *w, const struct fm_connecting *c, f
     return FM_OK;
 }
 
-bool fm_socket_asking(const struct fm_socket *s, enum fm_question_kind kind, struct fm_slice topic, const struct fm_rule *rule,
+bool fm_socket_asking(struct fm_socket *s, enum fm_question_kind kind, struct fm_slice topic, const struct fm_rule *rule,
                       struct fm_asking *ask)
 {
     if (s->probe)
@@ -120,6 +120,7 @@ bool fm_socket_asking(const struct fm_socket *s, enum fm_question_kind kind, str
                               .handler = handler,
                               .topic = topic,
                               .client = s->number,
+                              .socket = s,
                               .peer = &s->peer,
                               .identity = s->identity,
                               .client_text = fm_slice_of(s->client, s->client_n)};

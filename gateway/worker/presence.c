@@ -4,11 +4,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Where a token is asked for, its user is the key: nobody is shown as another. Elsewhere the user is the key of who gives none. */
-static enum fm_err key_of(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice *key)
+/* Where a token is asked for, its user is the key: nobody shows itself as another. Elsewhere the user is the key of who gives none. */
+static enum fm_err key_of(const struct fm_socket *s, const struct fm_rule *rule, bool by_backend, struct fm_slice *key)
 {
     const struct fm_slice user = s->identity ? s->identity->user : fm_slice_of(NULL, 0);
-    if (user.n && rule->presence == FM_WHO_TOKEN && key->n && !fm_slice_eq(*key, user))
+    if (user.n && !by_backend && rule->presence == FM_WHO_TOKEN && key->n && !fm_slice_eq(*key, user))
         return FM_E_FORBIDDEN;
     if (user.n && key->n == 0)
         *key = user;
@@ -36,8 +36,8 @@ enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule,
     const struct fm_worker *w = s->worker;
     struct fm_track_parts parts = {.topic = topic, .key = ask->key, .meta = ask->meta, .cookie = ask->cookie};
     enum fm_err err = may_show(s, rule, topic, ask);
-    if (!err && !ask->by_backend)
-        err = key_of(s, rule, &parts.key);
+    if (!err)
+        err = key_of(s, rule, ask->by_backend, &parts.key);
     if (!err)
         err = judge(w, &parts);
     *out = err ? NULL : fm_track_new(FM_TRACK, w->config.index, 0, &parts);

@@ -29,7 +29,8 @@ struct fm_handlers { /* the program's. Immutable while the node runs */
     struct fm_rules *join, *push;
     struct fm_inbox *program; /* where questions go */
     uint32_t timeout_ms;
-    size_t bytes_max; /* of the questions of one worker that wait */
+    size_t bytes_max;        /* of the questions of one worker that wait */
+    size_t client_bytes_max; /* ... of one client */
 };
 
 /* What a client connected with: three texts, each with a zero byte. */

@@ -10,8 +10,9 @@ struct fm_held_back {
     uint64_t token;    /* sub->id of a join; else what its answer is expected by */
     uint64_t due_ms;
     size_t bytes;
-    struct fm_item *item; /* fm_join, fm_publish or fm_connect */
-    bool late;            /* the time limit's answer is under way */
+    struct fm_item *item;     /* fm_join, fm_publish or fm_connect */
+    struct fm_socket *socket; /* whose it is: it stays for as long; NULL: a connection that is none yet */
+    bool late;                /* the time limit's answer is under way */
 };
 
 /* ---- items ---- */
@@ -83,7 +84,8 @@ struct terms { /* of who decides */
     struct fm_inbox *inbox;
     uint32_t timeout_ms;
     size_t bytes_max;
-    uint32_t client_max;
+    size_t client_bytes_max;
+    uint32_t client_max; /* pushes */
 };
 
 static struct terms terms_of(const struct fm_worker *w, enum fm_decider by)
@@ -91,8 +93,8 @@ static struct terms terms_of(const struct fm_worker *w, enum fm_decider by)
     const struct fm_handlers *program = w->config.handlers;
     const struct fm_hook_config *hook = w->config.hook;
     if (by == FM_BY_PROGRAM)
-        return (struct terms){program->program, program->timeout_ms, program->bytes_max, UINT32_MAX};
-    return (struct terms){fm_hooks_inbox(w->config.hooks), hook->timeout_ms, hook->worker_bytes, hook->client_max};
+        return (struct terms){program->program, program->timeout_ms, program->bytes_max, program->client_bytes_max, UINT32_MAX};
+    return (struct terms){fm_hooks_inbox(w->config.hooks), hook->timeout_ms, hook->worker_bytes, SIZE_MAX, hook->client_max};
 }
 
 static struct fm_question_item *question_new(const struct fm_asking *ask, const struct terms *terms, uint64_t token)
@@ -137,6 +139,7 @@ enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, st
 {
     const struct terms terms = terms_of(w, ask->by);
     struct fm_waiting *waiting = &w->waiting[ask->by];
+    struct fm_socket *s = ask->socket;
     if (ask->event.n && memchr(ask->event.p, 0, ask->event.n))
         return FM_E_INVALID; /* who decides would read another event than what goes out */
     struct fm_held_back *h = calloc(1, sizeof *h);
@@ -146,13 +149,21 @@ enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, st
         return FM_E_NOMEM;
     }
     *h = (struct fm_held_back){.token = token, .due_ms = q->due_ms, .bytes = sizeof *h + held->cost + q->item.cost, .item = held};
-    if (waiting->bytes + h->bytes > terms.bytes_max || ask->before >= terms.client_max) {
+    bool client_full = s && s->held && s->held_bytes + h->bytes > terms.client_bytes_max; /* one is always let in */
+    if (client_full)
+        fm_socket_limit_reached(s, FM_LIMIT_HANDLERS);
+    if (client_full || waiting->bytes + h->bytes > terms.bytes_max || ask->before >= terms.client_max) {
         fm_question_item_free(&q->item);
         free(h);
         return overloaded(w, ask, held);
     }
     HASH_ADD(hh, waiting->held, token, sizeof h->token, h);
     waiting->bytes += h->bytes;
+    h->socket = s;
+    if (s) {
+        s->held++;
+        s->held_bytes += h->bytes;
+    }
     fm_stat_add(&w->stats.handler_questions, 1);
     fm_stat_add(&w->stats.handler_waiting, 1);
     fm_inbox_post_always(terms.inbox, &q->item); /* bounded by bytes_max */
@@ -166,6 +177,11 @@ static struct fm_item *held_take(struct fm_worker *w, enum fm_decider by, struct
     struct fm_item *item = h->item;
     HASH_DEL(w->waiting[by].held, h);
     w->waiting[by].bytes -= h->bytes;
+    if (h->socket) {
+        h->socket->held_bytes -= h->bytes;
+        h->socket->held--;
+        fm_socket_release(h->socket);
+    }
     fm_stat_sub(&w->stats.handler_waiting, 1);
     free(h);
     return item;

@@ -38,7 +38,7 @@ struct fm_socket *fm_socket_new(struct fm_worker *w, const struct fm_proto *prot
 /* A socket is referred to by its connection, by the worker's lists, and by answers that are under way. */
 void fm_socket_release(struct fm_socket *s)
 {
-    if (s->state != FM_SOCKET_GONE || s->awaited || s->touched || s->doomed)
+    if (s->state != FM_SOCKET_GONE || s->awaited || s->held || s->touched || s->doomed)
         return;
     assert(!s->out && !s->subs);
     free(s->close_reason);
@@ -312,7 +312,7 @@ void fm_socket_leave(struct fm_socket *s, struct fm_sub *sub, struct fm_vector *
 
 bool fm_sub_undecided(const struct fm_sub *sub)
 {
-    const struct fm_socket *s = sub->socket;
+    struct fm_socket *s = sub->socket;
     struct fm_slice topic = fm_sub_topic(sub);
     struct fm_asking asking;
     return !sub->joined && fm_socket_asking(s, FM_QUESTION_JOIN, topic, fm_socket_rule(s, topic), &asking);

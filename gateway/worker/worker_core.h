@@ -170,6 +170,8 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint32_t client_n;
     uint32_t variant;
     uint32_t awaited;                                    /* answers to pushes that are under way */
+    uint32_t held;                                       /* its joins and pushes that wait for handlers, and */
+    size_t held_bytes;                                   /* ... bytes of them */
     uint64_t heard_tick;                                 /* of the wheel, when the last message came */
     struct fm_peer peer;                                 /* the client's address, as far as it is known */
     uint64_t number;                                     /* of its id, fm_socket_id */
@@ -359,6 +361,7 @@ struct fm_asking { /* a question to be; slices and pointers are borrowed */
     bool binary;
     uint64_t client, lane; /* see fm_question_item; client: the socket's number */
     uint32_t before;       /* pushes of this client that wait already */
+    struct fm_socket *socket; /* NULL: it is none yet */
     const struct fm_peer *peer;
     struct fm_identity *identity;
     struct fm_slice client_text; /* see fm_client_text; empty: nothing is known of the client */
@@ -418,7 +421,7 @@ FM_MUST_CHECK enum fm_err fm_connect_ask(struct fm_worker *w, const struct fm_co
 /* What the client connected with is kept, where somebody may be told of it. False without memory. */
 FM_MUST_CHECK bool fm_socket_remember(struct fm_socket *s, const struct fm_connecting *c);
 /* Who decides a join or push of this socket beside its rule; false: nobody. topic, peer and so on are filled in. */
-bool fm_socket_asking(const struct fm_socket *s, enum fm_question_kind kind, struct fm_slice topic, const struct fm_rule *rule,
+bool fm_socket_asking(struct fm_socket *s, enum fm_question_kind kind, struct fm_slice topic, const struct fm_rule *rule,
                       struct fm_asking *ask);
 /* The backend is told, where the settings want that. */
 void fm_socket_tell(const struct fm_socket *s, enum fm_hook_event event, struct fm_slice topic);

@@ -182,6 +182,26 @@ static void a_message_that_is_known_to_be_on_its_way_is_deleted_with_the_rest(vo
     assert_true(remembered(a) == 0 && remembered(b) == 0);
 }
 
+static void what_comes_after_its_deletion_from_a_node_that_does_not_know_of_it_is_given_to_nobody(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    three(&a, &b, &c);
+    scene_subscribe(c);
+    scene_publish_lost(b, 2);
+    scene_run(1000); /* heartbeats have told of them */
+    scene_cut(a, b);
+    (void)delete (a);
+    scene_run(500);
+    assert_true(fm_hub_stats(c->hub)->commands == 1 && fm_hub_stats(b->hub)->commands == 0);
+    scene_faults(scene_calm);
+    scene_run(5000);
+    assert_int_equal(fm_hub_stats(c->hub)->deleted_late, 2);
+    assert_int_equal(scene_messages(c), 0);
+    assert_true(told_deleted(c));
+    assert_true(remembered(a) == 0 && remembered(b) == 0 && remembered(c) == 0);
+}
+
 static void a_node_that_comes_later_is_given_nothing_deleted_also_by_one_that_does_not_know_yet(void **state)
 {
     (void)state;
@@ -426,6 +446,7 @@ int main(void)
         SCENE(who_missed_what_was_deleted_is_told_so),
         SCENE(what_was_deleted_during_a_split_goes_on_the_other_side_when_it_heals),
         SCENE(a_message_that_is_known_to_be_on_its_way_is_deleted_with_the_rest),
+        SCENE(what_comes_after_its_deletion_from_a_node_that_does_not_know_of_it_is_given_to_nobody),
         SCENE(a_node_that_comes_later_is_given_nothing_deleted_also_by_one_that_does_not_know_yet),
         SCENE(nothing_deleted_comes_back_when_all_nodes_that_deleted_it_have_been_restarted),
         SCENE(a_deletion_is_known_for_as_long_as_a_history_may_hold_what_it_names),

@@ -323,6 +323,20 @@ describe('handlers', () => {
     assert.equal((await push(channel, 'msg', {})).status, 'ok');
   });
 
+  test('one_client_can_not_take_all_that_may_wait_for_handlers', async (t) => {
+    const node = await third(t, installed.build('tests/system/handlers.c'), { options: { ...options, handler_client_bytes: 16384, handler_bytes: '1MiB', workers: 1 } });
+    const greedy = await join(await connect(node), 'room:1', {});
+    const other = await join(await connect(node), 'room:1', {});
+    const answers = Array.from({ length: 100 }, () => push(greedy, 'never', { text: 'x'.repeat(200) }));
+    await until('it is full', async () => (await node.metric('fanmesh_limited_handlers_total')) > 0);
+    assert.equal((await push(other, 'msg', {})).status, 'ok');
+    const reasons = (await Promise.all(answers)).map(({ response }) => response.reason);
+    assert.deepEqual([...new Set(reasons)].sort(), ['overloaded', 'timeout']);
+    assert.equal(await node.metric('fanmesh_limited_handlers_total'), reasons.filter((reason) => reason === 'overloaded').length);
+    assert.equal(node.log.split('\n').filter((line) => line.includes('event=limit_reached limit=handler_client_bytes ')).length, 1);
+    await until('there is room again', async () => (await push(greedy, 'msg', {})).status === 'ok');
+  });
+
   test('a_slow_handler_keeps_no_other_client_waiting', async (t) => {
     const node = await third(t, installed.build('tests/system/handlers.c'), { options: { ...options, handler_timeout_ms: 60_000, workers: 1 } });
     const slow = await join(await connect(node), 'room:1', {});

@@ -20,7 +20,8 @@ static int set_up(void **state)
     assert_int_equal(fm_rules_add(rules, "small", &small), FM_OK);
     room->message_max = 1000;
     small->message_max = 10;
-    limits = (struct fm_api_limits){.rules = rules, .batch_max = 5, .bytes_max = 4000, .replicas = 2, .timeout_ms = 3000};
+    limits = (struct fm_api_limits){
+        .rules = rules, .batch_max = 5, .bytes_max = 4000, .replicas = 2, .timeout_ms = 3000, .user_topic = "room:of-{user}:x"};
     return 0;
 }
 
@@ -159,6 +160,13 @@ static void several_topics_get_the_same_message(void **state)
     assert_true(order.several);
 }
 
+static void what_is_for_a_user_goes_to_the_topic_of_that_user(void **state)
+{
+    (void)state;
+    assert_int_equal(fm_api_parse_one(&limits, FM_LIT("{\"event\":\"e\",\"user\":\"{user}*\"}"), &order, &bad), FM_OK);
+    assert_true(order.n == 1 && fm_slice_eq(fm_msg_topic(order.msgs[0]), FM_LIT("room:of-{user}*:x")));
+}
+
 static void a_wrong_message_is_refused_by_name(void **state)
 {
     (void)state;
@@ -175,7 +183,10 @@ static void a_wrong_message_is_refused_by_name(void **state)
         {"{}", FM_E_INVALID, "`event` is missing, and `topic`, `topics` or `user`"},
         {"{\"topic\":\"room:1\"}", FM_E_INVALID, "`event` is missing"},
         {"{\"event\":\"e\"}", FM_E_INVALID, "give `topic`, `topics` or `user`"},
-        {"{\"event\":\"e\",\"topic\":\"room:1\",\"topics\":[\"room:1\"]}", FM_E_INVALID, "not both"},
+        {"{\"event\":\"e\",\"topic\":\"room:1\",\"topics\":[\"room:1\"]}", FM_E_INVALID, "one of them"},
+        {"{\"event\":\"e\",\"topic\":\"room:1\",\"user\":\"ann\"}", FM_E_INVALID, "one of them"},
+        {"{\"event\":\"e\",\"user\":\"\"}", FM_E_INVALID, "`user` must be a string"},
+        {"{\"event\":\"e\",\"user\":\"a\\u0000\"}", FM_E_INVALID, "zero byte"},
         {"{\"event\":\"e\",\"topics\":[]}", FM_E_INVALID, "at least one"},
         {"{\"event\":\"e\",\"topics\":\"room:1\"}", FM_E_INVALID, "must be an array"},
         {"{\"event\":\"e\",\"topics\":[1]}", FM_E_INVALID, "a topic must be a string"},
@@ -187,7 +198,7 @@ static void a_wrong_message_is_refused_by_name(void **state)
         {"{\"event\":\"phx_close\",\"topic\":\"room:1\"}", FM_E_RESERVED_EVENT, "`phx_close`"},
         {"{\"event\":\"\\u0070hx_reply\",\"topic\":\"room:1\"}", FM_E_RESERVED_EVENT, "`phx_reply`"},
         {"{\"event\":\"gap\",\"topic\":\"room:1\"}", FM_E_RESERVED_EVENT, "`gap`"},
-        {"{\"event\":\"e\",\"topic\":\"room:1\",\"paylod\":1}", FM_E_UNKNOWN_MEMBER, "`paylod`; a message has topic, topics, event"},
+        {"{\"event\":\"e\",\"topic\":\"room:1\",\"paylod\":1}", FM_E_UNKNOWN_MEMBER, "`paylod`; a message has topic, topics, user, event"},
         {"{\"event\":\"e\",\"topic\":\"room:1\",\"Payload\":1}", FM_E_UNKNOWN_MEMBER, "`Payload`"},
         {"{\"event\":\"e\",\"topic\":\"room:1\",\"payload\":null}", FM_E_INVALID, "may not be null"},
         {"{\"event\":\"e\",\"topic\":\"room:1\",\"payload\":1,\"payload_base64\":\"\"}", FM_E_INVALID, "not both"},
@@ -371,6 +382,7 @@ int main(void)
         TEST(a_conflation_key_travels_beside_the_idempotency_key),
         TEST(several_topics_get_the_same_message),
         TEST(a_wrong_message_is_refused_by_name),
+        TEST(what_is_for_a_user_goes_to_the_topic_of_that_user),
         TEST(an_error_points_at_the_byte),
         TEST(text_at_its_limit_is_taken_and_past_it_refused),
         TEST(a_batch_is_read_as_array_and_as_lines),
