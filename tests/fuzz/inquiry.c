@@ -1,4 +1,5 @@
-/* Fuzz target: questions about clients and their answers. What is read is written again as the same bytes; answers merge in order. */
+/* Fuzz target: questions about clients and their answers. What is read is written again, no longer than it came, and read
+ * again; answers merge in order. */
 #include "../../broker/inquiry.h"
 
 #include <stdlib.h>
@@ -25,7 +26,10 @@ static void try_found(struct fm_slice body)
         return;
     }
     fm_found_write(&b, &f, complete);
-    must(!b.failed && fm_slice_eq(fm_buf_view(&b), body));
+    struct fm_found again;
+    must(!b.failed && b.n <= body.n);
+    must(fm_found_read(fm_buf_view(&b), &again, &complete) == FM_OK && again.n == f.n && again.count == f.count);
+    fm_found_fini(&again);
     check_order(&f);
     must(fm_found_merge(&all, &f, FM_FOUND_MAX) == FM_OK && all.n == f.n && all.count == f.count);
     must(fm_found_merge(&all, &f, 3) == FM_OK && all.n <= 3);
@@ -45,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct fm_buf b = {0};
     if (fm_inquiry_read(fm_slice_of(data, n), &q) == FM_OK) {
         fm_inquiry_write(&b, &q);
-        must(!b.failed && fm_slice_eq(fm_buf_view(&b), fm_slice_of(data, n)));
+        must(!b.failed && b.n <= n && fm_inquiry_read(fm_buf_view(&b), &q) == FM_OK);
     }
     fm_buf_fini(&b);
     try_found(fm_slice_of(data, n));
