@@ -359,8 +359,8 @@ struct fm_asking { /* a question to be; slices and pointers are borrowed */
     const struct fm_rule *handler; /* BY_PROGRAM */
     struct fm_slice topic, event, payload;
     bool binary;
-    uint64_t client, lane; /* see fm_question_item; client: the socket's number */
-    uint32_t before;       /* pushes of this client that wait already */
+    uint64_t client, lane;    /* see fm_question_item; client: the socket's number */
+    uint32_t before;          /* pushes of this client that wait already */
     struct fm_socket *socket; /* NULL: it is none yet */
     const struct fm_peer *peer;
     struct fm_identity *identity;
