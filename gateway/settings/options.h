@@ -290,13 +290,21 @@
       "What all presences may take, those of other nodes too: some 430 bytes, key and meta for each. Beyond it clients of this node that " \
       "want to be shown get an error that says so. Give all nodes the same.")
 
+/* clang-format off */
 #define FM_OPTIONS(X) \
     FM_OPTIONS_NODE(X) \
     FM_OPTIONS_CLIENTS(X) \
     FM_OPTIONS_TOKENS(X) \
-    FM_OPTIONS_PRESENCE(X) FM_OPTIONS_API(X) FM_OPTIONS_MESH(X) FM_OPTIONS_RETENTION(X) FM_OPTIONS_HOOKS(X) FM_OPTIONS_PROGRAM(X)
+    FM_OPTIONS_PRESENCE(X) \
+    FM_OPTIONS_API(X) \
+    FM_OPTIONS_MESH(X) \
+    FM_OPTIONS_RETENTION(X) \
+    FM_OPTIONS_HOOKS(X) \
+    FM_OPTIONS_PROGRAM(X)
+/* clang-format on */
 
 /* What HUP reads again, besides the [topic] sections; everything else needs a restart. */
+/* clang-format off */
 #define FM_OPTIONS_RELOADED(X) \
     X(api_key) \
     X(api_key_file) \
@@ -304,11 +312,42 @@
     X(tls_key) \
     X(mesh_tls_ca) \
     X(mesh_tls_cert) \
-    X(mesh_tls_key) X(connect) X(token_secret) X(token_secret_file) X(token_key_file) X(token_issuer) X(token_audience) X(token_leeway) \
-        X(token_lifetime_max) X(token_user_claim) X(token_topics_claim) X(token_rights_claim) X(token_topics) X(token_param) \
-            X(token_cookie) X(token_grace_ms) X(hook_url) X(hook_connect) X(hook_events) X(hook_headers) X(hook_secret) \
-                X(hook_secret_file) X(hook_ca) X(hook_proxy) X(hook_timeout_ms) X(hook_failed) X(hook_concurrency) X(hook_client) \
-                    X(hook_queue) X(hook_retries) X(hook_answer_max) X(hook_batch_ms) X(hook_batch) X(hook_open_after) X(hook_open_ms)
+    X(mesh_tls_key) \
+    X(connect) \
+    X(token_secret) \
+    X(token_secret_file) \
+    X(token_key_file) \
+    X(token_issuer) \
+    X(token_audience) \
+    X(token_leeway) \
+    X(token_lifetime_max) \
+    X(token_user_claim) \
+    X(token_topics_claim) \
+    X(token_rights_claim) \
+    X(token_topics) \
+    X(token_param) \
+    X(token_cookie) \
+    X(token_grace_ms) \
+    X(hook_url) \
+    X(hook_connect) \
+    X(hook_events) \
+    X(hook_headers) \
+    X(hook_secret) \
+    X(hook_secret_file) \
+    X(hook_ca) \
+    X(hook_proxy) \
+    X(hook_timeout_ms) \
+    X(hook_failed) \
+    X(hook_concurrency) \
+    X(hook_client) \
+    X(hook_queue) \
+    X(hook_retries) \
+    X(hook_answer_max) \
+    X(hook_batch_ms) \
+    X(hook_batch) \
+    X(hook_open_after) \
+    X(hook_open_ms)
+/* clang-format on */
 
 /* Keys of a [topic "pattern"] section. */
 #define FM_RULE_KEYS(X) \
