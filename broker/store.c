@@ -27,9 +27,14 @@ static bool topic_idle(const struct fm_topic *t)
 }
 
 /* The commands' topic is not among those that anybody asks for. */
+static uint32_t topics_n(const struct fm_hub *h)
+{
+    return HASH_COUNT(h->topics) - h->control.has_topic;
+}
+
 static void topics_count(struct fm_hub *h)
 {
-    h->stats.topics = HASH_COUNT(h->topics) - h->control.has_topic;
+    h->stats.topics = topics_n(h);
 }
 
 void fm_pos_free(struct fm_pos *pos)
@@ -75,12 +80,12 @@ static bool topic_forget(struct fm_hub *h, struct fm_topic *t)
 static bool topics_room(struct fm_hub *h)
 {
     struct fm_topic *t = h->topics, *next;
-    for (unsigned looks = 0; t && looks < 64 && HASH_COUNT(h->topics) >= h->config.topics_max; looks++, t = next) {
+    for (unsigned looks = 0; t && looks < 64 && topics_n(h) >= h->config.topics_max; looks++, t = next) {
         next = t->hh.next;
         if (t->used_ms != h->now.mono_ms) /* what this very step touched is about to be used */
             topic_forget(h, t);
     }
-    return HASH_COUNT(h->topics) < h->config.topics_max;
+    return topics_n(h) < h->config.topics_max;
 }
 
 void fm_topic_retention(struct fm_hub *h, struct fm_topic *t)
@@ -98,7 +103,7 @@ struct fm_topic *fm_topic_get(struct fm_hub *h, struct fm_slice name, bool limit
     if (t)
         return t;
     bool commands = fm_topic_of_commands(name);
-    if (limited && !commands && HASH_COUNT(h->topics) >= h->config.topics_max && !topics_room(h))
+    if (limited && !commands && topics_n(h) >= h->config.topics_max && !topics_room(h))
         return NULL;
     t = calloc(1, sizeof *t + name.n + 1);
     uint32_t *subs = calloc(h->config.workers ? h->config.workers : 1, sizeof *subs);
