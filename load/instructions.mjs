@@ -46,7 +46,12 @@ function fail(sentence) {
 
 // ---- the node ----
 
+// Topics as the profile --dev has them, but plain ones without presence: a client of those is given what it came for and nothing else.
+const rule = 'join = anyone\npush = anyone\nhistory_count = 100\nhistory_bytes = 1MiB\nhistory_age = 1h\n';
+
 async function startNode() {
+  const settings = path.join(folder, 'fanmesh.ini');
+  fs.writeFileSync(settings, `[topic "room:*"]\n${rule}\n[topic "here:*"]\n${rule}presence = anyone\n`);
   const [port, apiPort] = [await freePort(), await freePort()];
   const log = path.join(folder, 'node.log');
   const out = fs.openSync(log, 'a');
@@ -57,6 +62,7 @@ async function startNode() {
       ...serveArgs(port, apiPort, [
         '--fanout-slice', '100000', // in one piece, to be found in one function
         '--connections-max', '1000', // libwebsockets' table of descriptors, which it looks through at each close, has as many entries
+        '--config', settings,
       ]),
     ],
     { stdio: ['ignore', out, out] },
@@ -111,13 +117,14 @@ class Client {
   got = 0;
   rest = Buffer.alloc(0);
 
-  static async join(port, topic) {
+  // `frames`: the reply and, where presences are shown, their state.
+  static async join(port, topic, frames = 1) {
     const client = new Client();
     client.raw = await rawSocket({ port });
     client.raw.socket.removeAllListeners('data');
     client.raw.socket.on('data', (bytes) => client.take(bytes));
     client.push(['1', '1', topic, 'phx_join', {}]);
-    await client.until(1);
+    await client.until(frames);
     return client;
   }
   take(bytes) {
@@ -155,6 +162,11 @@ async function work() {
   for (let i = 0; i < subscribers; i++) clients.push(await Client.join(node.port, topic));
   const connecting = await profile();
 
+  const watchers = [];
+  for (let i = 0; i < subscribers; i++) watchers.push(await Client.join(node.port, 'here:bench', 2));
+  const watching = await profile();
+  for (const client of watchers) await client.close();
+
   const payload = { x: 'x'.repeat(52) };
   publisher.push(['1', '2', 'room:other', 'phx_leave', {}]);
   await publisher.until(2);
@@ -180,7 +192,7 @@ async function work() {
 
   for (const client of clients) await client.close();
   const closing = await profile();
-  return { connecting, single, batched, closing };
+  return { connecting, watching, single, batched, closing };
 }
 
 // Two hubs in one thread with what a message meets in a cluster: the seal, many topics, histories, logs that are full.
@@ -204,7 +216,7 @@ const callbacks = (profiled, but = []) =>
     .filter(({ from, to }) => from === 'ev_invoke_pending' && !['on_tick', 'on_timer', 'on_drain_step', ...but].includes(to))
     .reduce((sum, { instructions }) => sum + instructions, 0);
 
-function figures({ connecting, single, batched, closing, mesh }) {
+function figures({ connecting, watching, single, batched, closing, mesh }) {
   const deliveries = (subscribers + 1) * messages;
   const batchedDeliveries = (subscribers + 1) * batches * batch;
   return {
@@ -215,6 +227,8 @@ function figures({ connecting, single, batched, closing, mesh }) {
     'published by HTTP, 8 at once: the hub, each': of(batched, 'on_wake') / (batches * batch),
     'connection opened and joined: the worker': callbacks(connecting, ['on_wake']) / subscribers,
     'connection opened and joined: the hub': of(connecting, 'on_wake') / subscribers,
+    'the same, told who is there: the worker': callbacks(watching, ['on_wake']) / subscribers,
+    'the same, told who is there: the hub': of(watching, 'on_wake') / subscribers,
     'connection closed: the worker': callbacks(closing, ['on_wake']) / subscribers,
     'connection closed: the hub': of(closing, 'fm_hub_handle') / subscribers, // how many leaves meet at one wake-up depends on time,
     'mesh: a message on the node that publishes it': of(mesh, 'fm_mesh_step_publisher') / meshMessages,

@@ -34,7 +34,7 @@ static void ask(struct fm_worker *w, struct fm_wtopic *t)
 
 static void await(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot)
 {
-    slot->presence = FM_PRESENCE_AWAITED;
+    fm_slot_watch(t, slot, FM_PRESENCE_AWAITED);
     ask(w, t);
 }
 
@@ -46,9 +46,11 @@ void fm_subs_watch(struct fm_worker *w, struct fm_sub *sub)
     await(w, t, &t->slots[sub->slot]);
 }
 
-void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, const struct fm_slot *slot)
+void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot)
 {
-    if (slot->presence == FM_PRESENCE_NONE || --t->watchers > 0)
+    bool last = slot->presence != FM_PRESENCE_NONE && --t->watchers == 0;
+    fm_slot_watch(t, slot, FM_PRESENCE_NONE);
+    if (!last)
         return;
     const struct fm_track_parts parts = {.topic = fm_slice_of(t->name, t->name_n)};
     struct fm_track *unwatch = fm_track_new(FM_PRESENCE_UNWATCH, w->config.index, 0, &parts);
@@ -147,9 +149,9 @@ void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state 
     if (!t || t->n == 0 || state->heard < t->watch_no)
         return;
     t->watch_asked = false;
-    fm_subs_finish(w, t); /* diffs that came before it are in it */
-    for (uint32_t i = 0; i < t->n; i++) {
-        struct fm_slot *slot = &t->slots[i];
+    fm_subs_finish(w, t);                            /* diffs that came before it are in it */
+    for (uint32_t i = t->n; i && t->awaiting; i--) { /* who has just come is among the last */
+        struct fm_slot *slot = &t->slots[i - 1];
         if (slot->presence != FM_PRESENCE_AWAITED || slot->sub->lag)
             continue;
         struct fm_frames **f = &frames[slot->format];
@@ -159,7 +161,7 @@ void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state 
             state_give(slot->socket, *f);
         else
             fm_socket_close(slot->socket, 1013, "out of memory");
-        slot->presence = FM_PRESENCE_TOLD;
+        fm_slot_watch(t, slot, FM_PRESENCE_TOLD);
     }
     for (unsigned format = 0; format < FM_FORMATS; format++)
         fm_frames_unref(&frames[format]);

@@ -99,7 +99,7 @@ void fm_subs_lag_feed(struct fm_worker *w, struct fm_wtopic *t, const struct fm_
     uint64_t left = lag->left, conflated = lag->conflated;
     size_t share = w->config.outbox_bytes / sub->socket->subs_n; /* all that is kept for a socket is as much as it may owe */
     if (slot->presence == FM_PRESENCE_TOLD)
-        slot->presence = FM_PRESENCE_AWAITED; /* it is given the state when it has caught up, instead of diffs */
+        fm_slot_watch(t, slot, FM_PRESENCE_AWAITED); /* it is given the state when it has caught up, instead of diffs */
     for (uint32_t i = 0; i < b->n && !err; i++)
         err = fm_msg_of_presence(b->at[i]) ? FM_OK : fm_lag_feed(lag, b->at[i], b->at[i]->from == sub->id, share);
     fm_stat_add(&w->stats.slow_skipped, lag->left - left);

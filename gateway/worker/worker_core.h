@@ -87,7 +87,8 @@ struct fm_wtopic {
     struct fm_slot *slots;
     uint32_t n, cap;
     uint32_t lagging;           /* of the subs */
-    uint32_t watchers;          /* ... those that are told who is there, or are to be */
+    uint32_t watchers;          /* ... those that are told who is there, or are to be, */
+    uint32_t awaiting;          /* ... and those of them that wait for the state */
     bool watch_asked;           /* the hub owes the state: */
     uint64_t watch_no;          /* ... the answer to this question, or a later one's */
     uint32_t users[FM_FORMATS]; /* subs of each format, and those of them whose sockets take it compressed */
@@ -101,6 +102,13 @@ struct fm_wtopic {
     uint32_t name_n;
     uint8_t name[];
 };
+
+/* The only one that writes it. */
+static inline void fm_slot_watch(struct fm_wtopic *t, struct fm_slot *slot, enum fm_slot_presence to)
+{
+    t->awaiting += (uint32_t)(to == FM_PRESENCE_AWAITED) - (uint32_t)(slot->presence == FM_PRESENCE_AWAITED);
+    slot->presence = (uint8_t)to;
+}
 
 static inline bool fm_wtopic_wanted(const struct fm_wtopic *t)
 {
@@ -478,7 +486,7 @@ void fm_track_post(struct fm_worker *w, struct fm_track *t, enum fm_track_op op)
 /* It has joined, and wants to be told. */
 void fm_subs_watch(struct fm_worker *w, struct fm_sub *sub);
 /* The sub of this slot leaves. */
-void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, const struct fm_slot *slot);
+void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot);
 void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state *state);
 /* Diffs of the topic were lost. */
 void fm_subs_presence_miss(struct fm_worker *w, struct fm_wtopic *t);

@@ -150,6 +150,26 @@ static void the_hub_is_told_when_nobody_wants_to_be_told_any_more(void **state)
     (void)asked_for(FM_PRESENCE_UNWATCH);
 }
 
+static void who_waits_is_given_the_state_though_others_leave_meanwhile(void **state)
+{
+    (void)state;
+    struct fm_sub *told = watcher(0);
+    answer_state(asked_for(FM_PRESENCE_WATCH), "S", 1);
+    struct fm_sub *gone = watcher(1);
+    uint64_t no = asked_for(FM_PRESENCE_WATCH);
+    watcher(2);
+    watcher(3);
+    leave(gone);
+    leave(told);
+    answer_state(no, "S1", 1);
+    diff("d1");
+    fm_subs_flush_all(&worker);
+    assert_got(2, "S1 d1 ");
+    assert_got(3, "S1 d1 ");
+    answer_state(no, "S2", 1); /* nobody waits any more */
+    assert_got(2, "");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -161,6 +181,7 @@ int main(void)
         TEST(a_state_from_before_nobody_was_told_is_not_given),
         TEST(after_an_overrun_the_state_is_asked_for_anew),
         TEST(the_hub_is_told_when_nobody_wants_to_be_told_any_more),
+        TEST(who_waits_is_given_the_state_though_others_leave_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
