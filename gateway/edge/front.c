@@ -159,8 +159,14 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
     fm_wheel_set(&c->worker->conns_wheel, &c->timer, c->worker->config.idle_ms); /* what the client has to take it */
     c->served = true;
     c->request = (struct fm_http_request){0};
-    if (!c->running)
-        fm_conn_run(c); /* the answer came later, from the worker's inbox */
+    if (c->running)
+        return;
+    /* The answer came later: from the worker's inbox, or from what a request on another connection did. Of these each might answer the
+     * next, as many as there are connections, so they go on from the loop, not within one another. */
+    if (c->worker->conns_running)
+        ev_feed_event(c->worker->loop, &c->io, EV_WRITE);
+    else
+        fm_conn_run(c);
 }
 
 /* ---- requests ---- */
@@ -385,11 +391,14 @@ bool fm_conn_put(struct fm_conn *c, struct fm_slice bytes)
 
 void fm_conn_run(struct fm_conn *c)
 {
+    struct fm_worker *w = c->worker;
     c->running = true;
+    w->conns_running++;
     bool alive = true;
     do
         alive = !c->in.failed && !c->out.failed && out_send(c);
     while (alive && step(c));
+    w->conns_running--;
     c->running = false;
     if (c->state == FM_CONN_UPGRADED) {
         fm_conn_hand_over(c);
