@@ -10,6 +10,7 @@ import { startCluster } from '../lib/cluster.mjs';
 import { install } from '../lib/fanmesh.mjs';
 import { apiKey, binary, root, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
+import { secret } from '../lib/tokens.mjs';
 import { fit, runPython, runShell, snippet, snippets } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -32,6 +33,8 @@ const held = {
     'Publishing': here,
     'Without WebSockets': { sh: 'tests/clients/sse.test.mjs', js: 'tests/clients/polling_chromium.test.mjs' },
     'Presence': 'tests/clients/presence.test.mjs',
+    'The last value': here,
+    'To one user': here,
     'The package fanmesh': 'tests/web/package.test.mjs',
     'TLS': here,
     'A cluster': here,
@@ -162,6 +165,15 @@ describe('docs/guide.md', () => {
     assert.match(check(guide('TLS', 'ini', { folder }) + common, folder), /^tls_cert = \S+example\.org\.pem,\S+apps\.example\.net\.pem/m);
     await runShell(guide('TLS on the mesh', 'sh'), { cwd: folder });
     assert.match(check(`mesh_listen = 10.0.0.1:4002\nmesh_ask_listen = 10.0.0.1:4003\n${guide('TLS on the mesh', 'ini', { folder })}${common}`, folder), /^mesh_tls_ca = /m);
+  });
+
+  test('its_rules_for_the_last_value_and_for_one_user_are_settings_of_a_node', () => {
+    const folder = workFolder();
+    const last = check(`api_listen = none\n${guide('The last value', 'ini', { folder })}`, folder);
+    assert.match(last, /^\[topic "price:\*"\]$[^]*^last = 1/m);
+    fs.writeFileSync(path.join(folder, 'token.key'), secret, { mode: 0o600 });
+    const user = check(`api_listen = none\ntoken_secret_file = ${folder}/token.key\n${guide('To one user', 'ini', { folder })}`, folder);
+    assert.match(user, /^token_topics = user:\{user\} [^]*^\[topic "user:\*"\]$[^]*^join = token/m);
   });
 
   test('what_it_publishes_by_curl_and_from_python_arrives_and_a_retry_at_another_node_is_no_second_message', async (t) => {
