@@ -4,6 +4,7 @@
 #include "../edge/http.h"
 #include "../supabase/supabase.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* ---- connect ---- */
@@ -116,6 +117,19 @@ bool fm_phx_send_limited(struct fm_socket *s, const struct fm_phx_to *to, uint32
     char response[96];
     int n = snprintf(response, sizeof response, "{\"reason\":\"%s\",\"retry_after_ms\":%u}", fm_err_code(FM_E_RATE_LIMITED), retry_ms);
     return fm_phx_send_reply(s, to, false, fm_slice_of(response, (size_t)n));
+}
+
+bool fm_phx_send_refusal(struct fm_socket *s, const struct fm_phx_to *to, enum fm_err err, const char *said)
+{
+    return said ? fm_phx_send_reply(s, to, false, fm_slice_str(said)) : fm_phx_send_error(s, to, fm_err_code(err));
+}
+
+bool fm_phx_said_open(struct fm_buf *b, const char *said)
+{
+    struct fm_slice text = said ? fm_slice_str(said) : FM_LIT("{}"); /* without white space around: see answer_post */
+    assert(text.n >= 2 && text.p[0] == '{' && text.p[text.n - 1] == '}');
+    fm_buf_slice(b, fm_slice_of(text.p, text.n - 1));
+    return strspn(said ? said + 1 : "", " \t\r\n") + 2 < text.n;
 }
 
 /* ---- frames in ---- */

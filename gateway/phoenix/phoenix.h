@@ -1,6 +1,6 @@
-/* Inside the Phoenix protocol: what phoenix.c (connections, frames in, messages out) and phoenix_channel.c (joins, leaves, pushes, gaps)
- * share, with each other and with Supabase's dialect (gateway/supabase). Nobody else includes this; the protocol's face is the table
- * fm_phoenix in proto.h. docs/protocol.md is its description.
+/* Inside the Phoenix protocol: what phoenix.c (connections, frames in, messages out), phoenix_channel.c (joins, leaves, gaps),
+ * phoenix_push.c and the others share, with each other and with Supabase's dialect (gateway/supabase). Nobody else includes this; the
+ * protocol's face is the table fm_phoenix in proto.h. docs/protocol.md is its description.
  *
  * -- the worker's thread only -- */
 #pragma once
@@ -21,24 +21,34 @@ bool fm_phx_send_reply(struct fm_socket *s, const struct fm_phx_to *to, bool ok,
 bool fm_phx_send_error(struct fm_socket *s, const struct fm_phx_to *to, const char *reason);
 /* {"reason":"rate_limited","retry_after_ms":...} */
 bool fm_phx_send_limited(struct fm_socket *s, const struct fm_phx_to *to, uint32_t retry_ms);
-
-/* What a push publishes. */
-struct fm_phx_push {
-    struct fm_slice event, payload;
-    bool binary;
-};
+/* The error reply to what the hub refused, or a handler of the program, which then may say something (a JSON object): that is the response.
+ */
+bool fm_phx_send_refusal(struct fm_socket *s, const struct fm_phx_to *to, enum fm_err err, const char *said);
+/* Opens a response: `{` and the members of said, what a handler says besides (may be NULL). True: members of ours follow behind a comma. */
+bool fm_phx_said_open(struct fm_buf *b, const char *said);
 
 /* ---- phoenix_channel.c ---- */
 
 void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in);
 void fm_phx_leave(struct fm_socket *s, const struct fm_phx_in *in);
-void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in);
+/* Is it of a channel that was there before this one? */
+bool fm_phx_is_stale(const struct fm_sub *sub, const struct fm_phx_in *in);
 /* fm_proto's operations */
 void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j);
-void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p);
 void fm_phx_forbidden(struct fm_sub *sub, enum fm_err why);
 void fm_phx_unsubscribed(struct fm_sub *sub);
 void fm_phx_gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
+
+/* ---- phoenix_push.c ---- */
+
+struct fm_phx_push { /* what a push publishes */
+    struct fm_slice event, payload;
+    bool binary;
+};
+
+void fm_phx_push(struct fm_socket *s, const struct fm_phx_in *in);
+/* fm_proto's operation */
+void fm_phx_pushed(struct fm_socket *s, const struct fm_publish *p);
 
 /* What the answer to a push needs: the sub's id, its topic, the ref. */
 enum { FM_PHX_COOKIE_MAX = 8 + 2 + FM_TOPIC_MAX + FM_PHX_REF_MAX };

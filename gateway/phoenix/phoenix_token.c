@@ -43,9 +43,9 @@ void fm_phx_access_token(struct fm_socket *s, const struct fm_phx_in *in)
         fm_phx_send_error(s, &to, fm_err_code(FM_E_UNMATCHED_TOPIC));
         return;
     }
-    if (sub && !fm_phx_is_null(in->join_ref) && !fm_phx_ref_eq(in->join_ref, fm_sub_join_ref(sub)))
-        return; /* of a channel that was left since */
-    if (sub) {  /* copied: the sub may be gone when the reply is written */
+    if (sub && fm_phx_is_stale(sub, in))
+        return;
+    if (sub) { /* copied: the sub may be gone when the reply is written */
         struct fm_slice own = fm_sub_join_ref(sub);
         memcpy(join_ref, own.p, own.n);
         to.join_ref = fm_slice_of(join_ref, own.n);

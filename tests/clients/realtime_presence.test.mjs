@@ -7,10 +7,10 @@ import { clients, disconnectClients, realtime, realtimeRules as rules, subscribe
 import { Relay } from '../lib/relay.mjs';
 import { until } from '../lib/wait.mjs';
 
-const cluster = await sharedCluster(3, { rules });
-const { nodes } = cluster;
 after(disconnectAll);
 after(disconnectClients);
+const cluster = await sharedCluster(3, { rules });
+const { nodes } = cluster;
 
 // Subscribes with presence; channel.told: what its callbacks got.
 function present(client, name, key = '', config = {}) {
@@ -93,6 +93,7 @@ test('a_plain_phoenix_channel_and_the_api_see_the_same_presences', async () => {
 });
 
 test('who_comes_back_within_the_grace_on_another_node_is_not_seen_to_leave_and_who_does_not_is', async (t) => {
+  t.after(disconnectClients);
   const own = await startCluster(t, 3, { rules, options: { presence_grace_ms: '5s' } });
   let target = own.nodes[1];
   const relay = await Relay.open(t, () => target.port);
@@ -109,7 +110,7 @@ test('who_comes_back_within_the_grace_on_another_node_is_not_seen_to_leave_and_w
   await own.nodes[1].kill();
   target = own.nodes[2];
   for (const channel of Object.values(channels)) {
-    await until('it is back', () => channel.states.filter((state) => state === 'SUBSCRIBED').length === 2, 20_000);
+    await until('it is back', () => channel.states.filter((state) => state === 'SUBSCRIBED').length >= 2, 20_000);
     assert.equal(await channel.track({ n: 1 }), 'ok');
   }
   await until('the other is gone', () => !seen(watcher).lost, 20_000);

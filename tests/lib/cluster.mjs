@@ -85,8 +85,8 @@ export async function startNode(t, config = {}) {
   return (await startCluster(t, 1, config)).nodes[0];
 }
 
-// For a whole test file, awaited at its top level: the cluster is ended after the file's last test. (Hooks of the root test begin without
-// waiting for one another, and an `after` within a `before` runs at once.)
+// For a whole test file, awaited at its top level: the cluster is ended after the file's last test. (Hooks of the root test run in their
+// order, in Node 20, and those behind one that fails not at all; an `after` within a `before` runs at once.)
 export function sharedCluster(n = 3, config = {}) {
   const cluster = new Cluster([]);
   after(() => cluster.stop());
