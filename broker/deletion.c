@@ -56,6 +56,17 @@ static enum fm_err raise(struct fm_hub *h, struct fm_vector *upto, struct fm_id 
 
 /* ---- out of log and history ---- */
 
+/* What is behind a hole still stays in the log until the hole is filled, but nobody is given it. False: it stays. */
+static bool strike_one(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e)
+{
+    bool settled = e->seq <= o->contig;
+    if (settled)
+        fm_store_strike(h, o, e);
+    else if (!fm_mutation(DELETED_BEHIND_HOLE))
+        fm_store_hide(h, e);
+    return settled;
+}
+
 /* By the chain of the topic's messages, newest first, which has all of them unless something was lost. Returns how many messages of the
  * topic stay. */
 static uint32_t strike_chain(struct fm_hub *h, struct fm_pos *pos, uint64_t upto)
@@ -67,9 +78,7 @@ static uint32_t strike_chain(struct fm_hub *h, struct fm_pos *pos, uint64_t upto
         if (!e || !e->msg || e->pos != pos)
             break;
         prev = e->msg->prev;
-        if (seq <= upto && seq <= o->contig)
-            fm_store_strike(h, o, e);
-        else
+        if (seq > upto || !strike_one(h, o, e))
             stay++;
     }
     return stay;
@@ -78,15 +87,14 @@ static uint32_t strike_chain(struct fm_hub *h, struct fm_pos *pos, uint64_t upto
 static void strike_all(struct fm_hub *h, struct fm_pos *pos, uint64_t upto)
 {
     struct fm_origin *o = pos->origin;
-    uint64_t end = fm_least(upto, o->contig);
     struct fm_log_iter it = fm_log_from(&o->log, 0);
     struct fm_log_entry *e;
-    while ((e = fm_log_next(&it)) && e->seq <= end) {
+    while ((e = fm_log_next(&it)) && e->seq <= upto) {
         uint64_t seq = e->seq;
         if (e->pos != pos || !e->msg)
             continue;
-        fm_store_strike(h, o, e);
-        it = fm_log_from(&o->log, seq + 1); /* the log has moved */
+        if (strike_one(h, o, e))
+            it = fm_log_from(&o->log, seq + 1); /* the log has moved */
     }
 }
 
@@ -97,7 +105,7 @@ static bool strike(struct fm_hub *h, struct fm_topic *t, const struct fm_deletio
     for (uint32_t i = 0; i < t->pos_n; i++) {
         struct fm_pos *pos = t->pos[i];
         uint64_t upto = fm_vector_get(&d->upto, pos->origin->id);
-        if (upto == 0 || pos->held == 0)
+        if (upto == 0 || pos->held == 0 || fm_mutation(DELETED_REMEMBERED))
             continue;
         if (strike_chain(h, pos, upto) < pos->held)
             strike_all(h, pos, upto);

@@ -160,7 +160,7 @@ static void dispatch(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
         /* Only over a range that was settled without it: the chain is broken for good, so say so. */
         if (m->prev > pos->last && !fm_mutation(ORDER_IGNORED))
             pos_skip(h, pos, m->prev, FM_GAP_EVICTED);
-        if (fm_deleted(pos->topic, m->id))
+        if (fm_deleted(pos->topic, m->id) && !fm_mutation(DELETED_GIVEN))
             pass_over(h, pos, m);
         else
             dispatch_one(h, pos, m);

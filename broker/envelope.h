@@ -202,7 +202,8 @@ FM_MUST_CHECK enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq);
  *   set:  1 | version minus the last one's (the first: minus from) | id | version minus ref | ref minus prev, or 0 | topic | key | meta
  *   gone: 2 | version minus the last one's | id
  * What changed above `from`, up to `upto`, by version. An empty topic is the one before. WHOLE: the set from its beginning; what is not
- * named by the end of its last page is gone, and tombstones up to base are forgotten. LAST: the sender has no more. */
+ * named by the end of its last page is gone; base: the sender's version, up to where tombstones may be missing. LAST: the sender has no
+ * more. */
 enum fm_env_presence_flag { FM_PRESENCE_WHOLE = 1, FM_PRESENCE_LAST = 2 };
 
 struct fm_env_presence {

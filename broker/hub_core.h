@@ -360,6 +360,8 @@ void fm_tomb_set(struct fm_hub *h, struct fm_pos *pos, uint64_t seq);
 void fm_store_relieve(struct fm_hub *h);
 /* A message that was dispatched, or passed over: out of log and history, wherever it stands in them. */
 void fm_store_strike(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry *e);
+/* Out of its history alone. */
+void fm_store_hide(struct fm_hub *h, struct fm_log_entry *e);
 void fm_store_sweep(struct fm_hub *h, uint32_t topics);
 void fm_store_free(struct fm_hub *h);
 

@@ -22,6 +22,9 @@
     X(PRESENCE_NOT_HIDDEN, "the presences of a node that is gone stay") \
     X(PRESENCE_NOT_SWEPT, "what is gone from a set that was pulled whole stays") \
     X(PRESENCE_GRACE_FOREVER, "who lost the connection is shown for ever") \
+    X(DELETED_GIVEN, "what comes after its deletion is given to everyone") \
+    X(DELETED_REMEMBERED, "what a deletion names stays in histories and logs") \
+    X(DELETED_BEHIND_HOLE, "of what a deletion names, that behind a hole stays in histories") \
     X(WORKER_DEAF, "worker 0 empties its inbox fifty times and never again") \
     X(HUB_DEAF, "the hub empties its inbox a hundred times and never again")
 

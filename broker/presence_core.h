@@ -95,7 +95,7 @@ struct fm_porigin {
     uint64_t bye_ms;     /* mono: when it said that it leaves */
     uint64_t hidden_ms;  /* mono: since when it is hidden */
     bool whole;          /* everything is being pulled anew, from version 0: what is not named by the end is gone */
-    uint64_t base;       /* whole: tombstones up to here were forgotten by who gave the first page */
+    uint64_t base;       /* whole: how far it was when the first page was given; tombstones up to here may be missing */
     uint32_t round;
     struct {
         uint64_t ask, counter, not_before_ms, holder; /* ask 0: none; holder: incarnation of the node asked */

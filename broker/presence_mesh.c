@@ -73,7 +73,11 @@ void fm_presence_send(struct fm_hub *h, bool at_once)
 
 /* ---- reading ---- */
 
-/* The set comes from its beginning: what is here stays, by id alone, until it is named or the last page has come. */
+/* The set comes from its beginning: what is here stays, by id alone, until it is named or the last page has come.
+ *
+ * Meanwhile it changes, and tombstones are forgotten. What was removed up to `base`, where the giver of the first page was then, no page
+ * names, since who gives the others must have come as far; so only tombstones behind it are needed, and only if some of those are
+ * forgotten does the set come from its beginning again. */
 static void whole_begin(struct fm_hub *h, struct fm_porigin *o, uint64_t base)
 {
     struct fm_pentry *e, *tmp;
@@ -98,7 +102,7 @@ static void whole_end(struct fm_hub *h, struct fm_porigin *o)
 {
     struct fm_pentry *e, *tmp;
     o->whole = false;
-    o->floor = o->base;
+    o->floor = fm_later(o->floor, o->base); /* some that came with it may be forgotten again */
     HASH_ITER (hh, o->entries, e, tmp)
         if (e->round != o->round && !fm_mutation(PRESENCE_NOT_SWEPT))
             fm_pentry_unname(h, e);
@@ -155,8 +159,10 @@ static void apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, 
         err = FM_E_SYNTAX;
     if (!err) {
         o->claimed = fm_later(o->claimed, page.upto);
-        if (page.flags & FM_PRESENCE_WHOLE)
+        if (page.flags & FM_PRESENCE_WHOLE) {
+            (void)!fm_vector_raise(&from->presence, o->id, page.base);
             whole_begin(h, o, page.base);
+        }
         err = page_take(h, o, &page);
     }
     if (err) {
@@ -212,7 +218,7 @@ static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_porigin *o)
     for (uint32_t i = 0; i < h->peers_n; i++) {
         struct fm_peer *p = &h->peers[i];
         uint64_t has = fm_vector_get(&p->presence, o->id);
-        if (!p->alive || !p->met || !p->ask[0] || (o->whole ? has < o->ver || has == 0 : has <= o->ver))
+        if (!p->alive || !p->met || !p->ask[0] || (o->whole ? has < fm_later(o->ver, o->base) : has <= o->ver))
             continue;
         unsigned rank = 1 + (fm_peer_suspect(h, p) ? 0 : 4) + (p->incarnation == o->pull.holder ? 0 : 2) + (p->incarnation == o->id);
         if (rank > best_rank) {
@@ -268,13 +274,13 @@ void fm_presence_serve(struct fm_hub *h, const struct fm_asked *a)
 {
     const struct fm_env_presence_pull *ask = &a->presence;
     const struct fm_porigin unknown = {.id = ask->origin}, *o = fm_porigin_find(h, ask->origin);
-    if (!o || o->whole)
+    if (!o || o->whole || o->ver < ask->base)
         o = &unknown;
     struct fm_env_presence page = {.origin = o->id, .from = ask->since, .base = ask->base};
     if (o->floor > ask->base) {
         page.flags = FM_PRESENCE_WHOLE;
         page.from = 0;
-        page.base = o->floor;
+        page.base = o->ver;
     }
     (void)page_write(&h->scratch, o, &page, h->config.batch_bytes);
 }

@@ -439,6 +439,12 @@ void fm_store_strike(struct fm_hub *h, struct fm_origin *o, struct fm_log_entry 
     bury(h, e);
 }
 
+void fm_store_hide(struct fm_hub *h, struct fm_log_entry *e)
+{
+    if (e->in_history)
+        (void)history_take(h, e->pos->topic, history_index(e->pos->topic, e->msg));
+}
+
 /* Beyond memory_bytes the oldest goes first, whether a log or a history holds it. */
 void fm_store_relieve(struct fm_hub *h)
 {

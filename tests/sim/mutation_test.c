@@ -1,6 +1,7 @@
 /* The test of the test: the same seeds as promise_test.c, with one thing broken at a time, outside the hub (sim_cluster.h) or inside it
  * (broker/mutation.h). The ledger must notice each, and soon: a breakage that 60 seeds don't show would not be shown by a thousand. */
 #include "sim_cluster.h"
+#include "sim_deletion.h"
 
 #include "../../broker/diag.h"
 #include "../../broker/mutation.h"
@@ -193,6 +194,30 @@ static void broken_presence_is_noticed(void **state)
     noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_GRACE_FOREVER, rough, BIT(PRESENCE), "who lost the connection stays");
 }
 
+static void deletion_noticed(enum fm_mutation_name mutation, const char *what)
+{
+    struct sim_deletion_sums sums = {0};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        fm_mutation_now = mutation;
+        const char *wrong = sim_deletion_run(seed, &sums);
+        fm_mutation_now = FM_MUTATION_NONE;
+        if (!wrong)
+            continue;
+        print_message("           seed %llu: %s\n", (unsigned long long)seed, wrong);
+        assert_null(sim_deletion_run(seed, &sums));
+        return;
+    }
+    fail_msg("%d seeds did not show: %s", SEEDS, what);
+}
+
+static void a_broken_deletion_is_noticed(void **state)
+{
+    (void)state;
+    deletion_noticed(FM_MUTATION_DELETED_GIVEN, "what comes after its deletion is given to everyone");
+    deletion_noticed(FM_MUTATION_DELETED_REMEMBERED, "what a deletion names stays");
+    deletion_noticed(FM_MUTATION_DELETED_BEHIND_HOLE, "what a deletion names stays for as long as something before it is missing");
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -213,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_double_after_a_relay_is_noticed),
         cmocka_unit_test(an_overrun_that_is_ignored_is_noticed),
         cmocka_unit_test(broken_presence_is_noticed),
+        cmocka_unit_test(a_broken_deletion_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -332,6 +332,86 @@ static void whoever_missed_removals_that_are_forgotten_takes_the_whole_set_and_t
     assert_true(diffs > 0);
 }
 
+static void small_pages(struct fm_hub_config *c)
+{
+    few_tombs(c);
+    c->batch_bytes = 1024;
+}
+
+static void a_node_that_comes_takes_over_a_set_of_many_pages_though_somebody_leaves_at_every_moment(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 2000 };
+    struct scene_node *a, *b;
+    uint64_t first = 1, last = 1;
+    char key[16];
+    scene.tune = small_pages;
+    a = scene_start(0);
+    scene_run(4000);
+    for (; last <= 3 * MEMBERS; last++) { /* so that as many removals are remembered as may be */
+        (void)snprintf(key, sizeof key, "user%05u", (unsigned)last);
+        show(a, last, key, "{\"mood\":\"well\"}");
+        if (last > MEMBERS)
+            leave(a, first++);
+        if (last % 100 == 0)
+            scene_run(100);
+    }
+    b = scene_start(1);
+    for (unsigned ms = 0; ms < 10000; ms += 4, last++) {
+        (void)snprintf(key, sizeof key, "user%05u", (unsigned)last);
+        show(a, last, key, "{\"mood\":\"well\"}");
+        leave(a, first++);
+        scene_run(4);
+    }
+    assert_true(fm_hub_stats(b->hub)->ready);
+    assert_true(fm_hub_stats(b->hub)->presence_whole >= 1);
+    scene_run(1000);
+    assert_string_equal(count(a), "2000 of 2000");
+    assert_string_equal(count(b), "2000 of 2000");
+}
+
+static void tiny_pages(struct fm_hub_config *c)
+{
+    few_tombs(c);
+    c->batch_bytes = 24; /* a record or two */
+}
+
+static void a_node_that_took_over_a_set_says_which_removals_it_never_learned_of(void **state)
+{
+    (void)state;
+    char key[16];
+    struct scene_node *a, *b, *c;
+    scene.tune = tiny_pages;
+    a = scene_start(0);
+    c = scene_start(2);
+    scene_run(4000);
+    for (unsigned i = 1; i <= 5; i++) {
+        show(a, i, "early", "{}");
+        leave(a, i);
+    }
+    for (unsigned i = 10; i < 30; i++) {
+        (void)snprintf(key, sizeof key, "user%02u", i);
+        show(a, i, key, "{}");
+    }
+    scene_run(5000);
+    assert_string_equal(count(c), "20 of 20");
+    scene_cut(a, c);
+    for (unsigned i = 10; i < 18; i++)
+        leave(a, i);
+    for (unsigned i = 18; i < 30; i++) {
+        (void)snprintf(key, sizeof key, "user%02u", i);
+        show(a, i, key, "{\"n\":1}");
+    }
+    scene_cut(&scene.nodes[1], c);
+    b = scene_start(1); /* it is told the removals before there is much that they may be kept beside */
+    scene_run(5000);
+    assert_string_equal(count(b), "12 of 12");
+    fm_sim_net_heal_all(scene.net);
+    scene_cut(a, c);
+    scene_run(5000);
+    assert_string_equal(count(c), "12 of 12"); /* it had to hear of them from b */
+}
+
 static void little_room(struct fm_hub_config *c)
 {
     c->presence_bytes = 2000;
@@ -405,6 +485,8 @@ int main(void)
         SCENE(of_two_connections_under_one_key_each_takes_one_place),
         SCENE(presences_of_a_node_that_takes_its_leave_are_shown_as_long_as_their_clients_may_be_back),
         SCENE(whoever_missed_removals_that_are_forgotten_takes_the_whole_set_and_tells_only_what_differs),
+        SCENE(a_node_that_comes_takes_over_a_set_of_many_pages_though_somebody_leaves_at_every_moment),
+        SCENE(a_node_that_took_over_a_set_says_which_removals_it_never_learned_of),
         SCENE(thirty_thousand_members_of_one_topic_are_known_to_both_nodes_and_told_in_pieces),
         SCENE(beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so),
         SCENE(what_is_gone_leaves_no_memory_behind),

@@ -146,10 +146,23 @@ static void settle(struct world *w)
     }
 }
 
+/* Has a node still to wake, or to take its leave? */
+static bool is_restless(const struct world *w)
+{
+    bool restless = false;
+    for (unsigned i = 0; i < w->plan.nodes; i++)
+        restless |= w->nodes[i].hub && (w->nodes[i].draining || fm_sim_now_us(w->clock) < w->nodes[i].frozen_until_us);
+    return restless;
+}
+
 /* All is well and nobody does anything any more: what do the nodes still say of presences? */
 static void listen(struct world *w)
 {
     struct fm_sim_report *r = w->report;
+    for (bool restless = true; restless;) {
+        restless = is_restless(w);
+        run(w, MORE_US); /* what a node did late has its grace */
+    }
     uint64_t sent = fm_sim_net_stats(w->net)->sent;
     sim_presence_traffic(w, &r->presence);
     run(w, QUIET_US);
