@@ -163,7 +163,7 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
         return;
     /* The answer came later: from the worker's inbox, or from what a request on another connection did. Of these each might answer the
      * next, as many as there are connections, so they go on from the loop, not within one another. */
-    if (c->worker->conns_running)
+    if (c->worker->conn_runs)
         ev_feed_event(c->worker->loop, &c->io, EV_WRITE);
     else
         fm_conn_run(c);
@@ -392,14 +392,13 @@ bool fm_conn_put(struct fm_conn *c, struct fm_slice bytes)
 void fm_conn_run(struct fm_conn *c)
 {
     struct fm_worker *w = c->worker;
-    c->running = true;
-    w->conns_running++;
+    assert(!w->conn_runs);
+    c->running = w->conn_runs = true;
     bool alive = true;
     do
         alive = !c->in.failed && !c->out.failed && out_send(c);
     while (alive && step(c));
-    w->conns_running--;
-    c->running = false;
+    c->running = w->conn_runs = false;
     if (c->state == FM_CONN_UPGRADED) {
         fm_conn_hand_over(c);
         return;

@@ -213,7 +213,7 @@ struct fm_worker {
     uint64_t accept_warned_ms, proxy_warned_ms;
 
     struct fm_conn *conns;
-    uint32_t conns_running; /* inside fm_conn_run, one within the other: two at most */
+    bool conn_runs; /* inside fm_conn_run, for one of them */
     struct fm_socket *sockets;
     uint32_t sockets_n;
     uint64_t sockets_made;

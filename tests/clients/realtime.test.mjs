@@ -104,9 +104,11 @@ for (const [name, client] of Object.entries(clients)) {
     test('a_channel_that_is_left_gets_nothing_and_can_be_subscribed_anew', async () => {
       const topic = named('again');
       const socket = realtime(a, client);
-      await subscribe(socket, `${topic}-kept`); // without a channel 2.15 disconnects, and does not connect again while it does
+      // Without a channel 2.15 disconnects, and does not connect again while it does.
+      const kept = await subscribe(socket, `${topic}-kept`, { broadcast: { ack: true } });
       const first = await subscribe(socket, topic);
       assert.equal(await socket.removeChannel(first), 'ok');
+      assert.equal(await broadcast(kept, 'e', 1), 'ok', 'the client waits for no answer to a leave: this one is behind it');
       await a.publish({ topic: `realtime:${topic}`, event: 'e', payload: 1 });
       const second = await subscribe(socket, topic);
       await a.publish({ topic: `realtime:${topic}`, event: 'e', payload: 2 });
