@@ -118,9 +118,9 @@ static bool strike(struct fm_hub *h, struct fm_topic *t, const struct fm_deletio
 
 void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m)
 {
+    /* Where its time is over already, everything that it names is too old to be held by anybody: but on a machine that was suspended, where
+     * no time went by, or where more is kept than on others. What is here goes all the same. */
     int64_t until_ms = fm_command_asked_hub(c, m) + (int64_t)c->keep_ms;
-    if (until_ms <= (int64_t)h->now.mono_ms)
-        return; /* everything that it names is too old to be held by anybody */
     struct fm_deletion *d = deletion_get(h, c->topic);
     enum fm_err err = d ? FM_OK : FM_E_NOMEM;
     for (uint32_t i = 0; i < c->upto.n && !err; i++)
@@ -130,7 +130,7 @@ void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, cons
         fm_control_tell(h, "deletion_failed", "memory is short", "what it names may still be given to clients of this node: ask again");
         return;
     }
-    d->until_ms = fm_later(d->until_ms, (uint64_t)until_ms);
+    d->until_ms = fm_later(d->until_ms, until_ms > 0 ? (uint64_t)until_ms : 0);
     d->dirty = true;
     uint64_t before = h->stats.deleted;
     fm_deletions_tend(h);

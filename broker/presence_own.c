@@ -92,21 +92,6 @@ static void own_remove(struct fm_hub *h, struct fm_pentry *e)
     fm_tombs_prune(h, o);
 }
 
-/* The meta of an entry that is there. The same one again changes nothing, so that whoever is back in time was never away. */
-static enum fm_err own_update(struct fm_hub *h, struct fm_pentry *e, struct fm_slice meta)
-{
-    struct fm_porigin *o = h->presence.self;
-    if (fm_slice_eq(fm_slice_of(e->meta->json, e->meta->n), meta))
-        return FM_OK;
-    struct fm_pchange change = {.id = e->id, .ver = o->ver + 1, .meta = fm_pmeta_new(o->ver + 1, e->meta->ref, meta)};
-    if (!change.meta)
-        return FM_E_NOMEM;
-    enum fm_err err = fm_pentry_put(h, o, &change, &e);
-    fm_pmeta_unref(&change.meta);
-    o->ver += err == FM_OK;
-    return err;
-}
-
 static bool is_full(struct fm_hub *h, size_t bytes)
 {
     struct fm_presence *p = &h->presence;
@@ -121,6 +106,23 @@ static bool is_full(struct fm_hub *h, size_t bytes)
                 (uint64_t)h->stats.presences, p->bytes, (uint64_t)h->stats.presence_refused);
     }
     return true;
+}
+
+/* The meta of an entry that is there. The same one again changes nothing, so that whoever is back in time was never away. */
+static enum fm_err own_update(struct fm_hub *h, struct fm_pentry *e, struct fm_slice meta)
+{
+    struct fm_porigin *o = h->presence.self;
+    if (fm_slice_eq(fm_slice_of(e->meta->json, e->meta->n), meta))
+        return FM_OK;
+    if (meta.n > e->meta->n && is_full(h, meta.n - e->meta->n))
+        return FM_E_PRESENCE_FULL;
+    struct fm_pchange change = {.id = e->id, .ver = o->ver + 1, .meta = fm_pmeta_new(o->ver + 1, e->meta->ref, meta)};
+    if (!change.meta)
+        return FM_E_NOMEM;
+    enum fm_err err = fm_pentry_put(h, o, &change, &e);
+    fm_pmeta_unref(&change.meta);
+    o->ver += err == FM_OK;
+    return err;
 }
 
 static enum fm_err own_add(struct fm_hub *h, struct fm_track *t, struct fm_pentry **out)

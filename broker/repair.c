@@ -419,8 +419,8 @@ void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it)
     enum fm_err err = fm_seal_open(h->config.seal, FM_PLANE_ASK, (struct fm_env_bind){0}, it->bytes, it->n, &env);
     struct fm_peer *p = err ? NULL : fm_peer_find(h, env.incarnation);
     unsigned type = err ? 0 : fm_env_type(env.body);
-    if (!err && type == FM_ENV_PARCEL && !p)
-        err = FM_E_NOT_FOUND;
+    if (!err && !p && (type == FM_ENV_PARCEL || type == FM_ENV_INQUIRY))
+        err = FM_E_NOT_FOUND; /* else one that is played again to a node which was started anew would be new to it */
     if (!err)
         asked.bind = (struct fm_env_bind){env.incarnation, env.counter};
     asked.of_presence = type == FM_ENV_PRESENCE_PULL;

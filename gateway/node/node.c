@@ -18,7 +18,7 @@
 
 enum {
     ENVELOPE_BATCH_MAX = 1 << 20, /* the most that batch_bytes allows: another node's batches may be larger than ours */
-    ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message that overfills a batch */
+    ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message, or presence, that overfills a batch */
     DESCRIPTORS_FIXED = 128,      /* standard streams, epoll, wake-ups, the mesh's listeners and links, the API's clients */
     DESCRIPTORS_WORKER = 16,
     DESCRIPTORS_SPARE = 1024, /* where the hard limit allows: a large mesh */
@@ -210,6 +210,12 @@ static enum fm_err mesh_tls_reload(struct fm_node *node, const struct fm_setting
     return node->mesh_tls && *files.ca ? fm_mesh_tls_load(node->mesh_tls, &files, changed, why) : FM_OK;
 }
 
+/* The largest thing that comes on top of a full batch. */
+static size_t envelope_overfill(const struct fm_settings *s)
+{
+    return s->message_max > FM_PRESENCE_META_MAX ? s->message_max : FM_PRESENCE_META_MAX;
+}
+
 static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
 {
     const struct fm_settings *s = node->s;
@@ -223,7 +229,7 @@ static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
         .bus_config = {.listen = s->mesh_listen,
                        .listen_ask = s->mesh_ask_listen,
                        .tls = node->mesh_tls,
-                       .envelope_max = ENVELOPE_BATCH_MAX + s->message_max + ENVELOPE_ROOM},
+                       .envelope_max = ENVELOPE_BATCH_MAX + envelope_overfill(s) + ENVELOPE_ROOM},
         .workers = node->inbox_at,
     };
     enum fm_err err = fm_hub_thread_start(&node->hub, &c, &what);

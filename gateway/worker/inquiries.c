@@ -110,7 +110,9 @@ void fm_inquire_answer(struct fm_worker *w, struct fm_inquire *q)
 {
     struct page p = {.max = q->limit, .after = q->after};
     if (q->what == FM_INQUIRY_DONE) {
+        const struct fm_wtopic *commands = fm_wtopic_find(w, FM_COMMAND_TOPIC);
         p.count = fm_commands_done(w, q->command);
+        q->failed = w->overrun || (commands && commands->reread != FM_REREAD_NONE); /* it may be among what is still to be read again */
     } else {
         p.at = p.max ? malloc(p.max * sizeof(struct fm_socket *)) : NULL;
         q->failed = p.max && !p.at;

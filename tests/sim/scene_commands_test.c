@@ -274,6 +274,31 @@ static void a_deletion_is_known_for_as_long_as_a_history_may_hold_what_it_names(
     assert_true(fm_hub_stats(a->hub)->commands_standing == 0 && fm_hub_stats(b->hub)->commands_standing == 0);
 }
 
+static void what_a_suspended_machine_holds_goes_though_the_others_need_not_know_of_its_deletion_any_more(void **state)
+{
+    (void)state;
+    scene.tune = little_log;
+    scene.age_ms = 60 * 1000;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    scene_publish(a, 2);
+    scene_run(200);
+    scene_cut(a, b);
+    b->frozen = true;
+    (void)delete (a);
+    scene_run(100 * 1000);
+    assert_int_equal(fm_hub_stats(a->hub)->commands_standing, 0);
+    fm_sim_net_heal_all(scene.net);
+    b->frozen = false;
+    b->up_ms -= 100 * 1000; /* its steady clock stood still, so what it holds is as young as it was */
+    scene_run(8000);
+    assert_true(scene_peers(b) == 1);
+    assert_true(remembered(a) == 0 && remembered(b) == 0);
+    scene_publish(a, 1);
+    scene_run(200);
+    assert_true(remembered(a) == 1 && remembered(b) == 1);
+}
+
 /* ---- commands that stand ---- */
 
 static void little_memory(struct fm_hub_config *c)
@@ -450,6 +475,7 @@ int main(void)
         SCENE(a_node_that_comes_later_is_given_nothing_deleted_also_by_one_that_does_not_know_yet),
         SCENE(nothing_deleted_comes_back_when_all_nodes_that_deleted_it_have_been_restarted),
         SCENE(a_deletion_is_known_for_as_long_as_a_history_may_hold_what_it_names),
+        SCENE(what_a_suspended_machine_holds_goes_though_the_others_need_not_know_of_its_deletion_any_more),
         SCENE(a_command_that_no_log_holds_any_more_is_published_again_for_those_who_come_later),
         SCENE(a_command_of_a_node_that_is_long_gone_is_still_told_to_new_nodes),
         SCENE(a_newer_command_about_the_same_takes_the_place_of_an_older_one),

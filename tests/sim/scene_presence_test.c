@@ -417,6 +417,18 @@ static void little_room(struct fm_hub_config *c)
     c->presence_bytes = 2000;
 }
 
+static enum fm_err shown_again(struct scene_node *n, uint64_t holder, const char *meta)
+{
+    struct fm_track *t = track_new(FM_TRACK, holder, "", meta);
+    t->token = 1;
+    post(n, t);
+    t = scene_next(n, FM_HUB_TRACK);
+    assert_non_null(t);
+    enum fm_err err = t->err;
+    fm_hub_item_free(&t->item);
+    return err;
+}
+
 static void beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so(void **state)
 {
     (void)state;
@@ -441,6 +453,14 @@ static void beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so(void *
     assert_int_equal(err, FM_E_PRESENCE_FULL);
     assert_int_equal(fm_hub_stats(a->hub)->presence_refused, 1);
     assert_true(shown > 2);
+    /* Nor is who is there already shown with more; with less it may be. */
+    uint64_t bytes = fm_hub_stats(a->hub)->presence_bytes;
+    char meta[600] = "{\"text\":\"";
+    memset(meta + 9, 'x', sizeof meta - 12);
+    memcpy(meta + sizeof meta - 3, "\"}", 3);
+    assert_int_equal(shown_again(a, 1, meta), FM_E_PRESENCE_FULL);
+    assert_int_equal(shown_again(a, 1, "{}"), FM_OK);
+    assert_true(fm_hub_stats(a->hub)->presence_bytes == bytes);
     for (unsigned i = 0; i < shown; i++)
         leave(a, i + 1);
     scene_run(1000);
