@@ -150,6 +150,11 @@ static enum fm_exit unknown_command(const char *word)
         fm_cli_complain(NULL, "the command comes first, then its options: `fanmesh serve %s`", option);
         return FM_EXIT_USAGE;
     }
+    for (size_t i = 0, n = strlen(word); i < COMMANDS_N; i++)
+        if (strncmp(names[i], word, n) == 0 && names[i][n] == ' ') {
+            fm_cli_complain(NULL, "`%s` takes one more word, such as `%s`; `fanmesh --help` lists all", word, names[i]);
+            return FM_EXIT_USAGE;
+        }
     fm_cli_complain(NULL, "unknown command %s%s", fm_diag_quote(quote, sizeof quote, word, strlen(word)),
                     *near ? near : "; `fanmesh --help` lists all");
     return FM_EXIT_USAGE;

@@ -17,6 +17,9 @@
 
 enum { HASH_BYTES = 32, P256_BYTES = 32 };
 
+enum { RIGHTS_N = 3 };
+static const char *const rights[RIGHTS_N] = {"join", "push", "presence"}; /* in the order of enum fm_right */
+
 /* ---- sign ---- */
 
 struct signing {
@@ -140,7 +143,7 @@ static bool key_take(struct signing *s)
     const char *why = NULL;
     char quote[256];
     if (!*o->private_key_file == !*o->token_secret) {
-        fm_cli_complain(s->command, "give one key: token_secret_file (or FANMESH_TOKEN_SECRET), or private_key_file");
+        fm_cli_complain(s->command, "give one key: --token-secret-file (or FANMESH_TOKEN_SECRET), or --private-key-file");
         return false;
     }
     if (*o->token_secret) {
@@ -162,6 +165,24 @@ static bool key_take(struct signing *s)
     return false;
 }
 
+/* A right that no node knows makes the whole token worthless. */
+static bool rights_known(const struct signing *s)
+{
+    char quote[128];
+    for (size_t i = 0; i < s->o->rights.n; i++) {
+        const char *word = s->o->rights.at[i];
+        size_t k = 0;
+        while (k < RIGHTS_N && strcmp(rights[k], word) != 0)
+            k++;
+        if (k == RIGHTS_N) {
+            fm_cli_complain(s->command, "--rights takes join, push and presence, not %s",
+                            fm_diag_quote(quote, sizeof quote, word, strlen(word)));
+            return false;
+        }
+    }
+    return true;
+}
+
 enum fm_exit fm_run_token__sign(const struct fm_command *command, int argc, char *const *argv)
 {
     struct fm_report report = {0};
@@ -172,7 +193,7 @@ enum fm_exit fm_run_token__sign(const struct fm_command *command, int argc, char
     bool go;
     enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
     struct signing s = {.command = command, .o = &base};
-    if (go && (!fm_cli_positionals(command, &args, 0) || !key_take(&s)))
+    if (go && (!fm_cli_positionals(command, &args, 0) || !rights_known(&s) || !key_take(&s)))
         code = FM_EXIT_USAGE;
     else if (go)
         code = sign(&s);
@@ -197,7 +218,6 @@ static size_t token_read(char out[FM_TOKEN_MAX + 2])
 
 static void identity_print(struct fm_buf *b, const struct fm_identity *id)
 {
-    static const char *const names[] = {"join", "push", "presence"};
     fm_buf_str(b, "{\"user\":");
     fm_buf_json(b, id->user);
     fm_buf_printf(b, ",\"issued\":%llu,\"until\":%llu,\"topics\":{", (unsigned long long)id->issued_s, (unsigned long long)id->until_s);
@@ -209,9 +229,9 @@ static void identity_print(struct fm_buf *b, const struct fm_identity *id)
         fm_buf_str(b, i ? "," : "");
         fm_buf_json(b, fm_buf_view(&pattern));
         fm_buf_str(b, ":[");
-        for (unsigned k = 0, any = 0; k < 3; k++)
+        for (unsigned k = 0, any = 0; k < RIGHTS_N; k++)
             if (g->rights & 1u << k)
-                fm_buf_printf(b, "%s\"%s\"", any++ ? "," : "", names[k]);
+                fm_buf_printf(b, "%s\"%s\"", any++ ? "," : "", rights[k]);
         fm_buf_u8(b, ']');
         fm_buf_fini(&pattern);
     }

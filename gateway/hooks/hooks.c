@@ -51,6 +51,8 @@ void fm_hook_why(const struct fm_fetch *f, char out[FM_HOOK_WHY_MAX])
         snprintf(out, FM_HOOK_WHY_MAX, "%.*s", FM_HOOK_WHY_MAX - 1, f->why);
     else if (f->status >= 300 && f->status < 400)
         snprintf(out, FM_HOOK_WHY_MAX, "it answered with status %u; redirects are not followed", f->status);
+    else if (f->status == 401 || f->status == 403)
+        snprintf(out, FM_HOOK_WHY_MAX, "it answered with status %u; does it know hook_secret, and is its clock right?", f->status);
     else
         snprintf(out, FM_HOOK_WHY_MAX, "it answered with status %u", f->status);
 }

@@ -6,6 +6,7 @@
 #include "../edge/front.h"
 #include "../phoenix/gap_json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { AT_ONCE_BYTES = 32 << 10 };
@@ -249,17 +250,21 @@ static bool last_read(const struct fm_http_request *req, int64_t *last)
     return err == FM_OK || err == FM_E_NOT_FOUND;
 }
 
-/* NULL: all topics may be joined. */
-static const char *topics_judge(const struct fm_socket *s, const struct fm_sse_topics *topics, enum fm_err *err)
+enum { WHY_MAX = FM_TOPIC_MAX + 3 };
+
+/* Whether all topics may be joined; else *err and, in why, the first that may not. */
+static bool topics_judge(const struct fm_socket *s, const struct fm_sse_topics *topics, enum fm_err *err, char why[WHY_MAX])
 {
     for (uint32_t i = 0; i < topics->n; i++) {
         struct fm_slice topic = fm_slice_of(topics->of[i].name, topics->of[i].name_n);
         const struct fm_rule *rule = fm_socket_rule(s, topic);
         *err = rule ? fm_socket_may(s, rule->join, topic, FM_RIGHT_JOIN) : FM_E_UNMATCHED_TOPIC;
-        if (*err)
-            return topics->n > 1 ? "one of the topics" : "the topic";
+        if (*err) {
+            snprintf(why, WHY_MAX, "`%.*s`", (int)topic.n, (const char *)topic.p);
+            return false;
+        }
     }
-    return NULL;
+    return true;
 }
 
 static enum fm_err join(struct fm_socket *s, struct fm_sse_topic *t, int64_t last)
@@ -289,8 +294,8 @@ static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, in
     struct fm_upgrade up;
     enum fm_err err = FM_OK;
     struct fm_socket *s = fm_conn_admit(req->edge, &fm_sse, false, &up);
-    const char *why = s ? topics_judge(s, topics, &err) : NULL;
-    if (!s || why) {
+    char why[WHY_MAX];
+    if (!s || !topics_judge(s, topics, &err, why)) {
         fm_sse_topics_fini(topics);
         if (s) {
             fm_conn_take_back(req->edge, s);

@@ -218,6 +218,8 @@ test('what_may_not_be_joined_is_refused_by_status', async (t) => {
   assert.deepEqual(await status(sseOf(a, 'closed:x')), [403, 'forbidden']);
   assert.deepEqual(await status(sseOf(a, 'nowhere:x')), [404, 'unmatched topic']);
   assert.deepEqual(await status(sseOf(a, ['room:ok', 'closed:x'])), [403, 'forbidden']);
+  const { error } = await (await fetch(sseOf(a, ['room:ok', 'closed:x']))).json();
+  assert.match(error.message, /: `closed:x`$/, 'it says which');
   assert.deepEqual((await status(sseOf(a, [])))[0], 400);
   assert.deepEqual((await status(sseOf(a, ['room:a', 'room:a'])))[0], 400);
   assert.deepEqual((await status(sseOf(a, Array.from({ length: 101 }, (_, i) => `room:${i}`))))[0], 400);

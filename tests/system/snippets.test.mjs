@@ -46,6 +46,7 @@ const held = {
     'Installing': { why: 'tests/package installs the package in a bare system' },
     'The service': { why: 'it needs systemd' },
     'Status': here,
+    'Limits': here,
     'Upgrading a cluster': { why: 'tests/package upgrades the package in a bare system' },
   },
   'docs/reliability.md': { 'Do it again': { why: 'hours of script/chaos and script/test-slow' } },
@@ -144,11 +145,13 @@ describe('docs/guide.md', () => {
     return execFileSync(binary, ['check-config', '--config', file], { encoding: 'utf8' });
   };
 
-  test('its_settings_its_secrets_and_its_cluster_are_settings_of_a_node', async () => {
+  test('its_settings_with_the_limits_of_operations_its_secrets_and_its_cluster_are_settings_of_a_node', async () => {
     const folder = path.join(workFolder(), 'made');
     await runShell(guide('Settings', 'sh', { folder }));
     const settings = check(guide('Settings', 'ini', { folder }), folder);
     assert.match(settings, /^\[topic "room:\*"\]$/m);
+    const limits = snippet('docs/operations.md', 'Limits', 'ini');
+    assert.match(check(limits + guide('Settings', 'ini', { folder }), folder), /^push_bytes_per_s = 64KiB /m);
     const cluster = guide('A cluster', 'sh', { folder }).replaceAll('fanmesh serve', 'fanmesh check-config');
     assert.equal((await runShell(cluster, { cwd: folder })).match(/^# secret = set /gm).length, 2);
   });
