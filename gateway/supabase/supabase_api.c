@@ -2,6 +2,7 @@
 
 #include "../api/api_state.h"
 #include "../auth/admit.h"
+#include "../hooks/hook_config.h"
 #include "../worker/question.h"
 #include "supabase_body.h"
 #include "supabase_config.h"
@@ -56,9 +57,11 @@ static unsigned status_of(enum fm_err err)
     }
 }
 
-static void refuse(struct fm_http_request *req, enum fm_err err, const struct fm_api_bad *bad, const char *detail)
+/* retry_ms: 0 where it is not known. */
+static void refuse_for(struct fm_http_request *req, enum fm_err err, const struct fm_api_bad *bad, const char *detail, uint32_t retry_ms)
 {
     struct fm_buf sentence = {0}, body = {0};
+    char again[48];
     unsigned status = status_of(err);
     if (bad)
         detail = bad->detail;
@@ -75,17 +78,25 @@ static void refuse(struct fm_http_request *req, enum fm_err err, const struct fm
         fm_buf_printf(&body, ",\"at\":%zu", bad->at);
     if (bad && bad->has_index)
         fm_buf_printf(&body, ",\"index\":%u", bad->index);
+    if (retry_ms)
+        fm_buf_printf(&body, ",\"retry_after_ms\":%u", retry_ms);
     fm_buf_str(&body, "}\n");
     struct fm_slice headers = {0};
+    snprintf(again, sizeof again, "Retry-After: %u\r\n", retry_ms > 1000 ? retry_ms / 1000 + (retry_ms % 1000 != 0) : 1);
     if (status == 401)
         headers = FM_LIT("WWW-Authenticate: Bearer realm=\"fanmesh\"\r\n");
     else if (status == 429 || status == 503)
-        headers = FM_LIT("Retry-After: 1\r\n");
+        headers = fm_slice_str(again);
     bool whole = !sentence.failed && !body.failed;
     fm_http_respond(req, status, "application/json", headers,
                     whole ? fm_buf_view(&body) : FM_LIT("{\"error\":\"out of memory\",\"code\":\"out_of_memory\"}\n"));
     fm_buf_fini(&sentence);
     fm_buf_fini(&body);
+}
+
+static void refuse(struct fm_http_request *req, enum fm_err err, const struct fm_api_bad *bad, const char *detail)
+{
+    refuse_for(req, err, bad, detail, 0);
 }
 
 /* ---- who may ---- */
@@ -140,20 +151,44 @@ static bool client_identify(struct fm_http_request *req, struct fm_identity **id
     return false;
 }
 
-/* What a client may push on a socket it may broadcast without one. */
+/* Is somebody asked before a client's push gets there, which nobody is here? NULL: no. */
+static const char *somebody_is_asked(const struct fm_worker_config *config, const struct fm_rule *rule, struct fm_slice topic)
+{
+    if (config->hook && config->hook->connect_asks)
+        return "the backend decides who may connect, so send it on a channel that is joined";
+    if (rule->join == FM_WHO_HOOK || fm_handler_of(config->handlers, FM_QUESTION_JOIN, topic))
+        return "who may join there is decided join by join, so send it on a channel that is joined";
+    if (rule->push == FM_WHO_HOOK || fm_handler_of(config->handlers, FM_QUESTION_PUSH, topic))
+        return "what clients push there is decided push by push, so send it on a channel that is joined";
+    return NULL;
+}
+
+/* *why: what is said besides. */
+static enum fm_err topic_may(const struct fm_worker_config *config, const struct fm_identity *id, struct fm_slice topic, const char **why)
+{
+    const struct fm_rule *rule = fm_rules_match(config->rules, topic);
+    uint64_t now_s = (uint64_t)time(NULL);
+    *why = "clients may not push there";
+    enum fm_err err = fm_who_may(rule ? rule->push : FM_WHO_NOBODY, id, topic, FM_RIGHT_PUSH, now_s);
+    if (err)
+        return err;
+    *why = "who may not join there may not push either";
+    err = fm_who_may(rule->join, id, topic, FM_RIGHT_JOIN, now_s);
+    if (err)
+        return err;
+    *why = somebody_is_asked(config, rule, topic);
+    return *why ? FM_E_FORBIDDEN : FM_OK;
+}
+
+/* What a client may push on a socket, after a join, it may broadcast without one. */
 static bool client_may(struct fm_http_request *req, const struct fm_api_order *order, const struct fm_identity *id)
 {
     const struct fm_worker_config *config = fm_worker_config(req->worker);
     struct fm_api_bad bad = {.has_index = order->several};
     for (; bad.index < order->n; bad.index++) {
         struct fm_slice topic = fm_msg_topic(order->msgs[bad.index]);
-        const struct fm_rule *rule = fm_rules_match(config->rules, topic);
-        const char *why = "clients may not push there";
-        bad.err = fm_who_may(rule ? rule->push : FM_WHO_NOBODY, id, topic, FM_RIGHT_PUSH, (uint64_t)time(NULL));
-        if (!bad.err && fm_handler_of(config->handlers, FM_QUESTION_PUSH, topic)) {
-            bad.err = FM_E_FORBIDDEN;
-            why = "what clients push there is decided push by push, so send it on a channel that is joined";
-        }
+        const char *why;
+        bad.err = topic_may(config, id, topic, &why);
         if (!bad.err)
             continue;
         snprintf(bad.detail, sizeof bad.detail, "`%.*s`: %s", (int)topic.n, (const char *)topic.p, why);
@@ -161,6 +196,17 @@ static bool client_may(struct fm_http_request *req, const struct fm_api_order *o
         return false;
     }
     return true;
+}
+
+/* As fast as it might push on a socket. false: the request is answered. */
+static bool client_limit(struct fm_http_request *req, const struct fm_api_order *order, const struct fm_identity *id)
+{
+    const struct fm_sender who = {.peer = &req->client, .user = id ? id->user : fm_slice_of(NULL, 0)};
+    uint32_t retry_ms;
+    enum fm_err err = fm_worker_limit_sender(req->worker, &who, order->msgs, order->n, &retry_ms);
+    if (err)
+        refuse_for(req, err, NULL, NULL, retry_ms);
+    return !err;
 }
 
 /* ---- the requests ---- */
@@ -212,7 +258,8 @@ static void finish(struct fm_http_request *req, enum fm_err err, const struct fm
     struct fm_identity *id = NULL;
     if (err)
         refuse(req, err, bad, NULL);
-    else if ((backend || (client_identify(req, &id) && client_may(req, order, id))) && can_store(req, order))
+    else if ((backend || (client_identify(req, &id) && client_may(req, order, id))) && can_store(req, order) &&
+             (backend || client_limit(req, order, id)))
         fm_api_publish_order(req, order, on_published);
     else
         fm_api_order_fini(order);

@@ -77,7 +77,7 @@ void fm_limit_tell(struct fm_limits *limits, enum fm_limit limit, const struct f
 
 /* ---- connections ---- */
 
-static struct fm_slice address_key(const struct fm_ip *ip)
+struct fm_slice fm_limits_address_key(const struct fm_ip *ip)
 {
     return fm_slice_of(ip->b, fm_ip_is_v4(ip) ? sizeof ip->b : 8);
 }
@@ -97,12 +97,12 @@ static enum fm_err taken(enum fm_err err, bool *held)
 enum fm_err fm_limits_address_take(struct fm_limits *l, const struct fm_ip *ip, bool *held)
 {
     *held = false;
-    return address_counts(l, ip) ? taken(fm_tally_take(l->addresses, address_key(ip), l->per_address), held) : FM_OK;
+    return address_counts(l, ip) ? taken(fm_tally_take(l->addresses, fm_limits_address_key(ip), l->per_address), held) : FM_OK;
 }
 
 void fm_limits_address_give(struct fm_limits *l, const struct fm_ip *ip)
 {
-    fm_tally_give(l->addresses, address_key(ip));
+    fm_tally_give(l->addresses, fm_limits_address_key(ip));
 }
 
 enum fm_err fm_limits_user_take(struct fm_limits *l, struct fm_slice user, bool *held)
@@ -121,6 +121,13 @@ void fm_limits_user_give(struct fm_limits *l, struct fm_slice user)
 static uint64_t owed_us(const struct fm_bucket *b, uint64_t now_us)
 {
     return b->earned_us > now_us ? b->earned_us - now_us : 0;
+}
+
+void fm_bucket_owe(struct fm_bucket *b, struct fm_rate rate, uint64_t n, uint64_t now_ms)
+{
+    uint64_t now_us = now_ms * 1000;
+    if (rate.per_s)
+        b->earned_us = now_us + owed_us(b, now_us) + n * 1000000 / rate.per_s;
 }
 
 enum fm_bucket_verdict fm_bucket_take(struct fm_bucket *b, struct fm_bucket *refused, struct fm_rate rate, uint64_t n, uint64_t now_ms,

@@ -44,6 +44,8 @@ void fm_limits_free(struct fm_limits **limits);
 /* Tells the log, if it is time. limits may be NULL: nobody is told. user: may be empty. */
 void fm_limit_tell(struct fm_limits *limits, enum fm_limit limit, const struct fm_peer *peer, struct fm_slice user, uint64_t now_ms);
 
+/* What an address is counted by. */
+struct fm_slice fm_limits_address_key(const struct fm_ip *ip);
 /* One connection more of an address: of IPv6 of its /64, which is what one client is given. An address that is not known is not counted.
  * FM_E_TOO_MANY_CONNECTIONS, FM_E_NOMEM. On FM_OK with *held it is to be given back. */
 FM_MUST_CHECK enum fm_err fm_limits_address_take(struct fm_limits *limits, const struct fm_ip *ip, bool *held);
@@ -69,6 +71,8 @@ enum fm_bucket_verdict {
     FM_BUCKET_ABUSED /* and as much as a bucket holds was refused already, faster than at the rate: the client does not listen */
 };
 
+/* Takes n without a judgement: what it holds no more is owed. */
+void fm_bucket_owe(struct fm_bucket *b, struct fm_rate rate, uint64_t n, uint64_t now_ms);
 /* Takes n. refused: what is refused counts there; may be the same for several buckets of a client. */
 enum fm_bucket_verdict fm_bucket_take(struct fm_bucket *b, struct fm_bucket *refused, struct fm_rate rate, uint64_t n, uint64_t now_ms,
                                       uint32_t *retry_ms);

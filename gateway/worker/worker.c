@@ -607,6 +607,7 @@ void fm_worker_stop(struct fm_worker **wp)
     ev_loop_destroy(w->loop);
     fm_key_set_unref(&w->fetched_keys);
     fm_revocations_fini(&w->revocations);
+    fm_senders_fini(&w->senders);
     caches_free(w);
     free(w);
 }

@@ -7,6 +7,7 @@
 #include "../edge/http.h"
 #include "../phoenix/proto.h"
 #include "limits.h"
+#include "senders.h"
 
 struct fm_auth;
 struct fm_jwks;
@@ -189,6 +190,11 @@ uint64_t fm_mono_ms(void);
 /* -- this worker's thread -- */
 const struct fm_worker_config *fm_worker_config(const struct fm_worker *w);
 struct fm_worker_stats *fm_worker_stats_mut(struct fm_worker *w);
+
+/* May a client publish these without a socket, as far as its rates go? Those of one socket hold for all that it sends so.
+ * FM_E_RATE_LIMITED, which was counted and logged: after *retry_ms it would. FM_E_NOMEM. */
+FM_MUST_CHECK enum fm_err fm_worker_limit_sender(struct fm_worker *w, const struct fm_sender *who, struct fm_msg *const *msgs, uint32_t n,
+                                                 uint32_t *retry_ms);
 
 /* Answers from the hub find their way by a token: expect returns one (never 0) to put into fm_publish.token, fm_query.token or fm_join.sub;
  * when the item comes back, `answered` gets it (and owns it), once. forget: the asker is gone; the item is freed when it comes. */

@@ -24,6 +24,7 @@
 #include "../edge/link.h"
 #include "outbox.h"
 #include "question.h"
+#include "senders.h"
 #include "wheel.h"
 #include "worker.h"
 #include "../hooks/hooks.h"
@@ -222,6 +223,7 @@ struct fm_worker {
 
     struct fm_key_set *fetched_keys; /* of the JWKS: a reference; NULL: none have come */
     struct fm_revocations revocations;
+    struct fm_senders senders; /* clients that publish by HTTP */
 
     struct fm_expect *expects; /* expect.c */
     struct fm_waiting {        /* questions.c: what waits for an answer, by age */

@@ -65,6 +65,14 @@ const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w)
     return &w->stats;
 }
 
+enum fm_err fm_worker_limit_sender(struct fm_worker *w, const struct fm_sender *who, struct fm_msg *const *msgs, uint32_t n,
+                                   uint32_t *retry_ms)
+{
+    (void)w, (void)who, (void)msgs, (void)n;
+    *retry_ms = 0;
+    return FM_OK;
+}
+
 uint64_t fm_worker_expect(struct fm_worker *w, fm_answered_fn *answered, void *ctx)
 {
     w->answered = answered;
