@@ -204,6 +204,25 @@ static bool wants_body(const struct fm_conn *c)
     return c->head.method == FM_HTTP_POST || c->head.method == FM_HTTP_PUT;
 }
 
+/* A connection that comes through a proxy counts from its first request on: by then the PROXY protocol has said whose it is. One from who
+ * is believed to say that with each request is nobody's. */
+static bool count(struct fm_conn *c)
+{
+    struct fm_worker *w = c->worker;
+    const struct fm_ip *ip = &c->peer.ip;
+    if (!c->proxied || c->counted || fm_nets_hold(w->config.proxy_from, ip) || fm_nets_hold(w->config.trusted, ip))
+        return true;
+    enum fm_err err = fm_limits_address_take(w->config.limits, ip, &c->counted);
+    if (!err)
+        return true;
+    if (err == FM_E_TOO_MANY_CONNECTIONS)
+        fm_limit_reached(w, FM_LIMIT_ADDRESS, &c->peer, fm_slice_of(NULL, 0));
+    fm_stat_add(&w->stats.refused, 1);
+    fm_conn_fail(c, 0, err, err == FM_E_NOMEM ? NULL : "there are as many from your address as connections_per_address allows",
+                 fm_slice_of(NULL, 0));
+    return false;
+}
+
 /* Looks at a whole head, before its body is read. false: it was answered. */
 static bool head_accept(struct fm_conn *c)
 {
@@ -213,6 +232,8 @@ static bool head_accept(struct fm_conn *c)
     fm_conn_ask_forget(c); /* what was said to a request before this one */
     request_begin(c);
     c->body_n = 0;
+    if (!count(c))
+        return false;
     enum fm_err err = fm_http1_path(h->path, &c->path);
     if (err) {
         fm_conn_fail(c, 0, err, "the path has a broken escape or a `.` or `..` segment", fm_slice_of(NULL, 0));

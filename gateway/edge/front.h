@@ -34,7 +34,8 @@ struct fm_conn {
     bool eof;                 /* the client sends no more */
     bool served;              /* it has had an answer */
     bool probe;               /* the node's own */
-    bool counted;             /* in the limit of its peer's address */
+    bool counted;             /* in the limit of its peer's address, */
+    bool lent;                /* ... or its socket is in its place */
     bool shared;              /* its socket, which it carries, is counted as the connection */
     struct fm_stream *stream; /* usually NULL; also while it is SERVING */
     struct fm_buf in, out, path;
@@ -102,9 +103,12 @@ bool fm_conn_proxy_stray(struct fm_conn *c, struct fm_slice in);
 /* ---- upgrade.c ---- */
 /* Accepts the upgrade (FM_CONN_UPGRADED) or answers with what is wrong. */
 void fm_conn_upgrade(struct fm_conn *c);
-/* Makes the socket of a client that may have one, by this protocol. NULL: up->err, up->status (0: the error's own), up->reason and up->said
- * say why not; or up->asking, then the request is served again, from its beginning, when there is an answer. */
-struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up);
+/* Makes the socket of a client that may have one, by this protocol. beside: the connection goes on beside it, and both count in the limit
+ * of their address; else one of them does. NULL: up->err, up->status (0: the error's own), up->reason and up->said say why not; or
+ * up->asking, then the request is served again, from its beginning, when there is an answer. */
+struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, bool beside, struct fm_upgrade *up);
+/* Its socket ends, or does not begin, and the connection goes on: it counts in the limit of its address again, and the socket no more. */
+void fm_conn_take_back(struct fm_conn *c, struct fm_socket *s);
 /* The answer whether the client may have a socket is not awaited any more, or was taken. */
 void fm_conn_ask_forget(struct fm_conn *c);
 /* Of what the backend said to a client that it refuses, the members alone; may be NULL. */

@@ -151,7 +151,16 @@ struct fm_slice fm_said_members(const char *said)
     return s.n > 2 ? fm_slice_of(s.p + 1, s.n - 2) : fm_slice_of(NULL, 0);
 }
 
-static struct fm_socket *socket_make(struct fm_conn *c, const struct fm_connecting *connecting, struct fm_upgrade *up)
+void fm_conn_take_back(struct fm_conn *c, struct fm_socket *s)
+{
+    if (!c->lent)
+        return;
+    c->lent = false;
+    c->counted = true;
+    s->counted_address = false;
+}
+
+static struct fm_socket *socket_make(struct fm_conn *c, const struct fm_connecting *connecting, bool beside, struct fm_upgrade *up)
 {
     struct fm_socket *s = fm_socket_new(c->worker, up->proto, up->variant, c->probe, c->number);
     if (s)
@@ -164,14 +173,17 @@ static struct fm_socket *socket_make(struct fm_conn *c, const struct fm_connecti
     if (!s)
         return refuse(up, FM_E_NOMEM);
     s->peer = c->client;
-    enum fm_err err = fm_socket_admit(s, &c->counted);
+    bool counted = c->counted, none = false;
+    enum fm_err err = fm_socket_admit(s, beside ? &none : &c->counted);
+    c->lent = counted && !c->counted;
     if (!err)
         return s;
+    fm_conn_take_back(c, s);
     fm_socket_gone(s);
     return refuse(up, err);
 }
 
-struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, struct fm_upgrade *up)
+struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto, bool beside, struct fm_upgrade *up)
 {
     struct fm_worker *w = c->worker;
     *up = (struct fm_upgrade){.path = c->request.path,
@@ -200,7 +212,9 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
                                              .origin = up->origin,
                                              .head = fm_slice_of(c->in.p, c->head.n),
                                              .identity = identity};
-    struct fm_socket *s = query.failed ? refuse(up, FM_E_NOMEM) : allowed(c, &connecting, up) ? socket_make(c, &connecting, up) : NULL;
+    struct fm_socket *s = query.failed                  ? refuse(up, FM_E_NOMEM)
+                          : allowed(c, &connecting, up) ? socket_make(c, &connecting, beside, up)
+                                                        : NULL;
     fm_identity_unref(&identity);
     fm_buf_fini(&query);
     return s;
@@ -232,7 +246,7 @@ static void upgrade(struct fm_conn *c)
         return;
     }
     struct fm_upgrade up;
-    c->socket = fm_conn_admit(c, &fm_phoenix, &up);
+    c->socket = fm_conn_admit(c, &fm_phoenix, false, &up);
     if (!c->socket) {
         if (!up.asking)
             upgrade_refuse(c, &up);

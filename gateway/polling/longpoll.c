@@ -271,7 +271,7 @@ static void open_session(struct fm_http_request *req)
         refuse(req, STATUS_FAILED, FM_E_BUSY, "connections_max are there already", 503);
         return;
     }
-    struct fm_socket *s = fm_conn_admit(req->edge, &fm_phoenix, &up);
+    struct fm_socket *s = fm_conn_admit(req->edge, &fm_phoenix, true, &up);
     if (up.asking)
         return;
     if (!s) {

@@ -288,12 +288,14 @@ static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, in
 {
     struct fm_upgrade up;
     enum fm_err err = FM_OK;
-    struct fm_socket *s = fm_conn_admit(req->edge, &fm_sse, &up);
+    struct fm_socket *s = fm_conn_admit(req->edge, &fm_sse, false, &up);
     const char *why = s ? topics_judge(s, topics, &err) : NULL;
     if (!s || why) {
         fm_sse_topics_fini(topics);
-        if (s)
+        if (s) {
+            fm_conn_take_back(req->edge, s);
             fm_socket_gone(s);
+        }
         if (!up.asking)
             refuse(req, s ? err : up.err, s ? 0 : up.status, s ? why : up.reason, up.said);
         return;

@@ -32,6 +32,7 @@ static void part(struct fm_stream *st)
     st->c = NULL;
     c->stream = NULL;
     c->shared = false;
+    fm_conn_take_back(c, st->socket);
     fm_stat_add(&c->worker->stats.connections, 1);
 }
 
@@ -217,6 +218,7 @@ bool fm_stream_open(struct fm_socket *s, struct fm_http_request *req, struct fm_
     struct fm_stream *st = calloc(1, sizeof *st);
     if (!st) {
         fm_sse_topics_fini(topics);
+        fm_conn_take_back(c, s);
         fm_socket_gone(s);
         return false;
     }

@@ -86,6 +86,52 @@ test('a_connection_that_asks_for_other_things_than_a_socket_is_counted_while_it_
   await until('there is room again', async () => status(await upgrade(node, from)) === 101);
 });
 
+// A request on a connection; resolves to the status of its answer.
+async function ask(socket, request) {
+  socket.write(`${request} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await until('there is an answer', () => /\r\n\r\n/.test(socket.text));
+  const answered = status(socket);
+  socket.text = ''; // not before: who is turned away is told so at once
+  return answered;
+}
+
+test('a_connection_counts_as_long_as_it_is_open_whatever_it_has_asked_for', async (t) => {
+  const node = await startNode(t, { options: { connections_per_address: 3, proxy_protocol_from: '127.0.0.2', longpoll_ttl_ms: '1s', workers: 1 } });
+  const requests = { 'GET /healthz': 200, 'GET /sse?topic=nobodys:1': 404, 'GET /sse?topic=': 400, 'GET /socket/longpoll?vsn=2.0.0': 200 };
+  let n = 0;
+  for (const [request, expected] of Object.entries(requests)) {
+    const openOne = {
+      directly: ((from) => () => raw(node.port, from))(`127.0.0.${10 + n}`),
+      'by the PROXY protocol': ((client) => async () => {
+        const socket = await raw(node.port, '127.0.0.2');
+        socket.write(v1(client, 4711));
+        return socket;
+      })(`198.51.100.${10 + n++}`),
+    };
+    for (const [how, connectOne] of Object.entries(openOne)) {
+      const sockets = [await connectOne(), await connectOne()];
+      open.push(...sockets);
+      assert.equal(await ask(sockets[0], request), expected, `${request} ${how}`);
+      assert.equal(await ask(sockets[1], 'GET /healthz'), 200);
+      // The session of a client that does not poll ends; its connection does not.
+      await until('no session is left', async () => (await node.metric('fanmesh_longpoll_sessions')) === 0);
+      const third = await connectOne();
+      open.push(third);
+      assert.equal(await ask(third, 'GET /healthz'), 200);
+      const fourth = await connectOne();
+      open.push(fourth);
+      assert.equal(await ask(fourth, 'GET /healthz'), 429, `${request} ${how}`);
+      for (const socket of [...sockets, third]) assert.equal(await ask(socket, 'GET /healthz'), 200, `${request} ${how}`);
+      sockets[0].destroy();
+      await until('there is room again', async () => {
+        const socket = await connectOne();
+        open.push(socket);
+        return (await ask(socket, 'GET /healthz')) === 200;
+      });
+    }
+  }
+});
+
 test('joins_beyond_the_rate_are_told_when_to_try_again_and_then_succeed', async (t) => {
   const node = await startNode(t, { options: { joins_per_s: 5, rate_burst_ms: '2s', workers: 1 } });
   const socket = await connect(node, { rejoinAfterMs: () => 1e6 });
