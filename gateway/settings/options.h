@@ -235,8 +235,8 @@
       "understood always refuses.") \
     X("Hooks", COUNT, hook_concurrency, 1, 1000, "64", "Questions that are put to the backend at the same time.") \
     X("Hooks", COUNT, hook_client, 1, 1000000, "64", \
-      "Pushes of one client that may wait for an answer; beyond it they are refused with `overloaded`, so that one client can't fill " \
-      "hook_queue.") \
+      "Pushes of one client that may wait for an answer; beyond it they are refused with `overloaded`. Its joins and pushes together may " \
+      "take an eighth of what its worker may keep of hook_queue.") \
     X("Hooks", BYTES, hook_queue, 65536, 1073741824, "16MiB", \
       "Questions that may wait; beyond it they are refused with `overloaded`. As much again may wait of what the backend is told; beyond " \
       "it the newest is dropped.") \

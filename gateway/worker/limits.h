@@ -21,7 +21,9 @@
     X(BYTES, "push_bytes_per_s", "a client pushed more bytes in a second", "raise it if clients are meant to") \
     X(TOPICS, "topics_per_socket", "a client joined more topics", "raise it if clients are meant to") \
     X(SIZE, "message_max", "a client sent a larger message", "raise it, or the rule's own, if messages are meant to be so large") \
-    X(HANDLERS, "handler_client_bytes", "a client had more waiting for the handlers", "raise it, or have the handlers answer sooner")
+    X(HANDLERS, "handler_client_bytes", "a client had more waiting for the handlers", "raise it, or have the handlers answer sooner") \
+    X(HOOKS, "hook_queue", "a client had more waiting for the backend, an eighth of what its worker may have,", \
+      "raise it, or have the backend answer sooner")
 
 enum fm_limit {
 #define X(name, option, what, then) FM_LIMIT_##name,

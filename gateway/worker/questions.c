@@ -80,6 +80,8 @@ void fm_question_item_free(struct fm_item *item)
 
 /* ---- asking ---- */
 
+enum { CLIENT_SHARE = 8 }; /* of what may wait for the backend of hooks one client has at most this part */
+
 struct terms { /* of who decides */
     struct fm_inbox *inbox;
     uint32_t timeout_ms;
@@ -94,7 +96,8 @@ static struct terms terms_of(const struct fm_worker *w, enum fm_decider by)
     const struct fm_hook_config *hook = w->config.hook;
     if (by == FM_BY_PROGRAM)
         return (struct terms){program->program, program->timeout_ms, program->bytes_max, program->client_bytes_max, UINT32_MAX};
-    return (struct terms){fm_hooks_inbox(w->config.hooks), hook->timeout_ms, hook->worker_bytes, SIZE_MAX, hook->client_max};
+    return (struct terms){fm_hooks_inbox(w->config.hooks), hook->timeout_ms, hook->worker_bytes, hook->worker_bytes / CLIENT_SHARE,
+                          hook->client_max};
 }
 
 static struct fm_question_item *question_new(const struct fm_asking *ask, const struct terms *terms, uint64_t token)
@@ -129,10 +132,11 @@ static bool goes_on(const struct fm_worker *w, enum fm_decider by, enum fm_err e
     return by == FM_BY_HOOK && err != FM_E_BAD_ANSWER && w->config.hook && w->config.hook->allows;
 }
 
-static enum fm_err overloaded(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held)
+/* by_client: this one has too much waiting. It must not get past the backend by asking too much of it. */
+static enum fm_err overloaded(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held, bool by_client)
 {
     fm_stat_add(&w->stats.handler_overloads, 1);
-    return held->kind != FM_CONNECT && goes_on(w, ask->by, FM_E_BUSY) ? fm_worker_post(w, held) : FM_E_BUSY;
+    return !by_client && held->kind != FM_CONNECT && goes_on(w, ask->by, FM_E_BUSY) ? fm_worker_post(w, held) : FM_E_BUSY;
 }
 
 enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held, uint64_t token)
@@ -151,11 +155,12 @@ enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, st
     *h = (struct fm_held_back){.token = token, .due_ms = q->due_ms, .bytes = sizeof *h + held->cost + q->item.cost, .item = held};
     bool client_full = s && s->held && s->held_bytes + h->bytes > terms.client_bytes_max; /* one is always let in */
     if (client_full)
-        fm_socket_limit_reached(s, FM_LIMIT_HANDLERS);
-    if (client_full || waiting->bytes + h->bytes > terms.bytes_max || ask->before >= terms.client_max) {
+        fm_socket_limit_reached(s, ask->by == FM_BY_PROGRAM ? FM_LIMIT_HANDLERS : FM_LIMIT_HOOKS);
+    client_full = client_full || ask->before >= terms.client_max;
+    if (client_full || waiting->bytes + h->bytes > terms.bytes_max) {
         fm_question_item_free(&q->item);
         free(h);
-        return overloaded(w, ask, held);
+        return overloaded(w, ask, held, client_full);
     }
     HASH_ADD(hh, waiting->held, token, sizeof h->token, h);
     waiting->bytes += h->bytes;

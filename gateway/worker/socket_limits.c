@@ -15,6 +15,7 @@ static _Atomic uint64_t *counter_of(struct fm_worker *w, enum fm_limit limit)
         [FM_LIMIT_JOINS] = &w->stats.limited_joins,     [FM_LIMIT_PUSHES] = &w->stats.limited_pushes,
         [FM_LIMIT_BYTES] = &w->stats.limited_bytes,     [FM_LIMIT_TOPICS] = &w->stats.limited_topics,
         [FM_LIMIT_SIZE] = &w->stats.limited_size,       [FM_LIMIT_HANDLERS] = &w->stats.limited_handlers,
+        [FM_LIMIT_HOOKS] = &w->stats.limited_hooks,
     };
     return counters[limit];
 }

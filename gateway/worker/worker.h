@@ -116,6 +116,8 @@ struct fm_worker_config {
     X(limited_size, "fanmesh_limited_message_size_total", "counter", "messages refused since they were larger than message_max allows") \
     X(limited_handlers, "fanmesh_limited_handlers_total", "counter", \
       "joins and pushes refused since more of their client waited for handlers than handler_client_bytes allows") \
+    X(limited_hooks, "fanmesh_limited_hook_queue_total", "counter", \
+      "joins and pushes refused since more of their client waited for the backend of hooks than its share of hook_queue") \
     X(limited_closed, "fanmesh_limited_disconnects_total", "counter", \
       "sockets closed (1008) since they went on after they had been told that they are too fast") \
     X(disconnected, "fanmesh_disconnected_total", "counter", "sockets closed because the API asked for it") \

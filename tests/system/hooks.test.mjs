@@ -357,6 +357,31 @@ test('one_client_can_not_fill_the_queue_of_the_others', async (t) => {
   assert.deepEqual(refused.map(({ response }) => response), Array(15).fill({ reason: 'overloaded' }));
 });
 
+test('a_client_gets_nothing_past_the_backend_by_asking_too_much_of_it', async (t) => {
+  const its = await Backend.start(t);
+  const limits = { hook_queue: '64KiB', hook_client: 3, hook_failed: 'allow', hook_timeout_ms: '60s', workers: 1 };
+  const node = await startNode(t, { rules, options: { ...options, hook_url: its.url, ...limits } });
+  const held = gate();
+  its.answer = async ({ payload }) => {
+    if (payload.wait) await held.promise;
+    return { allow: false };
+  };
+  const greedy = await connect(node);
+  const channel = await join(greedy, 'pushes:few');
+  const pushes = Array.from({ length: 9 }, () => push(channel, 'msg', { wait: true }));
+  // Joins count by their bytes: the first may be larger than a client's share, and none beside it.
+  const text = 'x'.repeat(10_000);
+  const joins = ['ask:1', 'ask:2'].map((topic) => tryJoin(greedy, topic, { wait: true, text }));
+  await until('what is too much is refused', async () => (await node.metric('fanmesh_handler_overloads_total')) === 8);
+  assert.equal(await node.metric('fanmesh_limited_hook_queue_total'), 2);
+  assert.match(node.log, /event=limit_reached limit=hook_queue /);
+  assert.deepEqual(await tryJoin(await connect(node), 'ask:1', { text }), error({ reason: 'forbidden' }), 'another client is asked about');
+  held.open();
+  const reasons = [...(await Promise.all(pushes)), ...(await Promise.all(joins))].map(({ response }) => response.reason);
+  assert.deepEqual(reasons, [...Array(3).fill('forbidden'), ...Array(8).fill('overloaded')]);
+  assert.deepEqual(payloads(channel), []);
+});
+
 test('a_node_that_is_killed_takes_only_its_own_questions_with_it', async (t) => {
   const held = gate();
   backend.answer = async () => {
