@@ -4,7 +4,7 @@ import { after, beforeEach, describe, test } from 'node:test';
 import { Backend, gate, hookSecret } from '../lib/backend.mjs';
 import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { connect as open, disconnect, disconnectAll, join, leave, push, settled, versions, WebSocket } from '../lib/phoenix.mjs';
-import { secret } from '../lib/tokens.mjs';
+import { secret, token } from '../lib/tokens.mjs';
 import { patience, until } from '../lib/wait.mjs';
 
 const rules = {
@@ -403,6 +403,18 @@ test('a_user_who_is_revoked_while_the_backend_still_decides_is_asked_about_again
   const before = its.asks.length;
   await connect(node);
   assert.equal(its.asks.length, before + 1); // a revocation of earlier is no matter
+});
+
+test('the_token_of_a_supabase_channel_is_not_given_to_the_backend', async (t) => {
+  const its = await Backend.start(t);
+  const its_rules = { 'realtime:*': { join: 'hook', push: 'nobody' } };
+  const node = await startNode(t, { rules: its_rules, options: { ...options, hook_url: its.url, token_secret: secret } });
+  const config = { private: false, broadcast: { ack: true } };
+  for (const params of [{ access_token: token({ sub: 'ann' }), config, more: 1 }, { config, more: 1, access_token: token({ sub: 'ann' }) }]) {
+    await tryJoin(await connect(node), 'realtime:x', params);
+    const { payload, user } = its.asks.at(-1);
+    assert.deepEqual({ payload, user }, { payload: { config, more: 1 }, user: 'ann' });
+  }
 });
 
 test('a_node_that_is_killed_takes_only_its_own_questions_with_it', async (t) => {
