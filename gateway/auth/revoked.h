@@ -12,6 +12,7 @@ struct fm_revocation {
     UT_hash_handle hh;
     uint64_t before_s; /* the wall clock's: tokens made until then, that second included */
     uint64_t until_ms; /* the steady clock's */
+    uint64_t no;       /* which of those that were told here it was */
     uint32_t user_n;
     uint8_t user[];
 };
@@ -20,10 +21,14 @@ struct fm_revocations {
     struct fm_revocation *table;
     uint64_t tend_ms;      /* when it is looked through next */
     uint64_t all_before_s; /* of every user: there was no memory for one, so none of then counts */
+    uint64_t all_no;       /* which that was */
+    uint64_t told;         /* so many */
 };
 
 /* A later one of the same user takes the place of an earlier. */
 void fm_revocation_add(struct fm_revocations *r, struct fm_slice user, uint64_t before_s, uint64_t until_ms);
+/* Was one of this user told after so many (told)? */
+bool fm_revoked_since(const struct fm_revocations *r, struct fm_slice user, uint64_t told);
 bool fm_revoked(const struct fm_revocations *r, const struct fm_identity *id);
 /* Forgets what is over, now and then. */
 void fm_revocations_tend(struct fm_revocations *r, uint64_t now_ms);

@@ -45,6 +45,7 @@ struct fm_conn {
     uint64_t asked;                 /* the token of that question; 0: none is under way */
     struct fm_connect_held *answer; /* to it; NULL: there is none */
     uint64_t number;                /* of the socket that it is about */
+    uint64_t told;                  /* revocations that were known when it was put */
     struct fm_socket *socket;       /* UPGRADED */
     char subprotocol[128];
     struct fm_deflate_terms deflate;

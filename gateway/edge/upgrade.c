@@ -126,12 +126,17 @@ static bool allowed(struct fm_conn *c, const struct fm_connecting *connecting, s
     if (!c->answer) {
         up->err = fm_connect_ask(c->worker, connecting, on_answer, c, &c->asked, &c->number);
         up->asking = c->asked != 0;
+        c->told = c->worker->revocations.told;
         if (up->asking)
             c->state = FM_CONN_ASKING;
         return !up->err && !up->asking;
     }
     up->err = c->answer->err;
     up->said = c->answer->said;
+    /* The backend may have decided before it revoked this user. Who comes again is asked about again. */
+    const struct fm_identity *id = c->answer->identity;
+    if (!up->err && id && fm_revoked_since(&c->worker->revocations, id->user, c->told))
+        up->err = FM_E_UNAVAILABLE;
     return up->err == FM_OK;
 }
 

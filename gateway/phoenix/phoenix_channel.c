@@ -214,7 +214,13 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
         .proto = joining,
     };
     p->cursor = (struct fm_vector){0};
+    struct fm_buf without = {0};
+    if (p->supabase && fm_worker_config(fm_socket_worker(s))->auth) { /* nobody who is asked has any business with the token */
+        fm_supabase_join_params(&without, in->payload);
+        ask.params = without.failed || without.n == 0 ? FM_LIT("{}") : fm_buf_view(&without);
+    }
     enum fm_err err = fm_socket_join(s, &ask);
+    fm_buf_fini(&without);
     return err ? fm_phx_track_reason(err) : NULL;
 }
 

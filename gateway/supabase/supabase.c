@@ -71,6 +71,24 @@ const char *fm_supabase_join_token(struct fm_socket *s, const struct fm_phx_in *
     return reason;
 }
 
+void fm_supabase_join_params(struct fm_buf *out, struct fm_slice payload)
+{
+    struct fm_json root, name, value;
+    const char *between = "{";
+    if (fm_json_parse(payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
+        return;
+    for (struct fm_json_walk w = fm_json_walk_of(&root); fm_json_next(&w, &name, &value);) {
+        if (fm_json_is(&name, FM_LIT("access_token")))
+            continue;
+        fm_buf_str(out, between);
+        fm_buf_slice(out, name.raw);
+        fm_buf_u8(out, ':');
+        fm_buf_slice(out, value.raw);
+        between = ",";
+    }
+    fm_buf_str(out, *between == '{' ? "{}" : "}");
+}
+
 void fm_supabase_token_refused(struct fm_socket *s, const struct fm_sub *sub, enum fm_err err)
 {
     struct fm_frames *f = fm_frames_new();

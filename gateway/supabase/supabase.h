@@ -38,6 +38,8 @@ uint8_t fm_supabase_flags_of(const struct fm_supabase_config *config);
 /* The token in a join's params, where the node reads tokens: the socket is whose it says from now on. NULL, or the reason for the error
  * reply. What is no JWT, as an apikey that the client has in place of one, is passed over. */
 const char *fm_supabase_join_token(struct fm_socket *s, const struct fm_phx_in *in);
+/* A join's params without that token, for who is asked about the join. */
+void fm_supabase_join_params(struct fm_buf *out, struct fm_slice payload);
 /* An event access_token was refused: its client awaits no answer. */
 void fm_supabase_token_refused(struct fm_socket *s, const struct fm_sub *sub, enum fm_err err);
 

@@ -4,6 +4,7 @@ import { after, beforeEach, describe, test } from 'node:test';
 import { Backend, gate, hookSecret } from '../lib/backend.mjs';
 import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { connect as open, disconnect, disconnectAll, join, leave, push, settled, versions, WebSocket } from '../lib/phoenix.mjs';
+import { secret, token } from '../lib/tokens.mjs';
 import { patience, until } from '../lib/wait.mjs';
 
 const rules = {
@@ -380,6 +381,40 @@ test('a_client_gets_nothing_past_the_backend_by_asking_too_much_of_it', async (t
   const reasons = [...(await Promise.all(pushes)), ...(await Promise.all(joins))].map(({ response }) => response.reason);
   assert.deepEqual(reasons, [...Array(3).fill('forbidden'), ...Array(8).fill('overloaded')]);
   assert.deepEqual(payloads(channel), []);
+});
+
+test('a_user_who_is_revoked_while_the_backend_still_decides_is_asked_about_again', async (t) => {
+  const its = await Backend.start(t);
+  const node = await startNode(t, { rules, options: { ...options, hook_url: its.url, hook_connect: true, hook_timeout_ms: '60s', token_secret: secret, workers: 1 } });
+  const held = gate();
+  its.answer = async () => {
+    await held.promise;
+    return { allow: true, user: 'ann' };
+  };
+  const connected = connect(node);
+  await until('it is asked', () => its.asks.length === 1);
+  for (const user of ['bob', 'ann']) {
+    const { status } = await node.request('POST', '/api/revoke', { body: { user }, headers: { 'content-type': 'application/json' } });
+    assert.equal(status, 200);
+  }
+  held.open();
+  await connected;
+  assert.ok(its.asks.length >= 2);
+  const before = its.asks.length;
+  await connect(node);
+  assert.equal(its.asks.length, before + 1); // a revocation of earlier is no matter
+});
+
+test('the_token_of_a_supabase_channel_is_not_given_to_the_backend', async (t) => {
+  const its = await Backend.start(t);
+  const its_rules = { 'realtime:*': { join: 'hook', push: 'nobody' } };
+  const node = await startNode(t, { rules: its_rules, options: { ...options, hook_url: its.url, token_secret: secret } });
+  const config = { private: false, broadcast: { ack: true } };
+  for (const params of [{ access_token: token({ sub: 'ann' }), config, more: 1 }, { config, more: 1, access_token: token({ sub: 'ann' }) }]) {
+    await tryJoin(await connect(node), 'realtime:x', params);
+    const { payload, user } = its.asks.at(-1);
+    assert.deepEqual({ payload, user }, { payload: { config, more: 1 }, user: 'ann' });
+  }
 });
 
 test('a_node_that_is_killed_takes_only_its_own_questions_with_it', async (t) => {
