@@ -1,4 +1,4 @@
-/* Commands to the whole cluster: disconnect a user, end a subscription, delete a history, revoke tokens.
+/* Commands to the whole cluster: disconnect a user, end a subscription, delete a history, revoke tokens, end a presence.
  *
  * A command is an ordinary message, on a topic that no client and no API call can name. So it goes the way of every message: local and
  * remote alike, in the order of its node, repaired where it was lost, pulled by a node that comes later, once everywhere. Every worker that
@@ -25,6 +25,7 @@ enum fm_command_kind {
     FM_COMMAND_UNSUBSCRIBE,    /* user, topic, connection? */
     FM_COMMAND_DELETE,         /* topic; upto: what of it */
     FM_COMMAND_REVOKE,         /* user */
+    FM_COMMAND_UNTRACK,        /* topic, text: the key of a presence that the API shows */
     FM_COMMAND_KINDS           /* numbers from here on are of newer nodes: carried, and done nothing for */
 };
 

@@ -265,6 +265,8 @@ void fm_control_take(struct fm_hub *h, struct fm_msg *m)
         h->stats.commands_unknown++;
     if (c.kind == FM_COMMAND_DELETE && !fm_topic_of_commands(c.topic))
         fm_deletion_take(h, &c, m);
+    if (c.kind == FM_COMMAND_UNTRACK)
+        fm_lease_command(h, &c, m);
     if (c.keep_ms) {
         struct fm_standing *s = standing_new(&c, m);
         if (s)

@@ -134,12 +134,17 @@ void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, cons
     d->dirty = true;
     uint64_t before = h->stats.deleted;
     fm_deletions_tend(h);
-    h->control.done[h->control.done_n++ % FM_DELETIONS_DONE] = (struct fm_deletion_done){c->id, h->stats.deleted - before};
+    fm_command_did(h, c->id, h->stats.deleted - before);
 }
 
-uint64_t fm_deletion_done(const struct fm_hub *h, struct fm_id command)
+void fm_command_did(struct fm_hub *h, struct fm_id command, uint64_t n)
 {
-    for (uint32_t i = 0; i < FM_DELETIONS_DONE; i++)
+    h->control.done[h->control.done_n++ % FM_HUB_COMMANDS_DONE] = (struct fm_hub_command_done){command, n};
+}
+
+uint64_t fm_command_done(const struct fm_hub *h, struct fm_id command)
+{
+    for (uint32_t i = 0; i < FM_HUB_COMMANDS_DONE; i++)
         if (h->control.done[i].id.origin == command.origin && h->control.done[i].id.seq == command.seq)
             return h->control.done[i].n;
     return 0;

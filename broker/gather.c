@@ -357,7 +357,7 @@ static void finish(struct fm_hub *h, struct fm_gather *g)
     if (g->ask.kind == FM_INQUIRY_SUBSCRIBERS)
         self->count = subscribers(h, g->ask.topic);
     else if (g->ask.kind == FM_INQUIRY_DONE)
-        self->count += fm_deletion_done(h, g->ask.command);
+        self->count += fm_command_done(h, g->ask.command);
     if (!g->asked)
         missing(self, "the command has not come there in time");
     else if (g->workers || g->failed)

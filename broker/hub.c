@@ -382,6 +382,7 @@ void fm_hub_retention(struct fm_hub *h, void *ctx)
 {
     struct fm_topic *t, *next;
     h->config.retention_ctx = ctx;
+    fm_leases_judge(h);
     HASH_ITER (hh, h->topics, t, next)
         fm_topic_retention(h, t);
 }

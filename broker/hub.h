@@ -250,6 +250,8 @@ struct fm_hub_config {
     /* The history of a topic, by rule. Pure, for as long as the ctx is the same. */
     struct fm_retention (*retention)(void *ctx, struct fm_slice topic);
     void *retention_ctx;
+    /* May presences of this topic be shown, with the same ctx? NULL: they may. */
+    bool (*presence_allowed)(void *ctx, struct fm_slice topic);
 };
 
 /* Every field at its default (the option table prints these). */

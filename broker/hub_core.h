@@ -174,20 +174,20 @@ struct fm_told { /* something that is told in the log now and then, with the num
     uint64_t quiet_until_ms, untold;
 };
 
-enum { FM_DELETIONS_DONE = 64 };
+enum { FM_HUB_COMMANDS_DONE = 64 };
 
-struct fm_deletion_done {
+struct fm_hub_command_done {
     struct fm_id id; /* of the command */
-    uint64_t n;      /* messages that went here at once */
+    uint64_t n;      /* messages that went here at once, or presences */
 };
 
 struct fm_control {               /* control.c, deletion.c */
     struct fm_standing *standing; /* commands that every node must know for a while */
     struct fm_deletion *deletions;
-    uint64_t bytes;                                  /* of what stands */
-    uint64_t tend_ms;                                /* mono: due then */
-    bool has_topic;                                  /* theirs is among the topics */
-    struct fm_deletion_done done[FM_DELETIONS_DONE]; /* a ring */
+    uint64_t bytes;                                        /* of what stands */
+    uint64_t tend_ms;                                      /* mono: due then */
+    bool has_topic;                                        /* theirs is among the topics */
+    struct fm_hub_command_done done[FM_HUB_COMMANDS_DONE]; /* a ring */
     uint32_t done_n;
     struct fm_told told;
 };
@@ -418,8 +418,9 @@ static inline bool fm_deleted(const struct fm_topic *t, struct fm_id id)
 {
     return t->deletion && id.seq <= fm_vector_get(&t->deletion->upto, id.origin);
 }
-/* How many messages of this node a deletion took when it came; 0 also where it is not remembered. */
-uint64_t fm_deletion_done(const struct fm_hub *h, struct fm_id command);
+/* How many messages or presences of this node a command ended when it came; 0 also where it is not remembered. */
+void fm_command_did(struct fm_hub *h, struct fm_id command, uint64_t n);
+uint64_t fm_command_done(const struct fm_hub *h, struct fm_id command);
 /* What came since is deleted, too; what is over is forgotten. */
 void fm_deletions_tend(struct fm_hub *h);
 void fm_deletions_fini(struct fm_hub *h);

@@ -442,6 +442,7 @@ void fm_presence_free(struct fm_hub *h)
     struct fm_ptopic *t, *t_tmp;
     struct fm_pkey *k, *k_tmp;
     HASH_CLEAR(by_holder, p->by_holder);
+    free(p->leases);
     HASH_ITER (hh, p->origins, o, o_tmp) {
         HASH_ITER (hh, o->entries, e, e_tmp) {
             HASH_DELETE(hh, o->entries, e);

@@ -13,7 +13,7 @@ enum { FM_PRESENCE_KEY_MAX = 255 };
 enum { FM_PRESENCE_REF_MAX = FM_ID_TEXT_MAX };
 
 enum fm_track_op {
-    FM_TRACK,        /* shows `meta` under `key`, or changes what the holder shows */
+    FM_TRACK,        /* shows `meta` under `key`, or changes what the holder shows, or with a ttl_ms the API */
     FM_UNTRACK,      /* shows it no more, at once */
     FM_TRACK_LINGER, /* the holder is gone, and may be back under the same key within the grace */
     FM_PRESENCE_WATCH /* the worker wants the topic's state, and then its diffs */,
@@ -26,10 +26,12 @@ struct fm_track { /* FM_HUB_TRACK: worker -> hub, and back if it has a token */
     uint32_t worker;
     uint64_t token;  /* the worker's name for the request, echoed; 0: no answer wanted */
     uint64_t holder; /* who shows it: the worker's name for a subscription, unique on the node. Of WATCH, UNWATCH: a number that grows */
-    enum fm_err err; /* out, of TRACK: FM_OK, FM_E_PRESENCE_FULL, FM_E_NOMEM, FM_E_DRAINING */
+    uint64_t ttl_ms; /* of TRACK: not 0: the API shows it, for so long; there is no holder then, but a key */
+    enum fm_err err; /* out, of TRACK: FM_OK, FM_E_PRESENCE_FULL, FM_E_NOMEM, FM_E_DRAINING; with a ttl_ms FM_E_NOT_READY, too */
     char ref[FM_PRESENCE_REF_MAX + 1]; /* out: its phx_ref, */
     char own_key[FM_PRESENCE_KEY_MAX]; /* ... and its key, where none was given */
     uint32_t own_key_n;
+    bool by_backend; /* the worker's own */
     uint32_t topic_n, key_n, meta_n, cookie_n;
     uint8_t bytes[]; /* one after another; key empty: one that nobody else has. cookie: the worker's own, echoed */
 };

@@ -2,6 +2,7 @@
  *
  *   presence.c        the sets: entries, keys, topics; what of them is to be seen
  *   presence_own.c    what this node's channels show, and how long it is kept after they are gone
+ *   presence_lease.c  what the API shows here
  *   presence_tell.c   diffs and states for workers, as JSON      presence_query.c  pages for the HTTP API
  *   presence_mesh.c   changes to other nodes, pulls              presence_wire.c   their bytes
  *
@@ -75,7 +76,9 @@ struct fm_pentry {
     /* Own ones: */
     bool unique;     /* the key was made for it: nobody comes back under it */
     uint64_t holder; /* 0: the channel is gone, */
-    uint64_t due_ms; /* ... and it goes then */
+    uint64_t due_ms; /* ... and it goes then; so does one that the API shows */
+    uint32_t lease;  /* the API shows it: its place in the heap of those, from 1; 0: a channel does */
+    uint64_t put_ms; /* mono: when the API showed it last */
     UT_hash_handle by_holder;
     struct fm_pentry *late_next, **late_link; /* of those that go, by their time */
 };
@@ -108,6 +111,9 @@ struct fm_presence { /* of the hub; zero-initialised but for what fm_presence_in
     struct fm_porigin *origins, *self;
     struct fm_ptopic *topics, *due, **due_last;
     struct fm_pentry *by_holder, *late, **late_last;
+    struct fm_pentry **leases; /* those that the API shows here: a heap by due_ms */
+    uint32_t leases_n, leases_cap;
+    uint64_t lease_id, lease_holders;    /* the last ones */
     uint64_t bytes;                      /* of all of it */
     uint64_t heard[FM_PRESENCE_WORKERS]; /* by worker: the number of its last WATCH or UNWATCH */
     uint64_t sent;                       /* own changes up to here left */
@@ -165,6 +171,26 @@ void fm_presence_came(struct fm_hub *h, struct fm_pentry *e);
 /* Has somebody come in its place, before it was known that it left? It is taken. */
 bool fm_presence_heir(const struct fm_hub *h, const struct fm_pentry *e);
 void fm_presence_expire(struct fm_hub *h);
+/* What is shown ends, at once. */
+void fm_pentry_end(struct fm_hub *h, struct fm_pentry *e);
+struct fm_pentry *fm_pentry_held(struct fm_hub *h, uint64_t holder);
+
+/* ---- presence_lease.c ---- */
+FM_MUST_CHECK enum fm_err fm_lease_do(struct fm_hub *h, struct fm_track *t);
+/* Of an entry that is to be made for the API. */
+uint64_t fm_lease_id(struct fm_hub *h, struct fm_slice topic, struct fm_slice key);
+/* Another node's came: if it is the API's, and newer than this node's of the same key, that ends. */
+void fm_lease_met(struct fm_hub *h, const struct fm_pentry *other);
+/* It ends: nothing is to be done about its time any more. */
+void fm_lease_drop(struct fm_hub *h, struct fm_pentry *e);
+void fm_leases_expire(struct fm_hub *h);
+/* When the first ends; 0: there is none. */
+uint64_t fm_lease_due_ms(const struct fm_presence *p);
+struct fm_cluster_command;
+/* FM_COMMAND_UNTRACK is dispatched. */
+void fm_lease_command(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m);
+/* There are new rules: those of topics that have no presence any more end. */
+void fm_leases_judge(struct fm_hub *h);
 
 /* ---- presence_tell.c ---- */
 void fm_presence_tell(struct fm_hub *h);

@@ -125,8 +125,10 @@ static enum fm_err take_record(struct fm_hub *h, struct fm_porigin *o, const str
     if (err)
         return err;
     o->ver = rec->ver;
-    if (came)
+    if (came) {
         fm_presence_came(h, e);
+        fm_lease_met(h, e);
+    }
     return FM_OK;
 }
 
@@ -355,6 +357,8 @@ uint64_t fm_presence_due(const struct fm_hub *h, uint64_t ms)
         ms = until(h, p->due->due_ms, ms);
     if (p->late)
         ms = until(h, p->late->due_ms, ms);
+    if (p->leases_n)
+        ms = until(h, fm_lease_due_ms(p), ms);
     if (p->sent < p->self->ver && h->port.bus_ops)
         ms = until(h, p->send_due_ms, ms);
     return ms;

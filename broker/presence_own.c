@@ -63,7 +63,7 @@ static void late_remove(struct fm_hub *h, struct fm_pentry *e)
 
 /* ---- changes ---- */
 
-static struct fm_pentry *held_by(struct fm_hub *h, uint64_t holder)
+struct fm_pentry *fm_pentry_held(struct fm_hub *h, uint64_t holder)
 {
     struct fm_pentry *e;
     HASH_FIND(by_holder, h->presence.by_holder, &holder, sizeof holder, e);
@@ -79,11 +79,12 @@ static void holder_set(struct fm_hub *h, struct fm_pentry *e, uint64_t holder)
         HASH_ADD(by_holder, h->presence.by_holder, holder, sizeof e->holder, e);
 }
 
-static void own_remove(struct fm_hub *h, struct fm_pentry *e)
+void fm_pentry_end(struct fm_hub *h, struct fm_pentry *e)
 {
     struct fm_porigin *o = h->presence.self;
     struct fm_pchange gone = {.id = e->id, .ver = o->ver + 1};
     late_remove(h, e);
+    fm_lease_drop(h, e);
     holder_set(h, e, 0);
     enum fm_err err = fm_pentry_put(h, o, &gone, &e);
     assert(err == FM_OK); /* it is there, so nothing has to be made */
@@ -139,11 +140,13 @@ static enum fm_err own_add(struct fm_hub *h, struct fm_track *t, struct fm_pentr
         .id = h->presence.ids + 1, .ver = ver, .topic = fm_track_topic(t), .key = key, .meta = fm_pmeta_new(ver, 0, fm_track_meta(t))};
     if (!change.meta)
         return FM_E_NOMEM;
+    if (t->ttl_ms)
+        change.id = fm_lease_id(h, change.topic, key);
     enum fm_err err = fm_pentry_put(h, o, &change, out);
     fm_pmeta_unref(&change.meta);
     if (err)
         return err;
-    h->presence.ids++;
+    h->presence.ids += t->ttl_ms == 0;
     o->ver = ver;
     (*out)->unique = t->key_n == 0;
     fm_presence_came(h, *out);
@@ -171,15 +174,15 @@ static bool same_place(const struct fm_pentry *e, const struct fm_track *t)
 
 enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t)
 {
-    struct fm_pentry *e = held_by(h, t->holder);
+    struct fm_pentry *e = fm_pentry_held(h, t->holder);
     enum fm_err err;
     if (h->draining)
         return FM_E_DRAINING;
     if (e && !same_place(e, t)) {
-        own_remove(h, e);
+        fm_pentry_end(h, e);
         e = NULL;
     }
-    if (!e)
+    if (!e && !t->ttl_ms)
         e = gone_here(h, t);
     err = e ? own_update(h, e, fm_track_meta(t)) : own_add(h, t, &e);
     if (err)
@@ -215,7 +218,7 @@ void fm_presence_came(struct fm_hub *h, struct fm_pentry *e)
             continue;
         if (other->origin == h->presence.self && !other->holder) {
             e->heir = true;
-            own_remove(h, other);
+            fm_pentry_end(h, other);
             return;
         }
         if (other->origin->state == FM_PORIGIN_LINGERS) {
@@ -229,13 +232,14 @@ void fm_presence_came(struct fm_hub *h, struct fm_pentry *e)
 void fm_presence_expire(struct fm_hub *h)
 {
     while (h->presence.late && h->presence.late->due_ms <= h->now.mono_ms && !fm_mutation(PRESENCE_GRACE_FOREVER))
-        own_remove(h, h->presence.late);
+        fm_pentry_end(h, h->presence.late);
+    fm_leases_expire(h);
 }
 
 static void linger(struct fm_hub *h, struct fm_pentry *e)
 {
     if (e->unique || h->config.presence_grace_ms == 0 || fm_presence_heir(h, e)) {
-        own_remove(h, e);
+        fm_pentry_end(h, e);
         return;
     }
     holder_set(h, e, 0);
@@ -246,14 +250,14 @@ _Static_assert((int)FM_PRESENCE_WORKERS >= (int)FM_WORKERS_MAX, "each worker has
 
 void fm_track_handle(struct fm_hub *h, struct fm_track *t)
 {
-    struct fm_pentry *e = t->op == FM_UNTRACK || t->op == FM_TRACK_LINGER ? held_by(h, t->holder) : NULL;
+    struct fm_pentry *e = t->op == FM_UNTRACK || t->op == FM_TRACK_LINGER ? fm_pentry_held(h, t->holder) : NULL;
     switch (t->op) {
     case FM_TRACK:
-        t->err = fm_track_do(h, t);
+        t->err = t->ttl_ms ? fm_lease_do(h, t) : fm_track_do(h, t);
         break;
     case FM_UNTRACK:
         if (e)
-            own_remove(h, e);
+            fm_pentry_end(h, e);
         break;
     case FM_TRACK_LINGER:
         if (e)

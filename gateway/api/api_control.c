@@ -95,7 +95,13 @@ void fm_api_command(struct fm_http_request *req, const struct fm_cluster_command
 /* False: the request is answered. */
 static bool limits_of(struct fm_http_request *req, struct fm_api_limits *limits)
 {
-    *limits = (struct fm_api_limits){.rules = fm_worker_config(req->worker)->rules, .timeout_ms = fm_api_of(req)->config.ack_timeout_ms};
+    const struct fm_api_config *c = &fm_api_of(req)->config;
+    const struct fm_worker_config *w = fm_worker_config(req->worker);
+    *limits = (struct fm_api_limits){.rules = w->rules,
+                                     .timeout_ms = c->ack_timeout_ms,
+                                     .ttl_ms = c->presence_ttl_ms,
+                                     .ttl_max_ms = c->presence_ttl_max_ms,
+                                     .meta_max = w->presence_meta_max};
     if (!req->idempotency_key.n || fm_api_key_of(req->idempotency_key, &limits->key) == FM_OK)
         return true;
     fm_http_fail(req, FM_E_INVALID, "the header Idempotency-Key must be 1 to 128 visible ASCII characters");
@@ -171,13 +177,64 @@ void fm_api_revoke(struct fm_http_request *req, struct fm_slice variable)
     fm_api_command(req, &c, limits.key, told.timeout_ms);
 }
 
-static bool topic_known(struct fm_http_request *req, struct fm_slice topic)
+bool fm_api_topic_good(struct fm_http_request *req, struct fm_slice topic)
 {
     if (topic.n <= FM_TOPIC_MAX && fm_rules_match(fm_worker_config(req->worker)->rules, topic))
         return true;
     fm_http_fail(req, topic.n > FM_TOPIC_MAX ? FM_E_INVALID : FM_E_UNMATCHED_TOPIC,
                  topic.n > FM_TOPIC_MAX ? "a topic has at most 255 bytes" : NULL);
     return false;
+}
+
+/* ---- presences ---- */
+
+static bool presence_good(struct fm_http_request *req, struct fm_slice topic)
+{
+    if (!fm_api_topic_good(req, topic))
+        return false;
+    const struct fm_rule *rule = fm_rules_match(fm_worker_config(req->worker)->rules, topic);
+    if (rule->presence != FM_WHO_NOBODY)
+        return true;
+    fm_http_fail(req, FM_E_FORBIDDEN, "the rule of this topic has no presence");
+    return false;
+}
+
+static void on_shown(struct fm_http_request *req, struct fm_item *item)
+{
+    struct fm_track *t = (struct fm_track *)item;
+    struct fm_buf b = {0};
+    if (t->err) {
+        fm_http_fail(req, t->err, NULL);
+        free(t);
+        return;
+    }
+    fm_buf_str(&b, "{\"topic\":");
+    fm_buf_json(&b, fm_track_topic(t));
+    fm_buf_str(&b, ",\"key\":");
+    fm_buf_json(&b, fm_track_key(t));
+    fm_buf_printf(&b, ",\"phx_ref\":\"%s\",\"ttl_ms\":%llu}\n", t->ref, (unsigned long long)t->ttl_ms);
+    free(t);
+    fm_api_answer(req, &b);
+}
+
+void fm_api_show(struct fm_http_request *req, struct fm_slice topic)
+{
+    struct fm_api_limits limits;
+    struct fm_api_told told;
+    if (!presence_good(req, topic) ||
+        !fm_api_told(req, FM_API_TOLD_KEY | FM_API_TOLD_META | FM_API_TOLD_TTL_MS, FM_API_TOLD_KEY, &limits, &told))
+        return;
+    const struct fm_track_parts parts = {.topic = topic, .key = told.key, .meta = told.meta};
+    struct fm_track *t = fm_track_new(FM_TRACK, fm_worker_config(req->worker)->index, 0, &parts);
+    if (t)
+        t->token = fm_api_wait(req, on_shown);
+    if (!t || !t->token) {
+        free(t);
+        fm_http_fail(req, FM_E_NOMEM, NULL);
+        return;
+    }
+    t->ttl_ms = told.ttl_ms;
+    fm_api_post(req, &t->item);
 }
 
 static bool timeout_read(struct fm_http_request *req, uint32_t *ms)
@@ -189,9 +246,26 @@ void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic)
 {
     struct fm_api_limits limits;
     uint32_t timeout_ms;
-    if (!topic_known(req, topic) || !limits_of(req, &limits) || !timeout_read(req, &timeout_ms))
+    if (!fm_api_topic_good(req, topic) || !limits_of(req, &limits) || !timeout_read(req, &timeout_ms))
         return;
     fm_api_command(req, &(struct fm_cluster_command){.kind = FM_COMMAND_DELETE, .topic = topic}, limits.key, timeout_ms);
+}
+
+void fm_api_hide(struct fm_http_request *req, struct fm_slice topic)
+{
+    struct fm_api_limits limits;
+    char key[FM_PRESENCE_KEY_MAX + 1];
+    bool has;
+    uint32_t timeout_ms;
+    if (!fm_api_topic_good(req, topic) || !limits_of(req, &limits) || !fm_api_text(req, "key", key, sizeof key, &has) ||
+        !timeout_read(req, &timeout_ms))
+        return;
+    if (!has || !key[0]) {
+        fm_http_fail(req, FM_E_INVALID, "the parameter `key` is missing");
+        return;
+    }
+    fm_api_command(req, &(struct fm_cluster_command){.kind = FM_COMMAND_UNTRACK, .topic = topic, .text = fm_slice_str(key)}, limits.key,
+                   timeout_ms);
 }
 
 /* ---- questions ---- */
@@ -241,6 +315,6 @@ void fm_api_connections(struct fm_http_request *req, struct fm_slice variable)
 
 void fm_api_subscribers(struct fm_http_request *req, struct fm_slice topic)
 {
-    if (topic_known(req, topic))
+    if (fm_api_topic_good(req, topic))
         ask(req, FM_INQUIRY_SUBSCRIBERS, topic);
 }

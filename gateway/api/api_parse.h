@@ -22,6 +22,8 @@ struct fm_api_limits {
     uint32_t replicas, timeout_ms; /* defaults of a replicated ack */
     struct fm_slice key;           /* from the header Idempotency-Key; empty: none */
     const char *user_topic;        /* with {user} in it; NULL: none */
+    uint64_t ttl_ms, ttl_max_ms;   /* of a presence */
+    uint32_t meta_max;             /* bytes of its meta */
 };
 
 struct fm_api_order {     /* what a request asks to publish */

@@ -77,18 +77,6 @@ static enum fm_err read_cursor(struct fm_slice text, struct fm_vector *cursor)
     return FM_OK;
 }
 
-/* Is it a topic that there may be? If not, the request is answered. */
-static bool topic_good(struct fm_http_request *req, struct fm_slice topic)
-{
-    if (topic.n > FM_TOPIC_MAX)
-        fm_http_fail(req, FM_E_INVALID, "a topic has at most 255 bytes");
-    else if (!fm_rules_match(fm_worker_config(req->worker)->rules, topic))
-        fm_http_fail(req, FM_E_UNMATCHED_TOPIC, NULL);
-    else
-        return true;
-    return false;
-}
-
 static void ask_presence(struct fm_http_request *req, struct fm_slice topic, struct fm_slice after, uint32_t limit)
 {
     struct fm_query *q = question(req, FM_QUERY_PRESENCE, topic, after);
@@ -103,13 +91,13 @@ void fm_api_presence(struct fm_http_request *req, struct fm_slice topic)
     bool present;
     uint32_t limit;
     if (fm_api_text(req, "after", after, sizeof after, &present) && fm_api_number(req, "limit", LIMIT_MAX, LIMIT_DEFAULT, &limit) &&
-        topic_good(req, topic))
+        fm_api_topic_good(req, topic))
         ask_presence(req, topic, fm_slice_str(after), limit);
 }
 
 void fm_api_presence_count(struct fm_http_request *req, struct fm_slice topic)
 {
-    if (topic_good(req, topic))
+    if (fm_api_topic_good(req, topic))
         ask_presence(req, topic, fm_slice_of(NULL, 0), 0);
 }
 
@@ -120,7 +108,7 @@ void fm_api_history(struct fm_http_request *req, struct fm_slice topic)
     uint32_t limit;
     if (!fm_api_text(req, "cursor", text, sizeof text, &has_cursor) || !fm_api_number(req, "limit", LIMIT_MAX, LIMIT_DEFAULT, &limit))
         return;
-    if (!topic_good(req, topic))
+    if (!fm_api_topic_good(req, topic))
         return;
     struct fm_vector cursor = {0};
     enum fm_err err = has_cursor ? read_cursor(fm_slice_str(text), &cursor) : FM_OK;

@@ -53,6 +53,8 @@ void fm_supabase_api_one(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_topics(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_history(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_presence(struct fm_http_request *req, struct fm_slice variable);
+void fm_api_show(struct fm_http_request *req, struct fm_slice topic);
+void fm_api_hide(struct fm_http_request *req, struct fm_slice topic);
 void fm_api_presence_count(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_cluster(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_delete_history(struct fm_http_request *req, struct fm_slice topic);
@@ -75,6 +77,9 @@ void fm_api_answer(struct fm_http_request *req, struct fm_buf *body);
 FM_MUST_CHECK bool fm_api_number(struct fm_http_request *req, const char *name, uint32_t max, uint32_t fallback, uint32_t *out);
 /* Reads a text from the query into out; empty where absent. False: the request is answered. */
 FM_MUST_CHECK bool fm_api_text(struct fm_http_request *req, const char *name, char *out, size_t out_size, bool *present);
+
+/* Is it a topic that there may be? False: the request is answered. */
+FM_MUST_CHECK bool fm_api_topic_good(struct fm_http_request *req, struct fm_slice topic);
 
 struct fm_cluster_command;
 struct fm_api_limits;

@@ -61,6 +61,17 @@ static enum fm_err connection_read(struct parse *p, const struct fm_json *v, str
     return FM_OK;
 }
 
+static enum fm_err meta_read(struct parse *p, const struct fm_api_limits *limits, const struct fm_json *v, struct fm_api_told *told)
+{
+    if (v->type != FM_JSON_OBJECT)
+        return refuse(p, FM_E_INVALID, v->raw.p, "`meta` must be an object");
+    if (v->raw.n > limits->meta_max)
+        return refuse(p, FM_E_TOO_LARGE, v->raw.p, "`meta` has %zu bytes, the option presence_meta_max allows %u", v->raw.n,
+                      limits->meta_max);
+    told->meta = v->raw;
+    return FM_OK;
+}
+
 static enum fm_err timeout_read(struct parse *p, const struct fm_json *v, struct fm_api_told *told)
 {
     uint64_t ms;
@@ -88,6 +99,15 @@ static enum fm_err member_read(struct parse *p, const struct fm_api_limits *limi
         if (fm_json_u64(v, (uint64_t)1 << 48, &told->issued_until_s) || told->issued_until_s == 0)
             return refuse(p, FM_E_INVALID, v->raw.p, "`issued_until` must be a time in seconds since 1970, as in the claim iat");
         return FM_OK;
+    case FM_API_TOLD_AT_KEY:
+        return text_read(p, member, v, told->key_text, sizeof told->key_text, &told->key);
+    case FM_API_TOLD_AT_META:
+        return meta_read(p, limits, v, told);
+    case FM_API_TOLD_AT_TTL_MS:
+        if (fm_json_u64(v, limits->ttl_max_ms, &told->ttl_ms) || told->ttl_ms == 0)
+            return refuse(p, FM_E_INVALID, v->raw.p, "`ttl_ms` must be a whole number from 1 to %llu, the option presence_ttl_max",
+                          (unsigned long long)limits->ttl_max_ms);
+        return FM_OK;
     default: /* RECONNECT */
         if (v->type != FM_JSON_TRUE && v->type != FM_JSON_FALSE)
             return refuse(p, FM_E_INVALID, v->raw.p, "`reconnect` must be true or false");
@@ -104,7 +124,7 @@ enum fm_err fm_api_told_parse(const struct fm_api_limits *limits, unsigned takes
     struct fm_json_error error = {0};
     char known[160];
     unsigned has = 0;
-    *told = (struct fm_api_told){.reconnect = true, .timeout_ms = limits->timeout_ms};
+    *told = (struct fm_api_told){.reconnect = true, .timeout_ms = limits->timeout_ms, .meta = FM_LIT("{}"), .ttl_ms = limits->ttl_ms};
     enum fm_err err = fm_json_parse(p.body, FM_API_DEPTH_MAX, &root, &error);
     if (err)
         return refuse(&p, err, p.body.p + error.at, "%s", error.what);

@@ -13,6 +13,9 @@ static const struct {
     {"fanmesh_handshake_timeouts_total", "A rate is clients, or somebody, that connect and say nothing."},
     {"fanmesh_channels_forbidden_total", "Grows at a reload that closed topics (`rule_changed`, `rule_removed` in the log), and with "
                                          "tokens that grant less than the one before."},
+    {"fanmesh_presences_forbidden_total",
+     "Grows at a reload with a stricter `presence` (`rule_changed` in the log), and with tokens that lack "
+     "a right of the one before."},
     {"fanmesh_tokens_refused_total",
      "A rate far above normal: keys were changed on one side only, a clock is wrong, or somebody guesses. Debug lines of the log say why."},
     {"fanmesh_tokens_expired_total",

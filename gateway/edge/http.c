@@ -59,6 +59,7 @@ unsigned fm_http_status_of(enum fm_err err)
     case FM_E_ISOLATED:
     case FM_E_CLOSED:
     case FM_E_UNAVAILABLE:
+    case FM_E_PRESENCE_FULL:
         return 503;
     case FM_E_BAD_ANSWER:
         return 502;

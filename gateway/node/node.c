@@ -140,6 +140,7 @@ static struct fm_hub_config hub_config(const struct fm_node *node, unsigned work
     c.backlog_bytes = s->mesh_backlog;
     c.repair_bytes_per_s = s->repair_rate;
     c.retention = fm_rules_retention;
+    c.presence_allowed = fm_rules_presence;
     c.retention_ctx = node->access->rules;
     return c;
 }
@@ -252,6 +253,8 @@ static enum fm_err api_make(struct fm_node *node)
         .batch_max = (uint32_t)s->api_batch_max,
         .request_bytes = (uint32_t)s->api_request_bytes,
         .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
+        .presence_ttl_ms = s->presence_ttl,
+        .presence_ttl_max_ms = s->presence_ttl_max,
         .replicas = (uint32_t)s->replicas,
         .user_topic = s->user_topic,
         .probe = node->board.n ? &node->board : NULL,

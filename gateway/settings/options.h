@@ -280,6 +280,9 @@
 #define FM_OPTIONS_PRESENCE(X) \
     X("Presence", MS, presence_grace_ms, 0, 600000, "3s", \
       "Whoever loses the connection is shown for so long; whoever is back by then under the same key, on any node, is not seen to leave.") \
+    X("Presence", AGE, presence_ttl, 1000, 34560000000, "1m", \
+      "What a backend shows by the API ends after so long, unless the call says another time or shows it again by then.") \
+    X("Presence", AGE, presence_ttl_max, 1000, 34560000000, "1h", "Longest time that such a call may ask for.") \
     X("Presence", MS, presence_pace_ms, 1, 60000, "100ms", \
       "Changes on a topic are gathered for so long and told together; other nodes hear of them twice as often.") \
     X("Presence", BYTES, presence_meta_max, 2, 65536, "4KiB", "Largest meta that a client may show.") \

@@ -103,3 +103,9 @@ struct fm_retention fm_rules_retention(void *ctx, struct fm_slice topic)
     const struct fm_rule *r = fm_rules_match(ctx, topic);
     return r ? r->history : (struct fm_retention){0};
 }
+
+bool fm_rules_presence(void *ctx, struct fm_slice topic)
+{
+    const struct fm_rule *r = fm_rules_match(ctx, topic);
+    return r && r->presence != FM_WHO_NOBODY;
+}

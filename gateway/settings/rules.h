@@ -39,3 +39,5 @@ struct fm_rule *fm_rules_at(struct fm_rules *rules, size_t i);
 const struct fm_rule *fm_rules_match(const struct fm_rules *rules, struct fm_slice topic);
 /* For fm_hub_config.retention; ctx is a struct fm_rules. */
 struct fm_retention fm_rules_retention(void *ctx, struct fm_slice topic);
+/* For fm_hub_config.presence_allowed; likewise. */
+bool fm_rules_presence(void *ctx, struct fm_slice topic);

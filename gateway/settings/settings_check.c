@@ -187,6 +187,8 @@ static void check_access(const struct check *c)
             fm_report_error(c->report, "api_listen", "%s is not a loopback address; even with --dev the API then needs an api_key",
                             s->api_listen);
     }
+    if (good(c, "presence_ttl") && good(c, "presence_ttl_max") && s->presence_ttl > s->presence_ttl_max)
+        fm_report_error(c->report, "presence_ttl", "it is longer than presence_ttl_max, the longest that there is");
     if (s->dev_api && !s->dev)
         fm_report_error(c->report, "dev_api", "it is for trying things out, with dev; a real node's API is where api_listen says");
     if (s->dev_api && s->dev && good(c, "listen") && !is_loopback(s->listen))

@@ -41,7 +41,32 @@ enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule,
     if (!err)
         err = judge(w, &parts);
     *out = err ? NULL : fm_track_new(FM_TRACK, w->config.index, 0, &parts);
+    if (*out)
+        (*out)->by_backend = ask->by_backend;
     return err ? err : *out ? FM_OK : FM_E_NOMEM;
+}
+
+/* Under new rules, or by a new token. */
+static enum fm_err may_stay(struct fm_sub *sub)
+{
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    const struct fm_track_ask ask = {.by_backend = sub->end->by_backend};
+    struct fm_slice key = fm_track_key(sub->end);
+    enum fm_err err = may_show(sub->socket, rule, fm_sub_topic(sub), &ask);
+    return err ? err : key_of(sub->socket, rule, ask.by_backend, &key);
+}
+
+void fm_sub_judge_presence(struct fm_sub *sub)
+{
+    struct fm_worker *w = sub->socket->worker;
+    const struct fm_rule *rule = fm_sub_rule(sub);
+    enum fm_err err = sub->end ? may_stay(sub) : FM_OK;
+    if (err && err != FM_E_TOKEN_EXPIRED) { /* who may stay until its time is over is shown until then */
+        fm_stat_add(&w->stats.presences_forbidden, 1);
+        fm_sub_untrack(sub);
+    }
+    if (!rule || rule->presence == FM_WHO_NOBODY)
+        fm_subs_watch_end(w, sub);
 }
 
 enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask)
@@ -53,16 +78,18 @@ enum fm_err fm_sub_track(struct fm_sub *sub, const struct fm_track_ask *ask)
     enum fm_err err = fm_track_make(s, fm_sub_rule(sub), fm_sub_topic(sub), ask, &t);
     if (err)
         return err;
-    if (!sub->end)
-        sub->end = fm_track_new(FM_TRACK_LINGER, w->config.index, sub->id, NULL);
+    struct fm_track *end = fm_track_new(FM_TRACK_LINGER, w->config.index, sub->id, &(struct fm_track_parts){.key = fm_track_key(t)});
     t->holder = sub->id;
-    t->token = sub->end ? fm_worker_expect(w, fm_socket_tracked, s) : 0;
+    t->token = end ? fm_worker_expect(w, fm_socket_tracked, s) : 0;
     err = t->token ? fm_worker_post(w, &t->item) : FM_E_NOMEM;
     if (err) {
         fm_worker_forget(w, t->token);
         free(t);
+        free(end);
         return err;
     }
+    free(sub->end);
+    sub->end = end;
     s->awaited++;
     return FM_OK;
 }

@@ -166,3 +166,25 @@ void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state 
     for (unsigned format = 0; format < FM_FORMATS; format++)
         fm_frames_unref(&frames[format]);
 }
+
+/* A list that nothing changes any more would show those for ever who were there last. */
+void fm_subs_watch_end(struct fm_worker *w, struct fm_sub *sub)
+{
+    struct fm_wtopic *t = sub->topic;
+    struct fm_slot *slot = t ? &t->slots[sub->slot] : NULL;
+    sub->watch = false;
+    if (!slot || slot->presence == FM_PRESENCE_NONE)
+        return;
+    fm_subs_unwatch(w, t, slot);
+    slot->presence = FM_PRESENCE_NONE;
+    struct fm_msg *nobody = fm_msg_new(fm_sub_topic(sub), FM_LIT("presence_state"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
+    struct fm_frames *f = nobody ? fm_frames_new() : NULL;
+    if (f)
+        t->protos[slot->format]->encode(f, slot->format, &nobody, 1, &t->at);
+    if (f && !f->bytes.failed)
+        fm_socket_give(slot->socket, f, 0, f->n);
+    else
+        fm_socket_close(slot->socket, 1013, "out of memory");
+    fm_frames_unref(&f);
+    fm_msg_unref(&nobody);
+}

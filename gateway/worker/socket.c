@@ -390,6 +390,8 @@ static void joined(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join
     fm_subs_added(w, sub, join);
     if (sub->watch)
         fm_subs_watch(w, sub);
+    if (sub->end || sub->watch)
+        fm_sub_judge_presence(sub); /* as it was with the join */
 }
 
 void fm_socket_joined(void *ctx, struct fm_item *item)

@@ -1,5 +1,6 @@
 /* New rules, and the subs that are there: what may be pushed, and how, is looked up at the next push (fm_sub_rule); who may not join any
- * more is told to leave, a slice of the subs in a turn of the loop. The same for the subs of a socket that is somebody else now. */
+ * more is told to leave, and who may not be shown any more, or told who is there, is not, a slice of the subs in a turn of the loop. The
+ * same for the subs of a socket that is somebody else now. */
 #include "worker_core.h"
 
 enum { SLICE = 256 };
@@ -25,8 +26,10 @@ static void judge(struct fm_worker *w, struct fm_sub *sub)
     sub->judge = false;
     enum fm_err err = fm_sub_may_join(sub);
     /* Who may stay until its time is over is not sent away because it is: that is the socket's business. */
-    if (!err || err == FM_E_TOKEN_EXPIRED)
+    if (!err || err == FM_E_TOKEN_EXPIRED) {
+        fm_sub_judge_presence(sub);
         return;
+    }
     fm_stat_add(&w->stats.forbidden, 1);
     sub->socket->proto->forbidden(sub, err);
 }
@@ -40,10 +43,14 @@ void fm_subs_rules(struct fm_worker *w)
         if (t->n == 0)
             continue;
         const struct fm_rule *rule = fm_socket_rule(t->slots[0].socket, fm_slice_of(t->name, t->name_n));
-        t->judging = !rule || rule->join != FM_WHO_ANYONE;
+        bool joins = !rule || rule->join != FM_WHO_ANYONE, presences = !rule || rule->presence != FM_WHO_ANYONE;
+        t->judging = false;
+        for (uint32_t i = 0; i < t->n; i++) {
+            struct fm_sub *sub = t->slots[i].sub;
+            sub->judge = joins || (presences && (sub->end || t->slots[i].presence != FM_PRESENCE_NONE));
+            t->judging |= sub->judge;
+        }
         w->forbidding |= t->judging;
-        for (uint32_t i = 0; i < t->n; i++)
-            t->slots[i].sub->judge = t->judging;
         if (rule)
             t->slow = (uint8_t)rule->slow;
     }

@@ -87,6 +87,8 @@ struct fm_worker_config {
     X(subscriptions, "fanmesh_subscriptions", "gauge", "open channels") \
     X(forbidden, "fanmesh_channels_forbidden_total", "counter", \
       "channels ended because new rules, or a new token, do not allow them any more") \
+    X(presences_forbidden, "fanmesh_presences_forbidden_total", "counter", \
+      "presences of clients ended because new rules, or a new token, do not allow them any more") \
     X(messages_in, "fanmesh_messages_in_total", "counter", "messages received from clients") \
     X(bad_messages, "fanmesh_bad_messages_total", "counter", "messages from clients that could not be read") \
     X(deliveries, "fanmesh_deliveries_total", "counter", "messages given to subscribers") \

@@ -478,6 +478,8 @@ void fm_socket_pushed(void *ctx, struct fm_item *item);
 FM_MUST_CHECK enum fm_err fm_track_make(const struct fm_socket *s, const struct fm_rule *rule, struct fm_slice topic,
                                         const struct fm_track_ask *ask, struct fm_track **t);
 void fm_socket_tracked(void *ctx, struct fm_item *item);
+/* It has joined, and there are new rules, or a new token: what it may not any more ends, being shown and being told. */
+void fm_sub_judge_presence(struct fm_sub *sub);
 /* Its connection ends: it may be back. */
 void fm_sub_linger(struct fm_sub *sub);
 /* The same for a join that the hub has taken and nobody has any more. */
@@ -488,6 +490,8 @@ void fm_join_untrack(struct fm_worker *w, struct fm_join *join);
 void fm_track_post(struct fm_worker *w, struct fm_track *t, enum fm_track_op op);
 /* It has joined, and wants to be told. */
 void fm_subs_watch(struct fm_worker *w, struct fm_sub *sub);
+/* It is not told any more, and has nobody to show: its client's list is empty. No-op if it was not told. */
+void fm_subs_watch_end(struct fm_worker *w, struct fm_sub *sub);
 /* The sub of this slot leaves. */
 void fm_subs_unwatch(struct fm_worker *w, struct fm_wtopic *t, struct fm_slot *slot);
 void fm_subs_presence_state(struct fm_worker *w, const struct fm_presence_state *state);

@@ -10,6 +10,12 @@ static void must(bool ok)
         abort();
 }
 
+/* The uppermost bit stands for all members that have none of their own. */
+static unsigned members_of(uint8_t bits)
+{
+    return (bits & 0x7fu) | (bits & 0x80 ? ((1u << FM_API_TOLD_N) - 1) & ~0x7fu : 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -20,8 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         must(fm_rules_new(&rules) == FM_OK && fm_rules_add(rules, "room:*", &rule) == FM_OK);
     if (n < 2)
         return 0;
-    const struct fm_api_limits limits = {.rules = rules, .timeout_ms = 2000};
-    unsigned takes = data[0] & ((1u << FM_API_TOLD_N) - 1), needs = data[1] & takes;
+    const struct fm_api_limits limits = {.rules = rules, .timeout_ms = 2000, .ttl_ms = 1000, .ttl_max_ms = 60000, .meta_max = 256};
+    unsigned takes = members_of(data[0]), needs = members_of(data[1]) & takes;
     struct fm_api_told told;
     struct fm_api_bad bad = {0};
     struct fm_slice body = fm_slice_of(data + 2, n - 2);
@@ -34,6 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     must(told.timeout_ms >= 1 && told.timeout_ms <= FM_API_TIMEOUT_MS_MAX);
     must(!(needs & FM_API_TOLD_USER) || told.user.n);
     must(!(needs & FM_API_TOLD_TOPIC) || fm_rules_match(rules, told.topic));
+    must(told.ttl_ms >= 1 && told.ttl_ms <= 60000);
+    must(told.key.n <= FM_PRESENCE_KEY_MAX && (!(needs & FM_API_TOLD_KEY) || told.key.n));
+    must(told.meta.n >= 2 && told.meta.n <= 256 && told.meta.p[0] == '{' && told.meta.p[told.meta.n - 1] == '}');
     must((takes & FM_API_TOLD_CONNECTION) || told.connection.origin == 0);
     return 0;
 }

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { startCluster } from '../lib/cluster.mjs';
-import { apiKey, root } from '../lib/node.mjs';
+import { apiKey, root, testRules } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
 import { fit, runShell, snippets } from '../lib/snippets.mjs';
 import { secret } from '../lib/tokens.mjs';
@@ -15,7 +15,8 @@ after(disconnectAll);
 const json = { 'content-type': 'application/json' };
 const ndjson = { 'content-type': 'application/x-ndjson' };
 
-const [a, b] = (await startCluster({ after }, 2, { options: { api_batch_max: 50, api_body_max: 65536, token_secret: secret } })).nodes;
+const rules = { ...testRules, 'room:*': { ...testRules['room:*'], presence: 'anyone' } };
+const [a, b] = (await startCluster({ after }, 2, { rules, options: { api_batch_max: 50, api_body_max: 65536, token_secret: secret } })).nodes;
 
 const publish = (node, body, headers = {}) => node.request('POST', '/api/publish', { body, headers: { ...json, ...headers } });
 const batch = (node, body, query = '', headers = ndjson) => node.request('POST', `/api/publish/batch${query}`, { body, headers });

@@ -13,7 +13,7 @@ import { until } from '../lib/wait.mjs';
 const file = path.join(root, 'docs/openapi.yaml');
 const document = await SwaggerParser.dereference(file);
 const ajv = addFormats(new Ajv({ strict: true, allowUnionTypes: true, strictRequired: false, strictTypes: false }));
-const rules = { ...testRules, 'realtime:1': { join: 'anyone' } };
+const rules = { ...testRules, 'realtime:1': { join: 'anyone' }, 'who:*': { join: 'anyone', presence: 'anyone' } };
 const { nodes } = await sharedCluster(2, {
   rules,
   options: { token_secret: 'a secret of tests that has at least 32 bytes', ack_timeout_ms: '500ms', api_batch_max: 10, message_max: '1KiB' },
@@ -152,6 +152,20 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
   assert.ok((await call('DELETE', '/api/topics/{topic}/history', { topic: 'room:1' })).body.count > 0);
   assert.equal((await call('GET', '/api/topics/{topic}/subscribers', { topic: 'nobody:knows' })).status, 404);
   assert.equal((await call('DELETE', '/api/topics/{topic}/history', { topic: 'nobody:knows' })).status, 404);
+  const presence = '/api/topics/{topic}/presence';
+  const shown = (sent, topic = 'who:1', more = json) => call('PUT', presence, { topic, body: sent, ...more });
+  assert.equal((await shown({ key: 'ann' })).body.ttl_ms, 60_000);
+  assert.equal((await shown({ key: 'ann', meta: { mood: 'well' }, ttl_ms: 5000 })).body.key, 'ann');
+  await until('it is shown', async () => (await call('GET', presence, { topic: 'who:1' })).body.members.ann?.metas[0].mood === 'well');
+  assert.equal((await call('GET', `${presence}/count`, { topic: 'who:1' })).body.keys, 1);
+  for (const bad of [{}, { key: '' }, { key: 'ann', meta: 1 }, { key: 'ann', ttl_ms: 3_600_001 }, { key: 'ann', nonsense: 1 }]) assert.equal((await shown(bad)).status, 400);
+  assert.equal((await shown({ key: 'ann', meta: { text: 'x'.repeat(5000) } })).status, 413);
+  assert.equal((await shown({ key: 'ann' }, 'room:1')).status, 403);
+  assert.equal((await shown({ key: 'ann' }, 'nobody:knows')).status, 404);
+  assert.equal((await shown({ key: 'ann' }, 'who:1', { headers: { 'content-type': 'text/plain' } })).status, 415);
+  assert.equal((await call('DELETE', presence, { topic: 'who:1', query: '?key=ann' })).body.count, 1);
+  for (const query of ['', '?key=', '?key=ann&timeout_ms=0']) assert.equal((await call('DELETE', presence, { topic: 'who:1', query })).status, 400);
+  assert.equal((await call('DELETE', presence, { topic: 'nobody:knows', query: '?key=ann' })).status, 404);
   for (const route of ['/api', '/api/cluster', '/metrics', '/healthz', '/readyz']) {
     assert.equal((await call('GET', route)).status, 200);
     assert.equal((await call('GET', route, { query: '?x=1' })).status, 400);
