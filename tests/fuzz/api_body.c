@@ -1,15 +1,7 @@
 /* Fuzz target: bodies of the publish requests. The first byte chooses the kind, the second the limits; the rest is the body.
  * What is accepted obeys every rule and limit; what is refused says why and points into the body; and a batch of one line is what the same
  * line alone is. */
-#include "../../gateway/api/api_parse.h"
-
-#include <stdlib.h>
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
+#include "order.h"
 
 static struct fm_rules *rules_once(void)
 {
@@ -27,26 +19,16 @@ static struct fm_rules *rules_once(void)
 
 static void check_messages(const struct fm_api_limits *limits, const struct fm_api_order *order)
 {
-    size_t bytes = 0;
-    must(order->n > 0 && order->n <= limits->batch_max);
-    for (uint32_t i = 0; i < order->n; i++) {
-        const struct fm_msg *m = order->msgs[i];
-        const struct fm_rule *rule = fm_rules_match(limits->rules, fm_msg_topic(m));
-        must(rule && m->payload_n <= rule->message_max);
-        must(m->topic_n > 0 && m->event_n > 0 && !fm_event_reserved(fm_msg_event(m)));
-        must((m->flags & FM_MSG_BINARY) || m->payload_n > 0);
-        bytes += fm_msg_size(m);
-    }
-    must(bytes == order->bytes && bytes <= limits->bytes_max);
+    check_order(limits, order);
+    for (uint32_t i = 0; i < order->n; i++)
+        must((order->msgs[i]->flags & FM_MSG_BINARY) || order->msgs[i]->payload_n > 0);
     must(order->replicas >= 1 && order->replicas <= FM_API_REPLICAS_MAX);
     must(order->timeout_ms >= 1 && order->timeout_ms <= FM_API_TIMEOUT_MS_MAX);
 }
 
 static void check_refusal(enum fm_err err, struct fm_slice body, const struct fm_api_order *order, const struct fm_api_bad *bad)
 {
-    must(bad->err == err && order->n == 0 && order->msgs == NULL);
-    must(!bad->has_at || bad->at <= body.n);
-    must(memchr(bad->detail, 0, sizeof bad->detail) != NULL);
+    check_refused(err, body, order, bad);
     must(err == FM_E_INVALID || err == FM_E_JSON || err == FM_E_TOO_DEEP || err == FM_E_UNKNOWN_MEMBER || err == FM_E_UNMATCHED_TOPIC ||
          err == FM_E_RESERVED_EVENT || err == FM_E_TOO_LARGE || err == FM_E_TOO_MANY);
 }
@@ -68,12 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     if (n < 2)
         return 0;
-    const struct fm_api_limits limits = {.rules = rules_once(),
-                                         .batch_max = 1 + data[1] % 16,
-                                         .bytes_max = 200 + 16u * data[1],
-                                         .replicas = 1,
-                                         .timeout_ms = 1000,
-                                         .key = data[1] & 1 ? FM_LIT("header-key") : fm_slice_of(NULL, 0)};
+    const struct fm_api_limits limits = limits_of(rules_once(), data[1]);
     struct fm_slice body = fm_slice_of(data + 2, n - 2);
     struct fm_api_order order;
     struct fm_api_bad bad;

@@ -1,15 +1,4 @@
-#include "../../../gateway/api/api_parse.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
-
-static struct fm_rules *rules;
-static struct fm_api_limits limits;
-static struct fm_api_order order;
-static struct fm_api_bad bad;
+#include "order_fixture.h"
 
 static int set_up(void **state)
 {
@@ -25,42 +14,16 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    fm_api_order_fini(&order);
-    fm_rules_free(&rules);
-    return 0;
-}
-
 /* A copy of exactly its size, so that the sanitizer sees a read past the end. */
 static enum fm_err parse(const char *kind, const char *body)
 {
     size_t n = strlen(body);
-    uint8_t *copy = malloc(n ? n : 1);
-    assert_non_null(copy);
-    memcpy(copy, body, n);
-    fm_api_order_fini(&order);
+    uint8_t *copy = copied(body, n);
     enum fm_err err = strcmp(kind, "one") == 0
                           ? fm_api_parse_one(&limits, fm_slice_of(copy, n), &order, &bad)
                           : fm_api_parse_batch(&limits, strcmp(kind, "lines") == 0, fm_slice_of(copy, n), &order, &bad);
     free(copy);
-    if (err) {
-        assert_int_equal(bad.err, err);
-        assert_int_equal(order.n, 0);
-        assert_null(order.msgs);
-        assert_true(!bad.has_at || bad.at <= n);
-    }
-    return err;
-}
-
-static void assert_message(uint32_t i, const char *topic, const char *event, const char *payload, const char *key)
-{
-    assert_true(i < order.n);
-    assert_true(fm_slice_eq(fm_msg_topic(order.msgs[i]), fm_slice_str(topic)));
-    assert_true(fm_slice_eq(fm_msg_event(order.msgs[i]), fm_slice_str(event)));
-    assert_true(fm_slice_eq(fm_msg_payload(order.msgs[i]), fm_slice_str(payload)));
-    assert_true(fm_slice_eq(fm_msg_key(order.msgs[i]), fm_slice_str(key)));
+    return judged(err, n);
 }
 
 static void assert_refused(const char *kind, const char *body, enum fm_err err, const char *sentence)
