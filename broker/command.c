@@ -7,40 +7,27 @@ enum { VERSION = 1 };
 
 /* ---- writing ---- */
 
-static void id_write(struct fm_buf *b, struct fm_id id)
-{
-    fm_buf_u64(b, id.origin);
-    fm_buf_varint(b, id.seq);
-}
-
 void fm_command_write(struct fm_buf *b, const struct fm_cluster_command *c)
 {
     assert(c->user.n <= FM_USER_MAX && c->topic.n <= FM_TOPIC_MAX && c->text.n <= FM_COMMAND_TEXT_MAX);
     assert(c->at_ms <= FM_TIME_MAX && c->age_ms <= FM_AGE_MAX && c->keep_ms <= FM_COMMAND_KEEP_MAX);
     fm_buf_u8(b, VERSION);
     fm_buf_varint(b, c->kind);
-    id_write(b, c->id);
+    fm_buf_id(b, c->id);
     fm_buf_varint(b, c->at_ms);
     fm_buf_varint(b, c->age_ms);
     fm_buf_varint(b, c->keep_ms);
     fm_buf_sized(b, c->user);
     fm_buf_sized(b, c->topic);
-    id_write(b, c->connection);
+    fm_buf_id(b, c->connection);
     fm_buf_varint(b, c->number);
     fm_buf_sized(b, c->text);
     fm_buf_varint(b, c->upto.n);
     for (uint32_t i = 0; i < c->upto.n; i++)
-        id_write(b, c->upto.at[i]);
+        fm_buf_id(b, c->upto.at[i]);
 }
 
 /* ---- reading ---- */
-
-static struct fm_id id_read(struct fm_rd *r)
-{
-    struct fm_id id = {.origin = fm_rd_u64(r)};
-    id.seq = fm_rd_varint(r);
-    return id;
-}
 
 static uint64_t number_read(struct fm_rd *r, uint64_t max)
 {
@@ -54,7 +41,7 @@ static enum fm_err upto_read(struct fm_rd *r, struct fm_vector *upto)
 {
     uint64_t n = number_read(r, FM_CURSOR_MAX), before = 0;
     for (uint64_t i = 0; i < n && !r->bad; i++) {
-        struct fm_id at = id_read(r);
+        struct fm_id at = fm_rd_id(r);
         if (r->bad || at.seq == 0 || at.origin <= before)
             return FM_E_SYNTAX;
         before = at.origin;
@@ -73,13 +60,13 @@ enum fm_err fm_command_read(struct fm_slice payload, struct fm_cluster_command *
     if (!r.bad && version != VERSION)
         return version > VERSION ? FM_E_VERSION : FM_E_SYNTAX;
     c->kind = (uint32_t)number_read(&r, UINT32_MAX);
-    c->id = id_read(&r);
+    c->id = fm_rd_id(&r);
     c->at_ms = number_read(&r, FM_TIME_MAX);
     c->age_ms = number_read(&r, FM_AGE_MAX);
     c->keep_ms = number_read(&r, FM_COMMAND_KEEP_MAX);
     c->user = fm_rd_sized(&r, FM_USER_MAX);
     c->topic = fm_rd_sized(&r, FM_TOPIC_MAX);
-    c->connection = id_read(&r);
+    c->connection = fm_rd_id(&r);
     c->number = fm_rd_varint(&r);
     c->text = fm_rd_sized(&r, FM_COMMAND_TEXT_MAX);
     enum fm_err err = r.bad || c->kind == 0 ? FM_E_SYNTAX : upto_read(&r, &c->upto);

@@ -505,6 +505,9 @@ void fm_peer_remove(struct fm_hub *h, uint32_t i);
 void fm_peer_say(const struct fm_peer *p, enum fm_diag_level level, const char *event, const char *more);
 /* It missed several heartbeats, but is not taken for down yet. */
 bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p);
+/* Who is asked for what is missing of an origin: the higher the better, never 0. Rather one that is heard than one that is not, another
+ * than the last time, the origin itself than another. */
+unsigned fm_holder_rank(const struct fm_hub *h, const struct fm_peer *p, uint64_t origin, uint64_t last);
 /* Cuts to fit. */
 void fm_text_copy(char *to, size_t size, struct fm_slice s);
 void fm_peers_start(struct fm_hub *h);

@@ -7,19 +7,6 @@ enum { TIMEOUT_MS_MAX = 60000 };
 
 /* ---- questions ---- */
 
-static void id_write(struct fm_buf *b, struct fm_id id)
-{
-    fm_buf_u64(b, id.origin);
-    fm_buf_varint(b, id.seq);
-}
-
-static struct fm_id id_read(struct fm_rd *r)
-{
-    struct fm_id id = {.origin = fm_rd_u64(r)};
-    id.seq = fm_rd_varint(r);
-    return id;
-}
-
 static uint32_t number_read(struct fm_rd *r, uint32_t max)
 {
     uint64_t v = fm_rd_varint(r);
@@ -35,8 +22,8 @@ void fm_inquiry_write(struct fm_buf *b, const struct fm_inquiry *q)
     fm_buf_varint(b, q->kind);
     fm_buf_varint(b, q->timeout_ms);
     fm_buf_varint(b, q->limit);
-    id_write(b, q->after);
-    id_write(b, q->command);
+    fm_buf_id(b, q->after);
+    fm_buf_id(b, q->command);
     fm_buf_sized(b, q->user);
     fm_buf_sized(b, q->topic);
 }
@@ -48,8 +35,8 @@ enum fm_err fm_inquiry_read(struct fm_slice body, struct fm_inquiry *q)
     q->kind = number_read(&r, FM_INQUIRY_KINDS - 1);
     q->timeout_ms = number_read(&r, TIMEOUT_MS_MAX);
     q->limit = number_read(&r, FM_FOUND_MAX);
-    q->after = id_read(&r);
-    q->command = id_read(&r);
+    q->after = fm_rd_id(&r);
+    q->command = fm_rd_id(&r);
     q->user = fm_rd_sized(&r, FM_USER_MAX);
     q->topic = fm_rd_sized(&r, FM_TOPIC_MAX);
     return r.bad || q->kind == 0 || fm_rd_left(&r) ? FM_E_SYNTAX : FM_OK;
@@ -66,7 +53,7 @@ void fm_found_write(struct fm_buf *b, const struct fm_found *f, bool complete)
     fm_buf_varint(b, f->n);
     for (uint32_t i = 0; i < f->n; i++) {
         const struct fm_found_row *row = &f->at[i];
-        id_write(b, row->connection);
+        fm_buf_id(b, row->connection);
         fm_buf_varint(b, row->open_ms);
         fm_buf_varint(b, row->topics);
         fm_buf_sized(b, row->user);
@@ -91,7 +78,7 @@ enum fm_err fm_found_read(struct fm_slice body, struct fm_found *f, bool *comple
     }
     for (; f->n < n && !r.bad; f->n++) {
         struct fm_found_row *row = &f->at[f->n];
-        row->connection = id_read(&r);
+        row->connection = fm_rd_id(&r);
         row->open_ms = fm_rd_varint(&r);
         row->topics = number_read(&r, UINT32_MAX);
         row->user = fm_rd_sized(&r, FM_USER_MAX);

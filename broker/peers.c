@@ -77,6 +77,11 @@ bool fm_peer_suspect(const struct fm_hub *h, const struct fm_peer *p)
     return p->alive && h->now.mono_ms - p->heard_ms > FM_SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms;
 }
 
+unsigned fm_holder_rank(const struct fm_hub *h, const struct fm_peer *p, uint64_t origin, uint64_t last)
+{
+    return 1 + (fm_peer_suspect(h, p) ? 0 : 4) + (p->incarnation == last ? 0 : 2) + (p->incarnation == origin);
+}
+
 void fm_text_copy(char *to, size_t size, struct fm_slice s)
 {
     size_t n = s.n < size - 1 ? s.n : size - 1;

@@ -212,7 +212,6 @@ static bool has_hole(const struct fm_porigin *o)
     return (o->claimed > o->ver || o->whole) && o->state != FM_PORIGIN_HIDDEN;
 }
 
-/* Rather one that is heard than one that is not, another than the last time, the origin itself than another. */
 static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_porigin *o)
 {
     struct fm_peer *best = NULL;
@@ -222,7 +221,7 @@ static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_porigin *o)
         uint64_t has = fm_vector_get(&p->presence, o->id);
         if (!p->alive || !p->met || !p->ask[0] || (o->whole ? has < fm_later(o->ver, o->base) : has <= o->ver))
             continue;
-        unsigned rank = 1 + (fm_peer_suspect(h, p) ? 0 : 4) + (p->incarnation == o->pull.holder ? 0 : 2) + (p->incarnation == o->id);
+        unsigned rank = fm_holder_rank(h, p, o->id, o->pull.holder);
         if (rank > best_rank) {
             best = p;
             best_rank = rank;

@@ -279,7 +279,6 @@ static bool may_hold(struct fm_hub *h, const struct fm_peer *p, const struct fm_
     return true;
 }
 
-/* Rather one that is heard than one that is not, another than the last time, the origin itself than another. */
 static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_origin *o)
 {
     struct fm_peer *best = NULL;
@@ -288,7 +287,7 @@ static struct fm_peer *holder_of(struct fm_hub *h, const struct fm_origin *o)
         struct fm_peer *p = &h->peers[(h->next_ask + i) % h->peers_n];
         if (!may_hold(h, p, o))
             continue;
-        unsigned rank = 1 + (fm_peer_suspect(h, p) ? 0 : 4) + (p->incarnation == o->pull.holder ? 0 : 2) + (p->incarnation == o->id);
+        unsigned rank = fm_holder_rank(h, p, o->id, o->pull.holder);
         if (rank > best_rank) {
             best = p;
             best_rank = rank;

@@ -184,3 +184,16 @@ enum fm_err fm_vector_add_text(struct fm_vector *v, struct fm_slice text)
     enum fm_err err = fm_id_parse((const char *)text.p, text.n, &id);
     return err ? err : fm_vector_raise(v, id.origin, id.seq);
 }
+
+void fm_buf_id(struct fm_buf *b, struct fm_id id)
+{
+    fm_buf_u64(b, id.origin);
+    fm_buf_varint(b, id.seq);
+}
+
+struct fm_id fm_rd_id(struct fm_rd *r)
+{
+    struct fm_id id = {.origin = fm_rd_u64(r)};
+    id.seq = fm_rd_varint(r);
+    return id;
+}

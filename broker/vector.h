@@ -7,6 +7,10 @@
 #include "bytes.h"
 #include "fanmesh/cursor.h"
 
+/* An id on the mesh. */
+void fm_buf_id(struct fm_buf *b, struct fm_id id);
+struct fm_id fm_rd_id(struct fm_rd *r);
+
 struct fm_vector {
     struct fm_id *at;
     uint32_t n, cap;

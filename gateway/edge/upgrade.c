@@ -201,7 +201,7 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
         return refuse(up, FM_E_ORIGIN);
     if (w->draining)
         return refuse(up, FM_E_DRAINING);
-    if (!proto->accept(w, up))
+    if (!proto->accept(up))
         return NULL;
     struct fm_identity *identity = NULL;
     struct fm_token_fault fault;

@@ -50,9 +50,8 @@ static bool is_offered(struct fm_slice list, struct fm_slice name)
     return false;
 }
 
-static bool accept_socket(struct fm_worker *w, struct fm_upgrade *up)
+static bool accept_socket(struct fm_upgrade *up)
 {
-    (void)w;
     char vsn[16];
     enum fm_err err = fm_query_param(up->query, "vsn", true, vsn, sizeof vsn);
     up->variant = err == FM_E_NOT_FOUND ? FM_PHX_V1 : err ? 0 : version_read(vsn);

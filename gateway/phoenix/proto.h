@@ -144,7 +144,7 @@ struct fm_upgrade { /* what the edge knows of a client that asks for a WebSocket
 struct fm_proto { /* a wire protocol: one static table */
     const char *name;
     /* May this client open a WebSocket here? false: status and reason are set. */
-    bool (*accept)(struct fm_worker *w, struct fm_upgrade *up);
+    bool (*accept)(struct fm_upgrade *up);
     /* One whole message (the bytes may be changed in place; they are gone after the call). */
     void (*recv)(struct fm_socket *s, bool binary, uint8_t *bytes, size_t n);
     /* The hub answered a join of this socket. The sub is subscribed already if j->err is FM_OK; write the reply and j->replay now, live

@@ -186,9 +186,8 @@ static void unsubscribed(struct fm_sub *sub)
 
 /* ---- what no client of a stream does ---- */
 
-static bool accept_stream(struct fm_worker *w, struct fm_upgrade *up)
+static bool accept_stream(struct fm_upgrade *up)
 {
-    (void)w;
     up->proto = &fm_sse;
     return true;
 }

@@ -40,12 +40,6 @@ static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lo
     }
 }
 
-static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
-{
-    (void)bus, (void)bytes;
-    return FM_OK;
-}
-
 static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms)
 {
     (void)bus, (void)address, (void)timeout_ms;
@@ -83,24 +77,7 @@ static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_sli
 }
 
 static const struct fm_bus_ops bus_ops = {
-    .publish = bus_publish, .ask = bus_ask, .answer = bus_answer, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
-
-static void give(enum fm_bus_event event, struct fm_slice bytes, uint64_t handle, enum fm_err err)
-{
-    struct fm_bus_item *it = bus_item(event, PIPE, bytes);
-    it->handle = handle;
-    it->err = err;
-    fm_hub_handle(mesh.hub, mesh.now, &it->item);
-    fm_hub_flush(mesh.hub, mesh.now);
-}
-
-static void peer_hello(void)
-{
-    struct fm_buf sealed = {0};
-    hello_seal(mesh.peer, PEER, &sealed);
-    give(FM_BUS_ENVELOPE, fm_buf_view(&sealed), 0, FM_OK);
-    fm_buf_fini(&sealed);
-}
+    .publish = publish_ignored, .ask = bus_ask, .answer = bus_answer, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
 
 /* The worker takes commands, as one with clients does. */
 static int start(void **state)
@@ -109,7 +86,7 @@ static int start(void **state)
     rig = (struct rig){0};
     mesh_start(FM_LIT("a secret of some length"), &bus_ops, 1000, to_worker);
     mesh_tick(1);
-    give(FM_BUS_UP, (struct fm_slice){0}, 0, FM_OK);
+    bus_give(PIPE, FM_BUS_UP, (struct fm_slice){0}, 0, FM_OK);
     struct fm_join *j = fm_join_new(0, 1, FM_COMMAND_TOPIC);
     assert_non_null(j);
     fm_hub_handle(mesh.hub, mesh.now, &j->item);
@@ -152,7 +129,7 @@ static void answered_by(struct fm_seal *seal, uint64_t count, bool complete)
     struct fm_buf b = {0}, sealed = {0};
     fm_found_write(&b, &(struct fm_found){.count = count}, complete);
     assert_int_equal(fm_seal_close(seal, FM_PLANE_ANSWER, (struct fm_env_bind){SELF, rig.counter}, fm_buf_view(&b), &sealed, NULL), FM_OK);
-    give(FM_BUS_ANSWERED, fm_buf_view(&sealed), rig.ask, FM_OK);
+    bus_give(PIPE, FM_BUS_ANSWERED, fm_buf_view(&sealed), rig.ask, FM_OK);
     fm_buf_fini(&b);
     fm_buf_fini(&sealed);
 }
@@ -163,8 +140,8 @@ static void peer_asks(void)
     struct fm_buf b = {0}, sealed = {0};
     fm_inquiry_write(&b, &(struct fm_inquiry){.kind = FM_INQUIRY_CONNECTIONS, .timeout_ms = TIMEOUT_MS});
     assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ASK, unbound, fm_buf_view(&b), &sealed, &rig.question), FM_OK);
-    give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
-    give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
+    bus_give(PIPE, FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
+    bus_give(PIPE, FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
     fm_buf_fini(&b);
     fm_buf_fini(&sealed);
 }
@@ -179,7 +156,7 @@ static void assert_answer(const char *begins, const char *missing)
 static void what_all_nodes_found_is_added(void **state)
 {
     (void)state;
-    peer_hello();
+    bus_give_hello(PIPE);
     ask(FM_INQUIRY_CONNECTIONS);
     worker_answers(3);
     assert_string_equal(rig.answer, "");
@@ -190,10 +167,10 @@ static void what_all_nodes_found_is_added(void **state)
 static void who_did_not_answer_is_named_and_says_why(void **state)
 {
     (void)state;
-    peer_hello();
+    bus_give_hello(PIPE);
     ask(FM_INQUIRY_CONNECTIONS);
     worker_answers(3);
-    give(FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_CLOSED); /* it died meanwhile */
+    bus_give(PIPE, FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_CLOSED); /* it died meanwhile */
     assert_answer("{\"count\":3,", "\"why\":\"it did not answer in time\"}]}");
     ask(FM_INQUIRY_CONNECTIONS);
     worker_answers(3);
@@ -216,7 +193,7 @@ static void one_that_listens_where_another_was_is_not_taken_for_it(void **state)
     (void)state;
     struct fm_seal *other;
     assert_int_equal(fm_seal_new(&other, FM_LIT("c"), FM_LIT("a secret of some length"), PEER + 1), FM_OK);
-    peer_hello();
+    bus_give_hello(PIPE);
     ask(FM_INQUIRY_CONNECTIONS);
     worker_answers(3);
     answered_by(other, 4, true);
@@ -229,7 +206,7 @@ static void another_node_is_answered_once_and_nobody_who_is_not_known(void **sta
     (void)state;
     peer_asks(); /* may be of an earlier life of this node, played again */
     assert_null(rig.asked);
-    peer_hello();
+    bus_give_hello(PIPE);
     peer_asks();
     worker_answers(3);
     assert_null(rig.asked);
@@ -242,7 +219,7 @@ static void another_node_is_answered_once_and_nobody_who_is_not_known(void **sta
 static void too_many_at_once_are_refused_and_room_is_made_by_time(void **state)
 {
     (void)state;
-    peer_hello();
+    bus_give_hello(PIPE);
     rig.deaf = true;
     for (unsigned i = 0; i < 64; i++)
         peer_asks();

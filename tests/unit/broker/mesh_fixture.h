@@ -62,6 +62,12 @@ static inline void mesh_tick(unsigned ms)
 
 /* ---- of a bus: what a test has no interest in ---- */
 
+static inline enum fm_err publish_ignored(struct fm_bus *bus, struct fm_slice bytes)
+{
+    (void)bus, (void)bytes;
+    return FM_OK;
+}
+
 static inline enum fm_err link_ignored(struct fm_bus *bus, const char *address)
 {
     (void)bus, (void)address;
@@ -100,4 +106,22 @@ static struct fm_bus_item *bus_item(enum fm_bus_event event, uint32_t pipe, stru
     if (bytes.n)
         memcpy(it->bytes, bytes.p, bytes.n);
     return it;
+}
+
+/* The hub is given one. handle: of an ask or answer; err: of an answer that did not come. */
+static inline void bus_give(uint32_t pipe, enum fm_bus_event event, struct fm_slice bytes, uint64_t handle, enum fm_err err)
+{
+    struct fm_bus_item *it = bus_item(event, pipe, bytes);
+    it->handle = handle;
+    it->err = err;
+    fm_hub_handle(mesh.hub, mesh.now, &it->item);
+    fm_hub_flush(mesh.hub, mesh.now);
+}
+
+static inline void bus_give_hello(uint32_t pipe)
+{
+    struct fm_buf sealed = {0};
+    hello_seal(mesh.peer, PEER, &sealed);
+    bus_give(pipe, FM_BUS_ENVELOPE, fm_buf_view(&sealed), 0, FM_OK);
+    fm_buf_fini(&sealed);
 }

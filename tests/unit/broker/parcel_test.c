@@ -26,12 +26,6 @@ static void to_worker(void *ctx, unsigned worker, struct fm_item *chain, bool lo
     }
 }
 
-static enum fm_err bus_publish(struct fm_bus *bus, struct fm_slice bytes)
-{
-    (void)bus, (void)bytes;
-    return FM_OK;
-}
-
 static enum fm_err bus_ask(struct fm_bus *bus, const char *address, uint64_t id, struct fm_slice bytes, unsigned timeout_ms)
 {
     (void)bus, (void)timeout_ms;
@@ -67,24 +61,7 @@ static enum fm_err bus_answer(struct fm_bus *bus, uint64_t handle, struct fm_sli
 }
 
 static const struct fm_bus_ops bus_ops = {
-    .publish = bus_publish, .ask = bus_ask, .answer = bus_answer, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
-
-static void give(enum fm_bus_event event, struct fm_slice bytes, uint64_t handle, enum fm_err err)
-{
-    struct fm_bus_item *it = bus_item(event, PIPE, bytes);
-    it->handle = handle;
-    it->err = err;
-    fm_hub_handle(mesh.hub, mesh.now, &it->item);
-    fm_hub_flush(mesh.hub, mesh.now);
-}
-
-static void peer_hello(void)
-{
-    struct fm_buf sealed = {0};
-    hello_seal(mesh.peer, PEER, &sealed);
-    give(FM_BUS_ENVELOPE, fm_buf_view(&sealed), 0, FM_OK);
-    fm_buf_fini(&sealed);
-}
+    .publish = publish_ignored, .ask = bus_ask, .answer = bus_answer, .link = link_ignored, .unlink = unlink_ignored, .drop = drop_ignored};
 
 static int start(void **state)
 {
@@ -92,7 +69,7 @@ static int start(void **state)
     rig = (struct rig){0};
     mesh_start(FM_LIT("a secret of some length"), &bus_ops, 1000, to_worker);
     mesh_tick(1);
-    give(FM_BUS_UP, (struct fm_slice){0}, 0, FM_OK);
+    bus_give(PIPE, FM_BUS_UP, (struct fm_slice){0}, 0, FM_OK);
     return 0;
 }
 
@@ -123,7 +100,7 @@ static void peer_confirms(void)
     fm_env_taken_write(&b);
     assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ANSWER, (struct fm_env_bind){SELF, rig.counter}, fm_buf_view(&b), &sealed, NULL),
                      FM_OK);
-    give(FM_BUS_ANSWERED, fm_buf_view(&sealed), rig.ask, FM_OK);
+    bus_give(PIPE, FM_BUS_ANSWERED, fm_buf_view(&sealed), rig.ask, FM_OK);
     fm_buf_fini(&b);
     fm_buf_fini(&sealed);
 }
@@ -146,7 +123,7 @@ static void one_for_a_worker_or_node_that_is_not_there_comes_back(void **state)
     rig.n = 0;
     post(PEER, 0); /* which nobody has met */
     came_back(FM_E_NOT_FOUND);
-    peer_hello();
+    bus_give_hello(PIPE);
     rig.n = 0;
     rig.refuse = FM_E_TOO_MANY;
     post(PEER, 0);
@@ -156,7 +133,7 @@ static void one_for_a_worker_or_node_that_is_not_there_comes_back(void **state)
 static void one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not_arrive(void **state)
 {
     (void)state;
-    peer_hello();
+    bus_give_hello(PIPE);
     post(PEER, 3);
     assert_int_equal(rig.asks, 1);
     assert_int_equal(rig.sent.worker, 3);
@@ -164,7 +141,7 @@ static void one_for_another_node_leaves_and_is_heard_of_again_only_if_it_did_not
     peer_confirms();
     assert_int_equal(rig.n, 0);
     post(PEER, 3);
-    give(FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_TIMEOUT);
+    bus_give(PIPE, FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_TIMEOUT);
     came_back(FM_E_TIMEOUT);
     post(PEER, 3); /* still on its way when the node ends */
 }
@@ -176,8 +153,8 @@ static void peer_sends(uint32_t worker)
     fm_env_parcel_write(&b, &(struct fm_env_parcel){0, FM_LIT("first")});
     fm_env_parcel_write(&b, &(struct fm_env_parcel){worker, FM_LIT("theirs")});
     assert_int_equal(fm_seal_close(mesh.peer, FM_PLANE_ASK, unbound, fm_buf_view(&b), &sealed, &rig.counter), FM_OK);
-    give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
-    give(FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK); /* a replay */
+    bus_give(PIPE, FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK);
+    bus_give(PIPE, FM_BUS_ASKED, fm_buf_view(&sealed), 9, FM_OK); /* a replay */
     fm_buf_fini(&b);
     fm_buf_fini(&sealed);
 }
@@ -187,7 +164,7 @@ static void what_arrives_is_handed_over_once_and_confirmed_at_once(void **state)
     (void)state;
     peer_sends(0); /* by nobody that is known: not even answered */
     assert_int_equal(rig.n + rig.answers, 0);
-    peer_hello();
+    bus_give_hello(PIPE);
     peer_sends(0);
     assert_int_equal(rig.n, 2);
     assert_true(rig.got->node == PEER);
@@ -201,7 +178,7 @@ static void what_arrives_is_handed_over_once_and_confirmed_at_once(void **state)
 static void what_comes_while_a_few_asks_are_under_way_leaves_together(void **state)
 {
     (void)state;
-    peer_hello();
+    bus_give_hello(PIPE);
     for (unsigned i = 0; i < 20; i++)
         post(PEER, i);
     assert_int_equal(rig.asks, 4);
@@ -217,12 +194,12 @@ static void what_comes_while_a_few_asks_are_under_way_leaves_together(void **sta
     for (unsigned i = 0; i < 10; i++)
         post(PEER, i);
     assert_int_equal(rig.asks, 6);
-    give(FM_BUS_DOWN, (struct fm_slice){0}, 0, FM_OK);
+    bus_give(PIPE, FM_BUS_DOWN, (struct fm_slice){0}, 0, FM_OK);
     for (unsigned ms = 0; ms < 5000; ms += 250)
         mesh_tick(250);
     assert_int_equal(rig.n, 9);
     assert_int_equal(rig.got->err, FM_E_NOT_FOUND);
-    give(FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_CLOSED);
+    bus_give(PIPE, FM_BUS_ANSWERED, (struct fm_slice){0}, rig.ask, FM_E_CLOSED);
     assert_int_equal(rig.n, 10);
     assert_int_equal(rig.got->err, FM_E_CLOSED);
 }

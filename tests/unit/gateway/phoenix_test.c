@@ -21,7 +21,7 @@ static void the_version_comes_from_the_query(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fm_upgrade up = {.path = fm_slice_str(cases[i].path), .query = fm_slice_str(cases[i].query)};
-        bool ok = fm_phoenix.accept(NULL, &up);
+        bool ok = fm_phoenix.accept(&up);
         if (ok != (cases[i].status == 0) || (!ok && up.status != cases[i].status))
             fail_msg("%s?%s", cases[i].path, cases[i].query);
         if (ok) {
@@ -47,7 +47,7 @@ static void the_subprotocol_phoenix_is_answered_and_the_token_is_not(void **stat
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fm_upgrade up = {.path = FM_LIT("/socket/websocket"), .protocols = fm_slice_str(cases[i][0])};
-        assert_true(fm_phoenix.accept(NULL, &up));
+        assert_true(fm_phoenix.accept(&up));
         assert_string_equal(up.subprotocol, cases[i][1]);
     }
 }
