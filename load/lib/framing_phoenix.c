@@ -67,6 +67,8 @@ static enum fm_err next(struct fm_rd *in, struct fm_saying *said)
         said->what = FM_SAID_OVER;
     else if (fm_slice_eq(w.event, FM_LIT("gap")))
         said->what = FM_SAID_GAP;
+    else if (fm_slice_eq(w.event, FM_LIT("presence_state")) || fm_slice_eq(w.event, FM_LIT("presence_diff")))
+        said->what = FM_SAID_NOTHING; /* a topic that allows presence says who is there to all that join it */
     else
         return FM_E_SYNTAX;
     return FM_OK;

@@ -2,7 +2,6 @@
 import { judgeMemory } from './memory.mjs';
 
 const REPAIR_MINUTES = 2; // the shortest run that must have filled queues of the mesh
-const TOLD_MAX = 0.05; // bursts that exceed the memory of nodes while others are cut off, and kills, cost about 1 %; without repair it is a third
 
 export const exits = { good: 0, broken: 1, unusable: 2 };
 
@@ -33,7 +32,7 @@ function told(seen) {
   if (!tally) return { ok: false, text: 'no result' };
   const lost = tally.declared + tally.tail_unknown + tally.tail_local;
   const share = lost / tally.deliveries;
-  return { ok: share <= TOLD_MAX, text: `${(share * 100).toFixed(3)} % of the deliveries were lost and told, or went with killed nodes; at most ${TOLD_MAX * 100} % may` };
+  return { ok: share * 100 <= seen.options.told, text: `${(share * 100).toFixed(3)} % of the deliveries were lost and told, or went with killed nodes; at most ${seen.options.told} % may` };
 }
 
 function back(seen) {

@@ -16,6 +16,10 @@ const table = {
   },
   payload: { min: 64, max: 16_000, value: 200, help: 'bytes of each' },
   agree: { min: 1, max: 300, value: 10, help: 'seconds after the last heal within which all nodes must hold the same' },
+  told: {
+    min: 0, max: 100, value: 5,
+    help: 'percent of the deliveries, at most, that may be lost and told: bursts beyond the memory of nodes, and kills, cost 1 to 3, missing repair 30; short runs vary more',
+  },
 };
 const presets = ['release', 'asan', 'tsan'];
 

@@ -115,6 +115,8 @@ static void phoenix_joins_pushes_and_tells_answers_apart(void **state)
     assert_int_equal(heard(f, FM_LIT("[null,\"h\",\"phoenix\",\"phx_reply\",{\"status\":\"ok\"}]")).what, FM_SAID_BEAT);
     assert_int_equal(heard(f, FM_LIT("[\"j\",\"j\",\"r:1\",\"phx_error\",{}]")).what, FM_SAID_OVER);
     assert_int_equal(heard(f, FM_LIT("[null,null,\"r:1\",\"gap\",{}]")).what, FM_SAID_GAP);
+    assert_int_equal(heard(f, FM_LIT("[null,null,\"r:1\",\"presence_state\",{}]")).what, FM_SAID_NOTHING);
+    assert_int_equal(heard(f, FM_LIT("[null,null,\"r:1\",\"presence_diff\",{\"joins\":{}}]")).what, FM_SAID_NOTHING);
     refused(f, "[null,null,\"r:1\",\"other\",{}]");
     refused(f, "[\"j\",\"x\",\"r:1\",\"phx_reply\",{\"status\":\"ok\"}]");
     refused(f, "{}");
