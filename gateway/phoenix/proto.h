@@ -3,8 +3,8 @@
  * it.
  *
  * Who does what:
- *   edge_lws.c  reads frames and writes buffers                worker.c  inbox, expectations, wheel
- *   socket.c    sockets, subs, what a slow socket still owes   subs.c    topic -> subs, one encoding a format a drain
+ *   edge_lws.c  reads frames and writes buffers        worker/intake.c  what comes from the hub
+ *   worker/socket*.c  sockets, their subs, what a slow one still owes   worker/subs*.c  topic -> subs, one encoding a format a drain
  *   phoenix.c   this table for the Phoenix protocol
  *
  * -- the worker's thread only -- */
