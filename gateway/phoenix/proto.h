@@ -173,7 +173,7 @@ struct fm_proto { /* a wire protocol: one static table */
 
 extern const struct fm_proto fm_phoenix, fm_sse;
 
-/* ---- operations for protocols (socket.c) ---- */
+/* ---- operations for protocols (socket.c, socket_subs.c) ---- */
 
 /* What is allowed on a topic to this client; NULL: there is no such topic. */
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);

@@ -2,7 +2,7 @@
  *
  *   worker.c  life, thread, time             intake.c  what comes into its inbox, and in which order it is taken
  *   accept.c  listener, throttle             edge/front.c  connections that speak HTTP, edge/shake.c  TLS
- *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
+ *   socket.c  sockets                        socket_subs.c  their joins and pushes      socket_io.c  what they are given, and owe
  *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *   subs_rules.c what new rules change
@@ -476,6 +476,10 @@ void fm_socket_abandon(struct fm_socket *s);
 void fm_socket_release(struct fm_socket *s);
 /* It is open: its timer runs until it has to be looked at again. */
 void fm_socket_watch(struct fm_socket *s);
+
+/* ---- socket_subs.c ---- */
+/* All of them leave. */
+void fm_socket_subs_end(struct fm_socket *s);
 void fm_socket_joined(void *ctx, struct fm_item *item);
 void fm_socket_pushed(void *ctx, struct fm_item *item);
 
