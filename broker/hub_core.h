@@ -1,9 +1,11 @@
 /* Inside the hub: what its files share. Nobody else includes this.
  *
- *   hub.c      life, the step function, time        store.c    logs, topics, histories, eviction
+ *   hub.c      life, the step function, time
+ *   topics.c   topics, positions                    store.c    logs, histories, eviction
  *   dispatch.c what a message does on arrival       publish.c  own messages: ids, keys, acknowledgements
  *   join.c     joins and cursors                    query.c    answers for the HTTP API
- *   peers.c    hello, state, membership             repair.c   batches out, ranges in, holes and pulls
+ *   peers.c    hello, state, membership
+ *   batches.c  what is published goes out           repair.c   ranges in, holes and pulls
  *   links.c    who is dialled, which link stays     origins.c  which are known, and which are forgotten
  *   settle.c   how those end whose node is gone  asof.c     what they may have held, when nobody names them any more
  *   presence*.c  who is on which topic (presence_core.h)
@@ -334,13 +336,7 @@ static inline void fm_stat_add(_Atomic uint64_t *stat, uint64_t n)
     fm_stat_set(stat, atomic_load_explicit(stat, memory_order_relaxed) + n);
 }
 
-/* ---- store.c ---- */
-/* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
-static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg *m)
-{
-    int64_t ms = (int64_t)h->now.mono_ms - m->born_ms;
-    return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
-}
+/* ---- topics.c ---- */
 struct fm_topic *fm_topic_find(struct fm_hub *h, struct fm_slice name);
 /* What its history keeps, as the rules are now. */
 void fm_topic_retention(struct fm_hub *h, struct fm_topic *t);
@@ -352,6 +348,18 @@ void fm_pos_free(struct fm_pos *pos); /* its topic forgets it */
 /* The newest seq that is not recoverable for a cursor, whether or not the topic has a position there. */
 uint64_t fm_topic_floor(const struct fm_topic *t, const struct fm_origin *o);
 uint64_t fm_topic_last(const struct fm_topic *t, const struct fm_origin *o);
+/* One that holds nothing and has no subscriber; its origins remember how far. false: it is still needed, be it because the log names one of
+ * its messages: the log's entries point to it. */
+bool fm_topic_forget(struct fm_hub *h, struct fm_topic *t);
+void fm_topics_free(struct fm_hub *h);
+
+/* ---- store.c ---- */
+/* Ages are counted on steady clocks: what a wall clock says, here or at the origin, evicts nothing. */
+static inline uint64_t fm_msg_age_ms(const struct fm_hub *h, const struct fm_msg *m)
+{
+    int64_t ms = (int64_t)h->now.mono_ms - m->born_ms;
+    return ms < (int64_t)FM_AGE_MAX ? (uint64_t)ms : FM_AGE_MAX;
+}
 FM_MUST_CHECK enum fm_err fm_store_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m);
 void fm_history_add(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m);
 void fm_history_expire(struct fm_hub *h, struct fm_topic *t);
@@ -549,11 +557,17 @@ bool fm_cluster_whole(const struct fm_hub *h);
 /* Are there other nodes, as far as we know, and none of them alive? Tells when that begins and ends. */
 void fm_isolation_check(struct fm_hub *h);
 
-/* ---- repair.c ---- */
+/* ---- batches.c ---- */
 void fm_batches_send(struct fm_hub *h);
 /* Is the mesh so far behind that a message accepted now might be evicted before it has left? */
 bool fm_backlog_full(const struct fm_hub *h);
+/* Drops the batches that nobody who holds the window still owes an acknowledgement for. true: there is room for another. */
 bool fm_in_flight_settle(struct fm_hub *h);
+/* Writes a range into h->scratch: from `from` on until `to` or until it has so many bytes. Returns what upto is. *size grows by that of the
+ * messages. */
+uint64_t fm_range_write(struct fm_hub *h, struct fm_origin *o, uint64_t from, uint64_t to, size_t bytes, uint64_t *size);
+
+/* ---- repair.c ---- */
 /* True: the sender wants to know soon that it is here. */
 bool fm_range_apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, bool answer);
 void fm_ask_handle(struct fm_hub *h, struct fm_bus_item *it);

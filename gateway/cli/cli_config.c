@@ -73,7 +73,7 @@ static enum fm_err mesh_certificate(const struct fm_command *command, const stru
     const struct fm_mesh_tls_files files = {s->mesh_tls_ca, s->mesh_tls_cert, s->mesh_tls_key};
     struct fm_mesh_tls *tls;
     struct fm_certificate c;
-    if (!*files.ca || strcmp(s->mesh_listen, "none") == 0)
+    if (!*files.ca || !fm_option_given(s->mesh_listen))
         return FM_OK;
     enum fm_err err = fm_mesh_tls_new(&tls, &files, why);
     if (err)

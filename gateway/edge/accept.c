@@ -71,7 +71,7 @@ static void turn_away(struct fm_worker *w, int fd, const struct fm_peer *peer, b
     fm_client_say(peer, "client_refused", of_address ? "connections_per_address are there already" : "connections_max are there already");
 }
 
-/* What comes through a proxy is counted when it has said for whom it comes (front.c, fm_socket_admit). */
+/* What comes through a proxy is counted when it has said for whom it comes (request.c, fm_socket_admit). */
 static bool address_counted(struct fm_worker *w, const struct fm_peer *peer, bool *counted)
 {
     *counted = false;

@@ -1,8 +1,8 @@
 /* The edge: WebSocket connections, by libwebsockets. edge_lws.c is the only file that includes its header.
  *
- * The split of work: front.c reads and answers HTTP; when it has accepted an upgrade it hands the file descriptor over, with what
- * libwebsockets needs of the request; from then on the connection is libwebsockets'. Frames that arrive are reassembled here and given to
- * socket.c; what leaves is complete frames, built elsewhere, written as they are.
+ * The split of work: front.c and request.c read and answer HTTP; when an upgrade was accepted, upgrade.c hands the file descriptor over,
+ * with what libwebsockets needs of the request; from then on the connection is libwebsockets'. Frames that arrive are reassembled here and
+ * given to socket.c; what leaves is complete frames, built elsewhere, written as they are.
  *
  * -- the worker's thread only -- */
 #pragma once

@@ -1,4 +1,4 @@
-/* Inside the HTTP front: front.c (reading, answering) and upgrade.c (what becomes a WebSocket). */
+/* Inside the HTTP front: front.c (connections), request.c (what is asked and answered on them) and upgrade.c (what becomes a WebSocket). */
 #pragma once
 
 #include "http1.h"
@@ -56,8 +56,6 @@ struct fm_conn {
 void fm_conn_ready(struct ev_loop *loop, struct ev_io *io, int events);
 /* Goes on as far as it can; c may be gone after it. */
 void fm_conn_run(struct fm_conn *c);
-/* Answers with an error and ends the connection after it. status 0: the error's own. */
-void fm_conn_fail(struct fm_conn *c, unsigned status, enum fm_err err, const char *detail, struct fm_slice headers);
 /* Frees all but the descriptor. */
 void fm_conn_detach(struct fm_conn *c);
 void fm_conn_close(struct fm_conn *c);
@@ -71,6 +69,14 @@ void fm_conn_watch(struct fm_conn *c, int events);
 FM_MUST_CHECK bool fm_conn_put(struct fm_conn *c, struct fm_slice bytes);
 /* Is there something that it keeps so? */
 bool fm_conn_pending(const struct fm_conn *c);
+
+/* ---- request.c ---- */
+/* One step on from the present state; false: it waits for the client or for an answer. */
+bool fm_conn_step(struct fm_conn *c);
+/* Answers the request with an error and ends the connection after it. status 0: the error's own. */
+void fm_conn_fail(struct fm_conn *c, unsigned status, enum fm_err err, const char *detail, struct fm_slice headers);
+/* The same where the request can't be read, and neither can what follows it. */
+void fm_conn_refuse(struct fm_conn *c, unsigned status, enum fm_err err, const char *what);
 
 /* ---- sse/sse_stream.c ---- */
 /* The connection goes, and the stream with it. */

@@ -19,7 +19,7 @@ static enum fm_err start_blocked(struct fm_node **node, struct fm_config *c)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     sigaction(SIGPIPE, NULL, &on_pipe);
-    enum fm_err err = fm_node_start_in_program(node, &c->settings, c->of_process ? NULL : &c->handlers, &c->start);
+    enum fm_err err = fm_node_start(node, &c->settings, c->of_process ? NULL : &c->handlers, &c->start);
     sigaction(SIGPIPE, &on_pipe, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return err;

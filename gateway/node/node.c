@@ -1,95 +1,19 @@
-#include "node.h"
-#include "../api/api.h"
-#include "../auth/jwks_fetch.h"
-#include "../edge/listen.h"
+/* A node's life: its parts are started in order, learn new settings while they run, and are stopped in reverse. */
+#include "node_core.h"
+
 #include "../embed/config.h"
-#include "../embed/program.h"
-#include "../hooks/hooks.h"
-#include "../settings/access.h"
-#include "../worker/worker.h"
+#include "../edge/listen.h"
 
 #include "../../broker/diag.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    ENVELOPE_BATCH_MAX = 1 << 20, /* the most that batch_bytes allows: another node's batches may be larger than ours */
-    ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message, or presence, that overfills a batch */
-    DESCRIPTORS_FIXED = 128,      /* standard streams, epoll, wake-ups, the mesh's listeners and links, the API's clients */
-    DESCRIPTORS_WORKER = 16,
-    DESCRIPTORS_SPARE = 1024, /* where the hard limit allows: a large mesh */
-    /* connections_max = 0. The limit is set to what is needed, not to all that is allowed, which may be 10^9: libwebsockets makes tables of
-     * that size, and looks through them whenever a connection closes. */
-    CONNECTIONS_USUAL = 100000,
     LEARN_MS = 5000, /* for all threads to take over what was reloaded */
-    LEARN_LOOK_MS = 2,
+    LOOK_MS = 2,     /* between looks at what another thread has to do first */
 };
-
-struct fm_node {
-    const struct fm_settings *s;
-    struct fm_mailbox mailboxes[FM_WORKERS_MAX];
-    struct fm_inbox *inbox_at[FM_WORKERS_MAX];
-    unsigned mailboxes_n;         /* made; one for each worker, the internal one's is the last */
-    unsigned publics;             /* workers that serve clients */
-    unsigned n;                   /* all workers */
-    struct fm_handlers *handlers; /* of the program that it is in; NULL: it is in none */
-    struct fm_program *program;
-    struct fm_hooks *hooks;
-    struct fm_config *config; /* NULL: the settings are somebody else's */
-    struct fm_hub_thread *hub;
-    struct fm_api *api;
-    struct fm_worker *workers[FM_WORKERS_MAX];
-    struct fm_probe_board board;
-    struct fm_probe *probe;
-    struct fm_limits *limits;
-    struct fm_nets proxy_from, api_proxy_from, trusted;
-    struct fm_mesh_tls *mesh_tls;
-    struct fm_jwks *jwks;              /* NULL: there is no token_jwks_url */
-    struct fm_access *access, *before; /* before: not NULL while a thread may have it still */
-};
-
-static bool given(const char *listener)
-{
-    return strcmp(listener, "none") != 0;
-}
-
-/* ---- limits ---- */
-
-static uint64_t descriptors_kept(uint64_t workers)
-{
-    return DESCRIPTORS_FIXED + DESCRIPTORS_WORKER * workers;
-}
-
-uint64_t fm_node_connections_for(uint64_t descriptors, uint64_t workers)
-{
-    uint64_t kept = descriptors_kept(workers);
-    return descriptors > kept ? descriptors - kept : 1;
-}
-
-void fm_node_limits(struct fm_settings *s)
-{
-    struct rlimit lim;
-    if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
-        return;
-    uint64_t asked = s->connections_max ? s->connections_max : CONNECTIONS_USUAL;
-    /* Those of hooks are kept whether there are any now or not: HUP may bring them. */
-    uint64_t hooks = s->hook_concurrency + 1;
-    uint64_t can = fm_node_connections_for(lim.rlim_max > hooks ? lim.rlim_max - hooks : 0, s->workers);
-    uint64_t want = (asked < can ? asked : can) + descriptors_kept(s->workers) + DESCRIPTORS_SPARE + hooks;
-    struct rlimit set = {want < lim.rlim_max ? want : lim.rlim_max, lim.rlim_max};
-    if (setrlimit(RLIMIT_NOFILE, &set) != 0)
-        can = fm_node_connections_for(lim.rlim_cur, s->workers);
-    if (s->connections_max > can)
-        fm_diag(FM_WARN, "connections_max_cut",
-                "connections_max=%" PRIu64 " to=%" PRIu64 " descriptors=%" PRIu64
-                " why=\"every connection needs a file descriptor\" then=\"raise the hard limit (ulimit -Hn) or lower connections_max\"",
-                s->connections_max, can, (uint64_t)lim.rlim_max);
-    s->connections_max = asked < can ? asked : can;
-}
 
 /* ---- start ---- */
 
@@ -103,46 +27,6 @@ static enum fm_err mailboxes_make(struct fm_node *node)
         node->mailboxes_n++;
     }
     return FM_OK;
-}
-
-static struct fm_hub_config hub_config(const struct fm_node *node, unsigned workers)
-{
-    const struct fm_settings *s = node->s;
-    struct fm_hub_config c;
-    fm_hub_config_default(&c);
-    c.name = s->name;
-    c.bus_address = s->mesh_advertise;
-    c.ask_address = s->mesh_ask_advertise;
-    c.seeds = (const char *const *)s->join.at;
-    c.workers = workers;
-    c.log_bytes = s->log_bytes;
-    c.log_age_ms = s->log_age;
-    c.memory_bytes = s->memory_bytes;
-    c.keys_bytes = s->keys_bytes;
-    c.topics_max = (uint32_t)s->topics_max;
-    c.commands_bytes = s->commands_bytes;
-    c.replicas = (uint32_t)s->replicas;
-    c.heartbeat_ms = (uint32_t)s->heartbeat_ms;
-    c.repair_after_ms = (uint32_t)s->repair_after_ms;
-    c.gap_ms = (uint32_t)s->gap_ms;
-    c.found_ms = (uint32_t)s->found_ms;
-    c.join_wait_ms = (uint32_t)s->join_wait_ms;
-    c.down_ms = (uint32_t)s->down_ms;
-    c.presence_bytes = s->presence_bytes;
-    c.presence_grace_ms = (uint32_t)s->presence_grace_ms;
-    c.presence_pace_ms = (uint32_t)s->presence_pace_ms;
-    c.presence_state_bytes = (uint32_t)(s->presence_state_bytes < s->outbox_bytes / 2 ? s->presence_state_bytes : s->outbox_bytes / 2);
-    c.ask_timeout_ms = (uint32_t)s->ask_timeout_ms;
-    c.cursor_ttl_ms = s->cursor_ttl;
-    c.window = (uint32_t)s->window;
-    c.window_live_ms = (uint32_t)s->window_live_ms;
-    c.batch_bytes = (uint32_t)s->batch_bytes;
-    c.backlog_bytes = s->mesh_backlog;
-    c.repair_bytes_per_s = s->repair_rate;
-    c.retention = fm_rules_retention;
-    c.presence_allowed = fm_rules_presence;
-    c.retention_ctx = node->access->rules;
-    return c;
 }
 
 static void why_address(struct fm_buf *why, const char *option, const char *address, enum fm_err err)
@@ -159,16 +43,16 @@ static enum fm_err listeners_check(const struct fm_settings *s, struct fm_buf *w
     } all[] = {{"listen", s->listen},
                {"api_listen", s->api_listen},
                {"mesh_listen", s->mesh_listen},
-               {"mesh_ask_listen", given(s->mesh_listen) ? s->mesh_ask_listen : "none"}};
+               {"mesh_ask_listen", fm_option_given(s->mesh_listen) ? s->mesh_ask_listen : "none"}};
     enum fm_err first = FM_OK;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         int fd;
-        enum fm_err err = given(all[i].address) ? fm_listen(all[i].address, true, &fd) : FM_OK;
+        enum fm_err err = fm_option_given(all[i].address) ? fm_listen(all[i].address, true, &fd) : FM_OK;
         if (err) {
             why_address(why, all[i].option, all[i].address, err);
             fm_buf_u8(why, '\n');
             first = first ? first : err;
-        } else if (given(all[i].address)) {
+        } else if (fm_option_given(all[i].address)) {
             close(fd);
         }
     }
@@ -195,7 +79,7 @@ static void mesh_tls_tell(const struct fm_node *node, const char *event)
 static enum fm_err mesh_tls_start(struct fm_node *node, struct fm_buf *why)
 {
     const struct fm_mesh_tls_files files = mesh_tls_files(node->s);
-    if (!*files.ca || !given(node->s->mesh_listen))
+    if (!*files.ca || !fm_option_given(node->s->mesh_listen))
         return FM_OK;
     enum fm_err err = fm_mesh_tls_new(&node->mesh_tls, &files, why);
     if (!err)
@@ -211,28 +95,11 @@ static enum fm_err mesh_tls_reload(struct fm_node *node, const struct fm_setting
     return node->mesh_tls && *files.ca ? fm_mesh_tls_load(node->mesh_tls, &files, changed, why) : FM_OK;
 }
 
-/* The largest thing that comes on top of a full batch. */
-static size_t envelope_overfill(const struct fm_settings *s)
-{
-    return s->message_max > FM_PRESENCE_META_MAX ? s->message_max : FM_PRESENCE_META_MAX;
-}
-
 static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
 {
     const struct fm_settings *s = node->s;
     const char *what = "";
-    struct fm_hub_thread_config c = {
-        .hub = hub_config(node, node->mailboxes_n),
-        .cluster = fm_slice_str(s->cluster),
-        .secret = fm_slice_str(s->secret),
-        .inbox_bytes = s->hub_inbox_bytes,
-        .bus = given(s->mesh_listen) ? &fm_bus_nng : NULL,
-        .bus_config = {.listen = s->mesh_listen,
-                       .listen_ask = s->mesh_ask_listen,
-                       .tls = node->mesh_tls,
-                       .envelope_max = ENVELOPE_BATCH_MAX + envelope_overfill(s) + ENVELOPE_ROOM},
-        .workers = node->inbox_at,
-    };
+    const struct fm_hub_thread_config c = fm_node_hub_config(node);
     enum fm_err err = fm_hub_thread_start(&node->hub, &c, &what);
     if (!err)
         return FM_OK;
@@ -247,91 +114,22 @@ static enum fm_err hub_start(struct fm_node *node, struct fm_buf *why)
 
 static enum fm_err api_make(struct fm_node *node)
 {
-    const struct fm_settings *s = node->s;
-    struct fm_api_config c = {
-        .version = FM_VERSION,
-        .batch_max = (uint32_t)s->api_batch_max,
-        .request_bytes = (uint32_t)s->api_request_bytes,
-        .ack_timeout_ms = (uint32_t)s->ack_timeout_ms,
-        .presence_ttl_ms = s->presence_ttl,
-        .presence_ttl_max_ms = s->presence_ttl_max,
-        .replicas = (uint32_t)s->replicas,
-        .user_topic = s->user_topic,
-        .probe = node->board.n ? &node->board : NULL,
-        .jwks = node->jwks ? fm_jwks_stats(node->jwks) : NULL,
-        .program = node->program ? fm_program_stats(node->program) : NULL,
-        .hooks = fm_hooks_stats(node->hooks),
-        .isolated_unready = s->isolated_unready,
-        .web_root = *s->web_root ? s->web_root : NULL,
-        .on_public = s->dev_api,
-    };
+    const struct fm_api_config c = fm_node_api_config(node);
     return fm_api_new(&node->api, &c);
-}
-
-/* A node's limit, shared out over its workers. */
-static uint32_t share(uint64_t limit, unsigned workers)
-{
-    return workers ? (uint32_t)((limit + workers - 1) / workers) : 0;
-}
-
-static bool has_handlers(const struct fm_node *node)
-{
-    return node->handlers && (fm_rules_at(node->handlers->join, 0) || fm_rules_at(node->handlers->push, 0));
 }
 
 static enum fm_err worker_make(struct fm_node *node, unsigned i, struct fm_buf *why)
 {
-    static const char *const nothing[] = {NULL};
-    const struct fm_settings *s = node->s;
-    bool internal = i == node->publics;
-    struct fm_worker_config c = {
-        .index = i,
-        .internal = internal,
-        .listen = internal ? s->api_listen : s->listen,
-        .mailbox = &node->mailboxes[i],
-        .hub = node->hub,
-        .rules = node->access->rules,
-        .api_key = node->access->api_key,
-        .api = node->api,
-        .mount = s->mount,
-        .supabase_mount = strcmp(s->supabase_mount, "none") == 0 ? NULL : s->supabase_mount,
-        .origins = s->origins.n ? (const char *const *)s->origins.at : nothing,
-        .message_max = (uint32_t)s->message_max,
-        .body_max = (uint32_t)s->api_body_max,
-        .handshake_ms = (uint32_t)s->handshake_ms,
-        .idle_ms = (uint32_t)s->idle_ms,
-        .outbox_bytes = (uint32_t)s->outbox_bytes,
-        .connections_max = internal ? DESCRIPTORS_FIXED / 2 : share(s->connections_max, node->publics),
-        .accepts_per_s = internal ? 0 : share(s->accepts_per_s, node->publics),
-        .topics_per_socket = (uint32_t)s->topics_per_socket,
-        .presence_meta_max = (uint32_t)s->presence_meta_max,
-        .limits = internal ? NULL : node->limits,
-        .joins = {s->joins_per_s, (uint32_t)s->rate_burst_ms},
-        .pushes = {s->pushes_per_s, (uint32_t)s->rate_burst_ms},
-        .push_bytes = {s->push_bytes_per_s, (uint32_t)s->rate_burst_ms},
-        .proxy_from = internal ? &node->api_proxy_from : &node->proxy_from,
-        .trusted = &node->trusted,
-        .tls = internal ? NULL : node->access->tls,
-        .auth = node->access->auth,
-        .jwks = node->jwks,
-        .deflate = s->deflate,
-        .deflate_min = (uint32_t)s->deflate_min,
-        .fanout_slice = (uint32_t)s->fanout_slice,
-        .handlers = internal || !has_handlers(node) ? NULL : node->handlers,
-        .longpoll = s->longpoll && !internal,
-        .sse = s->sse && !internal,
-        .poll_wait_ms = (uint32_t)s->longpoll_wait_ms,
-        .poll_ttl_ms = (uint32_t)s->longpoll_ttl_ms,
-        .sse_keepalive_ms = (uint32_t)s->sse_keepalive_ms,
-        .sse_retry_ms = (uint32_t)s->sse_retry_ms,
-        .hooks = internal ? NULL : node->hooks,
-        .hook = internal ? NULL : node->access->hooks,
-        .outlived = node->handlers != NULL,
-    };
+    const struct fm_worker_config c = fm_node_worker_config(node, i);
     enum fm_err err = fm_worker_new(&node->workers[i], &c);
     if (err)
-        why_address(why, internal ? "api_listen" : "listen", c.listen, err);
+        why_address(why, c.internal ? "api_listen" : "listen", c.listen, err);
     return err;
+}
+
+static void look_pause(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
 }
 
 /* Clients should not meet a node that has no keys yet, so the first answer is waited for, for as long as one may take. */
@@ -340,16 +138,10 @@ static enum fm_err jwks_start(struct fm_node *node)
     const struct fm_settings *s = node->s;
     if (!*s->token_jwks_url)
         return FM_OK;
-    const struct fm_jwks_config c = {.url = s->token_jwks_url,
-                                     .ca = s->token_jwks_ca,
-                                     .refresh_ms = s->token_jwks_refresh,
-                                     .pause_ms = s->token_jwks_pause,
-                                     .timeout_ms = (uint32_t)s->token_jwks_timeout_ms,
-                                     .workers = node->mailboxes,
-                                     .workers_n = node->n};
+    const struct fm_jwks_config c = fm_node_jwks_config(node);
     enum fm_err err = fm_jwks_start(&node->jwks, &c);
-    for (uint64_t ms = 0; !err && ms < s->token_jwks_timeout_ms && !fm_jwks_tried(node->jwks); ms += LEARN_LOOK_MS)
-        nanosleep(&(struct timespec){.tv_nsec = LEARN_LOOK_MS * 1000000L}, NULL);
+    for (uint64_t ms = 0; !err && ms < s->token_jwks_timeout_ms && !fm_jwks_tried(node->jwks); ms += LOOK_MS)
+        look_pause();
     return err;
 }
 
@@ -370,40 +162,21 @@ static enum fm_err probe_start(struct fm_node *node)
 {
     if (!node->board.n)
         return FM_OK;
-    struct fm_probe_config c = {
-        .workers = node->workers,
-        .n = node->publics,
-        .hub = node->hub,
-        .mount = node->s->mount,
-        .proxy_from = &node->proxy_from,
-        .every_ms = (uint32_t)node->s->probe_ms,
-        .timeout_ms = (uint32_t)node->s->probe_timeout_ms,
-        .board = &node->board,
-    };
+    const struct fm_probe_config c = fm_node_probe_config(node);
     return fm_probe_start(&node->probe, &c);
 }
 
 static enum fm_err program_make(struct fm_node *node)
 {
-    struct fm_handlers *h = node->handlers;
-    if (!h)
+    if (!node->handlers)
         return FM_OK;
-    h->program = &node->mailboxes[node->n].inbox;
-    h->timeout_ms = (uint32_t)node->s->handler_timeout_ms;
-    h->bytes_max = share(node->s->handler_bytes, node->publics);
-    h->client_bytes_max = node->s->handler_client_bytes;
-    const struct fm_program_config c = {.index = node->n,
-                                        .mailbox = &node->mailboxes[node->n],
-                                        .workers = node->mailboxes,
-                                        .workers_n = node->publics,
-                                        .settings = node->s,
-                                        .node = node};
+    const struct fm_program_config c = fm_node_program_config(node);
     return fm_program_new(&node->program, &c);
 }
 
 static enum fm_err hooks_make(struct fm_node *node)
 {
-    const struct fm_hooks_config c = {.node = node->s->name, .workers = node->mailboxes, .workers_n = node->publics};
+    const struct fm_hooks_config c = fm_node_hooks_config(node);
     return fm_hooks_new(&node->hooks, &c);
 }
 
@@ -412,12 +185,7 @@ static enum fm_err hooks_learn(struct fm_node *node, const struct fm_access *acc
     return node->publics ? fm_hooks_learn(node->hooks, access->hooks, fm_hub_incarnation(node->hub)) : FM_OK;
 }
 
-enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_buf *why)
-{
-    return fm_node_start_in_program(out, s, NULL, why);
-}
-
-enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_settings *s, struct fm_handlers *handlers, struct fm_buf *why)
+enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, struct fm_handlers *handlers, struct fm_buf *why)
 {
     *out = NULL;
     struct fm_node *node = calloc(1, sizeof *node);
@@ -428,8 +196,8 @@ enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_setti
     fm_nets_read(&node->api_proxy_from, (const char *const *)s->api_proxy_protocol_from.at);
     fm_nets_read(&node->trusted, (const char *const *)s->trusted_proxies.at);
     node->handlers = handlers;
-    node->publics = given(s->listen) ? (unsigned)s->workers : 0;
-    node->n = node->publics + (given(s->api_listen) ? 1 : 0);
+    node->publics = fm_option_given(s->listen) ? (unsigned)s->workers : 0;
+    node->n = node->publics + (fm_option_given(s->api_listen) ? 1 : 0);
     if (s->probe_ms && node->publics)
         fm_probe_board_init(&node->board, node->publics);
     enum fm_err err = fm_access_new(&node->access, s, NULL, why);
@@ -471,8 +239,7 @@ enum fm_err fm_node_start_in_program(struct fm_node **out, const struct fm_setti
 
 bool fm_node_up(const struct fm_node *node)
 {
-    return atomic_load_explicit(&fm_hub_thread_stats(node->hub)->ready, memory_order_relaxed) &&
-           !(node->board.n && fm_probe_is_new(&node->board));
+    return fm_node_ready(node) && !(node->board.n && fm_probe_is_new(&node->board));
 }
 
 /* ---- while it runs ---- */
@@ -488,11 +255,11 @@ static bool learned(const struct fm_node *node)
 /* True: no thread has anything of `before` any more. */
 static bool learned_wait(struct fm_node *node)
 {
-    for (unsigned ms = 0; node->before && ms < LEARN_MS; ms += LEARN_LOOK_MS) {
+    for (unsigned ms = 0; node->before && ms < LEARN_MS; ms += LOOK_MS) {
         if (learned(node))
             fm_access_free(&node->before);
         else
-            nanosleep(&(struct timespec){.tv_nsec = LEARN_LOOK_MS * 1000000L}, NULL);
+            look_pause();
     }
     return !node->before;
 }

@@ -13,13 +13,11 @@ struct fm_handlers;
 struct fm_node;
 struct fm_program;
 
-/* Settings that fm_settings_load accepted; they outlive the node. On an error `why` says what could not be had and what to do, for people,
- * a line each. */
-FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_buf *why);
-/* The same inside a program that makes calls of it (gateway/embed/) and goes on after it; handlers outlive the node, what is not a table of
- * them is filled in. */
-FM_MUST_CHECK enum fm_err fm_node_start_in_program(struct fm_node **node, const struct fm_settings *settings, struct fm_handlers *handlers,
-                                                   struct fm_buf *why);
+/* Settings that fm_settings_load accepted; they outlive the node. handlers: of the program that the node is in, which makes calls of it
+ * (gateway/embed/) and goes on after it; they outlive the node, what is not a table of them is filled in. NULL: it is in none. On an error
+ * `why` says what could not be had and what to do, for people, a line each. */
+FM_MUST_CHECK enum fm_err fm_node_start(struct fm_node **node, const struct fm_settings *settings, struct fm_handlers *handlers,
+                                        struct fm_buf *why);
 /* Its part for the program; NULL: it has none. */
 struct fm_program *fm_node_program(const struct fm_node *node);
 const struct fm_settings *fm_node_settings(const struct fm_node *node);
@@ -54,6 +52,7 @@ uint64_t fm_node_held(const struct fm_node *node);
 bool fm_node_leave(struct fm_node *node, bool *alone);
 void fm_node_stop(struct fm_node **node);
 
+/* ---- descriptors.c ---- */
 /* Raises the limit of file descriptors as far as the node can use it, and cuts connections_max to what it allows; warnings go to the log.
  */
 void fm_node_limits(struct fm_settings *settings);

@@ -3,8 +3,8 @@
  * it.
  *
  * Who does what:
- *   edge_lws.c  reads frames and writes buffers                worker.c  inbox, expectations, wheel
- *   socket.c    sockets, subs, what a slow socket still owes   subs.c    topic -> subs, one encoding a format a drain
+ *   edge_lws.c  reads frames and writes buffers        worker/intake.c  what comes from the hub
+ *   worker/socket*.c  sockets, their subs, what a slow one still owes   worker/subs*.c  topic -> subs, one encoding a format a drain
  *   phoenix.c   this table for the Phoenix protocol
  *
  * -- the worker's thread only -- */
@@ -173,7 +173,7 @@ struct fm_proto { /* a wire protocol: one static table */
 
 extern const struct fm_proto fm_phoenix, fm_sse;
 
-/* ---- operations for protocols (socket.c) ---- */
+/* ---- operations for protocols (socket.c, socket_subs.c) ---- */
 
 /* What is allowed on a topic to this client; NULL: there is no such topic. */
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic);

@@ -15,7 +15,7 @@ enum { QUOTE_MAX = 512 };
 
 static enum fm_err tls_make(struct fm_access *a, const struct fm_settings *s, const struct fm_access *before, struct fm_buf *why)
 {
-    bool wanted = before ? before->tls != NULL : s->tls_cert.n > 0 && strcmp(s->listen, "none") != 0;
+    bool wanted = before ? before->tls != NULL : s->tls_cert.n > 0 && fm_option_given(s->listen);
     if (!wanted)
         return FM_OK;
     if (s->tls_cert.n == 0) {

@@ -131,6 +131,11 @@ void fm_option_set(struct fm_option_set *set, const struct fm_option *o, struct 
 const struct fm_from *fm_option_from(const struct fm_option_set *set, const char *name);
 /* The field in the form that fm_option_set reads; a secret as `set` or `unset`. */
 void fm_option_print(struct fm_buf *out, const struct fm_option *o, const void *base);
+/* Of an option that may be `none`: is something else given? */
+static inline bool fm_option_given(const char *text)
+{
+    return *text && strcmp(text, "none") != 0;
+}
 /* The sentence part "the nearest is `x`", or "" if nothing is near. Valid until the next call on this thread. */
 const char *fm_nearest(const char *word, const char *const *words, size_t n);
 /* The same for options; flag: as it is written on the command line. */

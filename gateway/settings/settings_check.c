@@ -25,11 +25,6 @@ static bool good(const struct check *c, const char *option)
     return !fm_option_from(c->set, option)->bad;
 }
 
-static bool given(const char *text)
-{
-    return *text && strcmp(text, "none") != 0;
-}
-
 static bool is_loopback(const char *text)
 {
     struct fm_address a;
@@ -53,14 +48,14 @@ static bool collide(const struct listener *a, const struct listener *b)
 static void check_listeners(const struct check *c)
 {
     const struct fm_settings *s = c->s;
-    bool mesh = given(s->mesh_listen);
+    bool mesh = fm_option_given(s->mesh_listen);
     struct listener l[4] = {{"listen", s->listen, {{0}, 0}},
                             {"api_listen", s->api_listen, {{0}, 0}},
                             {"mesh_listen", s->mesh_listen, {{0}, 0}},
                             {"mesh_ask_listen", mesh ? s->mesh_ask_listen : "none", {{0}, 0}}};
     size_t n = 0;
     for (size_t i = 0; i < 4; i++) {
-        if (good(c, l[i].option) && given(l[i].text) && fm_address_read(l[i].text, &l[i].at) == FM_OK)
+        if (good(c, l[i].option) && fm_option_given(l[i].text) && fm_address_read(l[i].text, &l[i].at) == FM_OK)
             l[n++] = l[i];
     }
     for (size_t i = 0; i < n; i++)
@@ -68,7 +63,7 @@ static void check_listeners(const struct check *c)
             if (collide(&l[j], &l[i]))
                 fm_report_error(c->report, l[i].option, "%s collides with %s = %s; give each its own port", l[i].text, l[j].option,
                                 l[j].text);
-    if (c->flawless && !s->in_program && !given(s->listen) && !given(s->api_listen))
+    if (c->flawless && !s->in_program && !fm_option_given(s->listen) && !fm_option_given(s->api_listen))
         fm_report_error(c->report, NULL, "listen and api_listen are both none, so nobody could reach this node; give one of them");
 }
 
@@ -88,7 +83,7 @@ static void check_mesh_tls(const struct check *c)
 static void check_mesh(const struct check *c)
 {
     const struct fm_settings *s = c->s;
-    if (!given(s->mesh_listen)) {
+    if (!fm_option_given(s->mesh_listen)) {
         if (s->join.n && good(c, "mesh_listen"))
             fm_report_error(c->report, "join", "there are nodes to join, but mesh_listen is none; give the mesh an address");
         return;
@@ -178,7 +173,7 @@ static void check_access(const struct check *c)
     check_web_root(c);
     if (c->flawless)
         check_tls(c);
-    if (c->flawless && given(s->api_listen) && !*s->api_key) {
+    if (c->flawless && fm_option_given(s->api_listen) && !*s->api_key) {
         if (!s->dev)
             fm_report_error(
                 c->report, "api_key",
@@ -195,7 +190,7 @@ static void check_access(const struct check *c)
         fm_report_error(c->report, "dev_api",
                         "listen = %s is not a loopback address: the API would be open to the network; leave dev_api out", s->listen);
     check_mount(c, "mount", s->mount);
-    if (given(s->supabase_mount))
+    if (fm_option_given(s->supabase_mount))
         check_mount(c, "supabase_mount", s->supabase_mount);
     for (size_t i = 0; i < s->origins.n; i++) {
         const char *o = s->origins.at[i], *host = strstr(o, "://");

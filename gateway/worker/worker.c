@@ -1,29 +1,22 @@
-/* The worker's thread: its loop, its inbox, its clock. */
+/* The worker's thread: its life, its loop, its clock. (What comes in: intake.c.) */
 #include "worker_core.h"
 
-#include "../../broker/diag.h"
 #include "../../broker/mutation.h"
 #include "../edge/tls.h"
 #include "../polling/polling.h"
 #include "../settings/access.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    TURN_BYTES = 256 << 10, /* of items, and */
-    TURN_MS = 20,           /* ... of a turn in which something was given out */
     DRAIN_STEP_MS = 20,
     BREATH_MS = 2, /* of other work, then what the hub has for clients goes first */
     BURY_MS = 4,   /* of a turn in which sockets end */
-    WARN_EVERY_MS = 10000,
     CLOSE_RESTART = 1012,
 };
 
@@ -32,32 +25,6 @@ uint64_t fm_mono_ms(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-/* ---- mailbox ---- */
-
-static void ring(void *ctx)
-{
-    const struct fm_mailbox *m = ctx;
-    ssize_t n = write(m->bell, &(uint64_t){1}, sizeof(uint64_t));
-    (void)n; /* it fails only when it is rung more often than 2^64 times */
-}
-
-enum fm_err fm_mailbox_init(struct fm_mailbox *m, size_t bytes_max)
-{
-    m->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (m->bell < 0)
-        return FM_E_IO;
-    enum fm_err err = fm_inbox_init(&m->inbox, bytes_max, ring, m);
-    if (err)
-        close(m->bell);
-    return err;
-}
-
-void fm_mailbox_fini(struct fm_mailbox *m)
-{
-    fm_inbox_fini(&m->inbox, fm_question_item_free);
-    close(m->bell);
 }
 
 /* ---- the hub's ---- */
@@ -74,208 +41,6 @@ void fm_worker_hub_wake(struct fm_worker *w)
     if (w->posted)
         fm_hub_wake(w->config.hub);
     w->posted = false;
-}
-
-/* ---- the inbox ---- */
-
-/* The token by which an answer finds its asker; 0: it is no answer to one. */
-static uint64_t token_of(const struct fm_item *item)
-{
-    if (item->kind == FM_CONNECT)
-        return ((const struct fm_connect_held *)item)->token;
-    switch ((enum fm_hub_kind)item->kind) {
-    case FM_HUB_JOIN:
-        return ((const struct fm_join *)item)->sub;
-    case FM_HUB_PUBLISH:
-        return ((const struct fm_publish *)item)->token;
-    case FM_HUB_QUERY:
-        return ((const struct fm_query *)item)->token;
-    case FM_HUB_TRACK:
-        return ((const struct fm_track *)item)->token;
-    case FM_HUB_LEAVE:
-    case FM_HUB_MSG:
-    case FM_HUB_GAP:
-    case FM_HUB_PARCEL:
-    case FM_HUB_INQUIRE:
-    case FM_HUB_PRESENCE:
-        break;
-    }
-    return 0;
-}
-
-void fm_worker_answer(struct fm_worker *w, struct fm_item *item)
-{
-    fm_answered_fn *answered;
-    void *ctx;
-    if (fm_expect_take(w, token_of(item), &answered, &ctx)) {
-        answered(ctx, item);
-        return;
-    }
-    /* The asker is gone. If it was a subscription, the hub has counted it. */
-    struct fm_join *join = (struct fm_join *)item;
-    if (item->kind == FM_HUB_JOIN && !join->reread && join->err == FM_OK) {
-        fm_subs_leave_hub(w, fm_slice_of(join->topic, join->topic_n), 1);
-        fm_join_untrack(w, join);
-    }
-    fm_question_item_free(item);
-}
-
-/* Before a client is told that its push is out, it is given what it pushed, as where there are few subscribers. false: that waits behind a
- * run of its topic, and so the answer has to. */
-static bool pushed_hurry(struct fm_worker *w, const struct fm_item *item)
-{
-    const struct fm_publish *p = (const struct fm_publish *)item;
-    const struct fm_socket *pusher = fm_expect_socket(w, token_of(item));
-    for (struct fm_sub *sub = pusher ? pusher->subs : NULL; sub; sub = sub->next) {
-        if (p->err == FM_OK && fm_subs_waits(sub, p->results[0].id))
-            return false;
-        fm_subs_hurry(w, sub);
-    }
-    return true;
-}
-
-static void deferred_answer(struct fm_worker *w)
-{
-    struct fm_item *next, *it = w->deferred;
-    w->deferred = NULL;
-    w->deferred_last = &w->deferred;
-    for (; it; it = next) {
-        next = it->next;
-        it->next = NULL;
-        if (!w->runs || pushed_hurry(w, it)) {
-            fm_worker_answer(w, it);
-            continue;
-        }
-        *w->deferred_last = it; /* the next turn, which the run makes sure of, looks again */
-        w->deferred_last = &it->next;
-    }
-}
-
-/* The answer to a join: the messages of its topic that came before it are given out first, since it holds them. Where answers to pushes
- * wait they go first, too, so that a client gets everything in the order of the inbox. */
-static void join_take(struct fm_worker *w, struct fm_join *join)
-{
-    struct fm_wtopic *t = fm_wtopic_find(w, fm_slice_of(join->topic, join->topic_n));
-    if (w->deferred) {
-        fm_subs_flush_all(w);
-        deferred_answer(w);
-    } else if (t) {
-        fm_subs_flush(w, t);
-    }
-    if (!join->reread) {
-        fm_worker_answer(w, &join->item);
-        return;
-    }
-    fm_subs_reread_done(w, join);
-    fm_join_free(&join);
-}
-
-static void item_take(struct fm_worker *w, struct fm_item *item)
-{
-    struct fm_socket *pusher;
-    if (item->kind == FM_ANSWER) {
-        fm_question_answered(w, (struct fm_answer *)item);
-        return;
-    }
-    if (item->kind == FM_FETCHED_KEYS) {
-        fm_key_set_unref(&w->fetched_keys);
-        w->fetched_keys = fm_keys_item_take(item);
-        return;
-    }
-    switch ((enum fm_hub_kind)item->kind) {
-    case FM_HUB_MSG:
-        fm_subs_message(w, fm_msg_ref(((struct fm_msg_item *)item)->msg));
-        fm_hub_item_free(item);
-        return;
-    case FM_HUB_JOIN:
-        join_take(w, (struct fm_join *)item);
-        return;
-    case FM_HUB_PUBLISH:
-        pusher = fm_expect_socket(w, token_of(item));
-        if (!pusher)
-            break;
-        fm_socket_cork(pusher);
-        item->next = NULL;
-        *w->deferred_last = item;
-        w->deferred_last = &item->next;
-        return;
-    case FM_HUB_GAP:
-        fm_subs_gap(w, (const struct fm_gap *)item);
-        fm_hub_item_free(item);
-        return;
-    case FM_HUB_PARCEL:
-        fm_poll_parcel(w, (struct fm_parcel *)item);
-        return;
-    case FM_HUB_INQUIRE:
-        fm_inquire_answer(w, (struct fm_inquire *)item);
-        return;
-    case FM_HUB_PRESENCE:
-        fm_subs_presence_state(w, (const struct fm_presence_state *)item);
-        fm_hub_item_free(item);
-        return;
-    case FM_HUB_QUERY:
-    case FM_HUB_TRACK:
-        break;
-    case FM_HUB_LEAVE:
-        fm_hub_item_free(item); /* has no answer */
-        return;
-    }
-    fm_worker_answer(w, item);
-}
-
-static void overrun_note(struct fm_worker *w)
-{
-    uint64_t now = fm_mono_ms();
-    fm_stat_add(&w->stats.overruns, 1);
-    fm_subs_overrun(w);
-    if (w->overrun_warned_ms && now - w->overrun_warned_ms < WARN_EVERY_MS)
-        return;
-    w->overrun_warned_ms = now;
-    fm_diag(FM_WARN, "worker_overrun", "worker=%u topics=%u overruns=%" PRIu64 " then=\"its topics are read again from the hub\"",
-            w->config.index, HASH_COUNT(w->topics), atomic_load_explicit(&w->stats.overruns, memory_order_relaxed));
-}
-
-/* Items of the inbox until it is empty, or until it is time to look after the sockets: a burst must not keep their WRITEABLE events and
- * heartbeats waiting, or the healthy ones would be taken for slow. What is left over comes first in the next turn. */
-static void turn(struct fm_worker *w)
-{
-    uint64_t began = fm_mono_ms();
-    size_t bytes = 0;
-    w->flushed = false;
-    while (w->backlog && bytes < TURN_BYTES && !(w->flushed && fm_mono_ms() - began >= TURN_MS)) {
-        struct fm_item *item = w->backlog;
-        w->backlog = item->next;
-        bytes += item->cost;
-        item_take(w, item);
-    }
-}
-
-static void inbox_drain(struct fm_worker *w)
-{
-    bool left_over = w->backlog != NULL;
-    if (!left_over)
-        w->backlog = fm_inbox_take(&w->config.mailbox->inbox, &w->overrun);
-    w->draining_inbox = true;
-    w->slice_left = w->config.fanout_slice;
-    turn(w);
-    fm_subs_flush_all(w);
-    bool runs = fm_subs_advance(w);
-    deferred_answer(w);
-    while (w->touched) {
-        struct fm_socket *s = w->touched;
-        w->touched = s->touched_next;
-        fm_socket_flush(s);
-    }
-    w->draining_inbox = false;
-    /* The inbox rings only when it was empty: what came while this was left over has rung already. */
-    if (w->backlog || left_over || runs)
-        ring(w->config.mailbox);
-    if (w->backlog)
-        return;
-    if (w->overrun)
-        overrun_note(w);
-    w->overrun = false;
-    fm_subs_reread(w);
 }
 
 /* ---- events ---- */
@@ -301,7 +66,7 @@ static void bury(struct fm_worker *w)
         fm_socket_bury(s);
         if (w->doomed && fm_mono_ms() - began >= BURY_MS) {
             fm_worker_settle_soon(w);
-            ring(w->config.mailbox); /* so that the loop does not wait */
+            fm_mailbox_ring(w->config.mailbox); /* so that the loop does not wait */
             return;
         }
     }
@@ -317,7 +82,7 @@ static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int even
     fm_subs_settle(w);
     fm_worker_hub_wake(w);
     if (w->doomed || w->polls_due)
-        ring(w->config.mailbox); /* what came of the polls is not to wait for an event */
+        fm_mailbox_ring(w->config.mailbox); /* what came of the polls is not to wait for an event */
     w->settled = true;
     w->settled_turn = ev_iteration(loop);
 }
@@ -328,7 +93,7 @@ void fm_worker_settle_soon(struct fm_worker *w)
 {
     ev_prepare_start(w->loop, &w->settle);
     if (w->settled && w->settled_turn == ev_iteration(w->loop))
-        ring(w->config.mailbox);
+        fm_mailbox_ring(w->config.mailbox);
     w->settled = false;
 }
 
@@ -430,10 +195,10 @@ static void on_bell(struct ev_loop *loop, struct ev_io *io, int events)
     (void)n;
     w->looked_ms = fm_mono_ms();
     if (access_take(w))
-        ring(w->config.mailbox);
+        fm_mailbox_ring(w->config.mailbox);
     fm_worker_hub_wake(w);
     if (!deaf(w))
-        inbox_drain(w);
+        fm_intake(w);
     probe_take(w);
     uint64_t drain = atomic_exchange_explicit(&w->drain_ms, 0, memory_order_relaxed);
     if (drain && !w->draining)
@@ -534,13 +299,13 @@ enum fm_err fm_worker_run(struct fm_worker *w)
 void fm_worker_drain(struct fm_worker *w, uint32_t drain_ms)
 {
     atomic_store_explicit(&w->drain_ms, (uint64_t)drain_ms + 1, memory_order_relaxed);
-    ring(w->config.mailbox);
+    fm_mailbox_ring(w->config.mailbox);
 }
 
 void fm_worker_learn(struct fm_worker *w, const struct fm_access *access)
 {
     atomic_store_explicit(&w->access_next, access, memory_order_release);
-    ring(w->config.mailbox);
+    fm_mailbox_ring(w->config.mailbox);
 }
 
 bool fm_worker_learned(const struct fm_worker *w, const struct fm_access *access)
@@ -553,7 +318,7 @@ void fm_worker_probe(struct fm_worker *w, int fd)
     int untaken = atomic_exchange_explicit(&w->probe_fd, fd + 1, memory_order_acq_rel) - 1;
     if (untaken >= 0)
         close(untaken);
-    ring(w->config.mailbox);
+    fm_mailbox_ring(w->config.mailbox);
 }
 
 static void caches_free(struct fm_worker *w)
@@ -570,15 +335,6 @@ static void caches_free(struct fm_worker *w)
     free(w->inbound);
 }
 
-static void items_free(struct fm_item **items)
-{
-    while (*items) {
-        struct fm_item *item = *items;
-        *items = item->next;
-        fm_question_item_free(item);
-    }
-}
-
 void fm_worker_stop(struct fm_worker **wp)
 {
     struct fm_worker *w = *wp;
@@ -587,7 +343,7 @@ void fm_worker_stop(struct fm_worker **wp)
         return;
     if (w->started) {
         atomic_store_explicit(&w->stop, true, memory_order_relaxed);
-        ring(w->config.mailbox);
+        fm_mailbox_ring(w->config.mailbox);
         pthread_join(w->thread, NULL);
     }
     fm_worker_listen_stop(w);
@@ -598,8 +354,7 @@ void fm_worker_stop(struct fm_worker **wp)
     if (w->sockets_n && !w->config.outlived)
         return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
     on_settle(w->loop, &w->settle, 0);
-    items_free(&w->backlog);
-    items_free(&w->deferred);
+    fm_intake_free(w);
     fm_questions_free_all(w);
     fm_expect_free_all(w);
     fm_commands_free(w);

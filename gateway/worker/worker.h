@@ -7,6 +7,7 @@
 #include "../edge/http.h"
 #include "../phoenix/proto.h"
 #include "limits.h"
+#include "mailbox.h"
 #include "senders.h"
 
 struct fm_auth;
@@ -17,13 +18,6 @@ struct fm_api;    /* api.c's shared, immutable context: limits, metrics sources 
 struct fm_handlers;
 struct fm_hooks;
 struct fm_hook_config;
-
-/* A worker's inbox with the bell that wakes it. It exists before the worker and the hub, and longer than both, so that a post never meets a
- * worker that is not there yet or any more. */
-struct fm_mailbox {
-    struct fm_inbox inbox;
-    int bell; /* an eventfd */
-};
 
 struct fm_worker_config {
     unsigned index; /* 0.. ; the internal one has the last */
@@ -159,10 +153,6 @@ struct fm_worker_stats {
 };
 
 /* -- main -- */
-
-FM_MUST_CHECK enum fm_err fm_mailbox_init(struct fm_mailbox *m, size_t bytes_max);
-/* When neither worker nor hub are there any more. */
-void fm_mailbox_fini(struct fm_mailbox *m);
 
 /* Makes the context and the listener; the thread starts with fm_worker_run. To be called one after another, all before the first run
  * (libwebsockets' contexts overwrite a global of OpenSSL while they are created). FM_E_IN_USE, FM_E_ADDRESS. */

@@ -1,7 +1,8 @@
 /* Inside a worker: what its files share. Nobody else includes this.
  *
- *   worker.c  life, thread, inbox, time     accept.c  listener, throttle        front.c  connections that speak HTTP, shake.c  TLS
- *   socket.c  sockets, joins, pushes        socket_io.c  what they are given, and owe
+ *   worker.c  life, thread, time             intake.c  what comes into its inbox, and in which order it is taken
+ *   accept.c  listener, throttle             edge/front.c  connections that speak HTTP, edge/shake.c  TLS
+ *   socket.c  sockets                        socket_subs.c  their joins and pushes      socket_io.c  what they are given, and owe
  *   subs.c    topics, who is on them        subs_give.c  what they are given      subs_hub.c   leaves, overruns, gaps
  *   subs_slow.c  subscribers that fell behind             expect.c     answers that are awaited
  *   subs_rules.c what new rules change
@@ -9,7 +10,7 @@
  *   commands.c  what the whole cluster is told to do      users.c   who is connected       inquiries.c  and what is told of them
  *   presence.c  who is shown on a topic      presence_watch.c  and who is told
  *
- * Order of a drain of the inbox (worker.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
+ * Order of a drain of the inbox (intake.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
  * that came before it; answers to pushes are put off until all messages are given out, so that they don't break batches up; last, each
  * socket that was given something is written to once. */
 #pragma once
@@ -343,6 +344,11 @@ void fm_worker_breathe(struct fm_worker *w);
 /* Makes settle run before the loop waits again. */
 void fm_worker_settle_soon(struct fm_worker *w);
 
+/* ---- intake.c ---- */
+/* The bell has rung: takes what is there, as much as one turn of the loop may. */
+void fm_intake(struct fm_worker *w);
+/* What was taken and not looked at. */
+void fm_intake_free(struct fm_worker *w);
 /* The answer of the hub, or in its place, goes to who awaits it. Takes the item. */
 void fm_worker_answer(struct fm_worker *w, struct fm_item *item);
 
@@ -470,6 +476,10 @@ void fm_socket_abandon(struct fm_socket *s);
 void fm_socket_release(struct fm_socket *s);
 /* It is open: its timer runs until it has to be looked at again. */
 void fm_socket_watch(struct fm_socket *s);
+
+/* ---- socket_subs.c ---- */
+/* All of them leave. */
+void fm_socket_subs_end(struct fm_socket *s);
 void fm_socket_joined(void *ctx, struct fm_item *item);
 void fm_socket_pushed(void *ctx, struct fm_item *item);
 

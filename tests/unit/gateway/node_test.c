@@ -51,7 +51,7 @@ static void a_node_listens_on_all_four_ports_until_it_is_stopped(void **state)
     struct fm_node *node;
     struct fm_buf why = {0};
     settings_of(&l, &p, NULL);
-    assert_int_equal(fm_node_start(&node, &l.s, &why), FM_OK);
+    assert_int_equal(fm_node_start(&node, &l.s, NULL, &why), FM_OK);
     assert_true(fm_node_incarnation(node) != 0);
     for (unsigned i = 0; i < PORTS; i++)
         assert_true(connects(p.at[i]));
@@ -78,7 +78,7 @@ static void a_port_in_use_is_named_and_what_was_started_is_stopped(void **state)
         char want[128];
         int fd = port_listener(&p.at[taken]);
         settings_of(&l, &p, NULL);
-        assert_int_equal(fm_node_start(&node, &l.s, &why), FM_E_IN_USE);
+        assert_int_equal(fm_node_start(&node, &l.s, NULL, &why), FM_E_IN_USE);
         assert_null(node);
         snprintf(want, sizeof want, "%s = 127.0.0.1:%u: another process listens on this address", names[taken], p.at[taken]);
         fm_buf_u8(&why, 0);
@@ -101,7 +101,7 @@ static void a_role_that_is_none_has_no_listener(void **state)
         struct fm_node *node;
         struct fm_buf why = {0};
         settings_of(&l, &p, none[role]);
-        assert_int_equal(fm_node_start(&node, &l.s, &why), FM_OK);
+        assert_int_equal(fm_node_start(&node, &l.s, NULL, &why), FM_OK);
         for (unsigned i = 0; i < PORTS; i++)
             assert_int_equal(connects(p.at[i]), i != role && (role != 2 || i != 3));
         fm_node_drain(node);

@@ -398,7 +398,7 @@ static void answer(struct fm_socket *s, const char *topic, const char *cursor, c
     fm_join_free(&j);
 }
 
-static void publish_answer(struct fm_socket *s, enum fm_err err)
+__attribute__((unused)) static void publish_answer(struct fm_socket *s, enum fm_err err)
 {
     struct fm_publish *p = fm_publish_new(0, 1, 1, fm_buf_view(&s->cookie));
     assert_non_null(p);
@@ -406,6 +406,14 @@ static void publish_answer(struct fm_socket *s, enum fm_err err)
     p->results[0].id = (struct fm_id){62, 7};
     fm_phoenix.pushed(s, p);
     fm_publish_free(&p);
+}
+
+/* A plain channel on room:1 with join_ref "1". */
+__attribute__((unused)) static void plain_joined(struct fm_socket *s)
+{
+    in(s, "[\"1\",\"1\",\"room:1\",\"phx_join\",{}]");
+    answer(s, "room:1", "a-1", "a-1", true, NULL, 0);
+    s->out.n = 0;
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
