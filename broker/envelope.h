@@ -201,6 +201,7 @@ FM_MUST_CHECK enum fm_err fm_env_bye_read(struct fm_slice body, uint64_t *seq);
 /*   flags varint | origin u64 | from varint | upto u64 | base varint | records | a zero byte
  *   set:  1 | version minus the last one's (the first: minus from) | id | version minus ref | ref minus prev, or 0 | topic | key | meta
  *   gone: 2 | version minus the last one's | id
+ *   passed on: 3 | version minus the last one's | id | heir's origin u64 | heir's id
  * What changed above `from`, up to `upto`, by version. An empty topic is the one before. WHOLE: the set from its beginning; what is not
  * named by the end of its last page is gone; base: the sender's version, up to where tombstones may be missing. LAST: the sender has no
  * more. */
@@ -213,10 +214,15 @@ struct fm_env_presence {
     struct fm_rd rest;     /* reading: what follows */
 };
 
+struct fm_pheir {        /* who came in the place of one that is gone: a presence of any origin */
+    uint64_t origin, id; /* origin 0: nobody is known to have */
+};
+
 struct fm_env_presence_record { /* points into the body */
     uint64_t ver, id;
     bool gone;
-    uint64_t ref, prev; /* prev 0: it is the first */
+    struct fm_pheir heir; /* of one that is gone */
+    uint64_t ref, prev;   /* prev 0: it is the first */
     struct fm_slice topic, key, meta;
 };
 

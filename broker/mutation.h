@@ -21,6 +21,7 @@
     X(PRESENCE_NOT_PULLED, "changes of presences that did not arrive are never asked for") \
     X(PRESENCE_NOT_HIDDEN, "the presences of a node that is gone stay") \
     X(PRESENCE_NOT_SWEPT, "what is gone from a set that was pulled whole stays") \
+    X(PRESENCE_NOT_KEPT, "who moved to another node goes before it is known to have come there") \
     X(PRESENCE_GRACE_FOREVER, "who lost the connection is shown for ever") \
     X(DELETED_GIVEN, "what comes after its deletion is given to everyone") \
     X(DELETED_REMEMBERED, "what a deletion names stays in histories and logs") \

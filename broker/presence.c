@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 enum {
     PIECE = 24,                /* what the allocator and a table add to each piece, about */
@@ -77,7 +78,7 @@ struct fm_ptopic *fm_ptopic_get(struct fm_hub *h, struct fm_slice name)
         return NULL;
     t->name_n = (uint16_t)name.n;
     memcpy(t->name, name.p, name.n);
-    t->dirty_last = &t->dirty;
+    t->due_last = &t->due;
     HASH_ADD_KEYPTR(hh, h->presence.topics, t->name, t->name_n, t);
     weigh(h, (int64_t)(sizeof *t + name.n + PIECE));
     return t;
@@ -85,7 +86,7 @@ struct fm_ptopic *fm_ptopic_get(struct fm_hub *h, struct fm_slice name)
 
 void fm_ptopic_release(struct fm_hub *h, struct fm_ptopic *t)
 {
-    if (t->keys || t->watch || t->wanted || t->dirty)
+    if (t->keys || t->watch || t->wanted || t->due)
         return;
     fm_ptopic_state_drop(t);
     HASH_DEL(h->presence.topics, t);
@@ -119,7 +120,7 @@ static struct fm_pkey *key_get(struct fm_hub *h, struct fm_ptopic *t, struct fm_
 static void key_release(struct fm_hub *h, struct fm_pkey *k)
 {
     struct fm_ptopic *t = k->topic;
-    if (k->first || k->dirty)
+    if (k->first || k->due)
         return;
     HASH_DEL(t->keys, k);
     weigh(h, -(int64_t)(sizeof *k + k->name_n + PIECE));
@@ -127,22 +128,32 @@ static void key_release(struct fm_hub *h, struct fm_pkey *k)
     fm_ptopic_release(h, t);
 }
 
-void fm_pkey_mark(struct fm_hub *h, struct fm_pkey *k)
+static void key_mark(struct fm_hub *h, struct fm_pkey *k)
 {
     struct fm_ptopic *t = k->topic;
-    if (k->dirty)
+    if (k->due)
         return;
-    k->dirty = true;
-    k->dirty_next = NULL;
-    if (!t->dirty) {
+    k->due = true;
+    k->due_next = NULL;
+    if (!t->due) {
         t->due_ms = h->now.mono_ms + h->config.presence_pace_ms;
         t->due_next = NULL;
         *h->presence.due_last = t;
         h->presence.due_last = &t->due_next;
     }
-    *t->dirty_last = k;
-    t->dirty_last = &k->dirty_next;
+    *t->due_last = k;
+    t->due_last = &k->due_next;
     fm_ptopic_state_drop(t);
+}
+
+void fm_pentry_mark(struct fm_hub *h, struct fm_pentry *e)
+{
+    if (!e->dirty) {
+        e->dirty = true;
+        e->dirty_next = e->key->dirty;
+        e->key->dirty = e;
+    }
+    key_mark(h, e->key);
 }
 
 /* ---- an origin's list, by version ---- */
@@ -192,18 +203,16 @@ static void key_unlink(struct fm_hub *h, struct fm_pentry *e)
     struct fm_pkey *k = e->key;
     if (!k)
         return;
-    struct fm_pentry **at = &k->first;
-    while (*at != e)
-        at = &(*at)->next;
-    *at = e->next;
+    fm_pentry_unplace(h, e);
+    DL_DELETE(k->first, e);
     e->key = NULL;
-    e->next = NULL;
+    e->prev = e->next = NULL;
     key_release(h, k);
 }
 
 void fm_pentry_forget(struct fm_hub *h, struct fm_pentry *e)
 {
-    assert(!e->shown && !e->holder && !e->late_link);
+    assert(!e->shown && !e->holder && !e->dirty);
     unlist(e);
     weigh(h, -(int64_t)(sizeof *e + PIECE) - meta_size(e->meta));
     fm_stat_add(&h->stats.presences, e->meta ? -1ull : 0);
@@ -213,13 +222,28 @@ void fm_pentry_forget(struct fm_hub *h, struct fm_pentry *e)
     free(e);
 }
 
+static void gone(struct fm_hub *h, struct fm_pentry *e, struct fm_pheir heir, bool passed_on)
+{
+    fm_pentry_unplace(h, e);
+    e->heir = heir;
+    if (passed_on && e->shown && !fm_mutation(PRESENCE_NOT_KEPT))
+        fm_pentry_keep(h, e);
+    /* One that was never heard of while it was there, but others may wait for it: they are under the key of whom it was passed on to. */
+    struct fm_porigin *o = e->key || !heir.origin ? NULL : fm_porigin_find(h, heir.origin);
+    struct fm_pentry *f = o ? fm_pentry_find(o, heir.id) : NULL;
+    if (f && f->key)
+        fm_pentry_mark(h, f);
+}
+
 void fm_pentry_unname(struct fm_hub *h, struct fm_pentry *e)
 {
     weigh(h, -meta_size(e->meta));
     fm_stat_add(&h->stats.presences, e->meta ? -1ull : 0);
+    if (e->meta) /* it may have been passed on: that is not remembered any more */
+        gone(h, e, (struct fm_pheir){0}, true);
     fm_pmeta_unref(&e->meta);
     if (e->key)
-        fm_pkey_mark(h, e->key); /* it goes when that was told */
+        fm_pentry_mark(h, e); /* it goes when that was told */
     else
         fm_pentry_forget(h, e);
 }
@@ -231,7 +255,7 @@ static struct fm_pentry *entry_new(struct fm_hub *h, struct fm_porigin *o, uint6
         return NULL;
     e->id = id;
     e->origin = o;
-    e->came_ms = h->now.mono_ms;
+    e->place = FM_PPLACE_NONE;
     HASH_ADD(hh, o->entries, id, sizeof e->id, e);
     weigh(h, (int64_t)(sizeof *e + PIECE));
     return e;
@@ -248,8 +272,10 @@ static enum fm_err key_link(struct fm_hub *h, struct fm_pentry *e, const struct 
         return FM_E_NOMEM;
     }
     e->key = k;
-    e->next = k->first;
-    k->first = e;
+    if (fm_pentry_is_lease(e))
+        DL_PREPEND(k->first, e);
+    else
+        DL_APPEND(k->first, e);
     return FM_OK;
 }
 
@@ -279,26 +305,31 @@ enum fm_err fm_pentry_put(struct fm_hub *h, struct fm_porigin *o, struct fm_pcha
     change->meta = NULL;
     if (!is && !e->gone_ms)
         bury(h, e);
+    if (!is && (was || made))
+        gone(h, e, change->heir, change->heir.origin != 0);
+    else if (is && !was)
+        fm_pentry_unplace(h, e);
     if (e->key)
-        fm_pkey_mark(h, e->key);
+        fm_pentry_mark(h, e);
     *out = e;
     return FM_OK;
 }
 
 void fm_pkey_settle(struct fm_hub *h, struct fm_pkey *k)
 {
-    struct fm_pentry *e, *next;
-    assert(!k->dirty);
-    k->dirty = true; /* so that it is not gone before all were looked at */
-    for (e = k->first; e; e = next) {
-        next = e->next;
+    struct fm_pentry *e = k->dirty, *next;
+    assert(k->due); /* so that it is not gone before all were looked at */
+    k->dirty = NULL;
+    for (; e; e = next) {
+        next = e->dirty_next;
+        e->dirty = false;
         if (e->meta || e->shown)
             continue;
         key_unlink(h, e);
         if (!e->listed)
             fm_pentry_forget(h, e);
     }
-    k->dirty = false;
+    k->due = false;
     key_release(h, k);
 }
 
@@ -356,6 +387,8 @@ void fm_porigin_drop(struct fm_hub *h, struct fm_porigin *o)
 
 struct fm_pmeta *fm_pentry_seen(const struct fm_pentry *e)
 {
+    if (!e->meta)
+        return e->place == FM_PPLACE_KEPT ? e->shown : NULL;
     switch (e->origin->state) {
     case FM_PORIGIN_HERE:
         return e->meta;
@@ -371,14 +404,17 @@ struct fm_pmeta *fm_pentry_seen(const struct fm_pentry *e)
  * their way elsewhere; one that was started anew at the same place lingers until it would have been missed. */
 static enum fm_porigin_state state_of(const struct fm_hub *h, const struct fm_porigin *o)
 {
-    uint64_t limit_ms = fm_least(h->config.down_ms, FM_SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms), now_ms = h->now.mono_ms;
+    uint64_t unheard_ms = fm_least(h->config.down_ms, FM_SUSPECT_AFTER * (uint64_t)h->config.heartbeat_ms), limit_ms = unheard_ms;
+    uint64_t now_ms = h->now.mono_ms;
     if (o->bye_ms)
         return now_ms - o->bye_ms < h->config.presence_grace_ms ? FM_PORIGIN_LINGERS : FM_PORIGIN_HIDDEN;
     const struct fm_peer *p = fm_peer_find(h, o->id);
     uint64_t heard_ms = fm_later(p && p->spoke_ms ? p->heard_ms : 0, o->relayed_ms);
+    if (p && p->draining && heard_ms) /* its leave may be lost, but it has said that it is about to take it */
+        limit_ms += h->config.presence_grace_ms;
     if ((!heard_ms || heard_ms + limit_ms < now_ms) && !fm_mutation(PRESENCE_NOT_HIDDEN))
         return FM_PORIGIN_HIDDEN;
-    return p && p->left ? FM_PORIGIN_LINGERS : FM_PORIGIN_HERE;
+    return p && (p->left || (p->draining && heard_ms + unheard_ms < now_ms)) ? FM_PORIGIN_LINGERS : FM_PORIGIN_HERE;
 }
 
 static void state_set(struct fm_hub *h, struct fm_porigin *o, enum fm_porigin_state state)
@@ -391,17 +427,20 @@ static void state_set(struct fm_hub *h, struct fm_porigin *o, enum fm_porigin_st
         o->hidden_ms = h->now.mono_ms;
     HASH_ITER (hh, o->entries, e, tmp) {
         e->superseded = e->superseded && state != FM_PORIGIN_HERE;
-        if (state == FM_PORIGIN_LINGERS && e->meta && fm_presence_heir(h, e))
-            e->superseded = true;
+        if (e->meta)
+            fm_pentry_place(e, FM_PPLACE_NONE); /* none of them comes for another */
         if (e->key)
-            fm_pkey_mark(h, e->key);
+            fm_pentry_mark(h, e);
     }
+    for (e = state == FM_PORIGIN_LINGERS ? o->entries : NULL; e; e = e->hh.next)
+        if (e->meta && !e->superseded)
+            fm_presence_leaves(h, e);
 }
 
 static bool is_told(const struct fm_porigin *o)
 {
     for (const struct fm_pentry *e = o->entries; e; e = e->hh.next)
-        if (e->shown)
+        if (e->shown || e->dirty)
             return true;
     return false;
 }

@@ -1,7 +1,8 @@
 /* Inside the hub: presences. Included by hub_core.h.
  *
  *   presence.c        the sets: entries, keys, topics; what of them is to be seen
- *   presence_own.c    what this node's channels show, and how long it is kept after they are gone
+ *   presence_own.c    what this node's channels show
+ *   presence_place.c  who comes in whose place, and how long one is kept
  *   presence_lease.c  what the API shows here
  *   presence_tell.c   diffs and states for workers, as JSON      presence_query.c  pages for the HTTP API
  *   presence_mesh.c   changes to other nodes, pulls              presence_wire.c   their bytes
@@ -13,8 +14,9 @@
  *
  * Invariants:
  *   - An origin's list is ordered by version, an entry is in it once; `ver` is the version up to which the set is complete here.
- *   - `shown` is what clients of this node were told and nothing else; the two differ only while the key is dirty, and a key is dirty only
- *     while its topic is in the list of those that are due. */
+ *   - `shown` is what clients of this node were told and nothing else; it differs from what is to be seen only while the entry is dirty. A
+ *     dirty entry is in its key's list, a key with such in its topic's, and that topic is in the list of those that are due.
+ *   - Nothing that is done for one entry grows with the entries of its key: all of a crowd may be under one. */
 #pragma once
 
 #include "bus.h"
@@ -34,22 +36,33 @@ struct fm_pmeta { /* immutable; held by what is and by what was told */
     uint8_t json[];     /* an object, without white space around */
 };
 
+enum fm_pplace {                   /* an entry's, of its key: in at most one list */
+                 FM_PPLACE_FRESH,  /* it may have come for one that left, which is not known yet; newest first */
+                 FM_PPLACE_VACANT, /* its connection is gone, or its node takes its leave: somebody may come for it; this node's first */
+                 FM_PPLACE_KEPT,   /* it is gone since somebody came for it, who is not to be seen yet: it is still to be seen until then */
+                 FM_PPLACES,
+                 FM_PPLACE_NONE = FM_PPLACES,
+};
+
 struct fm_pkey { /* of a topic */
     UT_hash_handle hh;
     struct fm_ptopic *topic;
-    struct fm_pkey *dirty_next;
-    struct fm_pentry *first;
+    struct fm_pentry *first; /* those that the API shows are first */
+    struct fm_pentry *places[FM_PPLACES];
+    struct fm_pentry *dirty;
+    struct fm_pkey *due_next;
     uint32_t shown; /* entries that clients were told of */
-    bool dirty;
+    uint32_t kept;  /* those of them that are gone */
+    bool due;       /* in its topic's list: something of it is dirty */
     uint8_t name_n;
     uint8_t name[];
 };
 
 struct fm_ptopic {
     UT_hash_handle hh;
-    struct fm_pkey *keys, *dirty, **dirty_last;
+    struct fm_pkey *keys, *due, **due_last;
     struct fm_ptopic *due_next;
-    uint64_t due_ms;            /* while something is dirty: when it is told */
+    uint64_t due_ms;            /* while a key is due: when it is told */
     uint64_t watch, wanted;     /* bit i: worker i is told diffs; ... waits for the state */
     uint32_t shown, keys_shown; /* presences that clients were told of, and their keys */
     struct fm_msg **state;      /* as it was told last, if nothing has changed since */
@@ -64,24 +77,38 @@ struct fm_pentry {
     struct fm_porigin *origin;
     struct fm_pentry *older, *newer; /* of the origin, by version */
     struct fm_pkey *key;             /* NULL: gone, and no client has to be told */
-    struct fm_pentry *next;          /* of the key */
-    struct fm_pmeta *meta, *shown;   /* NULL: gone; not told */
-    struct fm_pentry *tomb_next;     /* of the origin's tombstones, by version */
-    uint64_t gone_ms;                /* mono, of a tombstone */
-    uint32_t round;                  /* of the origin, when it was named last */
-    bool listed;                     /* by version; else it is only left because it was told, or because it may be named again */
-    uint64_t came_ms;                /* mono: when this node first heard of it */
-    bool heir;                       /* it has taken the place of one that left; of one only: a user may have two tabs */
-    bool superseded;                 /* its origin has left, and its key came back elsewhere */
+    struct fm_pentry *prev, *next;   /* of the key */
+    struct fm_pentry *place_prev, *place_next;
+    struct fm_pentry *dirty_next;
+    struct fm_pmeta *meta, *shown; /* NULL: gone; not told */
+    struct fm_pentry *tomb_next;   /* of the origin's tombstones, by version */
+    uint64_t gone_ms;              /* mono, of a tombstone */
+    uint32_t round;                /* of the origin, when it was named last */
+    bool listed;                   /* by version; else it is only left because it was told, or because it may be named again */
+    bool dirty;
+    bool superseded; /* its origin has left, and somebody came for it elsewhere */
+    uint8_t place;   /* enum fm_pplace */
+    union {
+        uint64_t came_ms;     /* mono: when this node first heard of it */
+        struct fm_pheir heir; /* of one that is gone */
+    };
+    uint64_t due_ms; /* of one whose channel is gone, or that is kept: it goes then; so does one that the API shows */
+    struct fm_pentry *late_next, **late_link; /* of those that go, by their time */
     /* Own ones: */
     bool unique;     /* the key was made for it: nobody comes back under it */
-    uint64_t holder; /* 0: the channel is gone, */
-    uint64_t due_ms; /* ... and it goes then; so does one that the API shows */
     uint32_t lease;  /* the API shows it: its place in the heap of those, from 1; 0: a channel does */
+    uint64_t holder; /* 0: the channel is gone */
     uint64_t put_ms; /* mono: when the API showed it last */
     UT_hash_handle by_holder;
-    struct fm_pentry *late_next, **late_link; /* of those that go, by their time */
 };
+
+/* Ids of what the API shows; channels' are counted from 1. */
+#define FM_PENTRY_LEASE (UINT64_C(1) << 62)
+
+static inline bool fm_pentry_is_lease(const struct fm_pentry *e)
+{
+    return e->id >> 62 == 1;
+}
 
 enum fm_porigin_state { FM_PORIGIN_HIDDEN, FM_PORIGIN_HERE, FM_PORIGIN_LINGERS };
 
@@ -141,20 +168,22 @@ struct fm_pchange {
     uint64_t id, ver;
     struct fm_slice topic, key;
     struct fm_pmeta *meta;
+    struct fm_pheir heir; /* without a meta */
 };
 FM_MUST_CHECK enum fm_err fm_pentry_put(struct fm_hub *h, struct fm_porigin *o, struct fm_pchange *change, struct fm_pentry **entry);
 /* It goes without leaving a tombstone. */
 void fm_pentry_forget(struct fm_hub *h, struct fm_pentry *e);
 /* The whole set was pulled and this is not in it. */
 void fm_pentry_unname(struct fm_hub *h, struct fm_pentry *e);
-/* Clients have been told what is: keys that nobody has any more go. */
+/* Clients have been told what is: entries that are gone leave the key, and it goes with the last. */
 void fm_pkey_settle(struct fm_hub *h, struct fm_pkey *k);
 struct fm_pmeta *fm_pmeta_new(uint64_t ref, uint64_t prev, struct fm_slice json);
 struct fm_pmeta *fm_pmeta_ref(struct fm_pmeta *m);
 void fm_pmeta_unref(struct fm_pmeta **m);
 /* What clients are to be told of it; NULL: nothing. */
 struct fm_pmeta *fm_pentry_seen(const struct fm_pentry *e);
-void fm_pkey_mark(struct fm_hub *h, struct fm_pkey *k);
+/* What is to be seen of it may have changed; it has a key. */
+void fm_pentry_mark(struct fm_hub *h, struct fm_pentry *e);
 /* Who lives, as far as is known: whose presences are to be seen. */
 void fm_presence_look(struct fm_hub *h);
 void fm_tombs_prune(struct fm_hub *h, struct fm_porigin *o);
@@ -166,14 +195,30 @@ size_t fm_phx_ref_print(uint64_t origin, uint64_t ref, char out[FM_PRESENCE_REF_
 void fm_track_handle(struct fm_hub *h, struct fm_track *t);
 /* A join's own; the item stays the caller's. */
 FM_MUST_CHECK enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t);
-/* A key came to a topic: who left it may go. */
-void fm_presence_came(struct fm_hub *h, struct fm_pentry *e);
-/* Has somebody come in its place, before it was known that it left? It is taken. */
-bool fm_presence_heir(const struct fm_hub *h, const struct fm_pentry *e);
-void fm_presence_expire(struct fm_hub *h);
-/* What is shown ends, at once. */
-void fm_pentry_end(struct fm_hub *h, struct fm_pentry *e);
+/* What is shown ends, at once. heir: who came in its place; NULL: nobody did. */
+void fm_pentry_end(struct fm_hub *h, struct fm_pentry *e, const struct fm_pentry *heir);
 struct fm_pentry *fm_pentry_held(struct fm_hub *h, uint64_t holder);
+
+/* ---- presence_place.c ---- */
+/* Moves it into the list of that place. */
+void fm_pentry_place(struct fm_pentry *e, enum fm_pplace place);
+/* It is new: one whose place is vacant may go. */
+void fm_presence_came(struct fm_hub *h, struct fm_pentry *e);
+/* Whose channel is gone: it goes when its time is over, unless somebody comes or came for it. */
+void fm_presence_linger(struct fm_hub *h, struct fm_pentry *e);
+/* Its channel is back. */
+void fm_presence_back(struct fm_hub *h, struct fm_pentry *e);
+/* Of this node, under the key, whose channel is gone; or NULL. */
+struct fm_pentry *fm_presence_vacant(struct fm_hub *h, const struct fm_pkey *k);
+/* Its origin takes its leave. */
+void fm_presence_leaves(struct fm_hub *h, struct fm_pentry *e);
+/* It is gone, and clients were told of it: it is to be seen until somebody is who came for it, at most for the grace. */
+void fm_pentry_keep(struct fm_hub *h, struct fm_pentry *e);
+/* Those of the key that are kept, and need not be any more, are dirty. All joins of the key have been told. */
+void fm_pkey_release(struct fm_hub *h, struct fm_pkey *k);
+/* It goes: it has no place and no time. */
+void fm_pentry_unplace(struct fm_hub *h, struct fm_pentry *e);
+void fm_presence_expire(struct fm_hub *h);
 
 /* ---- presence_lease.c ---- */
 FM_MUST_CHECK enum fm_err fm_lease_do(struct fm_hub *h, struct fm_track *t);

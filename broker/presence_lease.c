@@ -15,13 +15,7 @@ enum {
     ASKED_MS = 500, /* a command's time is known about so well: what was shown a moment after it was meant, too */
 };
 
-#define KIND (UINT64_C(1) << 62) /* of ids: channels' are counted from 1 */
 #define HOLDER (UINT64_C(0xffff) << 48)
-
-static bool is_lease(const struct fm_pentry *e)
-{
-    return e->id >> 62 == 1;
-}
 
 /* ---- by when they end: a heap whose first ends first ---- */
 
@@ -107,26 +101,26 @@ static struct fm_pkey *key_of(struct fm_hub *h, struct fm_slice topic, struct fm
 static struct fm_pentry *own_of(struct fm_pkey *k)
 {
     struct fm_pentry *e = k ? k->first : NULL;
-    while (e && !e->lease)
+    while (e && fm_pentry_is_lease(e) && !e->lease)
         e = e->next;
-    return e;
+    return e && e->lease ? e : NULL;
 }
 
 uint64_t fm_lease_id(struct fm_hub *h, struct fm_slice topic, struct fm_slice key)
 {
-    uint64_t id = fm_later(h->presence.lease_id + 1, KIND | (fm_cluster_ms(h) << SEQ_BITS & (KIND - 1)));
+    uint64_t id = fm_later(h->presence.lease_id + 1, FM_PENTRY_LEASE | (fm_cluster_ms(h) << SEQ_BITS & (FM_PENTRY_LEASE - 1)));
     const struct fm_pkey *k = key_of(h, topic, key);
-    for (const struct fm_pentry *e = k ? k->first : NULL; e; e = e->next)
-        if (is_lease(e) && e->id >= id)
+    for (const struct fm_pentry *e = k ? k->first : NULL; e && fm_pentry_is_lease(e); e = e->next)
+        if (e->id >= id)
             id = e->id + 1;
     return h->presence.lease_id = id;
 }
 
 void fm_lease_met(struct fm_hub *h, const struct fm_pentry *other)
 {
-    struct fm_pentry *e = is_lease(other) ? own_of(other->key) : NULL;
+    struct fm_pentry *e = fm_pentry_is_lease(other) ? own_of(other->key) : NULL;
     if (e && (other->id > e->id || (other->id == e->id && other->origin->id > e->origin->id)))
-        fm_pentry_end(h, e);
+        fm_pentry_end(h, e, other);
 }
 
 enum fm_err fm_lease_do(struct fm_hub *h, struct fm_track *t)
@@ -152,7 +146,7 @@ enum fm_err fm_lease_do(struct fm_hub *h, struct fm_track *t)
 void fm_leases_expire(struct fm_hub *h)
 {
     while (h->presence.leases_n && h->presence.leases[0]->due_ms <= h->now.mono_ms)
-        fm_pentry_end(h, h->presence.leases[0]);
+        fm_pentry_end(h, h->presence.leases[0], NULL);
 }
 
 void fm_lease_command(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m)
@@ -160,7 +154,7 @@ void fm_lease_command(struct fm_hub *h, const struct fm_cluster_command *c, cons
     struct fm_pentry *e = own_of(key_of(h, c->topic, c->text));
     bool meant = e && (int64_t)e->put_ms <= fm_command_asked_hub(c, m) + ASKED_MS;
     if (meant)
-        fm_pentry_end(h, e);
+        fm_pentry_end(h, e, NULL);
     fm_command_did(h, c->id, meant);
 }
 
@@ -172,6 +166,6 @@ void fm_leases_judge(struct fm_hub *h)
     for (uint32_t i = p->leases_n; i-- > 0;) {
         struct fm_pentry *e = i < p->leases_n ? p->leases[i] : NULL;
         if (e && !h->config.presence_allowed(h->config.retention_ctx, fm_slice_of(e->key->topic->name, e->key->topic->name_n)))
-            fm_pentry_end(h, e);
+            fm_pentry_end(h, e, NULL);
     }
 }

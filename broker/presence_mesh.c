@@ -30,6 +30,8 @@ static uint64_t page_write(struct fm_buf *b, const struct fm_porigin *o, struct 
     struct fm_pentry *e = first_after(o, page->from);
     for (; e && b->n < bytes && !b->failed; e = e->newer) {
         struct fm_env_presence_record rec = {.ver = e->ver, .id = e->id, .gone = !e->meta};
+        if (!e->meta)
+            rec.heir = e->heir;
         if (e->meta) {
             rec.ref = e->meta->ref;
             rec.prev = e->meta->prev;
@@ -111,7 +113,7 @@ static void whole_end(struct fm_hub *h, struct fm_porigin *o)
 static enum fm_err take_record(struct fm_hub *h, struct fm_porigin *o, const struct fm_env_presence_record *rec)
 {
     struct fm_pentry *e = fm_pentry_find(o, rec->id);
-    struct fm_pchange change = {.id = rec->id, .ver = rec->ver, .topic = rec->topic, .key = rec->key};
+    struct fm_pchange change = {.id = rec->id, .ver = rec->ver, .topic = rec->topic, .key = rec->key, .heir = rec->heir};
     bool came = !rec->gone && (!e || !e->meta);
     if (!rec->gone) {
         /* The same meta stays the same thing, so that nobody is told of it again. */

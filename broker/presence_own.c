@@ -36,31 +36,6 @@ struct fm_track *fm_track_new(enum fm_track_op op, uint32_t worker, uint64_t hol
     return t;
 }
 
-/* ---- those that go when their time is over ---- */
-
-static void late_add(struct fm_hub *h, struct fm_pentry *e)
-{
-    struct fm_presence *p = &h->presence;
-    e->due_ms = h->now.mono_ms + h->config.presence_grace_ms;
-    e->late_next = NULL;
-    e->late_link = p->late_last;
-    *p->late_last = e;
-    p->late_last = &e->late_next;
-}
-
-static void late_remove(struct fm_hub *h, struct fm_pentry *e)
-{
-    if (!e->late_link)
-        return;
-    *e->late_link = e->late_next;
-    if (e->late_next)
-        e->late_next->late_link = e->late_link;
-    else
-        h->presence.late_last = e->late_link;
-    e->late_link = NULL;
-    e->late_next = NULL;
-}
-
 /* ---- changes ---- */
 
 struct fm_pentry *fm_pentry_held(struct fm_hub *h, uint64_t holder)
@@ -79,11 +54,12 @@ static void holder_set(struct fm_hub *h, struct fm_pentry *e, uint64_t holder)
         HASH_ADD(by_holder, h->presence.by_holder, holder, sizeof e->holder, e);
 }
 
-void fm_pentry_end(struct fm_hub *h, struct fm_pentry *e)
+void fm_pentry_end(struct fm_hub *h, struct fm_pentry *e, const struct fm_pentry *heir)
 {
     struct fm_porigin *o = h->presence.self;
     struct fm_pchange gone = {.id = e->id, .ver = o->ver + 1};
-    late_remove(h, e);
+    if (heir)
+        gone.heir = (struct fm_pheir){heir->origin->id, heir->id};
     fm_lease_drop(h, e);
     holder_set(h, e, 0);
     enum fm_err err = fm_pentry_put(h, o, &gone, &e);
@@ -158,10 +134,7 @@ static struct fm_pentry *gone_here(struct fm_hub *h, const struct fm_track *t)
 {
     struct fm_ptopic *topic = fm_ptopic_find(h, fm_track_topic(t));
     struct fm_pkey *k = topic && t->key_n ? fm_pkey_find(topic, fm_track_key(t)) : NULL;
-    for (struct fm_pentry *e = k ? k->first : NULL; e; e = e->next)
-        if (e->origin == h->presence.self && e->meta && !e->holder)
-            return e;
-    return NULL;
+    return k ? fm_presence_vacant(h, k) : NULL;
 }
 
 /* Does it go on under its key? One that was made for it is kept where none is given. */
@@ -179,7 +152,7 @@ enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t)
     if (h->draining)
         return FM_E_DRAINING;
     if (e && !same_place(e, t)) {
-        fm_pentry_end(h, e);
+        fm_pentry_end(h, e, NULL);
         e = NULL;
     }
     if (!e && !t->ttl_ms)
@@ -187,7 +160,7 @@ enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t)
     err = e ? own_update(h, e, fm_track_meta(t)) : own_add(h, t, &e);
     if (err)
         return err;
-    late_remove(h, e);
+    fm_presence_back(h, e);
     holder_set(h, e, t->holder);
     (void)fm_phx_ref_print(e->origin->id, e->meta->ref, t->ref);
     if (t->key_n == 0) {
@@ -197,53 +170,14 @@ enum fm_err fm_track_do(struct fm_hub *h, struct fm_track *t)
     return FM_OK;
 }
 
-/* Places are taken one for one: of a user with two tabs only one was away. */
-bool fm_presence_heir(const struct fm_hub *h, const struct fm_pentry *e)
+static void lose(struct fm_hub *h, struct fm_pentry *e)
 {
-    for (struct fm_pentry *other = e->key->first; other; other = other->next) {
-        bool here = other->meta && other->origin->state == FM_PORIGIN_HERE && (other->origin != h->presence.self || other->holder);
-        if (other == e || !here || other->heir || other->came_ms < e->came_ms ||
-            h->now.mono_ms - other->came_ms >= h->config.presence_grace_ms)
-            continue;
-        other->heir = true;
-        return true;
-    }
-    return false;
-}
-
-void fm_presence_came(struct fm_hub *h, struct fm_pentry *e)
-{
-    for (struct fm_pentry *other = e->key->first; other; other = other->next) {
-        if (other == e || !other->meta || other->superseded)
-            continue;
-        if (other->origin == h->presence.self && !other->holder) {
-            e->heir = true;
-            fm_pentry_end(h, other);
-            return;
-        }
-        if (other->origin->state == FM_PORIGIN_LINGERS) {
-            other->superseded = e->heir = true;
-            fm_pkey_mark(h, other->key);
-            return;
-        }
-    }
-}
-
-void fm_presence_expire(struct fm_hub *h)
-{
-    while (h->presence.late && h->presence.late->due_ms <= h->now.mono_ms && !fm_mutation(PRESENCE_GRACE_FOREVER))
-        fm_pentry_end(h, h->presence.late);
-    fm_leases_expire(h);
-}
-
-static void linger(struct fm_hub *h, struct fm_pentry *e)
-{
-    if (e->unique || h->config.presence_grace_ms == 0 || fm_presence_heir(h, e)) {
-        fm_pentry_end(h, e);
+    if (e->unique || h->config.presence_grace_ms == 0) {
+        fm_pentry_end(h, e, NULL);
         return;
     }
     holder_set(h, e, 0);
-    late_add(h, e);
+    fm_presence_linger(h, e);
 }
 
 _Static_assert((int)FM_PRESENCE_WORKERS >= (int)FM_WORKERS_MAX, "each worker has its number");
@@ -257,11 +191,11 @@ void fm_track_handle(struct fm_hub *h, struct fm_track *t)
         break;
     case FM_UNTRACK:
         if (e)
-            fm_pentry_end(h, e);
+            fm_pentry_end(h, e, NULL);
         break;
     case FM_TRACK_LINGER:
         if (e)
-            linger(h, e);
+            lose(h, e);
         break;
     case FM_PRESENCE_WATCH:
         h->presence.heard[t->worker] = t->holder;

@@ -54,24 +54,20 @@ static void metas_add(struct metas *m, const struct fm_pentry *e, const struct f
     meta_json(m->b, e, meta);
 }
 
-static void metas_close(const struct metas *m)
+static void metas_close(struct metas *m)
 {
     if (m->open)
         fm_buf_str(m->b, "]}");
-}
-
-static void key_json(struct fm_buf *b, const struct fm_pkey *k, size_t object)
-{
-    struct metas m = {.b = b, .key = k, .object = object};
-    for (const struct fm_pentry *e = k->first; e; e = e->next)
-        if (e->shown)
-            metas_add(&m, e, e->shown);
-    metas_close(&m);
+    m->open = false;
 }
 
 void fm_pkey_json(struct fm_buf *b, const struct fm_pkey *k)
 {
-    key_json(b, k, b->n);
+    struct metas m = {.b = b, .key = k, .object = b->n};
+    for (const struct fm_pentry *e = k->first; e; e = e->next)
+        if (e->shown)
+            metas_add(&m, e, e->shown);
+    metas_close(&m);
 }
 
 /* ---- diffs ---- */
@@ -125,30 +121,51 @@ static void diff_out(struct fm_hub *h, const struct fm_ptopic *t, struct diff *d
     d->joins.failed = d->leaves.failed = false;
 }
 
-/* What is to be seen of the key and was not told becomes what was told. */
-static void key_tell(struct fm_pkey *k, struct diff *d, bool watched)
+struct telling { /* of a key */
+    struct fm_hub *hub;
+    struct fm_pkey *key;
+    struct diff *diff;
+    struct metas joins, leaves;
+};
+
+/* What is to be seen of it becomes what was told. */
+static void entry_tell(struct telling *to, struct fm_pentry *e)
 {
-    struct metas joins = {.b = &d->joins, .key = k}, leaves = {.b = &d->leaves, .key = k};
-    struct fm_ptopic *t = k->topic;
-    t->shown -= k->shown;
-    t->keys_shown -= k->shown > 0;
-    k->shown = 0;
-    for (struct fm_pentry *e = k->first; e; e = e->next) {
-        struct fm_pmeta *seen = fm_pentry_seen(e);
-        k->shown += seen != NULL;
-        if (seen == e->shown)
-            continue;
-        if (e->shown && watched)
-            metas_add(&leaves, e, e->shown);
-        if (seen && watched)
-            metas_add(&joins, e, seen);
-        fm_pmeta_unref(&e->shown);
-        e->shown = seen ? fm_pmeta_ref(seen) : NULL;
-    }
-    metas_close(&joins);
-    metas_close(&leaves);
-    t->shown += k->shown;
-    t->keys_shown += k->shown > 0;
+    struct fm_ptopic *t = to->key->topic;
+    struct fm_pmeta *seen = fm_pentry_seen(e);
+    if (seen == e->shown)
+        return;
+    if (e->shown && t->watch)
+        metas_add(&to->leaves, e, e->shown);
+    if (seen && t->watch)
+        metas_add(&to->joins, e, seen);
+    to->key->shown += (uint32_t)(seen != NULL) - (uint32_t)(e->shown != NULL);
+    fm_pmeta_unref(&e->shown);
+    e->shown = seen ? fm_pmeta_ref(seen) : NULL;
+    if (to->diff->joins.n + to->diff->leaves.n < to->hub->config.presence_state_bytes)
+        return;
+    metas_close(&to->joins);
+    metas_close(&to->leaves);
+    diff_out(to->hub, t, to->diff);
+}
+
+/* Whoever comes is told first: the key is not without anybody between two diffs if it is not at their end, and it shows who of those that
+ * are kept may go. */
+static void key_tell(struct fm_hub *h, struct fm_pkey *k, struct diff *d)
+{
+    struct telling to = {h, k, d, {.b = &d->joins, .key = k}, {.b = &d->leaves, .key = k}};
+    uint32_t was = k->shown;
+    for (struct fm_pentry *e = k->dirty; e; e = e->dirty_next)
+        if (fm_pentry_seen(e))
+            entry_tell(&to, e);
+    fm_pkey_release(h, k);
+    for (struct fm_pentry *e = k->dirty; e; e = e->dirty_next)
+        if (!fm_pentry_seen(e))
+            entry_tell(&to, e);
+    metas_close(&to.joins);
+    metas_close(&to.leaves);
+    k->topic->shown += k->shown - was;
+    k->topic->keys_shown += (uint32_t)(k->shown > 0) - (uint32_t)(was > 0);
 }
 
 /* ---- states ---- */
@@ -186,15 +203,30 @@ static bool state_add(struct fm_ptopic *t, struct fm_buf *members)
     return m != NULL;
 }
 
+/* A key's metas may be more than one message has room for. */
+static bool state_add_key(struct fm_hub *h, struct fm_ptopic *t, const struct fm_pkey *k, struct fm_buf *members)
+{
+    struct metas m = {.b = members, .key = k};
+    bool made = true;
+    for (const struct fm_pentry *e = k->first; e && made; e = e->next) {
+        if (!e->shown)
+            continue;
+        metas_add(&m, e, e->shown);
+        if (members->n < h->config.presence_state_bytes)
+            continue;
+        metas_close(&m);
+        made = state_add(t, members);
+    }
+    metas_close(&m);
+    return made;
+}
+
 static bool state_make(struct fm_hub *h, struct fm_ptopic *t)
 {
     struct fm_buf members = {0};
     bool made = true;
-    for (const struct fm_pkey *k = t->keys; k && made; k = k->hh.next) {
-        key_json(&members, k, 0);
-        if (members.n >= h->config.presence_state_bytes)
-            made = state_add(t, &members);
-    }
+    for (const struct fm_pkey *k = t->keys; k && made; k = k->hh.next)
+        made = state_add_key(h, t, k, &members);
     if (made && (members.n || t->state_n == 0))
         made = state_add(t, &members);
     fm_buf_fini(&members);
@@ -225,12 +257,8 @@ static void state_out(struct fm_hub *h, struct fm_ptopic *t, unsigned worker)
 static void topic_tell(struct fm_hub *h, struct fm_ptopic *t)
 {
     struct diff d = {0};
-    bool watched = t->watch != 0;
-    for (struct fm_pkey *k = t->dirty; k; k = k->dirty_next) {
-        key_tell(k, &d, watched);
-        if (d.joins.n + d.leaves.n >= h->config.presence_state_bytes)
-            diff_out(h, t, &d);
-    }
+    for (struct fm_pkey *k = t->due; k; k = k->due_next)
+        key_tell(h, k, &d);
     diff_out(h, t, &d);
     fm_buf_fini(&d.joins);
     fm_buf_fini(&d.leaves);
@@ -239,12 +267,11 @@ static void topic_tell(struct fm_hub *h, struct fm_ptopic *t)
     for (; wanted; wanted &= wanted - 1)
         state_out(h, t, (unsigned)__builtin_ctzll(wanted));
     /* The topic may be gone with its last key. */
-    struct fm_pkey *k = t->dirty, *next;
-    t->dirty = NULL;
-    t->dirty_last = &t->dirty;
+    struct fm_pkey *k = t->due, *next;
+    t->due = NULL;
+    t->due_last = &t->due;
     for (; k; k = next) {
-        next = k->dirty_next;
-        k->dirty = false;
+        next = k->due_next;
         fm_pkey_settle(h, k);
     }
 }
@@ -269,7 +296,7 @@ void fm_presence_watch(struct fm_hub *h, struct fm_slice topic, unsigned worker)
         return;
     }
     t->watch |= 1ull << worker;
-    if (t->dirty)
+    if (t->due)
         t->wanted |= 1ull << worker;
     else
         state_out(h, t, worker);

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-enum { RECORD_END = 0, RECORD_SET = 1, RECORD_GONE = 2, FLAGS_ALL = FM_PRESENCE_WHOLE | FM_PRESENCE_LAST };
+enum { RECORD_END = 0, RECORD_SET = 1, RECORD_GONE = 2, RECORD_PASSED_ON = 3, FLAGS_ALL = FM_PRESENCE_WHOLE | FM_PRESENCE_LAST };
 
 void fm_env_presence_begin(struct fm_env_presence_writer *w, struct fm_buf *b, const struct fm_env_presence *p)
 {
@@ -21,10 +21,15 @@ void fm_env_presence_begin(struct fm_env_presence_writer *w, struct fm_buf *b, c
 void fm_env_presence_put(struct fm_env_presence_writer *w, const struct fm_env_presence_record *rec)
 {
     assert(rec->ver > w->last_ver);
-    fm_buf_u8(w->b, rec->gone ? RECORD_GONE : RECORD_SET);
+    bool passed_on = rec->gone && rec->heir.origin;
+    fm_buf_u8(w->b, !rec->gone ? RECORD_SET : passed_on ? RECORD_PASSED_ON : RECORD_GONE);
     fm_buf_varint(w->b, rec->ver - w->last_ver);
     fm_buf_varint(w->b, rec->id);
     w->last_ver = rec->ver;
+    if (passed_on) {
+        fm_buf_u64(w->b, rec->heir.origin);
+        fm_buf_varint(w->b, rec->heir.id);
+    }
     if (rec->gone)
         return;
     assert(rec->ref >= 1 && rec->ref <= rec->ver && rec->prev < rec->ref && rec->topic.n && rec->key.n);
@@ -91,8 +96,13 @@ enum fm_err fm_env_presence_next(struct fm_env_presence *p, struct fm_env_presen
         return p->rest.bad || fm_rd_left(&p->rest) ? FM_E_SYNTAX : FM_OK;
     uint64_t step = fm_rd_varint(&p->rest);
     rec->id = fm_rd_varint(&p->rest);
-    rec->gone = kind == RECORD_GONE;
-    if (kind > RECORD_GONE || step == 0 || step > p->upto - p->last_ver)
+    rec->gone = kind != RECORD_SET;
+    if (kind == RECORD_PASSED_ON) {
+        rec->heir = (struct fm_pheir){.origin = fm_rd_u64(&p->rest)};
+        rec->heir.id = fm_rd_varint(&p->rest);
+    }
+    bool nobody = kind == RECORD_PASSED_ON && rec->heir.origin == 0;
+    if (kind > RECORD_PASSED_ON || nobody || step == 0 || step > p->upto - p->last_ver)
         p->rest.bad = true;
     if (p->rest.bad)
         return FM_E_SYNTAX;

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 enum {
-    VERSION = 5,
+    VERSION = 6,
     FLAG_SEALED = 1,
     KEY_SIZE = 32,
     NONCE_SIZE = 12,

@@ -312,8 +312,7 @@ test('the_presences_of_a_node_that_is_killed_are_hidden_and_those_of_others_stay
 });
 
 test('clients_of_a_node_that_drains_are_never_seen_to_go_if_they_are_back_elsewhere_in_time', async (t) => {
-  // At this pace what the first node takes back does not overtake what the second one tells of (decision 0024, "What is left").
-  const own = await startCluster(t, 3, { rules, options: { presence_grace_ms: '10s', presence_pace_ms: '500ms' } });
+  const own = await startCluster(t, 3, { rules, options: { presence_grace_ms: '10s' } });
   const [one, two, three] = own.nodes;
   const topic = topicOf();
   const watchers = [await come(two, topic), await come(three, topic)];

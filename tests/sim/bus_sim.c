@@ -111,6 +111,11 @@ void fm_sim_net_cut(struct fm_sim_net *net, const char *a, const char *b, bool o
     cuts_changed(net);
 }
 
+void fm_sim_net_lag(struct fm_sim_net *net, const char *a, const char *b, uint64_t us)
+{
+    net->lag_us[sim_place(net, a)->index][sim_place(net, b)->index] = us;
+}
+
 void fm_sim_net_heal(struct fm_sim_net *net, const char *a, const char *b)
 {
     unsigned from = sim_place(net, a)->index, to = sim_place(net, b)->index;

@@ -44,6 +44,8 @@ const struct fm_sim_net_stats *fm_sim_net_stats(const struct fm_sim_net *net);
 void fm_sim_net_cut(struct fm_sim_net *net, const char *a, const char *b, bool one_way);
 void fm_sim_net_heal(struct fm_sim_net *net, const char *a, const char *b);
 void fm_sim_net_heal_all(struct fm_sim_net *net);
+/* What `a` sends to `b` takes so much longer from now on. Questions do not. */
+void fm_sim_net_lag(struct fm_sim_net *net, const char *a, const char *b, uint64_t us);
 /* All links between the two die, with what is under way; both ends learn of it soon, and may dial again. */
 void fm_sim_net_reset(struct fm_sim_net *net, const char *a, const char *b);
 /* The links that stand between the two now are dead, and nobody says so. forgotten: `a` knows nothing of them any more, `b` believes in

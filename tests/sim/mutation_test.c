@@ -21,6 +21,7 @@ struct weather {
     unsigned troubles;
     bool evicts, keeps;     /* small logs, or large ones */
     bool presence, forgets; /* forgets: next to no tombstones */
+    bool stays;             /* no node dies, and links are of different delay */
 };
 
 static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
@@ -32,6 +33,12 @@ static void plan_shape(struct fm_sim_plan *plan, struct weather weather)
     plan->evicts = (plan->evicts || weather.evicts) && !weather.keeps;
     plan->presence_us = weather.presence ? 500 * FM_SIM_MS : 0;
     plan->presence_tombs = weather.forgets ? 1 : 0;
+    if (weather.stays) {
+        plan->presence_stays = true;
+        plan->presence_grace_ms = 20000;
+        plan->lag_us_max = 600 * FM_SIM_MS;
+        plan->apart = 0;
+    }
     plan->short_lived &= plan->evicts;
 }
 
@@ -191,6 +198,8 @@ static void broken_presence_is_noticed(void **state)
     noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_NOT_HIDDEN, deaths, BIT(PRESENCE), "who was on a dead node stays");
     const struct weather forgetful = {.troubles = FM_SIM_SPLIT | FM_SIM_ISOLATE, .presence = true, .forgets = true};
     noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_NOT_SWEPT, forgetful, BIT(PRESENCE), "what is gone from a whole set stays");
+    const struct weather late = {.troubles = FM_SIM_LEAVE, .presence = true, .stays = true};
+    noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_NOT_KEPT, late, BIT(PRESENCE), "who moved is seen to leave");
     noticed(FM_SIM_SOUND, FM_MUTATION_PRESENCE_GRACE_FOREVER, rough, BIT(PRESENCE), "who lost the connection stays");
 }
 

@@ -1,5 +1,5 @@
 /* Presences that the HTTP API shows, with two or three nodes driven by hand: a key has one, whichever node is asked. */
-#include "sim_scene.h"
+#include "sim_scene_presence.h"
 
 #include "../../broker/command.h"
 #include "../../broker/diag.h"
@@ -9,25 +9,9 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-static enum fm_err show_for(struct scene_node *n, const char *key, const char *meta, uint64_t ttl_ms)
-{
-    const struct fm_track_parts parts = {.topic = scene_room, .key = fm_slice_str(key), .meta = fm_slice_str(meta)};
-    struct fm_track *t = fm_track_new(FM_TRACK, 0, 0, &parts);
-    assert_non_null(t);
-    t->token = 1;
-    t->ttl_ms = ttl_ms;
-    fm_hub_handle(n->hub, scene_now(n), &t->item);
-    (void)fm_hub_flush(n->hub, scene_now(n));
-    t = scene_next(n, FM_HUB_TRACK);
-    assert_non_null(t);
-    enum fm_err err = t->err;
-    fm_hub_item_free(&t->item);
-    return err;
-}
-
 static void show(struct scene_node *n, const char *key, const char *meta)
 {
-    assert_int_equal(show_for(n, key, meta, 60000), FM_OK);
+    assert_int_equal(scene_show_for(n, key, meta, 60000), FM_OK);
 }
 
 /* A client of the node. */
@@ -85,23 +69,14 @@ static const char *shown(struct scene_node *n)
                 assert_string_equal(shown(&scene.nodes[i_]), text); \
     } while (0)
 
-static void start_three(struct scene_node **a, struct scene_node **b, struct scene_node **c)
-{
-    *a = scene_start(0);
-    *b = scene_start(1);
-    *c = scene_start(2);
-    scene_run(5000);
-    assert_true(scene_peers(*a) == 2 && scene_peers(*b) == 2 && scene_peers(*c) == 2);
-}
-
 static void what_the_api_shows_ends_with_its_time_and_showing_it_again_gives_it_more(void **state)
 {
     (void)state;
     struct scene_node *a, *b, *c;
-    start_three(&a, &b, &c);
-    assert_int_equal(show_for(a, "bob", "{\"n\":1}", 3000), FM_OK);
+    scene_start_three(&a, &b, &c);
+    assert_int_equal(scene_show_for(a, "bob", "{\"n\":1}", 3000), FM_OK);
     scene_run(2000);
-    assert_int_equal(show_for(a, "bob", "{\"n\":1}", 3000), FM_OK);
+    assert_int_equal(scene_show_for(a, "bob", "{\"n\":1}", 3000), FM_OK);
     scene_run(2500);
     assert_non_null(strstr(shown(c), "{\"n\":1,"));
     scene_run(1000);
@@ -116,7 +91,7 @@ static void many_end_each_at_its_time(void **state)
     for (unsigned i = 0; i < 60; i++) {
         char key[16];
         (void)snprintf(key, sizeof key, "k%02u", i);
-        assert_int_equal(show_for(a, key, "{\"n\":1}", 1000 * (1 + i * 37 % 60)), FM_OK);
+        assert_int_equal(scene_show_for(a, key, "{\"n\":1}", 1000 * (1 + i * 37 % 60)), FM_OK);
     }
     for (unsigned s = 0; s < 60; s++) {
         scene_run(500);
@@ -135,7 +110,7 @@ static void a_key_that_is_shown_by_another_node_is_shown_once_as_it_was_last(voi
 {
     (void)state;
     struct scene_node *a, *b, *c;
-    start_three(&a, &b, &c);
+    scene_start_three(&a, &b, &c);
     show(a, "ann", "{\"n\":1}");
     scene_run(500);
     ASSERT_ALL_SHOW("{\"n\":1, ");
@@ -152,7 +127,7 @@ static void of_two_that_did_not_know_of_each_other_one_stays_the_same_on_all_nod
 {
     (void)state;
     struct scene_node *a, *b, *c;
-    start_three(&a, &b, &c);
+    scene_start_three(&a, &b, &c);
     show(a, "ann", "{\"n\":1}");
     show(b, "ann", "{\"n\":2}");
     scene_run(1000);
@@ -166,7 +141,7 @@ static void any_node_ends_it_for_all_and_leaves_a_clients_own_alone(void **state
 {
     (void)state;
     struct scene_node *a, *b, *c;
-    start_three(&a, &b, &c);
+    scene_start_three(&a, &b, &c);
     client(a, FM_TRACK, 7, "ann");
     show(a, "ann", "{\"n\":1}");
     show(a, "bob", "{\"n\":2}");
@@ -203,7 +178,7 @@ static void it_goes_with_its_node(void **state)
 {
     (void)state;
     struct scene_node *a, *b, *c;
-    start_three(&a, &b, &c);
+    scene_start_three(&a, &b, &c);
     show(a, "ann", "{\"n\":1}");
     show(b, "bob", "{\"n\":2}");
     scene_run(500);
@@ -227,18 +202,18 @@ static void beyond_presence_bytes_nobody_more_is_shown_and_nothing_grows(void **
     memset(large + 6, 'x', sizeof large - 9);
     memcpy(large + sizeof large - 3, "\"}", 3);
     show(a, "ann", "{\"n\":1}");
-    assert_int_equal(show_for(a, "ann", large, 60000), FM_E_PRESENCE_FULL);
+    assert_int_equal(scene_show_for(a, "ann", large, 60000), FM_E_PRESENCE_FULL);
     scene_run(500);
     assert_string_equal(shown(a), "{\"n\":1, ");
     enum fm_err err = FM_OK;
     for (unsigned i = 0; !err && i < 100; i++) {
         char key[16];
         (void)snprintf(key, sizeof key, "k%02u", i);
-        err = show_for(a, key, "{\"n\":2}", 60000);
+        err = scene_show_for(a, key, "{\"n\":2}", 60000);
     }
     assert_int_equal(err, FM_E_PRESENCE_FULL);
     assert_int_equal(fm_hub_stats(a->hub)->presence_refused, 2);
-    assert_int_equal(show_for(a, "ann", "{\"n\":1}", 60000), FM_OK);
+    assert_int_equal(scene_show_for(a, "ann", "{\"n\":1}", 60000), FM_OK);
 }
 
 static bool allowed;

@@ -185,6 +185,8 @@ void sim_client_cut(struct sim_client *c)
     bool all = fm_sim_rand_chance(&w->moves, 500000);
     frames_read(c, all ? UINT32_MAX : (uint32_t)fm_sim_rand_below(&w->moves, 4),
                 all ? UINT32_MAX : (uint32_t)fm_sim_rand_below(&w->moves, 8));
+    if (c->state == CLIENT_IN)
+        sim_presence_cut(c);
     if (c->state == CLIENT_IN && node_up(c->node, c->life)) {
         leave_post(c->node, c->worker, sim_topic(w, c->topic));
         sim_presence_end(c->node, c->worker, c->holder);

@@ -34,6 +34,7 @@ static struct world *world_new(const struct fm_sim_plan *plan, uint64_t seed, bo
     w->chaos = fm_sim_rand_of(seed, "chaos");
     w->mutate = fm_sim_rand_of(seed, "mutate");
     w->show = fm_sim_rand_of(seed, "show");
+    w->api = fm_sim_rand_of(seed, "api");
     w->trace = trace ? sim_trace_new() : NULL;
     w->clock = fm_sim_clock_new();
     w->net = fm_sim_net_new(w->clock, seed, &w->plan.faults);
@@ -47,6 +48,10 @@ static struct world *world_new(const struct fm_sim_plan *plan, uint64_t seed, bo
         (void)snprintf(w->topics[i], sizeof w->topics[i], "room:%u", i);
     for (unsigned i = 0; i < plan->nodes; i++)
         sim_node_init(w, i);
+    struct fm_sim_rand r = fm_sim_rand_of(seed, "lag");
+    for (unsigned i = 0; i < plan->nodes * plan->nodes && plan->lag_us_max; i++)
+        fm_sim_net_lag(w->net, w->nodes[i / plan->nodes].bus_address, w->nodes[i % plan->nodes].bus_address,
+                       fm_sim_rand_below(&r, plan->lag_us_max));
     return w;
 }
 
@@ -94,6 +99,7 @@ static void start(struct world *w)
     }
     sim_clients_init(w);
     sim_load_start(w);
+    sim_api_start(w);
     sim_trouble_start(w);
 }
 
@@ -135,6 +141,7 @@ static void settle(struct world *w)
     heal_everything(w);
     run(w, SETTLE_US);
     sim_load_last_words(w);
+    sim_api_last_words(w);
     run(w, LAST_WORDS_US);
     for (;;) {
         sim_load_check(w);

@@ -58,13 +58,17 @@ enum fm_sim_mutation {
 struct fm_sim_plan {
     unsigned nodes, workers, topics, clients;
     uint64_t run_ms;
-    uint64_t publish_us;     /* mean time between publishes */
-    uint32_t burst_max;      /* messages in one go */
-    uint64_t move_us;        /* mean time between a client's moves; 0: they stay */
-    uint32_t presence_tombs; /* of the hubs; 0: the default */
-    uint64_t presence_us;    /* mean time between changes of what a client shows of itself; 0: they show nothing */
-    uint64_t trouble_us;     /* mean time between troubles; 0: none */
-    unsigned troubles;       /* enum fm_sim_trouble */
+    uint64_t publish_us;        /* mean time between publishes */
+    uint32_t burst_max;         /* messages in one go */
+    uint64_t move_us;           /* mean time between a client's moves; 0: they stay */
+    uint32_t presence_tombs;    /* of the hubs; 0: the default */
+    uint64_t presence_us;       /* mean time between changes of what a client shows of itself; 0: they show nothing */
+    uint64_t presence_api_us;   /* ... and of what the API shows; 0: nothing */
+    uint32_t presence_grace_ms; /* of the hubs; 0: the default */
+    bool presence_stays;        /* no node dies, and all hear each other: whoever is back within the grace is never seen to leave */
+    uint64_t lag_us_max;        /* what one node sends to another takes up to so much longer, for each pair another time */
+    uint64_t trouble_us;        /* mean time between troubles; 0: none */
+    unsigned troubles;          /* enum fm_sim_trouble */
     uint32_t keyed_ppm, retry_ppm, replicated_ppm;
     uint32_t batch_bytes;                     /* of the hubs: small ones fill the window and cut ranges */
     uint32_t gap_ms, repair_after_ms, window; /* of the hubs */
@@ -88,6 +92,7 @@ struct fm_sim_report {
     uint64_t quiet_sent;                    /* envelopes in that time */
     struct fm_sim_net_stats net;
     uint64_t digest; /* of everything that happened */
+    uint64_t kept;   /* clients of whom that holds to the end */
     uint64_t published, joins, moves, gaps, unrecovered, duplicates, suppressed, repaired, not_replicated, rereads;
     uint64_t troubles[FM_SIM_TROUBLES]; /* made */
     uint64_t merges;                    /* of clusters that were founded apart */

@@ -65,6 +65,7 @@ struct fm_sim_net {
     struct place places[FM_SIM_PLACES_MAX];
     unsigned places_n, cut_epoch;
     bool cut[FM_SIM_PLACES_MAX][FM_SIM_PLACES_MAX];
+    uint64_t lag_us[FM_SIM_PLACES_MAX][FM_SIM_PLACES_MAX];
     struct wire *wires;
     struct dial *dials;
     struct ask *asks;

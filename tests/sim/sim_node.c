@@ -167,6 +167,8 @@ static struct fm_hub_config hub_config(struct node *n)
     c.window = n->w->plan.window;
     if (n->w->plan.presence_tombs)
         c.presence_tombs = n->w->plan.presence_tombs;
+    if (n->w->plan.presence_grace_ms)
+        c.presence_grace_ms = n->w->plan.presence_grace_ms;
     return c;
 }
 
@@ -217,6 +219,8 @@ void sim_node_stop(struct node *n, bool left)
     struct world *w = n->w;
     SIM_TRACE(w, n->incarnation, "n%u.%u %s", n->slot, n->life, left ? "has left" : "dies");
     stats_add(w, fm_hub_stats(n->hub));
+    if (!fm_hub_left(n->hub))
+        sim_presence_died(n);
     fm_bus_sim.stop(&n->bus);
     fm_hub_free(&n->hub);
     fm_seal_free(&n->seal);

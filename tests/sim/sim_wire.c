@@ -6,6 +6,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
+static uint64_t lag_us(const struct wire *w, unsigned to)
+{
+    return w->net->lag_us[w->place[!to]->index][w->place[to]->index];
+}
+
 /* ---- arriving ---- */
 
 static struct packet *lane_take(struct lane *lane)
@@ -82,7 +87,7 @@ static void send_one(struct wire *w, unsigned to, struct fm_slice bytes)
         memcpy(p->bytes, bytes.p, bytes.n);
     lane->free_us = (lane->free_us > now_us ? lane->free_us : now_us) + net->faults.send_us;
     p->leaves_us = lane->free_us;
-    p->due_us = p->leaves_us + sim_delay_us(net);
+    p->due_us = p->leaves_us + sim_delay_us(net) + lag_us(w, to);
     struct packet **at = lane->last;
     if (net->faults.reorder_in_link) {
         for (at = &lane->first; *at && (*at)->due_us <= p->due_us;)
@@ -150,7 +155,7 @@ void sim_wire_end(struct wire *w, unsigned end, bool silent)
         sim_dial_lost(w->dial);
     if (end == 0)
         w->dial = NULL;
-    fm_sim_after(w->net->clock, sim_delay_us(w->net), other_end_learns, w, !end);
+    fm_sim_after(w->net->clock, sim_delay_us(w->net) + lag_us(w, !end), other_end_learns, w, !end); /* behind what was sent before */
 }
 
 struct wire *sim_wire_new(struct fm_sim_net *net, struct dial *dial)

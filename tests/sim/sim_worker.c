@@ -189,6 +189,9 @@ static void handle(struct sim_worker *sw, struct fm_item *it)
     case FM_HUB_PUBLISH:
         sim_load_answered(sw->node->w, sw->node, (struct fm_publish *)it);
         return;
+    case FM_HUB_TRACK:
+        sim_api_answered(sw->node->w, sw->node, (struct fm_track *)it);
+        return;
     case FM_HUB_MSG:
         on_msg(sw, ((struct fm_msg_item *)it)->msg);
         break;

@@ -4,7 +4,7 @@
  *   sim_trouble.c  what goes wrong                    sim_node.c    nodes: life, inbox, steps
  *   sim_worker.c   a node's workers                   sim_client.c  clients and their connections
  *   sim_load.c     publishers                         sim_trace.c   what happened, for people
- *   sim_presence.c who is on a topic
+ *   sim_presence.c who is on a topic             sim_presence_api.c  ... and is shown there by the API
  *
  * Nodes, workers and clients live as long as the world, in arrays; what an event is about is told by a serial in its argument, so that one
  * that comes too late is recognised. */
@@ -12,6 +12,7 @@
 
 #include "sim_cluster.h"
 
+enum { SIM_API_KEYS = 3 };         /* a topic, that the API shows */
 enum { SIM_SHORT_LIFE_MS = 4000 }; /* what logs and histories keep in a short-lived plan */
 
 struct world;
@@ -70,6 +71,8 @@ struct sim_client {
     struct fm_vector sent; /* what it was sent on this connection */
     uint64_t holder;       /* of its presence */
     unsigned meta;         /* which it shows */
+    uint64_t away_us;      /* since when its presence has no connection; 0: it has one, or was never shown */
+    bool shown, excused;   /* it was shown; its node died, or it was away for too long, and it may have been seen to leave */
     struct frame *first, **last;
     bool due;
 };
@@ -94,13 +97,17 @@ struct world {
     struct fm_sim_clock *clock;
     struct fm_sim_net *net;
     struct fm_ledger *ledger;
-    struct fm_sim_rand pace, load, moves, chaos, mutate, show;
+    struct fm_sim_rand pace, load, moves, chaos, mutate, show, api;
     struct node nodes[FM_SIM_NODES_MAX];
     struct sim_client *clients;
     struct sim_publish *publishes;
     char topics[FM_SIM_TOPICS_MAX][16];
     uint64_t tokens, serials;
     bool settling; /* no more troubles and moves */
+    struct sim_api_key {
+        unsigned n; /* of its meta */
+        bool there; /* at the end */
+    } api_keys[FM_SIM_TOPICS_MAX][SIM_API_KEYS];
     struct fm_sim_report *report;
     struct sim_trace *trace;
 };
@@ -164,6 +171,10 @@ bool sim_clients_in(const struct world *w);
 /* sim_presence.c; nothing where the plan has no presence */
 void sim_presence_join(struct sim_client *c, struct fm_join *j);
 void sim_presence_joined(struct sim_client *c, const struct fm_join *j);
+/* A client that was in goes. */
+void sim_presence_cut(struct sim_client *c);
+/* The node dies, with the presences of those who were on it. */
+void sim_presence_died(struct node *n);
 /* Its connection is gone. */
 void sim_presence_end(struct node *n, unsigned worker, uint64_t holder);
 /* The worker wants to be told of all topics, anew. */
@@ -172,6 +183,15 @@ void sim_presence_told(struct sim_worker *sw, unsigned topic, const struct fm_ms
 void sim_presence_forget(struct sim_worker *sw);
 void sim_presence_judge(struct world *w, struct fm_verdict *v);
 void sim_presence_traffic(const struct world *w, struct fm_sim_presence *sum);
+
+/* sim_presence_api.c */
+void sim_api_start(struct world *w);
+/* All is healed: every key is shown once more, and some are ended. */
+void sim_api_last_words(struct world *w);
+void sim_api_answered(struct world *w, struct node *n, struct fm_track *t);
+/* The key's name, and its meta as it is in the end. */
+size_t sim_api_key(unsigned key, char out[24]);
+size_t sim_api_meta(const struct sim_api_key *k, char out[48]);
 
 /* sim_load.c */
 void sim_load_start(struct world *w);

@@ -76,7 +76,8 @@ static void write_presence(struct fm_buf *b)
                             .ver = 14, .id = 2, .ref = 14, .topic = FM_LIT("room:1"), .key = FM_LIT("bob"), .meta = FM_LIT("{\"n\":1}")});
     fm_env_presence_put(&w, &(struct fm_env_presence_record){
                                 .ver = 20, .id = 3, .ref = 20, .topic = FM_LIT("room:2"), .key = FM_LIT("bob"), .meta = FM_LIT("{}")});
-    fm_env_presence_finish(&w, FM_PRESENCE_WHOLE | FM_PRESENCE_LAST, 21);
+    fm_env_presence_put(&w, &(struct fm_env_presence_record){.ver = 21, .id = 4, .gone = true, .heir = {UINT64_MAX, 300}});
+    fm_env_presence_finish(&w, FM_PRESENCE_WHOLE | FM_PRESENCE_LAST, 22);
 }
 
 static void write_presence_pull(struct fm_buf *b)
@@ -324,14 +325,33 @@ static void presences_are_read_as_they_were_written(void **state)
     bool more;
     write_presence(&b);
     assert_int_equal(fm_env_presence_read(fm_buf_view(&b), &p), FM_OK);
-    assert_true(p.flags == (FM_PRESENCE_WHOLE | FM_PRESENCE_LAST) && p.origin == 5 && p.from == 10 && p.upto == 21 && p.base == 3);
+    assert_true(p.flags == (FM_PRESENCE_WHOLE | FM_PRESENCE_LAST) && p.origin == 5 && p.from == 10 && p.upto == 22 && p.base == 3);
     assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && !rec.gone);
     assert_true(rec.ver == 12 && rec.id == 1 && rec.ref == 11 && rec.prev == 7 && fm_slice_eq(rec.key, FM_LIT("ann")));
     assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && rec.gone && rec.ver == 13 && rec.id == 300);
+    assert_true(rec.heir.origin == 0 && rec.heir.id == 0);
     assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && rec.prev == 0);
     assert_true(fm_slice_eq(rec.topic, FM_LIT("room:1")) && fm_slice_eq(rec.meta, FM_LIT("{\"n\":1}")));
     assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && fm_slice_eq(rec.topic, FM_LIT("room:2")));
+    assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && more && rec.gone && rec.ver == 21 && rec.id == 4);
+    assert_true(rec.heir.origin == UINT64_MAX && rec.heir.id == 300);
     assert_true(fm_env_presence_next(&p, &rec, &more) == FM_OK && !more);
+    fm_buf_fini(&b);
+}
+
+static void a_presence_that_was_passed_on_to_nobody_is_refused(void **state)
+{
+    (void)state;
+    struct fm_buf b = {0};
+    struct fm_env_presence_writer w;
+    fm_env_presence_begin(&w, &b, &(struct fm_env_presence){.origin = 5, .from = 10});
+    fm_env_presence_put(&w, &(struct fm_env_presence_record){.ver = 11, .id = 1, .gone = true, .heir = {1, 1}});
+    fm_env_presence_finish(&w, 0, 11);
+    assert_int_equal(read_presence(fm_buf_view(&b)), FM_OK);
+    size_t origin = b.n - 1 - 1 - 8; /* before the heir's id and the end */
+    assert_int_equal(b.p[origin], 1);
+    b.p[origin] = 0;
+    assert_int_equal(read_presence(fm_buf_view(&b)), FM_E_SYNTAX);
     fm_buf_fini(&b);
 }
 
@@ -526,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_state_that_passed_over_more_than_it_has_is_refused),
         cmocka_unit_test(a_state_of_257_origins_is_refused),
         cmocka_unit_test(presences_are_read_as_they_were_written),
+        cmocka_unit_test(a_presence_that_was_passed_on_to_nobody_is_refused),
         cmocka_unit_test(presences_beyond_their_range_are_refused),
         cmocka_unit_test(a_pull_of_nothing_or_backwards_is_refused),
         cmocka_unit_test(a_bye_tells_the_final_seq),

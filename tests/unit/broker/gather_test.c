@@ -188,6 +188,24 @@ static void who_did_not_answer_is_named_and_says_why(void **state)
     assert_answer("{\"count\":4,", "\"why\":\"the command has not come there in time\"}]}");
 }
 
+static void a_worker_that_does_not_know_all_is_said_to_be_missing_here_and_at_the_node_that_asks(void **state)
+{
+    (void)state;
+    bus_give_hello(PIPE);
+    ask(FM_INQUIRY_CONNECTIONS);
+    rig.asked->failed = true;
+    worker_answers(3);
+    answered_by(mesh.peer, 4, true);
+    assert_answer("{\"count\":4,", "\"why\":\"it could not ask all of its workers in time\"}]}");
+    assert_int_equal(fm_hub_stats(mesh.hub)->gathers_missing, 1);
+    peer_asks();
+    rig.asked->failed = true;
+    worker_answers(3);
+    assert_int_equal(rig.answers, 1);
+    assert_false(rig.complete);
+    assert_int_equal(rig.found.count, 3);
+}
+
 static void one_that_listens_where_another_was_is_not_taken_for_it(void **state)
 {
     (void)state;
@@ -238,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_all_nodes_found_is_added),
         TEST(who_did_not_answer_is_named_and_says_why),
+        TEST(a_worker_that_does_not_know_all_is_said_to_be_missing_here_and_at_the_node_that_asks),
         TEST(one_that_listens_where_another_was_is_not_taken_for_it),
         TEST(another_node_is_answered_once_and_nobody_who_is_not_known),
         TEST(too_many_at_once_are_refused_and_room_is_made_by_time),

@@ -218,7 +218,7 @@ static struct fm_vector at(uint64_t seq)
 static uint64_t next_sub = 100;
 
 /* Client i joins the topic; the hub answered with this position, and says that the client is ahead up to `skip` (0: it isn't). */
-static struct fm_sub *join(size_t i, enum fm_format format, uint64_t position, uint64_t skip)
+__attribute__((unused)) static struct fm_sub *join(size_t i, enum fm_format format, uint64_t position, uint64_t skip)
 {
     struct fm_sub *sub = calloc(1, sizeof *sub + 1);
     struct fm_join *j = fm_join_new(0, 1, FM_LIT("t"));
@@ -249,7 +249,7 @@ static void messages(uint64_t from, uint64_t to)
         fm_subs_message(&worker, msg(seq, 0));
 }
 
-static void assert_got(size_t i, const char *text)
+__attribute__((unused)) static void assert_got(size_t i, const char *text)
 {
     fm_buf_u8(&clients[i].got, 0);
     assert_string_equal(clients[i].got.p, text);
