@@ -18,18 +18,29 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *user)
     return b->failed ? 0 : size * n;
 }
 
+/* "NAME VALUE"; an empty value: none. */
+static bool header_add(struct curl_slist *list, const char *name, struct fm_slice value)
+{
+    struct fm_buf line = {0};
+    if (value.n == 0)
+        return true;
+    fm_buf_str(&line, name);
+    fm_buf_slice(&line, value);
+    fm_buf_u8(&line, 0);
+    bool ok = !line.failed && curl_slist_append(list, (const char *)line.p);
+    if (line.p)
+        explicit_bzero(line.p, line.n);
+    fm_buf_fini(&line);
+    return ok;
+}
+
 static bool headers_make(const struct fm_call *call, struct curl_slist **headers)
 {
-    char line[640];
     struct curl_slist *list = curl_slist_append(NULL, call->body.p ? "Content-Type: application/json" : "Accept: */*");
     *headers = list;
-    /* Without this curl waits for 100 Continue before it sends a large body. */
-    if (!list || !curl_slist_append(list, "Expect:"))
-        return false;
-    if (!*call->key)
-        return true;
-    snprintf(line, sizeof line, "Authorization: Bearer %.*s", (int)strcspn(call->key, " "), call->key);
-    return curl_slist_append(list, line) != NULL;
+    /* Without `Expect:` curl waits for 100 Continue before it sends a large body. */
+    return list && curl_slist_append(list, "Expect:") && header_add(list, "Idempotency-Key: ", fm_slice_str(call->once)) &&
+           header_add(list, "Authorization: Bearer ", fm_slice_of(call->key, strcspn(call->key, " ")));
 }
 
 static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struct curl_slist *headers)
@@ -42,6 +53,8 @@ static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struc
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
+    if (call->method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     if (!call->body.p)
         return;
     curl_easy_setopt(curl, CURLOPT_POST, 1L);
@@ -80,7 +93,7 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
     char quote[QUOTE_MAX];
     fm_cli_url(quote, sizeof quote, url);
     if (rc == CURLE_COULDNT_CONNECT)
-        fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --url", quote);
+        fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --api-url", quote);
     else if (rc == CURLE_OPERATION_TIMEDOUT)
         fm_cli_complain(command, "%s did not answer within --timeout-ms", quote);
     else if (rc == CURLE_WRITE_ERROR)
@@ -90,7 +103,7 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
     else if (rc == CURLE_UNSUPPORTED_PROTOCOL && has_scheme(url)) /* what came is no HTTP */
         fm_cli_complain(command, "what listens at %s does not answer in HTTP; is this the address of its API, api_listen?", quote);
     else if (rc == CURLE_UNSUPPORTED_PROTOCOL)
-        fm_cli_complain(command, "can't call %s: give the address of a node's API as --url http://host:port", quote);
+        fm_cli_complain(command, "can't call %s: give the address of a node's API as --api-url http://host:port", quote);
     else
         fm_cli_complain(command, "can't call %s: %s", quote, curl_easy_strerror(rc));
 }

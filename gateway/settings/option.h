@@ -124,8 +124,10 @@ FM_MUST_CHECK bool fm_options_init(struct fm_option_set *set);
 /* Frees what the fields own. */
 void fm_options_fini(const struct fm_option *table, size_t n, void *base);
 
-/* NULL: no such option. `-` counts as `_`. */
+/* NULL: no such option. `-` counts as `_`. An option that is called otherwise, too (--url), is found by that as well. */
 const struct fm_option *fm_option_find(const struct fm_option *table, size_t n, const char *name);
+/* The other name by which an option may stand in the environment; NULL: it has none. */
+const char *fm_option_other(const char *option);
 /* Sets one option from text; problems go to the report under `where`. A value of a lower rank than what is there is ignored. */
 void fm_option_set(struct fm_option_set *set, const struct fm_option *o, struct fm_from from, const char *where, const char *text);
 const struct fm_from *fm_option_from(const struct fm_option_set *set, const char *name);

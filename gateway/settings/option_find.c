@@ -10,15 +10,45 @@ static char fold(char c)
     return c == '-' ? '_' : c;
 }
 
+static bool same_name(const char *option, const char *name)
+{
+    while (*option && *option == fold(*name))
+        option++, name++;
+    return !*option && !*name;
+}
+
+static const struct fm_option *row_find(const struct fm_option *table, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_name(table[i].name, name))
+            return &table[i];
+    return NULL;
+}
+
+/* What else options are called. A command has one of those that share a name. */
+static const struct {
+    const char *name, *option;
+    bool in_env;
+} others[] = {
+    {"url", "api_url", true}, {"url", "socket_url", false}, /* FANMESH_URL is of the API: one environment serves all commands */
+};
+
+enum { OTHERS_N = sizeof others / sizeof others[0] };
+
 const struct fm_option *fm_option_find(const struct fm_option *table, size_t n, const char *name)
 {
-    for (size_t i = 0; i < n; i++) {
-        const char *a = table[i].name, *b = name;
-        while (*a && *a == fold(*b))
-            a++, b++;
-        if (!*a && !*b)
-            return &table[i];
-    }
+    const struct fm_option *o = row_find(table, n, name);
+    for (size_t i = 0; i < OTHERS_N && !o; i++)
+        if (same_name(others[i].name, name))
+            o = row_find(table, n, others[i].option);
+    return o;
+}
+
+const char *fm_option_other(const char *option)
+{
+    for (size_t i = 0; i < OTHERS_N; i++)
+        if (others[i].in_env && strcmp(others[i].option, option) == 0)
+            return others[i].name;
     return NULL;
 }
 

@@ -68,7 +68,7 @@ static void a_secret_file_that_everybody_can_read_is_warned_of(void **state)
 static void a_secret_file_that_holds_none_is_refused(void **state)
 {
     (void)state;
-    static char large[4098];
+    static char large[8194];
     memset(large, 'x', sizeof large);
     const struct {
         const char *text;
