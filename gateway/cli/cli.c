@@ -192,10 +192,12 @@ static enum fm_exit print_group(const char *word)
 static enum fm_exit unknown_command(const char *word)
 {
     char names[COMMANDS_N][NAME_SHOWN_MAX], quote[128];
-    const char *at[COMMANDS_N];
+    const char *at[COMMANDS_N + 2];
     for (size_t i = 0; i < COMMANDS_N; i++)
         at[i] = shown(&commands[i], names[i]);
-    const char *near = fm_nearest(word, at, COMMANDS_N);
+    at[COMMANDS_N] = "--help";
+    at[COMMANDS_N + 1] = "--version";
+    const char *near = fm_nearest(word, at, COMMANDS_N + 2);
     char option[OPTION_SHOWN_MAX];
     snprintf(option, sizeof option, "%.*s", (int)strcspn(word, "="), word);
     if (strncmp(word, "--", 2) == 0 && fm_option_find(fm_options, FM_OPTIONS_N, option + 2)) {
@@ -327,7 +329,7 @@ enum fm_exit fm_cli_main(int argc, char *const *argv)
     const char *word = argv[1];
     if (is_help(word))
         return print_help(NULL);
-    if (strcmp(word, "--version") == 0)
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "-v") == 0)
         word = "version";
     char two[2 * NAME_SHOWN_MAX];
     snprintf(two, sizeof two, "%.*s %.*s", NAME_SHOWN_MAX - 1, word, NAME_SHOWN_MAX - 1, argc > 2 ? argv[2] : "");

@@ -62,23 +62,34 @@ static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struc
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
 }
 
-/* {"error":{"code","message"}} as a line; the id of a message that was accepted all the same (not_replicated) follows. */
+bool fm_cli_error_text(struct fm_slice answer, char *out, size_t size)
+{
+    struct fm_json root, error, code, message;
+    struct fm_slice code_text, message_text;
+    char code_buf[64], message_buf[768];
+    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("error"), &error) ||
+        !fm_json_get(&error, FM_LIT("code"), &code) || fm_json_text(&code, code_buf, sizeof code_buf, &code_text) ||
+        !fm_json_get(&error, FM_LIT("message"), &message) || fm_json_text(&message, message_buf, sizeof message_buf, &message_text))
+        return false;
+    snprintf(out, size, "%.*s: %.*s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n, (const char *)message_text.p);
+    return true;
+}
+
+/* The id of a message that was accepted all the same (not_replicated) follows. */
 static void complain_of_answer(const struct fm_command *command, const char *url, const struct fm_call *call)
 {
-    struct fm_json root, error, code, message, id;
-    struct fm_slice code_text = {0}, message_text = {0}, id_text = {0};
-    char code_buf[64], message_buf[768], id_buf[64], quote[QUOTE_MAX];
-    if (fm_json_parse(fm_buf_view(&call->answer), DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("error"), &error) ||
-        !fm_json_get(&error, FM_LIT("code"), &code) || fm_json_text(&code, code_buf, sizeof code_buf, &code_text) ||
-        !fm_json_get(&error, FM_LIT("message"), &message) || fm_json_text(&message, message_buf, sizeof message_buf, &message_text)) {
+    struct fm_json root, id;
+    struct fm_slice id_text = {0};
+    char text[FM_ERROR_TEXT_MAX], id_buf[64], quote[QUOTE_MAX];
+    if (!fm_cli_error_text(fm_buf_view(&call->answer), text, sizeof text)) {
         fm_cli_complain(command, "%s answered with HTTP status %u, which no fanmesh node sends here; is this the address of its API?",
                         fm_cli_url(quote, sizeof quote, url), call->status);
         return;
     }
-    if (fm_json_get(&root, FM_LIT("id"), &id) && fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
+    if (fm_json_parse(fm_buf_view(&call->answer), DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("id"), &id) ||
+        fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
         id_text = (struct fm_slice){0};
-    fm_cli_complain(command, "%.*s: %.*s%s%.*s%s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n,
-                    (const char *)message_text.p, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p,
+    fm_cli_complain(command, "%s%s%.*s%s", text, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p,
                     call->status == 401 ? "; give it with --api-key-file or FANMESH_API_KEY" : "");
 }
 

@@ -26,3 +26,8 @@ struct fm_call {
 /* False: there was no answer with a status of 200; one line says why, with the server's own code and sentence where it gave them. */
 FM_MUST_CHECK bool fm_call(const struct fm_command *command, struct fm_call *call);
 void fm_call_fini(struct fm_call *call);
+
+enum { FM_ERROR_TEXT_MAX = 1024 };
+
+/* {"error":{"code","message"}} as `code: message`. False: it is not that. */
+FM_MUST_CHECK bool fm_cli_error_text(struct fm_slice answer, char *out, size_t size);

@@ -1,5 +1,6 @@
 /* subscribe: the connection around a channel (cli_channel.h): dial, join, beat, print, and do it again when it breaks. */
 #include "cli_channel.h"
+#include "cli_http.h"
 #include "cli_tables.h"
 #include "../auth/jwt.h"
 #include "../client/ws_dial.h"
@@ -155,6 +156,20 @@ static enum fm_err step(struct subscribe *s)
     return mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
 }
 
+static const char no_token[] = " (no token was sent; give one with --token-file or FANMESH_TOKEN)";
+
+static const char *hint(const struct subscribe *s, const char *why)
+{
+    return *s->o->token || !strstr(why, "token_missing") ? "" : no_token;
+}
+
+/* Why the connection or its channel ended. */
+static void complain_of_end(const struct subscribe *s, enum fm_err err)
+{
+    const char *why = s->channel.why[0] ? s->channel.why : fm_err_text(err);
+    fm_cli_complain(s->command, "%s%s", why, hint(s, why));
+}
+
 static void complain_of_dial(struct subscribe *s, enum fm_err err, const struct fm_ws_dial *dial)
 {
     char quote[URL_MAX / 4], said[2 * FM_WS_SAID_MAX];
@@ -173,6 +188,9 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, const struct 
                         "%s answered with HTTP status 404 instead of opening a WebSocket; is this where clients connect (listen), with the "
                         "path of the option mount (/socket)?",
                         url);
+    else if (err == FM_E_FORBIDDEN && fm_cli_error_text(dial->said, said, sizeof said))
+        fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket: %s%s", url, dial->status, said,
+                        hint(s, said));
     else if (err == FM_E_FORBIDDEN)
         fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket%s%s", url, dial->status,
                         dial->said.n ? ", and says " : "",
@@ -248,7 +266,7 @@ static enum fm_err session(struct subscribe *s)
             err = FM_E_CLOSED;
     }
     if (err && !interrupted)
-        fm_cli_complain(s->command, "%s", s->channel.why[0] ? s->channel.why : fm_err_text(err));
+        complain_of_end(s, err);
     fm_ws_close(&s->conn, CLOSE_NORMAL, "");
     return interrupted ? FM_OK : err;
 }

@@ -174,7 +174,8 @@ void fm_env_name(const char *option, char *out, size_t out_size);
 /* The value of an option's variable, or NULL. */
 const char *fm_env_value(char *const *env, const char *option);
 
-/* Takes a secret from the file that option `file_option` names into the option `option` (NAME and NAME_file). Both given is an error.
+/* Takes a secret from the file that option `file_option` names into the option `option` (NAME and NAME_file). Of both the one from the
+ * higher source counts; both from one source is an error.
  * lines: the file may have several, which become words. */
 void fm_option_secret_file(struct fm_option_set *set, const char *option, const char *file_option, bool lines);
 

@@ -202,7 +202,11 @@ void fm_option_secret_file(struct fm_option_set *set, const char *option, const 
     char quote[256];
     if (!*path)
         return;
-    if (**(char **)((char *)set->base + o->offset)) {
+    enum fm_rank rank = set->from[o - set->table].rank, file_rank = set->from[file - set->table].rank;
+    bool both = **(char **)((char *)set->base + o->offset) != 0;
+    if (both && rank > file_rank)
+        return; /* as with any option: the command line before the environment before the file */
+    if (both && rank == file_rank) {
         fm_report_error(set->report, NULL, "%s and %s are both set; give one of the two", option, file_option);
         return;
     }

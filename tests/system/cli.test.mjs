@@ -72,6 +72,7 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
     [['chekc-config'], 'fanmesh: unknown command "chekc-config"; the nearest is `check-config`'],
     [['--dev'], 'fanmesh: the command comes first, then its options: `fanmesh serve --dev`'],
     [['xyzzy'], 'fanmesh: unknown command "xyzzy"; `fanmesh --help` lists all'],
+    [['--verson'], 'fanmesh: unknown command "--verson"; the nearest is `--version`'],
     [['token'], 'fanmesh: `token` takes one more word, such as `token sign`; `fanmesh token --help` says all'],
     [['token', 'sing'], 'fanmesh: unknown command "token sing"; the nearest is `token sign`'],
     [['token', 'xyzzy'], 'fanmesh: unknown command "token xyzzy"; `fanmesh --help` lists all'],
@@ -108,7 +109,7 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
 });
 
 test('version_is_one_line', async () => {
-  for (const word of ['version', '--version']) {
+  for (const word of ['version', '--version', '-V', '-v']) {
     const { code, out } = await run([word]);
     assert.equal(code, 0);
     assert.match(out, /^fanmesh \d+\.\d+\.\d+\n$/);
@@ -236,6 +237,15 @@ test('readiness_is_503_while_a_node_drains', async (t) => {
   assert.match(end.err, /event=stopped why="a second signal/);
 });
 
+test('a_node_says_at_its_start_what_it_has_and_of_what_it_has_not_nothing_that_misleads', async (t) => {
+  const alone = await startNode(t, { options: { mesh_listen: 'none' } });
+  assert.match(alone.log, / mesh_tls=no tls=no tokens=no hooks=no .* mesh_listen=none mesh_ask_listen=none mesh_advertise=none mesh_ask_advertise=none join=0\n/);
+  const { cert, key: tlsKey } = makeCertificate(folder);
+  const options = { tls_cert: cert, tls_key: tlsKey, token_secret: 'a secret of tests that has at least 32 bytes', hook_url: 'http://127.0.0.1:1/' };
+  const whole = await startNode(t, { options });
+  assert.match(whole.log, new RegExp(` tls=yes tokens=yes hooks=yes .* mesh_listen=${whole.meshAddress} mesh_ask_listen=127\\.0\\.0\\.1:${whole.askPort} mesh_advertise=${whole.meshAddress} `));
+});
+
 // ---- publish, status, subscribe ----
 
 test('publish_prints_the_id_and_the_payload_arrives_byte_for_byte', async (t) => {
@@ -287,6 +297,9 @@ test('the_key_and_url_also_come_from_the_environment_and_url_is_short_for_what_a
     assert.equal(code, 0, err);
   }
   assert.equal((await run(['publish', '--url', node.api, '--api-key-file', node.keyFile, 'room:1', 'msg', '1'])).code, 0);
+  const other = settings('other.key', `${apiKey}\n`);
+  const wrong = { FANMESH_API_URL: node.api, FANMESH_API_KEY: 'not the key of this node' };
+  assert.equal((await run(['publish', '--api-key-file', other, 'room:1', 'msg', '1'], { env: wrong })).code, 0, 'the command line before the environment');
   const nobody = await freePort();
   const both = { FANMESH_URL: `http://127.0.0.1:${nobody}`, FANMESH_API_URL: node.api, FANMESH_API_KEY: apiKey };
   assert.equal((await run(['publish', 'room:1', 'msg', '1'], { env: both })).code, 0, 'the whole name counts');

@@ -231,9 +231,9 @@ test('subscribe_says_what_is_wrong_with_its_token', async () => {
   const file = path.join(workFolder(), 'token');
   const common = ['--socket-url', a.ws, 'mine:token'];
   const cases = [
-    [[], 1, /^fanmesh subscribe: the node refuses the join: "?token_missing"?[^\n]*$/],
+    [[], 1, /^fanmesh subscribe: the node refuses the join: "token_missing" \(no token was sent; give one with --token-file or FANMESH_TOKEN\)$/],
     [['--token-file', '/nowhere'], 2, /^fanmesh subscribe: token_file: can't read "?\/nowhere"?: No such file or directory$/],
-    [['--token-file', file], 1, /^fanmesh subscribe: [^\n]*403[^\n]*token_expired/],
+    [['--token-file', file], 1, /^fanmesh subscribe: [^\n]* HTTP status 403 instead of opening a WebSocket: token_expired: [^\n"]*$/],
   ];
   fs.writeFileSync(file, token({ sub: 'sub', exp: seconds(-60) }), { mode: 0o600 });
   for (const [args, code, line] of cases) {
