@@ -85,7 +85,7 @@ enum fm_exit fm_cli_print(const struct fm_command *command, const struct fm_buf 
         fm_cli_complain(command, "%s", fm_err_text(FM_E_NOMEM));
         return FM_EXIT_FAILED;
     }
-    if (fwrite(text->p, 1, text->n, stdout) != text->n || fflush(stdout) != 0) {
+    if ((text->n && fwrite(text->p, 1, text->n, stdout) != text->n) || fflush(stdout) != 0) {
         fm_cli_complain(command, "can't write to standard output: %s", strerror(errno));
         return FM_EXIT_FAILED;
     }

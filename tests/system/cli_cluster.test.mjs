@@ -244,16 +244,18 @@ test('subscribe_says_what_is_wrong_with_its_token', async () => {
   }
 });
 
-test('subscribe_goes_on_with_a_new_token_from_its_file_when_the_old_one_is_over', async (t) => {
-  const node = await startNode(t, { rules, options: { token_secret: secret, token_topics: 'mine:*', token_leeway: '0', token_grace_ms: 0 } });
+test('subscribe_comes_back_with_the_token_that_is_in_its_file_by_then_and_misses_nothing', async (t) => {
   const file = path.join(workFolder(), 'token');
-  fs.writeFileSync(file, token({ sub: 'sub', exp: seconds(4) }), { mode: 0o600 });
-  const client = subscriber(t, ['--socket-url', node.ws, '--token-file', file, '--count', '2', 'mine:on']);
-  await until('it is subscribed', async () => (await node.metric('fanmesh_subscriptions')) === 1);
-  const first = await node.publish({ topic: 'mine:on', event: 'msg', payload: 1 });
-  fs.writeFileSync(file, token({ sub: 'sub' }), { mode: 0o600 });
-  await until('the old token is over', () => client.err.includes('code 4001'), 20_000);
-  const second = await node.publish({ topic: 'mine:on', event: 'msg', payload: 2 });
+  fs.writeFileSync(file, token({ sub: 'before' }), { mode: 0o600 });
+  const client = subscriber(t, ['--socket-url', b.ws, '--token-file', file, '--count', '2', 'mine:on']);
+  const has = async (user, topic = 'mine:on') => (await answer('connections', ...key(a), '--user', user, '--topic', topic, '--count')).count === 1;
+  await until('it is subscribed', () => has('before'));
+  const first = await c.publish({ topic: 'mine:on', event: 'msg', payload: 1 });
+  await until('it is printed', () => client.out.includes(first));
+  fs.writeFileSync(file, token({ sub: 'after' }), { mode: 0o600 });
+  assert.equal((await answer('disconnect', ...key(a), 'before')).count, 1);
+  await until('it is back as another', () => has('after'));
+  const second = await c.publish({ topic: 'mine:on', event: 'msg', payload: 2 });
   const { code, out, err } = await within(20_000, 'it ends', client.ended);
   assert.equal(code, 0, err);
   assert.deepEqual(linesOf(out).map((line) => JSON.parse(line).id), [first, second]);
