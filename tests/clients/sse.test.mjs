@@ -258,8 +258,9 @@ test('a_position_is_taken_from_the_parameter_that_stand_ins_for_EventSource_writ
   const topic = 'room:sse-stand-in';
   const stream = await Stream.open(t, sseOf(a, topic));
   await stream.joined();
+  const lastEventId = stream.last;
   const id = await a.publish({ topic, event: 'msg', payload: 1 });
-  const again = await Stream.open(t, sseOf(b, topic, { lastEventId: stream.last }));
+  const again = await Stream.open(t, sseOf(b, topic, { lastEventId }));
   await until('what was missed is there', () => again.ids.length === 1);
   assert.deepEqual(again.ids, [id]);
 });

@@ -85,6 +85,7 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
     [['token', 'sign'], 'fanmesh token sign: give one key: --token-secret-file (or FANMESH_TOKEN_SECRET), or --private-key-file'],
     [['token', 'sign', '--rights', 'join,fly'], 'fanmesh token sign: --rights takes join, push and presence, not "fly"'],
     [['serve', '--idle-sm', '5'], 'fanmesh serve: unknown option "--idle-sm"; the nearest is `--idle-ms`'],
+    [['serve', '--handler-timout-ms', '5'], 'fanmesh serve: unknown option "--handler-timout-ms"; the nearest is `--handler-timeout-ms`'],
     [['publish', '--akc=local'], 'fanmesh publish: unknown option "--akc"; the nearest is `--ack`'],
     [['publish', 'room:1', 'msg'], 'fanmesh publish: takes TOPIC EVENT PAYLOAD; 2 arguments were given'],
     [['subscribe'], 'fanmesh subscribe: takes TOPIC; 0 arguments were given'],
