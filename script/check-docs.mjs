@@ -81,9 +81,9 @@ function knownOptions() {
   const binary = path.join(root, 'build/release/fanmesh');
   if (!fs.existsSync(binary)) return undefined;
   const options = new Set(['--help']);
-  for (const command of ['serve', 'publish', 'subscribe', 'status', 'check-config']) {
-    const help = execFileSync(binary, [command, '--help'], { encoding: 'utf8' });
-    for (const [option] of help.matchAll(/--[a-z][a-z_-]*/g)) options.add(option.replaceAll('_', '-'));
+  const help = (words) => execFileSync(binary, [...words, '--help'], { encoding: 'utf8' });
+  for (const [, command] of help([]).matchAll(/^ {2}([a-z][a-z-]*(?: [a-z][a-z-]*)?)/gm)) {
+    for (const [option] of help(command.split(' ')).matchAll(/--[a-z][a-z_-]*/g)) options.add(option.replaceAll('_', '-'));
   }
   return options;
 }

@@ -268,30 +268,16 @@ static void no_such_method(struct fm_http_request *req, unsigned methods)
 /* A parameter that the route does not know is a mistake of the caller's that would go unnoticed. */
 static bool params_known(struct fm_http_request *req, const struct fm_route *r)
 {
-    struct fm_slice rest = req->query, name, value;
-    if (strcmp(r->params, "*") == 0)
+    struct fm_slice name;
+    if (strcmp(r->params, "*") == 0 || fm_query_known(req->query, r->params, NULL, &name))
         return true;
-    while (fm_query_next(&rest, &name, &value)) {
-        char text[32];
-        bool known = false;
-        size_t n;
-        if (fm_query_decode(name, text, sizeof text, &n) == FM_OK)
-            for (const char *p = r->params; *p && !known; p += strspn(p, " ")) {
-                size_t len = strcspn(p, " ");
-                known = len == n && memcmp(p, text, n) == 0;
-                p += len;
-            }
-        if (known)
-            continue;
-        struct fm_buf detail = {0};
-        fm_buf_printf(&detail, "`%.*s`; this path takes %s", name.n < 64 ? (int)name.n : 64, (const char *)name.p,
-                      r->params[0] ? r->params : "no parameters");
-        fm_buf_u8(&detail, 0);
-        fm_http_fail(req, FM_E_UNKNOWN_MEMBER, detail.failed ? NULL : (const char *)detail.p);
-        fm_buf_fini(&detail);
-        return false;
-    }
-    return true;
+    struct fm_buf detail = {0};
+    fm_buf_printf(&detail, "`%.*s`; this path takes %s", name.n < 64 ? (int)name.n : 64, (const char *)name.p,
+                  r->params[0] ? r->params : "no parameters");
+    fm_buf_u8(&detail, 0);
+    fm_http_fail(req, FM_E_UNKNOWN_MEMBER, detail.failed ? NULL : (const char *)detail.p);
+    fm_buf_fini(&detail);
+    return false;
 }
 
 void fm_api_handle(struct fm_http_request *req)

@@ -106,57 +106,66 @@ static void got(struct fm_jwks *j, struct fm_key_set *set, const struct fm_jwks_
     workers_tell(j);
 }
 
-static void answered(struct fm_jwks *j, const struct fm_fetch *f)
+/* What came of a request; NULL: there is nothing usable in it, and `why` says the reason. */
+static struct fm_key_set *set_of(const struct fm_fetch *f, struct fm_jwks_read *read, char why[FM_JWKS_WHY_MAX])
 {
-    char status[64];
     struct fm_key_set *set = NULL;
-    struct fm_jwks_read read = {0};
-    const char *why = NULL;
+    const char *bad = NULL;
+    if (f->end != FM_FETCH_ANSWERED) {
+        snprintf(why, FM_JWKS_WHY_MAX, "%s", f->why);
+        return NULL;
+    }
     if (f->status != 200) {
-        snprintf(status, sizeof status, "it answers with status %u", f->status);
-        failed(j, status);
-        return;
+        snprintf(why, FM_JWKS_WHY_MAX, "it answers with status %u", f->status);
+        return NULL;
     }
     enum fm_err err = fm_key_set_new(&set);
     if (!err)
-        err = fm_key_set_add_jwks(set, fm_buf_view(&f->answer), false, &read, &why);
-    if (!err && read.taken > 0) {
-        got(j, set, &read);
-        return;
-    }
+        err = fm_key_set_add_jwks(set, fm_buf_view(&f->answer), false, read, &bad);
+    if (!err && read->taken > 0)
+        return set;
     fm_key_set_unref(&set);
-    failed(j, why ? why : read.why ? read.why : err ? fm_err_text(err) : "it has no key for RS256 or ES256");
+    snprintf(why, FM_JWKS_WHY_MAX, "%s", bad ? bad : read->why ? read->why : err ? fm_err_text(err) : "it has no key for RS256 or ES256");
+    return NULL;
 }
 
 static void on_done(struct fm_fetch *f)
 {
     struct fm_jwks *j = f->ctx;
+    struct fm_jwks_read read = {0};
+    char why[FM_JWKS_WHY_MAX];
     if (f->end == FM_FETCH_ENDED)
         return; /* the node does */
     j->asking = false;
-    if (f->end == FM_FETCH_ANSWERED)
-        answered(j, f);
+    struct fm_key_set *set = set_of(f, &read, why);
+    if (set)
+        got(j, set, &read);
     else
-        failed(j, f->why);
+        failed(j, why);
     fm_fetch_fini(f);
     atomic_store(&j->tried, true);
 }
 
 /* ---- the thread ---- */
 
-static void ask(struct fm_jwks *j, uint64_t now)
+static struct fm_fetch request(const struct fm_jwks_config *config, void (*done)(struct fm_fetch *), void *ctx)
 {
     static const char *const headers[] = {"Accept: application/json", NULL};
+    return (struct fm_fetch){.url = config->url,
+                             .headers = headers,
+                             .ca = config->ca,
+                             .proxy = "environment",
+                             .timeout_ms = config->timeout_ms,
+                             .answer_max = ANSWER_MAX,
+                             .done = done,
+                             .ctx = ctx};
+}
+
+static void ask(struct fm_jwks *j, uint64_t now)
+{
     atomic_store(&j->wanted, false);
     j->asked_ms = now;
-    j->fetch = (struct fm_fetch){.url = j->config.url,
-                                 .headers = headers,
-                                 .ca = j->config.ca,
-                                 .proxy = "environment",
-                                 .timeout_ms = j->config.timeout_ms,
-                                 .answer_max = ANSWER_MAX,
-                                 .done = on_done,
-                                 .ctx = j};
+    j->fetch = request(&j->config, on_done, j);
     atomic_fetch_add(&j->stats.fetches, 1);
     j->asking = fm_fetch_start(j->fetcher, &j->fetch) == FM_OK;
     if (!j->asking)
@@ -259,4 +268,34 @@ void fm_jwks_want(struct fm_jwks *j)
 const struct fm_jwks_stats *fm_jwks_stats(const struct fm_jwks *j)
 {
     return &j->stats;
+}
+
+/* ---- once, without a thread ---- */
+
+static void on_once(struct fm_fetch *f)
+{
+    *(bool *)f->ctx = true;
+}
+
+struct fm_key_set *fm_jwks_get(const struct fm_jwks_config *config, struct fm_jwks_read *read, char why[FM_JWKS_WHY_MAX])
+{
+    struct fm_fetcher *fetcher = NULL;
+    struct fm_key_set *set = NULL;
+    bool done = false;
+    *read = (struct fm_jwks_read){0};
+    struct fm_fetch fetch = request(config, on_once, &done);
+    int bell = eventfd(0, EFD_CLOEXEC); /* that nobody rings */
+    snprintf(why, FM_JWKS_WHY_MAX, "%s", fm_err_text(FM_E_NOMEM));
+    if (bell >= 0 && fm_fetcher_new(&fetcher, 1) == FM_OK && fm_fetch_start(fetcher, &fetch) == FM_OK) {
+        while (!done) {
+            fm_fetcher_wait(fetcher, bell, config->timeout_ms);
+            fm_fetcher_run(fetcher);
+        }
+        set = set_of(&fetch, read, why);
+    }
+    fm_fetcher_free(&fetcher);
+    fm_fetch_fini(&fetch);
+    if (bell >= 0)
+        close(bell);
+    return set;
 }

@@ -36,6 +36,12 @@ void fm_jwks_stop(struct fm_jwks **jwks);
 /* Has the URL been asked once, whatever came of it? */
 bool fm_jwks_tried(const struct fm_jwks *jwks);
 
+enum { FM_JWKS_WHY_MAX = 512 };
+
+/* Asks once, and waits for the answer, at most timeout_ms of config, of which url and ca are looked at, too. NULL: `why` says the reason.
+ */
+FM_MUST_CHECK struct fm_key_set *fm_jwks_get(const struct fm_jwks_config *config, struct fm_jwks_read *read, char why[FM_JWKS_WHY_MAX]);
+
 /* -- any thread -- */
 
 /* A key is missing. */

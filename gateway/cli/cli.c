@@ -5,6 +5,7 @@
 #include "../../broker/diag.h"
 #include "fanmesh/node.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@ static const struct fm_command commands[] = {
 #undef X
 };
 
-enum { COMMANDS_N = sizeof commands / sizeof commands[0], NAME_SHOWN_MAX = 32, OPTION_SHOWN_MAX = 64 };
+enum { COMMANDS_N = sizeof commands / sizeof commands[0], NAME_SHOWN_MAX = 32, OPTION_SHOWN_MAX = 64, OPTIONS_MAX = 16 };
 
 /* As users write it: check-config, token sign. */
 static const char *shown(const struct fm_command *c, char out[NAME_SHOWN_MAX])
@@ -84,7 +85,7 @@ enum fm_exit fm_cli_print(const struct fm_command *command, const struct fm_buf 
         fm_cli_complain(command, "%s", fm_err_text(FM_E_NOMEM));
         return FM_EXIT_FAILED;
     }
-    if (fwrite(text->p, 1, text->n, stdout) != text->n || fflush(stdout) != 0) {
+    if ((text->n && fwrite(text->p, 1, text->n, stdout) != text->n) || fflush(stdout) != 0) {
         fm_cli_complain(command, "can't write to standard output: %s", strerror(errno));
         return FM_EXIT_FAILED;
     }
@@ -92,6 +93,20 @@ enum fm_exit fm_cli_print(const struct fm_command *command, const struct fm_buf 
 }
 
 /* ---- help ---- */
+
+/* Of a node's options those that say something about tokens. */
+static void token_options(struct fm_buf *out)
+{
+    const struct fm_option *o = fm_options, *end = fm_options + FM_OPTIONS_N;
+    fm_options_help(out, fm_option_find(fm_options, FM_OPTIONS_N, "config"), 1);
+    while (o < end && strcmp(o->group, "Tokens") != 0)
+        o++;
+    const struct fm_option *first = o;
+    while (o < end && strcmp(o->group, "Tokens") == 0)
+        o++;
+    fm_options_help(out, first, (size_t)(o - first));
+    fm_buf_str(out, "\nThe other options of a node may be there, too; they do nothing here.\n");
+}
 
 void fm_cli_help(struct fm_buf *out, const struct fm_command *command)
 {
@@ -102,7 +117,10 @@ void fm_cli_help(struct fm_buf *out, const struct fm_command *command)
     fm_text_wrap(out, 0, command->prose);
     if (!command->options_n)
         return;
-    fm_options_help(out, command->options, command->options_n);
+    if (command->run == fm_run_token__verify)
+        token_options(out);
+    else
+        fm_options_help(out, command->options, command->options_n);
     char env[OPTION_SHOWN_MAX], flag[OPTION_SHOWN_MAX];
     fm_env_name(command->options->name, env, sizeof env);
     fm_flag_name(command->options->name, flag, sizeof flag);
@@ -113,15 +131,26 @@ void fm_cli_help(struct fm_buf *out, const struct fm_command *command)
     fm_buf_str(out, "Exit codes: 0 done; 1 it could not be done; 2 the options are wrong.\n");
 }
 
+/* The first sentence of what a command does; all of it is in its own help. */
+static void summary(struct fm_buf *out, const char *prose)
+{
+    struct fm_buf text = {0};
+    const char *end = strstr(prose, ". ");
+    fm_buf_put(&text, prose, end ? (size_t)(end - prose) + 1 : strlen(prose));
+    fm_buf_u8(&text, 0);
+    fm_text_wrap(out, 6, text.failed ? prose : (const char *)text.p);
+    fm_buf_fini(&text);
+}
+
 static void overview(struct fm_buf *out)
 {
     char name[NAME_SHOWN_MAX];
     fm_buf_str(out, "usage: fanmesh COMMAND [OPTION...] [ARGUMENT...]\n\n");
     for (size_t i = 0; i < COMMANDS_N; i++) {
         fm_buf_printf(out, "  %s%s%s\n", shown(&commands[i], name), *commands[i].arguments ? " " : "", commands[i].arguments);
-        fm_text_wrap(out, 6, commands[i].prose);
+        summary(out, commands[i].prose);
     }
-    fm_buf_str(out, "\n`fanmesh COMMAND --help` lists a command's options.\n"
+    fm_buf_str(out, "\n`fanmesh COMMAND --help` says all of a command, and its options.\n"
                     "Exit codes: 0 done; 1 it could not be done; 2 the command line or the settings are wrong.\n");
 }
 
@@ -137,24 +166,49 @@ static enum fm_exit print_help(const struct fm_command *command)
     return code;
 }
 
+/* `token` of `token sign`: NULL, or the next command of such a group; before: NULL, or the one before. */
+static const struct fm_command *group_next(const char *word, const struct fm_command *before)
+{
+    char name[NAME_SHOWN_MAX];
+    size_t n = strlen(word);
+    for (const struct fm_command *c = before ? before + 1 : commands; c < commands + COMMANDS_N; c++)
+        if (strncmp(shown(c, name), word, n) == 0 && name[n] == ' ')
+            return c;
+    return NULL;
+}
+
+static enum fm_exit print_group(const char *word)
+{
+    struct fm_buf out = {0};
+    for (const struct fm_command *c = NULL; (c = group_next(word, c));) {
+        fm_buf_str(&out, out.n ? "\n" : "");
+        fm_cli_help(&out, c);
+    }
+    enum fm_exit code = fm_cli_print(NULL, &out);
+    fm_buf_fini(&out);
+    return code;
+}
+
 static enum fm_exit unknown_command(const char *word)
 {
     char names[COMMANDS_N][NAME_SHOWN_MAX], quote[128];
-    const char *at[COMMANDS_N];
+    const char *at[COMMANDS_N + 2];
     for (size_t i = 0; i < COMMANDS_N; i++)
         at[i] = shown(&commands[i], names[i]);
-    const char *near = fm_nearest(word, at, COMMANDS_N);
+    at[COMMANDS_N] = "--help";
+    at[COMMANDS_N + 1] = "--version";
+    const char *near = fm_nearest(word, at, COMMANDS_N + 2);
     char option[OPTION_SHOWN_MAX];
     snprintf(option, sizeof option, "%.*s", (int)strcspn(word, "="), word);
     if (strncmp(word, "--", 2) == 0 && fm_option_find(fm_options, FM_OPTIONS_N, option + 2)) {
         fm_cli_complain(NULL, "the command comes first, then its options: `fanmesh serve %s`", option);
         return FM_EXIT_USAGE;
     }
-    for (size_t i = 0, n = strlen(word); i < COMMANDS_N; i++)
-        if (strncmp(names[i], word, n) == 0 && names[i][n] == ' ') {
-            fm_cli_complain(NULL, "`%s` takes one more word, such as `%s`; `fanmesh --help` lists all", word, names[i]);
-            return FM_EXIT_USAGE;
-        }
+    const struct fm_command *first = group_next(word, NULL);
+    if (first) {
+        fm_cli_complain(NULL, "`%s` takes one more word, such as `%s`; `fanmesh %s --help` says all", word, names[first - commands], word);
+        return FM_EXIT_USAGE;
+    }
     fm_cli_complain(NULL, "unknown command %s%s", fm_diag_quote(quote, sizeof quote, word, strlen(word)),
                     *near ? near : "; `fanmesh --help` lists all");
     return FM_EXIT_USAGE;
@@ -183,17 +237,29 @@ enum fm_exit fm_cli_help_command(const struct fm_command *self, const char *word
         return print_made(self, &out);
     }
     const struct fm_command *c = word ? command_find(word) : NULL;
-    return word && !c ? unknown_command(word) : print_help(c);
+    if (word && !c)
+        return group_next(word, NULL) ? print_group(word) : unknown_command(word);
+    return print_help(c);
 }
 
 /* ---- options of a client command ---- */
 
+static bool args_empty(const struct fm_args *args)
+{
+    for (size_t i = 0; i < args->positionals; i++)
+        if (!*args->positional[i])
+            return true;
+    return false;
+}
+
 bool fm_cli_positionals(const struct fm_command *command, const struct fm_args *args, size_t n)
 {
     char quote[128];
-    if (args->positionals == n)
+    if (args->positionals == n && !args_empty(args))
         return true;
-    if (n == 0)
+    if (args->positionals == n) /* mostly a variable that nobody set */
+        fm_cli_complain(command, "takes %s, %s empty", command->arguments, n == 1 ? "which is" : "of which one is");
+    else if (n == 0)
         fm_cli_complain(command, "takes no arguments, but got %s",
                         fm_diag_quote(quote, sizeof quote, args->positional[0], strlen(args->positional[0])));
     else
@@ -216,6 +282,8 @@ enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_s
             fm_option_secret_file(set, "api_key", "api_key_file", true);
         if (fm_option_find(set->table, set->n, "token_secret_file"))
             fm_option_secret_file(set, "token_secret", "token_secret_file", false);
+        if (fm_option_find(set->table, set->n, "token_file"))
+            fm_option_secret_file(set, "token", "token_file", false);
     }
     fm_cli_report(command, &set->report->warnings, "warning: ");
     fm_cli_report(command, &set->report->errors, "");
@@ -223,7 +291,31 @@ enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_s
     return *go ? FM_EXIT_OK : FM_EXIT_USAGE;
 }
 
+enum fm_exit fm_cli_run(const struct fm_command *command, int argc, char *const *argv, void *base, size_t words, fm_work_fn *work)
+{
+    struct fm_report report = {0};
+    struct fm_from from[OPTIONS_MAX];
+    struct fm_option_set set = {command->options, command->options_n, base, from, NULL, &report};
+    struct fm_args args;
+    bool go;
+    assert(command->options_n <= OPTIONS_MAX);
+    enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
+    if (go && words != FM_ANY_WORDS && !fm_cli_positionals(command, &args, words))
+        code = FM_EXIT_USAGE;
+    else if (go)
+        code = work(command, &set, &args);
+    fm_options_fini(command->options, command->options_n, base);
+    fm_args_fini(&args);
+    fm_report_fini(&report);
+    return code;
+}
+
 /* ---- main ---- */
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
 
 enum fm_exit fm_cli_main(int argc, char *const *argv)
 {
@@ -235,16 +327,20 @@ enum fm_exit fm_cli_main(int argc, char *const *argv)
         return FM_EXIT_USAGE;
     }
     const char *word = argv[1];
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+    if (is_help(word))
         return print_help(NULL);
-    if (strcmp(word, "--version") == 0)
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "-v") == 0)
         word = "version";
     char two[2 * NAME_SHOWN_MAX];
     snprintf(two, sizeof two, "%.*s %.*s", NAME_SHOWN_MAX - 1, word, NAME_SHOWN_MAX - 1, argc > 2 ? argv[2] : "");
     const struct fm_command *c = command_find(word), *longer = command_find(two);
     if (longer)
         return longer->run(longer, argc - 3, argv + 3);
-    return c ? c->run(c, argc - 2, argv + 2) : unknown_command(word);
+    if (c)
+        return c->run(c, argc - 2, argv + 2);
+    if (argc > 2 && group_next(word, NULL))
+        return is_help(argv[2]) ? print_group(word) : unknown_command(two);
+    return unknown_command(word);
 }
 
 int fm_main(int argc, char *const *argv)

@@ -24,13 +24,29 @@ struct fm_command {
       "nodes get what they lack. A second TERM or INT ends it at once.") \
     X(publish, "TOPIC EVENT PAYLOAD", \
       "Publishes one message through a node's HTTP API and prints its id. PAYLOAD is JSON, or - to read it " \
-      "from standard input.") \
+      "from standard input. With --user there is no TOPIC.") \
     X(subscribe, "TOPIC", \
       "Joins a topic and prints each message as one line of JSON, and resumes without loss when the connection " \
       "breaks. Ends after --count messages, or at INT.") \
     X(status, "", \
       "Prints what is wrong, if anything is, a row for each node of the cluster, and what the asked node does. Exit codes: 0, the node " \
       "answered (with --check: and all is well); 1, it did not answer (with --check: or something is wrong).") \
+    X(topics, "", \
+      "Lists the topics that a node knows: how many of its own clients have joined each, and how many messages its history holds.") \
+    X(connections, "", \
+      "Lists who is connected to the nodes of the cluster, or has joined a topic. USER is - where nobody said whose it is.") \
+    X(presence, "TOPIC", \
+      "Lists who is present on a topic, on all nodes. PRESENCES is how often (once for each connection, say), METAS what is shown of " \
+      "each.") \
+    X(disconnect, "USER", \
+      "Closes the connections of a user, on all nodes, and prints the API's answer as one line of JSON: how many there were, on which " \
+      "nodes. Nodes that could not be asked are in its `missing`; they do it when they are back.") \
+    X(unsubscribe, "USER TOPIC", "Ends a user's channels of a topic, on all nodes. It prints what disconnect prints.") \
+    X(revoke, "USER", \
+      "Revokes the tokens of a user that were made until now, on all nodes, and closes the connections made with them. It prints what " \
+      "disconnect prints.") \
+    X(delete_history, "TOPIC", \
+      "Deletes what all nodes remember of a topic. It prints what disconnect prints; a message that three nodes had counts three.") \
     X(check_config, "", "Reads the settings as serve would and prints them, each with where it comes from, or every error.") \
     X(token__sign, "", \
       "Prints a token, signed with a secret or a private key: for trying things out, and for scripts. A real backend signs its own.") \
@@ -56,6 +72,11 @@ void fm_cli_help(struct fm_buf *out, const struct fm_command *command);
  * printed. FM_EXIT_USAGE: errors were printed. The caller ends with fm_options_fini on the base either way. */
 FM_MUST_CHECK enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_set *set, struct fm_args *args, int argc,
                                           char *const *argv, bool *go);
+/* A client command from its options to its end: `work` gets them in set->base, which the caller has zeroed, and exactly so many arguments;
+ * FM_ANY_WORDS: it counts them itself. */
+typedef enum fm_exit fm_work_fn(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args);
+#define FM_ANY_WORDS SIZE_MAX
+enum fm_exit fm_cli_run(const struct fm_command *command, int argc, char *const *argv, void *base, size_t words, fm_work_fn *work);
 /* Exactly n positionals, or a line that says what they are. */
 FM_MUST_CHECK bool fm_cli_positionals(const struct fm_command *command, const struct fm_args *args, size_t n);
 /* Prints each line of a report as `fanmesh COMMAND: line` to stderr. */

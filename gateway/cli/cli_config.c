@@ -5,6 +5,7 @@
 
 #include "../../broker/mesh_tls.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_publish_options, group, type, name, min, max, def, help)
@@ -15,6 +16,27 @@ const struct fm_option fm_subscribe_options[] = {FM_OPTIONS_SUBSCRIBE(X)};
 #undef X
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_status_options, group, type, name, min, max, def, help)
 const struct fm_option fm_status_options[] = {FM_OPTIONS_STATUS(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_topics_options, group, type, name, min, max, def, help)
+const struct fm_option fm_topics_options[] = {FM_OPTIONS_TOPICS(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_connections_options, group, type, name, min, max, def, help)
+const struct fm_option fm_connections_options[] = {FM_OPTIONS_CONNECTIONS(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_present_options, group, type, name, min, max, def, help)
+const struct fm_option fm_present_options[] = {FM_OPTIONS_PRESENT(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_disconnect_options, group, type, name, min, max, def, help)
+const struct fm_option fm_disconnect_options[] = {FM_OPTIONS_DISCONNECT(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_unsubscribe_options, group, type, name, min, max, def, help)
+const struct fm_option fm_unsubscribe_options[] = {FM_OPTIONS_UNSUBSCRIBE(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_revoke_options, group, type, name, min, max, def, help)
+const struct fm_option fm_revoke_options[] = {FM_OPTIONS_REVOKE(X)};
+#undef X
+#define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_tell_options, group, type, name, min, max, def, help)
+const struct fm_option fm_tell_options[] = {FM_OPTIONS_TELL(X)};
 #undef X
 #define X(group, type, name, min, max, def, help) FM_OPTION_ROW(fm_sign_options, group, type, name, min, max, def, help)
 const struct fm_option fm_sign_options[] = {FM_OPTIONS_SIGN(X)};
@@ -152,10 +174,13 @@ enum fm_exit fm_run_help(const struct fm_command *command, int argc, char *const
     struct fm_args args;
     bool go;
     enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
-    if (go && args.positionals > 1)
+    char words[128]; /* `help token sign` */
+    snprintf(words, sizeof words, "%s%s%s", args.positionals ? args.positional[0] : "", args.positionals > 1 ? " " : "",
+             args.positionals > 1 ? args.positional[1] : "");
+    if (go && args.positionals > 2)
         code = fm_cli_positionals(command, &args, 1) ? FM_EXIT_OK : FM_EXIT_USAGE;
     else if (go)
-        code = fm_cli_help_command(command, args.positionals ? args.positional[0] : NULL, base.markdown);
+        code = fm_cli_help_command(command, *words ? words : NULL, base.markdown);
     fm_options_fini(fm_help_options, FM_HELP_OPTIONS_N, &base);
     fm_args_fini(&args);
     fm_report_fini(&report);

@@ -18,18 +18,29 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *user)
     return b->failed ? 0 : size * n;
 }
 
+/* "NAME VALUE"; an empty value: none. */
+static bool header_add(struct curl_slist *list, const char *name, struct fm_slice value)
+{
+    struct fm_buf line = {0};
+    if (value.n == 0)
+        return true;
+    fm_buf_str(&line, name);
+    fm_buf_slice(&line, value);
+    fm_buf_u8(&line, 0);
+    bool ok = !line.failed && curl_slist_append(list, (const char *)line.p);
+    if (line.p)
+        explicit_bzero(line.p, line.n);
+    fm_buf_fini(&line);
+    return ok;
+}
+
 static bool headers_make(const struct fm_call *call, struct curl_slist **headers)
 {
-    char line[640];
     struct curl_slist *list = curl_slist_append(NULL, call->body.p ? "Content-Type: application/json" : "Accept: */*");
     *headers = list;
-    /* Without this curl waits for 100 Continue before it sends a large body. */
-    if (!list || !curl_slist_append(list, "Expect:"))
-        return false;
-    if (!*call->key)
-        return true;
-    snprintf(line, sizeof line, "Authorization: Bearer %.*s", (int)strcspn(call->key, " "), call->key);
-    return curl_slist_append(list, line) != NULL;
+    /* Without `Expect:` curl waits for 100 Continue before it sends a large body. */
+    return list && curl_slist_append(list, "Expect:") && header_add(list, "Idempotency-Key: ", fm_slice_str(call->once)) &&
+           header_add(list, "Authorization: Bearer ", fm_slice_of(call->key, strcspn(call->key, " ")));
 }
 
 static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struct curl_slist *headers)
@@ -42,6 +53,8 @@ static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struc
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call->answer);
+    if (call->method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     if (!call->body.p)
         return;
     curl_easy_setopt(curl, CURLOPT_POST, 1L);
@@ -49,23 +62,34 @@ static void curl_set_up(CURL *curl, struct fm_call *call, const char *url, struc
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
 }
 
-/* {"error":{"code","message"}} as a line; the id of a message that was accepted all the same (not_replicated) follows. */
+bool fm_cli_error_text(struct fm_slice answer, char *out, size_t size)
+{
+    struct fm_json root, error, code, message;
+    struct fm_slice code_text, message_text;
+    char code_buf[64], message_buf[768];
+    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("error"), &error) ||
+        !fm_json_get(&error, FM_LIT("code"), &code) || fm_json_text(&code, code_buf, sizeof code_buf, &code_text) ||
+        !fm_json_get(&error, FM_LIT("message"), &message) || fm_json_text(&message, message_buf, sizeof message_buf, &message_text))
+        return false;
+    snprintf(out, size, "%.*s: %.*s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n, (const char *)message_text.p);
+    return true;
+}
+
+/* The id of a message that was accepted all the same (not_replicated) follows. */
 static void complain_of_answer(const struct fm_command *command, const char *url, const struct fm_call *call)
 {
-    struct fm_json root, error, code, message, id;
-    struct fm_slice code_text = {0}, message_text = {0}, id_text = {0};
-    char code_buf[64], message_buf[768], id_buf[64], quote[QUOTE_MAX];
-    if (fm_json_parse(fm_buf_view(&call->answer), DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("error"), &error) ||
-        !fm_json_get(&error, FM_LIT("code"), &code) || fm_json_text(&code, code_buf, sizeof code_buf, &code_text) ||
-        !fm_json_get(&error, FM_LIT("message"), &message) || fm_json_text(&message, message_buf, sizeof message_buf, &message_text)) {
+    struct fm_json root, id;
+    struct fm_slice id_text = {0};
+    char text[FM_ERROR_TEXT_MAX], id_buf[64], quote[QUOTE_MAX];
+    if (!fm_cli_error_text(fm_buf_view(&call->answer), text, sizeof text)) {
         fm_cli_complain(command, "%s answered with HTTP status %u, which no fanmesh node sends here; is this the address of its API?",
                         fm_cli_url(quote, sizeof quote, url), call->status);
         return;
     }
-    if (fm_json_get(&root, FM_LIT("id"), &id) && fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
+    if (fm_json_parse(fm_buf_view(&call->answer), DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("id"), &id) ||
+        fm_json_text(&id, id_buf, sizeof id_buf, &id_text) != FM_OK)
         id_text = (struct fm_slice){0};
-    fm_cli_complain(command, "%.*s: %.*s%s%.*s%s", (int)code_text.n, (const char *)code_text.p, (int)message_text.n,
-                    (const char *)message_text.p, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p,
+    fm_cli_complain(command, "%s%s%.*s%s", text, id_text.n ? "; its id is " : "", (int)id_text.n, (const char *)id_text.p,
                     call->status == 401 ? "; give it with --api-key-file or FANMESH_API_KEY" : "");
 }
 
@@ -80,7 +104,7 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
     char quote[QUOTE_MAX];
     fm_cli_url(quote, sizeof quote, url);
     if (rc == CURLE_COULDNT_CONNECT)
-        fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --url", quote);
+        fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --api-url", quote);
     else if (rc == CURLE_OPERATION_TIMEDOUT)
         fm_cli_complain(command, "%s did not answer within --timeout-ms", quote);
     else if (rc == CURLE_WRITE_ERROR)
@@ -90,7 +114,7 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
     else if (rc == CURLE_UNSUPPORTED_PROTOCOL && has_scheme(url)) /* what came is no HTTP */
         fm_cli_complain(command, "what listens at %s does not answer in HTTP; is this the address of its API, api_listen?", quote);
     else if (rc == CURLE_UNSUPPORTED_PROTOCOL)
-        fm_cli_complain(command, "can't call %s: give the address of a node's API as --url http://host:port", quote);
+        fm_cli_complain(command, "can't call %s: give the address of a node's API as --api-url http://host:port", quote);
     else
         fm_cli_complain(command, "can't call %s: %s", quote, curl_easy_strerror(rc));
 }

@@ -12,12 +12,22 @@ struct fm_call {
     const char *path; /* begins with '/' */
     const char *key;  /* of the API; empty: none */
     uint64_t timeout_ms;
-    struct fm_slice body; /* JSON to POST; p == NULL: a GET */
+    struct fm_slice body; /* JSON to POST; p == NULL: a GET, or what `method` says */
+    const char *method;   /* NULL: as above */
+    const char *once;     /* an idempotency key; NULL or empty: none */
     /* out */
     unsigned status;
     struct fm_buf answer;
 };
 
+/* Its members that every table of options fills (FM_OPTIONS_CALL). */
+#define FM_CALL_OF(o) .url = (o)->api_url, .key = (o)->api_key, .timeout_ms = (o)->timeout_ms
+
 /* False: there was no answer with a status of 200; one line says why, with the server's own code and sentence where it gave them. */
 FM_MUST_CHECK bool fm_call(const struct fm_command *command, struct fm_call *call);
 void fm_call_fini(struct fm_call *call);
+
+enum { FM_ERROR_TEXT_MAX = 1024 };
+
+/* {"error":{"code","message"}} as `code: message`. False: it is not that. */
+FM_MUST_CHECK bool fm_cli_error_text(struct fm_slice answer, char *out, size_t size);

@@ -30,12 +30,13 @@ static bool payload_read(const struct fm_command *command, const char *word, str
 }
 
 /* The payload goes out as the bytes it came in, so that big numbers and the order of members survive. */
-static bool body_make(const struct fm_command *command, const struct fm_publish_options *o, const char *const *words, struct fm_buf *body)
+static bool body_make(const struct fm_command *command, const struct fm_publish_options *o, const char *const *words, size_t words_n,
+                      struct fm_buf *body)
 {
     struct fm_buf payload = {0};
     struct fm_json json;
     struct fm_json_error error = {0};
-    bool ok = payload_read(command, words[2], &payload);
+    bool ok = payload_read(command, words[words_n - 1], &payload);
     if (ok && payload.n > PAYLOAD_MAX) {
         fm_cli_complain(command, "the payload has more than %d bytes, which no node takes", PAYLOAD_MAX);
         ok = false;
@@ -45,10 +46,10 @@ static bool body_make(const struct fm_command *command, const struct fm_publish_
         ok = false;
     }
     if (ok) {
-        fm_buf_str(body, "{\"topic\":");
-        fm_buf_json(body, fm_slice_str(words[0]));
+        fm_buf_str(body, *o->user ? "{\"user\":" : "{\"topic\":");
+        fm_buf_json(body, fm_slice_str(*o->user ? o->user : words[0]));
         fm_buf_str(body, ",\"event\":");
-        fm_buf_json(body, fm_slice_str(words[1]));
+        fm_buf_json(body, fm_slice_str(words[words_n - 2]));
         fm_buf_str(body, ",\"payload\":");
         fm_buf_slice(body, json.raw);
         if (*o->key) {
@@ -86,13 +87,25 @@ static enum fm_exit print_id(const struct fm_command *command, struct fm_slice a
     return code;
 }
 
-static enum fm_exit publish(const struct fm_command *command, const struct fm_publish_options *o, const char *const *words)
+/* To a user there is no TOPIC. */
+static bool words_good(const struct fm_command *command, const struct fm_publish_options *o, const struct fm_args *args)
 {
+    if (!*o->user)
+        return fm_cli_positionals(command, args, 3);
+    if (args->positionals == 2)
+        return true;
+    fm_cli_complain(command, "with --user it takes EVENT PAYLOAD, and no TOPIC; %zu argument%s given", args->positionals,
+                    args->positionals == 1 ? " was" : "s were");
+    return false;
+}
+
+static enum fm_exit publish(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args)
+{
+    const struct fm_publish_options *o = set->base;
     struct fm_buf body = {0};
     enum fm_exit code = FM_EXIT_USAGE;
-    if (body_make(command, o, words, &body)) {
-        struct fm_call call = {
-            .url = o->url, .path = "/api/publish", .key = o->api_key, .timeout_ms = o->timeout_ms, .body = fm_buf_view(&body)};
+    if (words_good(command, o, args) && body_make(command, o, args->positional, args->positionals, &body)) {
+        struct fm_call call = {FM_CALL_OF(o), .path = "/api/publish", .body = fm_buf_view(&body)};
         code = fm_call(command, &call) ? print_id(command, fm_buf_view(&call.answer)) : FM_EXIT_FAILED;
         fm_call_fini(&call);
     }
@@ -102,17 +115,6 @@ static enum fm_exit publish(const struct fm_command *command, const struct fm_pu
 
 enum fm_exit fm_run_publish(const struct fm_command *command, int argc, char *const *argv)
 {
-    struct fm_report report = {0};
     struct fm_publish_options o = {0};
-    struct fm_from from[FM_PUBLISH_OPTIONS_N];
-    struct fm_option_set set = {fm_publish_options, FM_PUBLISH_OPTIONS_N, &o, from, NULL, &report};
-    struct fm_args args;
-    bool go;
-    enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
-    if (go)
-        code = fm_cli_positionals(command, &args, 3) ? publish(command, &o, args.positional) : FM_EXIT_USAGE;
-    fm_options_fini(fm_publish_options, FM_PUBLISH_OPTIONS_N, &o);
-    fm_args_fini(&args);
-    fm_report_fini(&report);
-    return code;
+    return fm_cli_run(command, argc, argv, &o, FM_ANY_WORDS, publish);
 }

@@ -1,5 +1,6 @@
 /* status: what one node knows of the cluster, and what it does, as plain tables. */
 #include "cli_http.h"
+#include "cli_table.h"
 #include "cli_tables.h"
 #include "../phoenix/json_slice.h"
 
@@ -30,11 +31,14 @@ enum column {
         COLUMNS
 };
 
-static const struct {
-    const char *title, *legend;
-    bool right;
-} columns[] = {
-#define X(name, right, legend) {#name, legend, right},
+static const struct fm_table_column columns[] = {
+#define X(name, right, legend) {#name, right},
+    STATUS_COLUMNS(X)
+#undef X
+};
+
+static const char *const legends[] = {
+#define X(name, right, legend) legend,
     STATUS_COLUMNS(X)
 #undef X
 };
@@ -85,7 +89,6 @@ static bool is_cut(const struct fm_json *peer)
     return is_heard(peer) && !is_true(peer, "linked");
 }
 
-/* "0.4 s", "12 s", "3 min", "5 h". */
 static void ago(const struct fm_json *peer, char out[TEXT_MAX])
 {
     struct fm_json value;
@@ -93,14 +96,7 @@ static void ago(const struct fm_json *peer, char out[TEXT_MAX])
     snprintf(out, TEXT_MAX, "-");
     if (!fm_json_get(peer, FM_LIT("heard_ms_ago"), &value) || fm_json_u64(&value, UINT64_MAX, &ms) != FM_OK)
         return;
-    if (ms < 10000)
-        snprintf(out, TEXT_MAX, "%.1f s", (double)ms / 1000);
-    else if (ms < 120 * 1000)
-        snprintf(out, TEXT_MAX, "%llu s", (unsigned long long)ms / 1000);
-    else if (ms < 7200 * 1000)
-        snprintf(out, TEXT_MAX, "%llu min", (unsigned long long)ms / 60000);
-    else
-        snprintf(out, TEXT_MAX, "%llu h", (unsigned long long)ms / 3600000);
+    fm_ms_text(out, TEXT_MAX, ms);
 }
 
 static void row_begin(const struct fm_json *node, bool heard, struct row *r)
@@ -146,28 +142,12 @@ static void peer_row(const struct fm_json *peer, struct row *r)
     member(peer, "lag", r->at[COLUMN_BEHIND]);
 }
 
-static void table_print(struct fm_buf *out, const struct row *rows, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        for (size_t c = 0; c < COLUMNS; c++) {
-            size_t width = 0;
-            for (size_t k = 0; k < n; k++)
-                width = strlen(rows[k].at[c]) > width ? strlen(rows[k].at[c]) : width;
-            if (c + 1 == COLUMNS)
-                fm_buf_str(out, rows[i].at[c]);
-            else
-                fm_buf_printf(out, columns[c].right ? "%*s  " : "%-*s  ", (int)width, rows[i].at[c]);
-        }
-        fm_buf_u8(out, '\n');
-    }
-}
-
 static void legend_print(struct fm_buf *out)
 {
     fm_buf_u8(out, '\n');
     for (size_t c = 0; c < COLUMNS; c++)
-        if (*columns[c].legend)
-            fm_buf_printf(out, "%-8s  %s\n", columns[c].title, columns[c].legend);
+        if (*legends[c])
+            fm_buf_printf(out, "%-8s  %s\n", columns[c].title, legends[c]);
 }
 
 /* ---- metrics ---- */
@@ -204,7 +184,7 @@ static unsigned metric_sum(struct fm_slice text, const char *name, double *sum)
 /* ---- the nodes ---- */
 
 struct nodes {
-    struct row rows[FM_PEERS_MAX + 2];
+    struct row rows[FM_PEERS_MAX + 1];
     size_t n;
     unsigned n_others, lost, cut, unready, left; /* other nodes, by state */
     bool ready, draining;                        /* this one */
@@ -216,11 +196,9 @@ static bool nodes_read(struct nodes *t, struct fm_slice answer, bool deaf)
     if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("self"), &self) ||
         !fm_json_get(&root, FM_LIT("peers"), &peers))
         return false;
-    *t = (struct nodes){.n = 2, .ready = is_true(&self, "ready"), .draining = is_true(&self, "draining")};
-    for (size_t c = 0; c < COLUMNS; c++)
-        snprintf(t->rows[0].at[c], TEXT_MAX, "%s", columns[c].title);
-    self_row(&self, deaf, &t->rows[1]);
-    for (struct fm_json_walk w = fm_json_walk_of(&peers); t->n < FM_PEERS_MAX + 2 && fm_json_next(&w, NULL, &peer);) {
+    *t = (struct nodes){.n = 1, .ready = is_true(&self, "ready"), .draining = is_true(&self, "draining")};
+    self_row(&self, deaf, &t->rows[0]);
+    for (struct fm_json_walk w = fm_json_walk_of(&peers); t->n < FM_PEERS_MAX + 1 && fm_json_next(&w, NULL, &peer);) {
         if (says(&peer, "state", "left")) {
             t->left++;
             continue;
@@ -267,11 +245,16 @@ static bool is_deaf(struct fm_slice metrics)
 
 static void print_nodes(struct fm_buf *out, const struct nodes *t, const struct fm_buf *wrong)
 {
+    struct fm_table table = {.columns = columns, .n = COLUMNS};
     if (wrong->n) {
         fm_buf_slice(out, fm_buf_view(wrong));
         fm_buf_u8(out, '\n');
     }
-    table_print(out, t->rows, t->n);
+    for (size_t i = 0; i < t->n; i++)
+        for (size_t c = 0; c < COLUMNS; c++)
+            fm_table_cell(&table, fm_slice_str(t->rows[i].at[c]));
+    fm_table_print(&table, out);
+    fm_table_fini(&table);
     if (t->left)
         fm_buf_printf(out, "(not listed: %u that left or were started anew; /api/cluster has them)\n", t->left);
     legend_print(out);
@@ -341,10 +324,12 @@ static bool report(const struct fm_status_options *o, struct fm_slice cluster, s
     return true;
 }
 
-static enum fm_exit status(const struct fm_command *command, const struct fm_status_options *o)
+static enum fm_exit status(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args)
 {
-    struct fm_call cluster = {.url = o->url, .path = "/api/cluster", .key = o->api_key, .timeout_ms = o->timeout_ms};
-    struct fm_call metrics = {.url = o->url, .path = "/metrics", .key = o->api_key, .timeout_ms = o->timeout_ms};
+    (void)args;
+    const struct fm_status_options *o = set->base;
+    struct fm_call cluster = {FM_CALL_OF(o), .path = "/api/cluster"};
+    struct fm_call metrics = {FM_CALL_OF(o), .path = "/metrics"};
     struct fm_buf out = {0};
     enum fm_exit code = FM_EXIT_FAILED;
     bool well = false;
@@ -365,17 +350,6 @@ static enum fm_exit status(const struct fm_command *command, const struct fm_sta
 
 enum fm_exit fm_run_status(const struct fm_command *command, int argc, char *const *argv)
 {
-    struct fm_report report = {0};
     struct fm_status_options o = {0};
-    struct fm_from from[FM_STATUS_OPTIONS_N];
-    struct fm_option_set set = {fm_status_options, FM_STATUS_OPTIONS_N, &o, from, NULL, &report};
-    struct fm_args args;
-    bool go;
-    enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
-    if (go)
-        code = fm_cli_positionals(command, &args, 0) ? status(command, &o) : FM_EXIT_USAGE;
-    fm_options_fini(fm_status_options, FM_STATUS_OPTIONS_N, &o);
-    fm_args_fini(&args);
-    fm_report_fini(&report);
-    return code;
+    return fm_cli_run(command, argc, argv, &o, 0, status);
 }

@@ -1,6 +1,8 @@
 /* subscribe: the connection around a channel (cli_channel.h): dial, join, beat, print, and do it again when it breaks. */
 #include "cli_channel.h"
+#include "cli_http.h"
 #include "cli_tables.h"
+#include "../auth/jwt.h"
 #include "../client/ws_dial.h"
 
 #include "../../broker/diag.h"
@@ -8,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 enum { BEAT_MS = 15000, URL_MAX = 2048, CLOSE_NORMAL = 1000 };
@@ -22,7 +25,8 @@ static void on_interrupt(int signal)
 
 struct subscribe {
     const struct fm_command *command;
-    const struct fm_subscribe_options *o;
+    struct fm_subscribe_options *o;
+    struct fm_option_set *set; /* that o was read with */
     struct fm_channel channel;
     struct fm_ws_conn *conn;
     uint64_t beat_ms;    /* when the next heartbeat is due */
@@ -152,6 +156,20 @@ static enum fm_err step(struct subscribe *s)
     return mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
 }
 
+static const char no_token[] = " (no token was sent; give one with --token-file or FANMESH_TOKEN)";
+
+static const char *hint(const struct subscribe *s, const char *why)
+{
+    return *s->o->token || !strstr(why, "token_missing") ? "" : no_token;
+}
+
+/* Why the connection or its channel ended. */
+static void complain_of_end(const struct subscribe *s, enum fm_err err)
+{
+    const char *why = s->channel.why[0] ? s->channel.why : fm_err_text(err);
+    fm_cli_complain(s->command, "%s%s", why, hint(s, why));
+}
+
 static void complain_of_dial(struct subscribe *s, enum fm_err err, const struct fm_ws_dial *dial)
 {
     char quote[URL_MAX / 4], said[2 * FM_WS_SAID_MAX];
@@ -170,6 +188,9 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, const struct 
                         "%s answered with HTTP status 404 instead of opening a WebSocket; is this where clients connect (listen), with the "
                         "path of the option mount (/socket)?",
                         url);
+    else if (err == FM_E_FORBIDDEN && fm_cli_error_text(dial->said, said, sizeof said))
+        fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket: %s%s", url, dial->status, said,
+                        hint(s, said));
     else if (err == FM_E_FORBIDDEN)
         fm_cli_complain(s->command, "%s answered with HTTP status %u instead of opening a WebSocket%s%s", url, dial->status,
                         dial->said.n ? ", and says " : "",
@@ -178,11 +199,51 @@ static void complain_of_dial(struct subscribe *s, enum fm_err err, const struct 
         fm_cli_complain(s->command, "can't connect to %s: %s", url, fm_err_text(err));
 }
 
+/* The file may hold a new token by now. One that can't be read leaves the old. */
+static void token_again(struct subscribe *s)
+{
+    struct fm_report report = {0}, *before = s->set->report;
+    char *old = s->o->token, *none = strdup("");
+    if (!none || !*s->o->token_file) {
+        free(none);
+        return;
+    }
+    s->o->token = none;
+    s->set->report = &report;
+    fm_option_secret_file(s->set, "token", "token_file", false);
+    s->set->report = before;
+    if (report.n_errors) {
+        fm_cli_report(s->command, &report.errors, "warning: ");
+        free(s->o->token);
+        s->o->token = old;
+    } else {
+        explicit_bzero(old, strlen(old));
+        free(old);
+    }
+    fm_report_fini(&report);
+}
+
+static enum fm_err dial_with_token(struct subscribe *s, struct fm_ws_dial *dial)
+{
+    static const char name[] = "Authorization: Bearer ";
+    char header[FM_TOKEN_MAX + sizeof name + 2];
+    if (*s->o->token) {
+        snprintf(header, sizeof header, "%s%s\r\n", name, s->o->token);
+        dial->headers = header;
+    }
+    enum fm_err err = fm_ws_open(&s->conn, dial);
+    dial->headers = NULL;
+    explicit_bzero(header, sizeof header);
+    return err;
+}
+
 /* Connects, joins, and prints until the connection breaks, the channel ends or the work is done. FM_OK: done. */
 static enum fm_err session(struct subscribe *s)
 {
     struct fm_ws_dial dial = {.url = s->url, .timeout_ms = (uint32_t)s->o->timeout_ms};
-    enum fm_err err = fm_ws_open(&s->conn, &dial);
+    if (s->channel.joined_once)
+        token_again(s);
+    enum fm_err err = dial_with_token(s, &dial);
     if (err) {
         if (!interrupted)
             complain_of_dial(s, err, &dial);
@@ -205,7 +266,7 @@ static enum fm_err session(struct subscribe *s)
             err = FM_E_CLOSED;
     }
     if (err && !interrupted)
-        fm_cli_complain(s->command, "%s", s->channel.why[0] ? s->channel.why : fm_err_text(err));
+        complain_of_end(s, err);
     fm_ws_close(&s->conn, CLOSE_NORMAL, "");
     return interrupted ? FM_OK : err;
 }
@@ -243,25 +304,18 @@ static void interrupts_take(void)
     sigaction(SIGTERM, &sa, NULL);
 }
 
+static enum fm_exit run(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args)
+{
+    struct fm_subscribe_options *o = set->base;
+    struct subscribe s = {.command = command, .o = o, .set = set, .channel = {.topic = args->positional[0], .last = o->last}};
+    interrupts_take();
+    enum fm_exit code = subscribe(&s);
+    fm_channel_fini(&s.channel);
+    return code;
+}
+
 enum fm_exit fm_run_subscribe(const struct fm_command *command, int argc, char *const *argv)
 {
-    struct fm_report report = {0};
     struct fm_subscribe_options o = {0};
-    struct fm_from from[FM_SUBSCRIBE_OPTIONS_N];
-    struct fm_option_set set = {fm_subscribe_options, FM_SUBSCRIBE_OPTIONS_N, &o, from, NULL, &report};
-    struct fm_args args;
-    bool go;
-    enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
-    if (go && !fm_cli_positionals(command, &args, 1)) {
-        code = FM_EXIT_USAGE;
-    } else if (go) {
-        struct subscribe s = {.command = command, .o = &o, .channel = {.topic = args.positional[0], .last = o.last}};
-        interrupts_take();
-        code = subscribe(&s);
-        fm_channel_fini(&s.channel);
-    }
-    fm_options_fini(fm_subscribe_options, FM_SUBSCRIBE_OPTIONS_N, &o);
-    fm_args_fini(&args);
-    fm_report_fini(&report);
-    return code;
+    return fm_cli_run(command, argc, argv, &o, 1, run);
 }

@@ -1,6 +1,7 @@
 /* token sign, token verify. */
 #include "cli_tables.h"
 #include "../auth/auth.h"
+#include "../auth/jwks_fetch.h"
 #include "../auth/key_core.h"
 
 #include "../../broker/base64.h"
@@ -238,34 +239,54 @@ static void identity_print(struct fm_buf *b, const struct fm_identity *id)
     fm_buf_str(b, "}}\n");
 }
 
+/* As a node: of all keys that fit one must do. A URL that gives no keys matters only where the others don't. */
+static enum fm_exit judge(const struct fm_command *command, const struct fm_settings *s, const struct fm_auth *auth, struct fm_slice token)
+{
+    const struct fm_jwks_config config = {
+        .url = s->token_jwks_url, .ca = s->token_jwks_ca, .timeout_ms = (uint32_t)s->token_jwks_timeout_ms};
+    struct fm_identity *id = NULL;
+    struct fm_token_fault fault;
+    struct fm_buf out = {0};
+    struct fm_jwks_read read = {0};
+    char why[FM_JWKS_WHY_MAX], quote[256];
+    struct fm_key_set *fetched = auth->from_url ? fm_jwks_get(&config, &read, why) : NULL;
+    enum fm_exit code = FM_EXIT_FAILED;
+    bool good = fm_auth_verify(auth, fetched, token, (uint64_t)time(NULL), &id, &fault);
+    if (auth->from_url && !fetched)
+        fm_cli_complain(command, "%stoken_jwks_url = %s gives no keys: %s", good ? "warning: " : "",
+                        fm_cli_url(quote, sizeof quote, config.url), why);
+    else if (!good && read.refused)
+        fm_cli_complain(command, "warning: of the keys at token_jwks_url %u can't be used: %s", read.refused, read.why ? read.why : "");
+    if (good) {
+        identity_print(&out, id);
+        code = fm_cli_print(command, &out);
+    } else {
+        fm_cli_complain(command, "%s: %s%s%s", fm_err_code(fault.err), fm_err_text(fault.err), fault.why ? ": " : "",
+                        fault.why ? fault.why : "");
+    }
+    fm_identity_unref(&id);
+    fm_key_set_unref(&fetched);
+    fm_buf_fini(&out);
+    return code;
+}
+
 static enum fm_exit verify(const struct fm_command *command, const struct fm_settings *s)
 {
     struct fm_auth *auth = NULL;
-    struct fm_buf why = {0}, out = {0};
-    struct fm_identity *id = NULL;
-    struct fm_token_fault fault;
+    struct fm_buf why = {0};
     char token[FM_TOKEN_MAX + 2];
     enum fm_exit code = FM_EXIT_USAGE;
     if (fm_auth_new(&auth, s, &why) != FM_OK) {
         fm_cli_report(command, &why, "");
     } else if (!auth) {
-        fm_cli_complain(command, "there are no keys; give token_secret_file or token_key_file, or the node's settings by --config");
+        fm_cli_complain(command, "there are no keys; give token_secret_file, token_key_file or token_jwks_url, or the node's settings by "
+                                 "--config");
     } else {
-        size_t n = token_read(token);
-        code = FM_EXIT_FAILED;
-        if (!fm_auth_verify(auth, NULL, fm_slice_of(token, n), (uint64_t)time(NULL), &id, &fault)) {
-            fm_cli_complain(command, "%s: %s%s%s", fm_err_code(fault.err), fm_err_text(fault.err), fault.why ? ": " : "",
-                            fault.why ? fault.why : "");
-        } else {
-            identity_print(&out, id);
-            code = fm_cli_print(command, &out);
-        }
+        code = judge(command, s, auth, fm_slice_of(token, token_read(token)));
         explicit_bzero(token, sizeof token);
     }
-    fm_identity_unref(&id);
     fm_auth_free(&auth);
     fm_buf_fini(&why);
-    fm_buf_fini(&out);
     return code;
 }
 
@@ -292,6 +313,8 @@ enum fm_exit fm_run_token__verify(const struct fm_command *command, int argc, ch
         fm_env_apply(&set, environ);
         fm_args_apply(&args, &set);
         fm_option_secret_file(&set, "token_secret", "token_secret_file", false);
+        fm_auth_settings_check(&set, &s);
+        fm_cli_report(command, &report.warnings, "warning: ");
         fm_cli_report(command, &report.errors, "");
         if (report.n_errors == 0)
             code = verify(command, &s);

@@ -11,7 +11,7 @@ struct fm_ws_conn;
 /* As fm_url_parse for ws:// and wss://, whose port is 443 where the URL has none. */
 FM_MUST_CHECK enum fm_err fm_ws_url(const char *text, struct fm_url *url, bool *tls);
 
-enum { FM_WS_SAID_MAX = 256 };
+enum { FM_WS_SAID_MAX = 1024 };
 
 struct fm_ws_dial {
     const char *url;      /* ws:// or wss://host[:port][/path][?query] */

@@ -228,3 +228,29 @@ enum fm_err fm_query_param(struct fm_slice query, const char *name, bool last, c
         return FM_E_NOT_FOUND;
     return fm_query_decode(found, out, out_size, NULL);
 }
+
+static bool is_word(struct fm_slice name, const char *words)
+{
+    for (const char *p = words; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        if (fm_slice_eq(fm_slice_of(p, n), name))
+            return true;
+        p += n;
+    }
+    return false;
+}
+
+bool fm_query_known(struct fm_slice query, const char *known, const char *also, struct fm_slice *unknown)
+{
+    struct fm_slice name, value;
+    while (fm_query_next(&query, &name, &value)) {
+        char text[64];
+        size_t n;
+        if (fm_query_decode(name, text, sizeof text, &n) == FM_OK &&
+            (is_word(fm_slice_of(text, n), known) || (also && strcmp(text, also) == 0)))
+            continue;
+        *unknown = name;
+        return false;
+    }
+    return true;
+}

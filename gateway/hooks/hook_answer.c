@@ -86,12 +86,15 @@ static bool broadcast_member(struct reading *r, struct broadcast *b, const struc
         return name_take(r, "event", v, b->event_text, sizeof b->event_text, &b->event);
     if (fm_json_is(name, FM_LIT("conflation_key")))
         return name_take(r, "conflation_key", v, b->key_text, sizeof b->key_text, &b->key);
+    bool bytes = fm_json_is(name, FM_LIT("payload_base64"));
+    if (b->payload.p && b->binary != bytes && (bytes || fm_json_is(name, FM_LIT("payload"))))
+        return bad(r, "broadcast has both payload and payload_base64");
     if (fm_json_is(name, FM_LIT("payload"))) {
         b->payload = v->raw;
         b->binary = false;
         return v->type != FM_JSON_NULL || bad(r, "broadcast.payload is null");
     }
-    if (fm_json_is(name, FM_LIT("payload_base64")))
+    if (bytes)
         return bytes_take(r, b, v);
     return bad(r, "broadcast has a member that is none of event, payload, payload_base64, conflation_key");
 }

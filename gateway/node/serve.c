@@ -127,14 +127,18 @@ void fm_serve_log_start(const struct fm_node *node)
 {
     const struct fm_settings *s = fm_node_settings(node);
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[QUOTE_MAX], cluster[QUOTE_MAX];
+    bool mesh = strcmp(s->mesh_listen, "none") != 0;
     fm_origin_print(fm_node_incarnation(node), origin);
     fm_diag(FM_INFO, "started",
-            "version=%s name=%s incarnation=%s cluster=%s sealed=%s mesh_tls=%s pid=%ld workers=%" PRIu64 " connections_max=%" PRIu64
+            "version=%s name=%s incarnation=%s cluster=%s sealed=%s mesh_tls=%s tls=%s tokens=%s hooks=%s pid=%ld workers=%" PRIu64
+            " connections_max=%" PRIu64
             " listen=%s api_listen=%s mesh_listen=%s mesh_ask_listen=%s mesh_advertise=%s mesh_ask_advertise=%s join=%zu",
             FM_VERSION, fm_diag_quote(name, sizeof name, s->name, strlen(s->name)), origin,
             fm_diag_quote(cluster, sizeof cluster, s->cluster, strlen(s->cluster)), *s->secret ? "yes" : "no",
-            *s->mesh_tls_ca ? "yes" : "no", (long)getpid(), s->workers, s->connections_max, s->listen, s->api_listen, s->mesh_listen,
-            s->mesh_ask_listen, s->mesh_advertise, s->mesh_ask_advertise, s->join.n);
+            *s->mesh_tls_ca ? "yes" : "no", s->tls_cert.n ? "yes" : "no",
+            *s->token_secret || *s->token_key_file || *s->token_jwks_url ? "yes" : "no", *s->hook_url ? "yes" : "no", (long)getpid(),
+            s->workers, s->connections_max, s->listen, s->api_listen, s->mesh_listen, mesh ? s->mesh_ask_listen : "none",
+            mesh ? s->mesh_advertise : "none", mesh ? s->mesh_ask_advertise : "none", s->join.n);
     if (s->dev)
         fm_diag(
             FM_WARN, "dev_profile",

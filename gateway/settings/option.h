@@ -124,8 +124,10 @@ FM_MUST_CHECK bool fm_options_init(struct fm_option_set *set);
 /* Frees what the fields own. */
 void fm_options_fini(const struct fm_option *table, size_t n, void *base);
 
-/* NULL: no such option. `-` counts as `_`. */
+/* NULL: no such option. `-` counts as `_`. An option that is called otherwise, too (--url), is found by that as well. */
 const struct fm_option *fm_option_find(const struct fm_option *table, size_t n, const char *name);
+/* The other name by which an option may stand in the environment; NULL: it has none. */
+const char *fm_option_other(const char *option);
 /* Sets one option from text; problems go to the report under `where`. A value of a lower rank than what is there is ignored. */
 void fm_option_set(struct fm_option_set *set, const struct fm_option *o, struct fm_from from, const char *where, const char *text);
 const struct fm_from *fm_option_from(const struct fm_option_set *set, const char *name);
@@ -172,7 +174,8 @@ void fm_env_name(const char *option, char *out, size_t out_size);
 /* The value of an option's variable, or NULL. */
 const char *fm_env_value(char *const *env, const char *option);
 
-/* Takes a secret from the file that option `file_option` names into the option `option` (NAME and NAME_file). Both given is an error.
+/* Takes a secret from the file that option `file_option` names into the option `option` (NAME and NAME_file). Of both the one from the
+ * higher source counts; both from one source is an error.
  * lines: the file may have several, which become words. */
 void fm_option_secret_file(struct fm_option_set *set, const char *option, const char *file_option, bool lines);
 

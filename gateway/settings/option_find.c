@@ -10,15 +10,45 @@ static char fold(char c)
     return c == '-' ? '_' : c;
 }
 
+static bool same_name(const char *option, const char *name)
+{
+    while (*option && *option == fold(*name))
+        option++, name++;
+    return !*option && !*name;
+}
+
+static const struct fm_option *row_find(const struct fm_option *table, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_name(table[i].name, name))
+            return &table[i];
+    return NULL;
+}
+
+/* What else options are called. A command has one of those that share a name. */
+static const struct {
+    const char *name, *option;
+    bool in_env;
+} others[] = {
+    {"url", "api_url", true}, {"url", "socket_url", false}, /* FANMESH_URL is of the API: one environment serves all commands */
+};
+
+enum { OTHERS_N = sizeof others / sizeof others[0] };
+
 const struct fm_option *fm_option_find(const struct fm_option *table, size_t n, const char *name)
 {
-    for (size_t i = 0; i < n; i++) {
-        const char *a = table[i].name, *b = name;
-        while (*a && *a == fold(*b))
-            a++, b++;
-        if (!*a && !*b)
-            return &table[i];
-    }
+    const struct fm_option *o = row_find(table, n, name);
+    for (size_t i = 0; i < OTHERS_N && !o; i++)
+        if (same_name(others[i].name, name))
+            o = row_find(table, n, others[i].option);
+    return o;
+}
+
+const char *fm_option_other(const char *option)
+{
+    for (size_t i = 0; i < OTHERS_N; i++)
+        if (others[i].in_env && strcmp(others[i].option, option) == 0)
+            return others[i].name;
     return NULL;
 }
 
@@ -53,21 +83,24 @@ static unsigned edits(const char *a, const char *b)
     return d[na][nb];
 }
 
-static const char *nearest_word(const char *word, const char *const *words, size_t n)
+struct search { /* for what is nearest to a word */
+    const char *word, *best;
+    unsigned best_d; /* one less than this is near enough */
+};
+
+static struct search search_of(const char *word)
 {
-    size_t len = strlen(word);
-    const char *best = NULL;
-    unsigned best_d = len <= 4 ? 2 : len <= 9 ? 3 : 5; /* one less than this is near enough */
-    if (len > WORD_MAX)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        unsigned d = strlen(words[i]) <= WORD_MAX ? edits(word, words[i]) : UINT32_MAX;
-        if (d < best_d) {
-            best = words[i];
-            best_d = d;
-        }
+    size_t n = strlen(word);
+    return (struct search){word, NULL, n <= 4 ? 2 : n <= 9 ? 3 : n <= WORD_MAX ? 5 : 0};
+}
+
+static void look_at(struct search *s, const char *candidate)
+{
+    unsigned d = s->best_d && strlen(candidate) <= WORD_MAX ? edits(s->word, candidate) : UINT32_MAX;
+    if (d < s->best_d) {
+        s->best = candidate;
+        s->best_d = d;
     }
-    return best;
 }
 
 static const char *nearest_text(const char *best)
@@ -81,19 +114,20 @@ static const char *nearest_text(const char *best)
 
 const char *fm_nearest(const char *word, const char *const *words, size_t n)
 {
-    return nearest_text(nearest_word(word, words, n));
+    struct search s = search_of(word);
+    for (size_t i = 0; i < n; i++)
+        look_at(&s, words[i]);
+    return nearest_text(s.best);
 }
 
 const char *fm_option_nearest(const struct fm_option_set *set, const char *name, bool flag)
 {
-    const char *names[128];
-    size_t n = 0;
-    for (size_t i = 0; i < set->n && n < sizeof names / sizeof names[0]; i++)
-        names[n++] = set->table[i].name;
-    const char *best = nearest_word(name, names, n);
     char text[WORD_MAX + 4];
-    if (!best || !flag)
-        return nearest_text(best);
-    fm_flag_name(best, text, sizeof text);
+    struct search s = search_of(name);
+    for (size_t i = 0; i < set->n; i++)
+        look_at(&s, set->table[i].name);
+    if (!s.best || !flag)
+        return nearest_text(s.best);
+    fm_flag_name(s.best, text, sizeof text);
     return nearest_text(text);
 }

@@ -43,12 +43,13 @@ void fm_options_help(struct fm_buf *out, const struct fm_option *table, size_t n
         fm_flag_name(o->name, flag, sizeof flag);
         if (begins_group(table, i))
             fm_buf_printf(out, "\n%s:\n", o->group);
+        bool on = o->type == FM_OPTION_FLAG && strcmp(o->def, "true") == 0;
         if (o->type == FM_OPTION_FLAG)
-            fm_buf_printf(out, "  %s\n", flag);
+            fm_buf_printf(out, "  %s%s\n", flag, on ? "=false" : "");
         else
             fm_buf_printf(out, "  %s %s\n", flag, forms[o->type]);
         fm_buf_str(&text, o->help);
-        if (*o->def && o->type != FM_OPTION_FLAG)
+        if (*o->def && (o->type != FM_OPTION_FLAG || on))
             fm_buf_printf(&text, " Default: %s.", o->def);
         fm_buf_u8(&text, 0);
         fm_text_wrap(out, HELP_INDENT, text.failed ? o->help : (const char *)text.p);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { SECRET_FILE_MAX = 4096, NAME_MAX_SHOWN = 64 };
+enum { SECRET_FILE_MAX = 8192 /* a token has so many at most */, NAME_MAX_SHOWN = 64 };
 
 static const char env_prefix[] = "FANMESH_";
 
@@ -144,8 +144,11 @@ void fm_env_apply(struct fm_option_set *set, char *const *env)
 {
     for (size_t i = 0; i < set->n; i++) {
         char where[NAME_MAX_SHOWN];
-        const char *value = fm_env_value(env, set->table[i].name);
-        fm_env_name(set->table[i].name, where, sizeof where);
+        const char *name = set->table[i].name, *other = fm_option_other(name);
+        if (other && !fm_env_value(env, name) && fm_env_value(env, other))
+            name = other;
+        const char *value = fm_env_value(env, name);
+        fm_env_name(name, where, sizeof where);
         if (value)
             fm_option_set(set, &set->table[i], (struct fm_from){.rank = FM_RANK_ENV}, where, value);
         else if (env_find(env, where))
@@ -199,7 +202,11 @@ void fm_option_secret_file(struct fm_option_set *set, const char *option, const 
     char quote[256];
     if (!*path)
         return;
-    if (**(char **)((char *)set->base + o->offset)) {
+    enum fm_rank rank = set->from[o - set->table].rank, file_rank = set->from[file - set->table].rank;
+    bool both = **(char **)((char *)set->base + o->offset) != 0;
+    if (both && rank > file_rank)
+        return; /* as with any option: the command line before the environment before the file */
+    if (both && rank == file_rank) {
         fm_report_error(set->report, NULL, "%s and %s are both set; give one of the two", option, file_option);
         return;
     }

@@ -377,13 +377,17 @@
 
 /* Options of the client commands; they too may come from FANMESH_*. */
 #define FM_OPTIONS_CALL(X) \
-    X("Connection", TEXT, url, 1, 1024, "http://127.0.0.1:4001", "HTTP API of a node.") \
-    X("Connection", SECRET, api_key, 0, 4096, "", "Key of the API; of several the first is used.") \
+    X("Connection", TEXT, api_url, 1, 1024, "http://127.0.0.1:4001", "HTTP API of a node (its api_listen). --url does as well.") \
+    X("Connection", SECRET, api_key, 0, 4096, "", \
+      "Key of the API; of several the first is used. Every user of the machine can see a command line: give api_key_file, or " \
+      "FANMESH_API_KEY.") \
     X("Connection", PATH, api_key_file, 0, 4096, "", "File that holds the key, instead of api_key.") \
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long the call may take.")
 
 #define FM_OPTIONS_PUBLISH(X) \
     FM_OPTIONS_CALL(X) \
+    X("Message", TEXT, user, 0, 255, "", \
+      "To this user, on all their connections, in place of a TOPIC: to the one that the node's user_topic names.") \
     X("Message", TEXT, key, 0, 128, "", "Idempotency key: a second publish with the same key is recognised and not delivered again.") \
     X("Message", TEXT, conflation_key, 0, 128, "", \
       "Under slow = conflate a newer message with the same key replaces an older one for a client that is behind.") \
@@ -398,8 +402,62 @@
       "above " \
       "the table say what.")
 
+/* What all commands to the cluster take. */
+#define FM_OPTIONS_TELL(X) \
+    FM_OPTIONS_CALL(X) \
+    X("Command", TEXT, key, 0, 128, "", \
+      "Idempotency key: a second command with the same key does nothing again, and is answered as the first.")
+
+#define FM_OPTIONS_OF_CONNECTION(X) \
+    X("Command", TEXT, connection, 0, 64, "", "Only on this connection, by its name in `fanmesh connections`.")
+
+#define FM_OPTIONS_DISCONNECT(X) \
+    FM_OPTIONS_TELL(X) \
+    FM_OPTIONS_OF_CONNECTION(X) \
+    X("Command", TEXT, reason, 0, 123, "", "What the clients are told, at most 123 bytes.") \
+    X("Command", FLAG, reconnect, 0, 1, "true", \
+      "Whether stock clients connect again by themselves (the code is 1001); with false it is 1000, after which they don't.")
+
+#define FM_OPTIONS_UNSUBSCRIBE(X) \
+    FM_OPTIONS_TELL(X) \
+    FM_OPTIONS_OF_CONNECTION(X)
+
+#define FM_OPTIONS_REVOKE(X) \
+    FM_OPTIONS_TELL(X) \
+    X("Command", COUNT, issued_until, 0, 281474976710656, "0", \
+      "Revokes tokens that were made until this second since 1970, as in the claim iat. 0: until now.")
+
+/* What all commands that list something take. */
+#define FM_OPTIONS_LISTED(X) \
+    X("List", COUNT, limit, 0, 18446744073709551615U, "0", "At most so many. 0: all.") \
+    X("Form", FLAG, json, 0, 1, "false", "Print each as a line of JSON, for programs.")
+
+#define FM_OPTIONS_COUNTED(X) X("Form", FLAG, count, 0, 1, "false", "Print how many there are, as one line of JSON, and no list.")
+
+#define FM_OPTIONS_TOPICS(X) \
+    FM_OPTIONS_CALL(X) \
+    X("List", TEXT, prefix, 0, 255, "", "Only those whose names begin so.") \
+    FM_OPTIONS_LISTED(X)
+
+#define FM_OPTIONS_CONNECTIONS(X) \
+    FM_OPTIONS_CALL(X) \
+    X("List", TEXT, user, 0, 255, "", "Only those of this user.") \
+    X("List", TEXT, topic, 0, 255, "", "Only those that have joined this topic.") \
+    FM_OPTIONS_LISTED(X) \
+    FM_OPTIONS_COUNTED(X)
+
+#define FM_OPTIONS_PRESENT(X) \
+    FM_OPTIONS_CALL(X) \
+    FM_OPTIONS_LISTED(X) \
+    FM_OPTIONS_COUNTED(X)
+
 #define FM_OPTIONS_SUBSCRIBE(X) \
-    X("Connection", TEXT, socket_url, 1, 1024, "ws://127.0.0.1:4000/socket", "Phoenix socket of a node; wss:// where it has tls_cert.") \
+    X("Connection", TEXT, socket_url, 1, 1024, "ws://127.0.0.1:4000/socket", \
+      "Phoenix socket of a node (its listen and mount); wss:// where it has tls_cert. --url does as well.") \
+    X("Connection", SECRET, token, 0, 8192, "", \
+      "Token to connect with. Every user of the machine can see a command line: give token_file, or FANMESH_TOKEN.") \
+    X("Connection", PATH, token_file, 0, 4096, "", \
+      "File that holds the token, instead of token. It is read again before each connection, so that a new token in it is used.") \
     X("Connection", MS, timeout_ms, 1, 600000, "10s", "How long connecting and joining may take.") \
     X("Messages", COUNT, last, 0, 1000000, "0", "Begin with the newest n messages of the topic's history.") \
     X("Messages", COUNT, count, 0, 18446744073709551615U, "0", "Stop after so many messages. 0: never.")

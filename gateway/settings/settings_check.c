@@ -309,7 +309,8 @@ void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s)
 
 static const char *const client_options[] = {
 #define X(group, type, name, min, max, def, help) #name,
-    FM_OPTIONS_PUBLISH(X) FM_OPTIONS_SUBSCRIBE(X) FM_OPTIONS_STATUS(X) FM_OPTIONS_SIGN(X)
+    FM_OPTIONS_PUBLISH(X) FM_OPTIONS_SUBSCRIBE(X) FM_OPTIONS_STATUS(X) FM_OPTIONS_SIGN(X) FM_OPTIONS_DISCONNECT(X) FM_OPTIONS_REVOKE(X)
+        FM_OPTIONS_TOPICS(X) FM_OPTIONS_CONNECTIONS(X)
 #undef X
 };
 

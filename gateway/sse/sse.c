@@ -223,13 +223,31 @@ static void refuse(struct fm_http_request *req, enum fm_err err, unsigned status
         req, &(struct fm_http_error){.err = err, .status = status, .detail = why && *why ? why : NULL, .members = fm_said_members(said)});
 }
 
-/* Where it goes on: the header, which EventSource sends with what it got last, or the parameter, for who has no say over headers. */
+/* A misspelt `last_event_id` would lose in silence what was missed. Where a backend or a program is given the query, its own names stand
+ * there, too. */
+static bool params_known(struct fm_http_request *req)
+{
+    const struct fm_worker_config *c = &req->worker->config;
+    const char *token = c->auth ? c->auth->param : "token"; /* who brings one where none is read is let in as anybody else */
+    struct fm_slice name;
+    char why[160];
+    if (c->hook || c->handlers || fm_query_known(req->query, "topic last last_event_id lastEventId", token, &name))
+        return true;
+    snprintf(why, sizeof why, "`%.*s`; a stream takes topic, last and last_event_id", name.n < 64 ? (int)name.n : 64, (const char *)name.p);
+    refuse(req, FM_E_UNKNOWN_MEMBER, 0, why, NULL);
+    return false;
+}
+
+/* Where it goes on: the header, which EventSource sends with what it got last, or the parameter, for who has no say over headers (some
+ * stand-ins for EventSource write it as `lastEventId`). */
 static enum fm_err position_read(struct fm_http_request *req, struct fm_sse_topics *topics)
 {
     char text[FM_SSE_ID_MAX + 64];
     struct fm_slice id = fm_http_header(req, "last-event-id");
     if (!id.n) {
         enum fm_err err = fm_query_param(req->query, "last_event_id", true, text, sizeof text);
+        if (err == FM_E_NOT_FOUND)
+            err = fm_query_param(req->query, "lastEventId", true, text, sizeof text);
         if (err)
             return err == FM_E_NOT_FOUND ? FM_OK : FM_E_SYNTAX;
         id = fm_slice_str(text);
@@ -328,6 +346,8 @@ bool fm_sse_handle(struct fm_http_request *req)
         fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD, .headers = FM_LIT("Allow: GET, OPTIONS\r\n")});
         return true;
     }
+    if (!params_known(req))
+        return true;
     enum fm_err err = fm_sse_topics_read(req->query, req->worker->config.topics_per_socket, &topics, &why);
     if (!err && !last_read(req, &last)) {
         err = FM_E_INVALID;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
+import { Backend, hookSecret } from '../lib/backend.mjs';
 import { Haproxy, Nginx, Spread } from '../lib/balancer.mjs';
 import { makeCertificate } from '../lib/certificate.mjs';
 import { sharedCluster, startCluster, startNode } from '../lib/cluster.mjs';
@@ -12,6 +13,7 @@ import { connect, disconnectAll, join, push } from '../lib/phoenix.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { fit, snippet } from '../lib/snippets.mjs';
 import { Stream, sseOf, sseUrl } from '../lib/sse.mjs';
+import { secret, token } from '../lib/tokens.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const { EventSource } = createRequire(import.meta.url)('eventsource');
@@ -232,6 +234,35 @@ test('what_may_not_be_joined_is_refused_by_status', async (t) => {
   assert.equal((await fetch(sseOf(a, 'room:a'), { method: 'POST', body: 'x' })).status, 405);
   // The node has taken no harm.
   assert.equal((await Stream.open(t, sseOf(a, 'room:a'))).status, 200);
+});
+
+test('a_parameter_that_a_stream_does_not_know_is_refused_by_its_name', async (t) => {
+  const refusal = async (node, params) => (await Stream.open(t, sseOf(node, 'room:a', params))).error;
+  for (const name of ['last_event_ids', 'LAST', 'topics', 'cursor']) {
+    const { code, message } = await refusal(a, { [name]: '1' });
+    assert.equal(code, 'unknown_member');
+    assert.ok(message.endsWith(`: \`${name}\`; a stream takes topic, last and last_event_id`), message);
+  }
+  assert.equal(await refusal(a, { token: 'x', last: 1 }), undefined, 'a token where none is read');
+  const reading = await startNode(t, { options: { token_secret: secret, token_param: 'jwt' } });
+  assert.equal((await refusal(reading, { token: token({ sub: 'ann' }) })).code, 'unknown_member');
+  assert.equal(await refusal(reading, { jwt: token({ sub: 'ann' }) }), undefined);
+  assert.equal((await refusal(reading, { jwt: 'x' })).code, 'bad_token');
+  const backend = await Backend.start(t);
+  const asking = await startNode(t, { options: { hook_url: backend.url, hook_secret: hookSecret, hook_connect: true } });
+  assert.equal(await refusal(asking, { who: 'ann' }), undefined, 'where a backend is given the query');
+  assert.equal(new URLSearchParams(backend.asks[0].client.query).get('who'), 'ann');
+});
+
+test('a_position_is_taken_from_the_parameter_that_stand_ins_for_EventSource_write', async (t) => {
+  const topic = 'room:sse-stand-in';
+  const stream = await Stream.open(t, sseOf(a, topic));
+  await stream.joined();
+  const lastEventId = stream.last;
+  const id = await a.publish({ topic, event: 'msg', payload: 1 });
+  const again = await Stream.open(t, sseOf(b, topic, { lastEventId }));
+  await until('what was missed is there', () => again.ids.length === 1);
+  assert.deepEqual(again.ids, [id]);
 });
 
 test('a_position_that_nobody_knows_is_told', async (t) => {

@@ -1,10 +1,12 @@
-// A backend for hooks: a real HTTP or HTTPS server that answers as a test says, keeps every request, and checks every signature.
+// A backend for hooks: a real HTTP or HTTPS server that answers as a test says, keeps every request, and checks every signature, and every body
+// against docs/hooks.schema.json.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { once } from 'node:events';
+import { checkRequest } from './hook_schema.mjs';
 import { freePort } from './ports.mjs';
 
 export const hookSecret = 'the-secret-of-the-hooks-of-this-test';
@@ -79,6 +81,7 @@ export class Backend {
     if (this.secret) assert.ok(signedBy(request.headers['x-fanmesh-signature'], text, this.secret), 'the signature');
     else assert.equal(request.headers['x-fanmesh-signature'], undefined);
     const body = JSON.parse(text);
+    checkRequest(body);
     let answer;
     if (Array.isArray(body)) {
       this.batches.push(body.map(({ id }) => id));

@@ -7,6 +7,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import { makeCertificate } from '../lib/certificate.mjs';
+import { key, linesOf, run, start } from '../lib/cli.mjs';
 import { startCluster, startNode } from '../lib/cluster.mjs';
 import { apiKey, binary, Node, root, workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
@@ -14,28 +15,6 @@ import { Relay } from '../lib/relay.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const folder = workFolder();
-const commands = ['serve', 'publish', 'subscribe', 'status', 'check-config', 'version', 'help'];
-
-// Runs one command to its end. stdin: text for it; env: variables besides PATH.
-function run(args, { stdin = '', env = {} } = {}) {
-  const child = start(args, env);
-  child.stdin.end(stdin);
-  return within(20_000, `fanmesh ${args.join(' ')}`, child.ended);
-}
-
-// The same, left running: .out and .err grow, .ended comes with the exit code.
-function start(args, env = {}) {
-  const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...env }, stdio: 'pipe' });
-  child.out = '';
-  child.err = '';
-  child.stdout.on('data', (chunk) => (child.out += chunk));
-  child.stderr.on('data', (chunk) => (child.err += chunk));
-  child.stdin.on('error', () => {});
-  child.ended = new Promise((resolve) => {
-    child.once('close', (code, signal) => resolve({ code, signal, out: child.out, err: child.err }));
-  });
-  return child;
-}
 
 function settings(name, text) {
   const file = path.join(folder, name);
@@ -43,20 +22,33 @@ function settings(name, text) {
   return file;
 }
 
-const linesOf = (text) => text.trim().split('\n');
-const key = (node) => ['--url', node.api, '--api-key-file', node.keyFile];
-
 // ---- help and mistakes ----
 
-test('every_command_prints_its_help_and_ends_with_0', async () => {
+// As the overview lists them: `token sign`, say.
+const commandsOf = (out) => [...out.matchAll(/^  ([a-z]+(?:[- ][a-z]+)*)/gm)].map(([, name]) => name);
+
+test('every_command_of_the_overview_prints_all_of_its_help_in_every_way_that_people_ask_for_it_and_ends_with_0', async () => {
   const overview = await run(['--help']);
   assert.equal(overview.code, 0);
+  const commands = commandsOf(overview.out);
+  for (const known of ['serve', 'publish', 'topics', 'delete-history', 'token sign', 'help']) assert.ok(commands.includes(known), overview.out);
   for (const command of commands) {
-    assert.match(overview.out, new RegExp(`^  ${command}\\b`, 'm'));
-    const { code, out, err } = await run([command, '--help']);
-    assert.equal(code, 0, err);
-    assert.match(out, new RegExp(`^usage: fanmesh ${command}`));
+    const words = command.split(' ');
+    const { code, out, err } = await run([...words, '--help']);
+    assert.deepEqual([code, err], [0, ''], command);
+    assert.ok(out.startsWith(`usage: fanmesh ${command}`), out);
+    for (const other of [[...words, '-h'], ['help', ...words]]) assert.deepEqual(await run(other), { code, signal: null, out, err }, other.join(' '));
   }
+  const whole = (await Promise.all(['sign', 'verify'].map(async (word) => (await run(['token', word, '--help'])).out))).join('\n');
+  for (const words of [['token', '--help'], ['token', '-h'], ['help', 'token']]) assert.deepEqual(await run(words), { code: 0, signal: null, out: whole, err: '' });
+});
+
+test('help_says_of_each_option_what_it_takes_and_its_default', async () => {
+  const { out } = await run(['disconnect', '--help']);
+  assert.match(out, /^  --reason TEXT\n/m);
+  assert.match(out, /^  --reconnect=false\n[^-]*Default: true\.$/m);
+  assert.match((await run(['token', 'verify', '--help'])).out, /^  --token-jwks-url TEXT$/m);
+  assert.doesNotMatch((await run(['token', 'verify', '--help'])).out, /--mesh-listen/);
 });
 
 test('help_of_serve_names_every_option_of_the_page_of_settings', async () => {
@@ -64,7 +56,7 @@ test('help_of_serve_names_every_option_of_the_page_of_settings', async () => {
   const page = fs.readFileSync(path.join(root, 'docs/settings.md'), 'utf8').split('## Topics')[0];
   const names = [...page.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]);
   assert.ok(names.length > 40);
-  for (const name of names) assert.match(out, new RegExp(`^  --${name.replaceAll('_', '-')}( |$)`, 'm'));
+  for (const name of names) assert.match(out, new RegExp(`^  --${name.replaceAll('_', '-')}([ =]|$)`, 'm'));
 });
 
 test('without_a_command_the_overview_goes_to_stderr_and_the_code_is_2', async () => {
@@ -80,10 +72,20 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
     [['chekc-config'], 'fanmesh: unknown command "chekc-config"; the nearest is `check-config`'],
     [['--dev'], 'fanmesh: the command comes first, then its options: `fanmesh serve --dev`'],
     [['xyzzy'], 'fanmesh: unknown command "xyzzy"; `fanmesh --help` lists all'],
-    [['token'], 'fanmesh: `token` takes one more word, such as `token sign`; `fanmesh --help` lists all'],
+    [['--verson'], 'fanmesh: unknown command "--verson"; the nearest is `--version`'],
+    [['token'], 'fanmesh: `token` takes one more word, such as `token sign`; `fanmesh token --help` says all'],
+    [['token', 'sing'], 'fanmesh: unknown command "token sing"; the nearest is `token sign`'],
+    [['token', 'xyzzy'], 'fanmesh: unknown command "token xyzzy"; `fanmesh --help` lists all'],
+    [['help', 'token', 'sing'], 'fanmesh: unknown command "token sing"; the nearest is `token sign`'],
+    [['disconnect'], 'fanmesh disconnect: takes USER; 0 arguments were given'],
+    [['disconnect', ''], 'fanmesh disconnect: takes USER, which is empty'],
+    [['unsubscribe', 'ann', ''], 'fanmesh unsubscribe: takes USER TOPIC, of which one is empty'],
+    [['publish', '--user', 'ann', 'user:ann', 'msg', '1'], 'fanmesh publish: with --user it takes EVENT PAYLOAD, and no TOPIC; 3 arguments were given'],
+    [['revoke', '--issued-until', 'now', 'ann'], 'fanmesh revoke: --issued-until takes a whole number, not "now"'],
     [['token', 'sign'], 'fanmesh token sign: give one key: --token-secret-file (or FANMESH_TOKEN_SECRET), or --private-key-file'],
     [['token', 'sign', '--rights', 'join,fly'], 'fanmesh token sign: --rights takes join, push and presence, not "fly"'],
     [['serve', '--idle-sm', '5'], 'fanmesh serve: unknown option "--idle-sm"; the nearest is `--idle-ms`'],
+    [['serve', '--handler-timout-ms', '5'], 'fanmesh serve: unknown option "--handler-timout-ms"; the nearest is `--handler-timeout-ms`'],
     [['publish', '--akc=local'], 'fanmesh publish: unknown option "--akc"; the nearest is `--ack`'],
     [['publish', 'room:1', 'msg'], 'fanmesh publish: takes TOPIC EVENT PAYLOAD; 2 arguments were given'],
     [['subscribe'], 'fanmesh subscribe: takes TOPIC; 0 arguments were given'],
@@ -108,7 +110,7 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
 });
 
 test('version_is_one_line', async () => {
-  for (const word of ['version', '--version']) {
+  for (const word of ['version', '--version', '-V', '-v']) {
     const { code, out } = await run([word]);
     assert.equal(code, 0);
     assert.match(out, /^fanmesh \d+\.\d+\.\d+\n$/);
@@ -202,7 +204,7 @@ test('the_dev_profile_works_without_a_key_and_says_loudly_what_it_opened', async
   assert.match(node.err, /level=warn event=dev_profile why="--dev opens room:\*/);
   assert.match(node.err, /level=info event=topic_rule pattern="room:\*" join=anyone push=anyone/);
   assert.match(node.err, /level=info event=started version=\S+ name=\S+ incarnation=[0-9A-Za-z]+ /);
-  const { code, out } = await run(['publish', '--url', node.api, 'room:1', 'msg', '{}']);
+  const { code, out } = await run(['publish', '--api-url', node.api, 'room:1', 'msg', '{}']);
   assert.equal(code, 0);
   assert.match(out, /^[0-9A-Za-z]+-1\n$/);
 });
@@ -236,6 +238,15 @@ test('readiness_is_503_while_a_node_drains', async (t) => {
   assert.match(end.err, /event=stopped why="a second signal/);
 });
 
+test('a_node_says_at_its_start_what_it_has_and_of_what_it_has_not_nothing_that_misleads', async (t) => {
+  const alone = await startNode(t, { options: { mesh_listen: 'none' } });
+  assert.match(alone.log, / mesh_tls=no tls=no tokens=no hooks=no .* mesh_listen=none mesh_ask_listen=none mesh_advertise=none mesh_ask_advertise=none join=0\n/);
+  const { cert, key: tlsKey } = makeCertificate(folder);
+  const options = { tls_cert: cert, tls_key: tlsKey, token_secret: 'a secret of tests that has at least 32 bytes', hook_url: 'http://127.0.0.1:1/' };
+  const whole = await startNode(t, { options });
+  assert.match(whole.log, new RegExp(` tls=yes tokens=yes hooks=yes .* mesh_listen=${whole.meshAddress} mesh_ask_listen=127\\.0\\.0\\.1:${whole.askPort} mesh_advertise=${whole.meshAddress} `));
+});
+
 // ---- publish, status, subscribe ----
 
 test('publish_prints_the_id_and_the_payload_arrives_byte_for_byte', async (t) => {
@@ -262,13 +273,13 @@ test('publish_says_in_one_line_why_it_did_not', async (t) => {
     [[...key(node), 'room:1', 'msg', '{not json'], 2, /^fanmesh publish: the payload is not JSON: .* \(byte \d+\)/],
     [[...key(node), 'nowhere', 'msg', '{}'], 1, /^fanmesh publish: unmatched topic: /],
     [[...key(node), 'room:1', 'phx_close', '{}'], 1, /^fanmesh publish: reserved_event: /],
-    [['--url', node.api, 'room:1', 'msg', '{}'], 1, /^fanmesh publish: unauthorized: /],
-    [['--url', `http://127.0.0.1:${nobody}`, 'room:1', 'msg', '{}'], 1, /nothing listens at/],
-    [['--url', 'ftp://x', 'room:1', 'msg', '{}'], 1, /can't call/],
-    [['--url', node.ws, 'room:1', 'msg', '{}'], 1, /: give the address of a node's API as --url http:/],
-    [['--url', node.api.replace('http:', 'https:'), 'room:1', 'msg', '{}'], 1, /no TLS with .* speaks plain http:/],
-    [['--url', `http://${node.meshAddress}`, 'room:1', 'msg', '{}'], 1, /does not answer in HTTP; is this the address of its API/],
-    [['--url', node.ws.replace('ws:', 'http:'), 'room:1', 'msg', '{}'], 1, /^fanmesh publish: /],
+    [['--api-url', node.api, 'room:1', 'msg', '{}'], 1, /^fanmesh publish: unauthorized: /],
+    [['--api-url', `http://127.0.0.1:${nobody}`, 'room:1', 'msg', '{}'], 1, /nothing listens at/],
+    [['--api-url', 'ftp://x', 'room:1', 'msg', '{}'], 1, /can't call/],
+    [['--api-url', node.ws, 'room:1', 'msg', '{}'], 1, /: give the address of a node's API as --api-url http:/],
+    [['--api-url', node.api.replace('http:', 'https:'), 'room:1', 'msg', '{}'], 1, /no TLS with .* speaks plain http:/],
+    [['--api-url', `http://${node.meshAddress}`, 'room:1', 'msg', '{}'], 1, /does not answer in HTTP; is this the address of its API/],
+    [['--api-url', node.ws.replace('ws:', 'http:'), 'room:1', 'msg', '{}'], 1, /^fanmesh publish: /],
     [[...key(node), '--ack', 'replicated', 'room:1', 'msg', '{}'], 1, /^fanmesh publish: not_replicated: .*; its id is \w+-\d+$/],
   ]) {
     const end = await run(['publish', ...args]);
@@ -280,9 +291,20 @@ test('publish_says_in_one_line_why_it_did_not', async (t) => {
   }
 });
 
-test('the_key_and_url_also_come_from_the_environment', async (t) => {
+test('the_key_and_url_also_come_from_the_environment_and_url_is_short_for_what_a_command_dials', async (t) => {
   const node = await startNode(t);
-  const { code, err } = await run(['publish', 'room:1', 'msg', '1'], { env: { FANMESH_URL: `${node.api}/`, FANMESH_API_KEY: apiKey } });
+  for (const name of ['FANMESH_API_URL', 'FANMESH_URL']) {
+    const { code, err } = await run(['publish', 'room:1', 'msg', '1'], { env: { [name]: `${node.api}/`, FANMESH_API_KEY: apiKey } });
+    assert.equal(code, 0, err);
+  }
+  assert.equal((await run(['publish', '--url', node.api, '--api-key-file', node.keyFile, 'room:1', 'msg', '1'])).code, 0);
+  const other = settings('other.key', `${apiKey}\n`);
+  const wrong = { FANMESH_API_URL: node.api, FANMESH_API_KEY: 'not the key of this node' };
+  assert.equal((await run(['publish', '--api-key-file', other, 'room:1', 'msg', '1'], { env: wrong })).code, 0, 'the command line before the environment');
+  const nobody = await freePort();
+  const both = { FANMESH_URL: `http://127.0.0.1:${nobody}`, FANMESH_API_URL: node.api, FANMESH_API_KEY: apiKey };
+  assert.equal((await run(['publish', 'room:1', 'msg', '1'], { env: both })).code, 0, 'the whole name counts');
+  const { code, err } = await run(['subscribe', '--url', node.ws, '--last', '1', '--count', '1', 'room:1'], { env: { FANMESH_URL: both.FANMESH_URL } });
   assert.equal(code, 0, err);
 });
 
@@ -514,8 +536,8 @@ test('no_error_shows_what_may_be_secret_in_a_url', async (t) => {
   for (const args of [
     ['subscribe', '--socket-url', `ws://127.0.0.1:${nobody}/socket?token=s3cret`, 'room:1'],
     ['subscribe', '--socket-url', `${node.ws}/elsewhere?token=s3cret`, 'room:1'],
-    ['status', '--url', `http://127.0.0.1:${nobody}?token=s3cret`],
-    ['status', '--url', `http://me:s3cret@127.0.0.1:${nobody}`],
+    ['status', '--api-url', `http://127.0.0.1:${nobody}?token=s3cret`],
+    ['status', '--api-url', `http://me:s3cret@127.0.0.1:${nobody}`],
   ]) {
     const { code, err } = await run(args);
     assert.equal(code, 1, err);

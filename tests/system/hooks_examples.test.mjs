@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { startNode } from '../lib/cluster.mjs';
+import { checked } from '../lib/hook_schema.mjs';
 import { binary, workFolder } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, join, push, settled, WebSocket } from '../lib/phoenix.mjs';
 import { freePort } from '../lib/ports.mjs';
@@ -45,9 +46,10 @@ async function startBackend(t, { kind, file, command, env }, heading) {
 for (const [heading, language] of Object.entries(languages)) {
   test(`the_backend_in_${heading}_decides_and_is_told_as_the_page_says`, async (t) => {
     const backend = await startBackend(t, language, heading);
+    const schema = await checked(t, backend.port);
     const node = await startNode(t, {
       rules: { 'room:*': { join: 'hook', push: 'hook' } },
-      options: { hook_url: `http://127.0.0.1:${backend.port}/`, hook_secret_file: path.join(backend.folder, 'hook.secret'), hook_connect: true, hook_events: 'connect, join, leave, disconnect' },
+      options: { hook_url: `http://127.0.0.1:${schema.port}/`, hook_secret_file: path.join(backend.folder, 'hook.secret'), hook_connect: true, hook_events: 'connect, join, leave, disconnect' },
     });
     const stranger = new WebSocket(`${node.ws}/websocket?vsn=2.0.0`);
     const [error] = await once(stranger, 'error');
@@ -69,6 +71,8 @@ for (const [heading, language] of Object.entries(languages)) {
     await until('all is told', () => told().length === 4);
     assert.deepEqual(told(), ['connect -', 'join room:1', 'leave room:1', 'disconnect -']);
     assert.equal(await node.metric('fanmesh_hook_bad_answers_total'), 0);
+    assert.deepEqual(schema.failures, [], 'all that it is asked and answers fits docs/hooks.schema.json');
+    assert.deepEqual([...new Set(schema.seen)].sort(), ['connect', 'disconnect', 'join', 'leave', 'push']);
   });
 }
 

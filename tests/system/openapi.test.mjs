@@ -4,9 +4,10 @@ import SwaggerParser from '@apidevtools/swagger-parser';
 import Ajv from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { sharedCluster } from '../lib/cluster.mjs';
+import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { root, testRules } from '../lib/node.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -173,6 +174,32 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
   for (const { method, route } of operations) await call(method, route, { topic: 'room:1', key: null, body: method === 'POST' ? message : undefined, ...(method === 'POST' ? json : {}) });
   const { status, body: nothing } = await a.request('GET', '/nowhere');
   check(document.components.schemas.Error, nothing, status);
+});
+
+test('every_code_of_the_page_of_the_api_is_described_but_for_those_of_rates', () => {
+  const page = fs.readFileSync(path.join(root, 'docs/api.md'), 'utf8').split('## Errors')[1];
+  const codes = [...page.matchAll(/^\| [\d, ]+ \| ([^|]+) \|/gm)].flatMap(([, cell]) => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code));
+  assert.ok(codes.length > 20);
+  assert.deepEqual(codes.filter((code) => !document.components.schemas.ErrorBody.properties.code.enum.includes(code)), []);
+});
+
+test('answers_of_a_node_that_shows_all_that_it_may_and_of_one_that_limits_broadcasts_are_as_described', async (t) => {
+  const full = await startNode(t, { rules, options: { presence_bytes: '64KiB' } });
+  const show = (i) => call('PUT', '/api/topics/{topic}/presence', { node: full, topic: 'who:many', body: { key: `k${i}`, meta: { text: 'x'.repeat(1000) } }, ...json });
+  let last;
+  for (let i = 0; i < 100 && last?.status !== 503; i++) last = await show(i);
+  assert.deepEqual([last.status, last.body.error.code], [503, 'presence_full']);
+
+  const slow = await startNode(t, { rules: { 'realtime:*': { join: 'anyone', push: 'anyone' } }, options: { pushes_per_s: 1 } });
+  const say = (n) =>
+    fetch(`http://127.0.0.1:${slow.port}/realtime/v1/api/broadcast`, {
+      method: 'POST', headers: json.headers, body: JSON.stringify({ messages: Array(n).fill({ topic: '1', event: 'e', payload: 1 }) }),
+    });
+  let answer;
+  await until('it is limited', async () => (answer = await say(100)).status !== 202); // whichever worker it comes to
+  const described = document.paths['/api/broadcast'].post.responses[answer.status];
+  check(described.content['application/json'].schema, await answer.json(), 'a limit');
+  assert.match(answer.headers.get('retry-after'), /^[1-9]\d*$/);
 });
 
 test('answers_of_a_node_that_is_alone_or_ends_are_as_described', async () => {

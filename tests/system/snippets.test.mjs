@@ -10,7 +10,7 @@ import { startCluster } from '../lib/cluster.mjs';
 import { install } from '../lib/fanmesh.mjs';
 import { apiKey, binary, root, workFolder } from '../lib/node.mjs';
 import { connect, disconnectAll, join } from '../lib/phoenix.mjs';
-import { secret } from '../lib/tokens.mjs';
+import { secret, token } from '../lib/tokens.mjs';
 import { fit, runPython, runShell, snippet, snippets } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
@@ -39,6 +39,7 @@ const held = {
     'TLS': here,
     'A cluster': here,
     'TLS on the mesh': here,
+    'The command line': here,
     'Reloading': { why: 'it means every fanmesh of the machine; tests/system/reload.test.mjs sends HUP to one' },
   },
   'docs/hooks.md': 'tests/system/hooks_examples.test.mjs',
@@ -179,6 +180,19 @@ describe('docs/guide.md', () => {
     assert.match(user, /^token_topics = user:\{user\} [^]*^\[topic "user:\*"\]$[^]*^join = token/m);
   });
 
+  test('its_commands_are_those_of_the_binary', async (t) => {
+    const { nodes } = await startCluster(t, 2, { options: { token_secret: secret } });
+    const folder = workFolder();
+    fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
+    const socket = await connect(nodes[1], { params: { token: token({ sub: 'ann' }) }, reconnectAfterMs: () => 1e6 });
+    await join(socket, 'room:1');
+    const closed = new Promise((resolve) => socket.onClose(resolve));
+    const [listed, told] = (await runShell(guide('The command line', 'sh', { folder }), { env: { FANMESH_API_URL: nodes[0].api } })).trim().split('\n').map((line) => JSON.parse(line));
+    assert.equal(listed.user, 'ann');
+    assert.equal(told.count, 1);
+    assert.equal((await closed).reason, 'logged out');
+  });
+
   test('what_it_publishes_by_curl_and_from_python_arrives_and_a_retry_at_another_node_is_no_second_message', async (t) => {
     const { nodes } = await startCluster(t, 2);
     const folder = workFolder();
@@ -211,7 +225,7 @@ test('the_rule_of_the_page_of_settings_is_one', () => {
 test('the_table_of_the_page_of_operations_is_what_status_prints', async (t) => {
   const { nodes } = await startCluster(t, 3);
   const printed = await runShell(fit(snippet('docs/operations.md', 'Status', 'sh'), { folder: nodes[0].folder }).replace('api.key', 'node1.key'), {
-    env: { FANMESH_URL: nodes[0].api },
+    env: { FANMESH_API_URL: nodes[0].api },
   });
   const columns = (text) => text.split('\n').slice(0, 4).map((line) => line.split(/ {2,}/)[0]);
   const shown = snippet('docs/operations.md', 'Status', '');

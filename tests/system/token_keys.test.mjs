@@ -6,12 +6,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { makeCertificate } from '../lib/certificate.mjs';
+import { run } from '../lib/cli.mjs';
 import { startCluster, startNode } from '../lib/cluster.mjs';
 import { binary, Node, workFolder } from '../lib/node.mjs';
 import { WebSocket } from '../lib/phoenix.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { attempt, jwk, p256, pem, Provider, rsa, secret, token } from '../lib/tokens.mjs';
-import { until } from '../lib/wait.mjs';
+import { patience, until } from '../lib/wait.mjs';
 
 const folder = workFolder();
 let files = 0;
@@ -132,7 +133,7 @@ test('HUP_changes_keys_and_what_tokens_must_say', async (t) => {
 
 // ---- keys from a URL ----
 
-const jwksOptions = (provider, more = {}) => ({ token_jwks_url: provider.url, token_jwks_pause: '300ms', token_jwks_timeout_ms: 1000, ...more });
+const jwksOptions = (provider, more = {}) => ({ token_jwks_url: provider.url, token_jwks_pause: '300ms', token_jwks_timeout_ms: 1000 * patience, ...more });
 
 async function provider(t, ...keys) {
   const p = await Provider.start();
@@ -243,4 +244,62 @@ test('a_node_stops_while_its_url_hangs', async (t) => {
   p.behave = () => (hanging = true);
   await until('it asks', () => hanging, 20_000);
   await node.stop();
+});
+
+// ---- the command line ----
+
+async function verify(text, options, settings) {
+  const config = settings === undefined ? [] : ['--config', file(settings)];
+  const args = Object.entries(options).map(([name, value]) => `--${name.replaceAll('_', '-')}=${value}`);
+  const { code, out, err } = await run(['token', 'verify', ...config, ...args], { stdin: text });
+  return { code, user: out && JSON.parse(out).user, err };
+}
+
+test('token_verify_asks_the_url_for_its_keys_as_a_node_does', async (t) => {
+  const [a, e] = [rsa(), p256()];
+  const p = await provider(t, jwk(a.publicKey, { kid: 'a' }), jwk(e.publicKey, { kid: 'e' }), { ...jwk(rsa(1024).publicKey), kid: 'weak' });
+  const options = { token_jwks_url: p.url, token_jwks_timeout_ms: 60_000 };
+  const good = { code: 0, user: 'ann', err: '' };
+  assert.deepEqual(await verify(by(a.privateKey, 'RS256', 'a'), options), good);
+  assert.deepEqual(await verify(by(e.privateKey, 'ES256', 'e'), { token_jwks_timeout_ms: 60_000 }, `token_jwks_url = ${p.url}\n[topic "x"]\njoin = token\n`), good);
+  const other = await verify(by(rsa().privateKey, 'RS256', 'other'), options);
+  assert.equal(other.code, 1);
+  assert.match(other.err, /^fanmesh token verify: warning: of the keys at token_jwks_url 1 can't be used: [^\n]*2048 bits[^\n]*\nfanmesh token verify: token_key: [^\n]*\n$/);
+  const forged = await verify(by(rsa().privateKey, 'RS256', 'a'), options);
+  assert.match(forged.err, /bad_token: [^\n]*its signature is wrong\n$/);
+
+  const { cert, key } = makeCertificate(folder, 'keys');
+  const tls = await Provider.start(undefined, { cert: fs.readFileSync(cert), key: fs.readFileSync(key) });
+  t.after(() => tls.stop());
+  tls.keys = p.keys;
+  const untrusted = await verify(by(a.privateKey, 'RS256', 'a'), { ...options, token_jwks_url: tls.url });
+  assert.match(untrusted.err, /token_jwks_url = "?https:[^\n]* gives no keys: [^\n]*certificate/);
+  assert.deepEqual(await verify(by(a.privateKey, 'RS256', 'a'), { ...options, token_jwks_url: tls.url, token_jwks_ca: cert }), good);
+});
+
+test('token_verify_says_why_the_url_gives_no_keys_within_its_time_limit', async (t) => {
+  const a = rsa();
+  const mine = by(a.privateKey, 'RS256', 'a');
+  const p = await provider(t, jwk(a.publicKey, { kid: 'a' }));
+  const options = { token_jwks_url: `${p.url}?key=s3cret`, token_jwks_timeout_ms: 60_000 };
+  for (const [behave, why, ms] of [
+    [() => {}, /(timed out|timeout)/i, 500],
+    [(request) => request.socket.destroy(), /empty reply|reset|closed/i],
+    [(_, response) => response.writeHead(500).end(), /it answers with status 500/],
+    [(_, response) => response.end('<html>'), /it is not a JSON object with an array/],
+    [(_, response) => response.end('{"keys":[]}'), /it has no key for RS256 or ES256/],
+  ]) {
+    p.behave = behave;
+    const { code, user, err } = await verify(mine, { ...options, ...(ms && { token_jwks_timeout_ms: ms }) });
+    assert.deepEqual([code, user], [1, '']);
+    assert.match(err, /^fanmesh token verify: token_jwks_url = "?http:\/\/127[^\n]* gives no keys: [^\n]*\nfanmesh token verify: token_key: [^\n]*\n$/);
+    assert.match(err, why);
+    assert.ok(!err.includes('s3cret'), err);
+  }
+  const own = await verify(by(secret, 'HS256'), { ...options, token_secret_file: file(secret) });
+  assert.deepEqual([own.code, own.user], [0, 'ann'], 'another key does');
+  assert.match(own.err, /^fanmesh token verify: warning: token_jwks_url = [^\n]* gives no keys: [^\n]*\n$/);
+  const unsafe = await verify(mine, { token_jwks_url: 'http://id.example/keys' });
+  assert.equal(unsafe.code, 2);
+  assert.match(unsafe.err, /^fanmesh token verify: token_jwks_url: without https:/);
 });

@@ -41,7 +41,15 @@ static void a_secret_file_gives_the_secret_without_its_line_end(void **state)
     assert_true(settings_whole_load(&l, (char *[]){"--dev", arg, NULL}, no_env));
     assert_string_equal(l.s.secret, "0123456789abcdef");
     settings_load_end(&l);
-    assert_false(settings_whole_load(&l, (char *[]){"--dev", arg, NULL}, (char *[]){"FANMESH_SECRET=0123456789abcdef", NULL}));
+    assert_true(settings_whole_load(&l, (char *[]){"--dev", arg, NULL}, (char *[]){"FANMESH_SECRET=of-the-environment", NULL}));
+    assert_string_equal(l.s.secret, "0123456789abcdef");
+    settings_load_end(&l);
+    char env[128];
+    snprintf(env, sizeof env, "FANMESH_SECRET_FILE=%s", path);
+    assert_true(settings_whole_load(&l, (char *[]){"--dev", "--secret=of-the-command-line", NULL}, (char *[]){env, NULL}));
+    assert_string_equal(l.s.secret, "of-the-command-line");
+    settings_load_end(&l);
+    assert_false(settings_whole_load(&l, (char *[]){"--dev", arg, "--secret=0123456789abcdef", NULL}, no_env));
     assert_string_equal(settings_load_errors(&l), "secret and secret_file are both set; give one of the two\n");
     settings_load_end(&l);
     unlink(path);
@@ -68,7 +76,7 @@ static void a_secret_file_that_everybody_can_read_is_warned_of(void **state)
 static void a_secret_file_that_holds_none_is_refused(void **state)
 {
     (void)state;
-    static char large[4098];
+    static char large[8194];
     memset(large, 'x', sizeof large);
     const struct {
         const char *text;
