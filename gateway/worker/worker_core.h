@@ -159,6 +159,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
     bool probe;            /* the node's own */
     bool touched, doomed;  /* in the worker's list */
+    bool close_said;       /* the close frame has left, or is about to: what still comes is dropped, and the client ends the connection */
     bool token_told;       /* that its token is over */
     uint8_t window;        /* deflate: the client's, as a power of two; 0: none was agreed */
     bool packed;           /* the message that comes is compressed */

@@ -6,7 +6,7 @@ import { startNode } from '../lib/cluster.mjs';
 import { testRules } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, join, push, settled } from '../lib/phoenix.mjs';
 import { connect as raw, v1 } from '../lib/proxied.mjs';
-import { upgradeRequest } from '../lib/raw.mjs';
+import { closeCode, frame, rawSocket, upgradeRequest } from '../lib/raw.mjs';
 import { until } from '../lib/wait.mjs';
 
 const open = [];
@@ -196,6 +196,25 @@ test('who_goes_on_without_listening_is_disconnected_with_1008_and_others_are_not
   assert.equal(await count(node, 'disconnects'), 1);
   assert.equal((await push(calm, 'msg', {})).status, 'ok');
   assert.equal(lines(node, 'pushes_per_s').length, 1);
+});
+
+test('who_sends_on_while_it_is_closed_reads_why_all_the_same', async (t) => {
+  const node = await startNode(t, { options: { pushes_per_s: 5, rate_burst_ms: '1s' } });
+  const raw = await rawSocket(node);
+  const pushes = (n) => Buffer.concat(Array.from({ length: n }, (_, i) => frame(1, JSON.stringify(['1', String(i), 'room:1', 'msg', {}]))));
+  raw.send(frame(1, JSON.stringify(['1', '1', 'room:1', 'phx_join', {}])));
+  await raw.expect(/phx_reply/);
+  // What is still to be read here would be gone if the kernel took the connection for broken.
+  raw.socket.pause();
+  raw.send(pushes(40));
+  await until('it is closed', async () => (await count(node, 'disconnects')) === 1);
+  for (let i = 0; i < 5; i++) {
+    raw.send(pushes(5));
+    await node.metric('fanmesh_connections'); // a way there and back
+  }
+  raw.socket.resume();
+  await raw.end();
+  assert.equal(closeCode(raw), 1008);
 });
 
 test('topics_and_sizes_beyond_their_limits_are_counted_and_told_once', async (t) => {
