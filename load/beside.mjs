@@ -2,9 +2,13 @@
 // and percentiles.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
 import path from 'node:path';
+import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../tests/lib/ports.mjs';
+import { frame, upgradeRequest } from '../tests/lib/raw.mjs';
 
 export const build = process.env.FANMESH_BUILD ?? fileURLToPath(new URL('../build/release/', import.meta.url));
 const alive = new Set();
@@ -51,4 +55,43 @@ export function workerClock(pid) {
 export function percentiles(list) {
   const sorted = [...list].sort((a, b) => a - b);
   return [0.5, 0.95, 0.99, 1].map((share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))].toFixed(1)).join(' / ');
+}
+
+const pause = 2; // ms between two messages
+
+// A subscriber whose every piece of bytes is a message.
+async function subscriber(port, secure) {
+  const socket = secure ? tls.connect({ host: '127.0.0.1', port, rejectUnauthorized: false }) : net.connect(port, '127.0.0.1');
+  await new Promise((resolve) => socket.once(secure ? 'secureConnect' : 'connect', resolve));
+  const answer = () => new Promise((resolve) => socket.once('data', resolve));
+  socket.write(upgradeRequest());
+  await answer();
+  socket.write(frame(1, JSON.stringify(['1', '1', 'room:stays', 'phx_join', {}])));
+  await answer();
+  return { socket, answer };
+}
+
+// Messages, one after the other, to a subscriber of a topic of its own: until `over()`, how long each took, in ms, by the clock and in CPU time of
+// the worker.
+export async function deliveries({ node, port, apiPort }, secure, over) {
+  const { socket, answer } = await subscriber(port, secure);
+  const clock = workerClock(node.pid);
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const body = JSON.stringify({ topic: 'room:stays', event: 'tick', payload: {} });
+  const [times, spent] = [[], []];
+  while (!over()) {
+    const came = answer();
+    const [began, before] = [performance.now(), clock()];
+    const headers = { 'content-type': 'application/json' };
+    const posted = http.request({ port: apiPort, host: '127.0.0.1', path: '/api/publish', method: 'POST', agent, headers }, (response) => response.resume());
+    posted.on('error', () => {});
+    posted.end(body);
+    await came;
+    times.push(performance.now() - began);
+    spent.push(clock() - before);
+    await sleep(pause);
+  }
+  socket.destroy();
+  agent.destroy();
+  return [times, spent];
 }

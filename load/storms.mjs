@@ -3,15 +3,11 @@
 // HTTP every few ms to one subscriber of that worker. Measured is the time until it is there, by the clock and in the CPU time that the
 // worker spent meanwhile, which means something also where much else runs on the machine.
 import fs from 'node:fs';
-import http from 'node:http';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import tls from 'node:tls';
 import { parseArgs } from 'node:util';
 import { makeCertificate } from '../tests/lib/certificate.mjs';
-import { frame, upgradeRequest } from '../tests/lib/raw.mjs';
-import { percentiles, sleep, start, startNode, workerClock } from './beside.mjs';
+import { deliveries, percentiles, sleep, start, startNode } from './beside.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -19,7 +15,6 @@ const { values: options } = parseArgs({
     handshakes: { type: 'string', default: '1500' }, // that come at once
   },
 });
-const pause = 2; // ms between two messages
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-storms-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 const { cert, key } = makeCertificate(folder);
@@ -31,41 +26,6 @@ function load(port, secure, connections) {
     '--nodes', `${secure ? 'wss' : 'ws'}://127.0.0.1:${port}`, '--tls-insecure', '--connections', connections, '--connect-rate', secure ? '0' : '3000',
     '--messages', '1', '--idle-ms', '600s', '--heartbeat-ms', '0', '--connect-ms', '120s', '--join-timeout-ms', '60s',
   ]);
-}
-
-// A subscriber whose every piece of bytes is a message.
-async function subscriber(port, secure) {
-  const socket = secure ? tls.connect({ host: '127.0.0.1', port, rejectUnauthorized: false }) : net.connect(port, '127.0.0.1');
-  await new Promise((resolve) => socket.once(secure ? 'secureConnect' : 'connect', resolve));
-  const answer = () => new Promise((resolve) => socket.once('data', resolve));
-  socket.write(upgradeRequest());
-  await answer();
-  socket.write(frame(1, JSON.stringify(['1', '1', 'room:stays', 'phx_join', {}])));
-  await answer();
-  return { socket, answer };
-}
-
-async function deliveries({ node, port, apiPort }, secure, over) {
-  const { socket, answer } = await subscriber(port, secure);
-  const clock = workerClock(node.pid);
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-  const body = JSON.stringify({ topic: 'room:stays', event: 'tick', payload: {} });
-  const [times, spent] = [[], []];
-  while (!over()) {
-    const came = answer();
-    const [began, before] = [performance.now(), clock()];
-    const headers = { 'content-type': 'application/json' };
-    const posted = http.request({ port: apiPort, host: '127.0.0.1', path: '/api/publish', method: 'POST', agent, headers }, (response) => response.resume());
-    posted.on('error', () => {});
-    posted.end(body);
-    await came;
-    times.push(performance.now() - began);
-    spent.push(clock() - before);
-    await sleep(pause);
-  }
-  socket.destroy();
-  agent.destroy();
-  return [times, spent];
 }
 
 const metric = async (apiPort, name) => {

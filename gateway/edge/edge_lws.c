@@ -5,8 +5,11 @@
  * not take goes through LWS_WRITE_RAW, which copies it, and leaves by itself; until then nothing may be written (fm_lws_busy).
  * - Its timers are a sorted list, so no connection may have one for long: the retry policy is all zero and every timer that adoption sets
  * is taken off again. The worker's wheel does all timing.
- * - A connection is closed by returning -1 from its own writable call after lws_close_reason, never from anybody else's. */
+ * - Told to close by lws_close_reason it closes the connection behind the frame at once. What a client has sent meanwhile would then make
+ * the kernel take the frame back, and the client would not know why it was closed: the frame is ours, and the client ends the connection.
+ */
 #include "edge.h"
+#include "ws_feed.h"
 
 #include "../../broker/diag.h"
 
@@ -58,10 +61,20 @@ static int add_subprotocol(const struct fm_edge *edge, struct lws_process_html_a
     return 0;
 }
 
-static int close_with(struct lws *wsi, const struct fm_close *close)
+/* What still comes is read, and dropped, until the client has ended it; if it doesn't the worker's wheel does. */
+static int close_say(struct lws *wsi, const struct fm_close *close)
 {
-    assert(close->reason.n <= 123);
-    lws_close_reason(wsi, (enum lws_close_status)close->code, (unsigned char *)close->reason.p, close->reason.n);
+    uint8_t frame[FM_WS_CLOSE_FRAME_MAX];
+    int fd = lws_get_socket_fd(wsi);
+    switch (fm_lws_write(wsi, fd, fm_slice_of(frame, fm_ws_close_frame(frame, close->code, close->reason)))) {
+    case FM_EDGE_SENT:
+        (void)shutdown(fd, SHUT_WR);
+        return 0;
+    case FM_EDGE_PARTIAL: /* the rest leaves by itself, and the client's answer ends it */
+        return 0;
+    case FM_EDGE_DEAD:
+        break;
+    }
     return -1;
 }
 
@@ -115,7 +128,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);
-        return close.code ? close_with(wsi, &close) : 0;
+        return close.code ? close_say(wsi, &close) : 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
     case LWS_CALLBACK_CLOSED:

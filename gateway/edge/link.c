@@ -140,12 +140,9 @@ static bool control_put(struct fm_link *l, enum fm_ws_kind kind, struct fm_slice
 
 static bool close_put(struct fm_link *l, unsigned code, struct fm_slice reason)
 {
-    uint8_t payload[CONTROL_MAX] = {(uint8_t)(code >> 8), (uint8_t)code};
-    assert(reason.n <= sizeof payload - 2);
-    if (reason.n)
-        memcpy(payload + 2, reason.p, reason.n);
+    uint8_t frame[FM_WS_CLOSE_FRAME_MAX];
     l->close_sent = true;
-    return control_put(l, FM_WS_CLOSE, fm_slice_of(payload, 2 + reason.n));
+    return put(l, fm_slice_of(frame, fm_ws_close_frame(frame, code, reason)));
 }
 
 /* The client can take more. false: that was the end. */

@@ -1,5 +1,7 @@
 #include "ws_feed.h"
 
+#include <assert.h>
+
 enum { FIN = 0x80, RSV = 0x70, OPCODE = 0x0f, CONTROL = 0x08, MASKED = 0x80, LENGTH = 0x7f, HEADER_MIN = 2, MASK = 4, CONTROL_MAX = 125 };
 
 static enum fm_ws_fed bad(struct fm_ws_part *part, const char *reason)
@@ -128,4 +130,16 @@ enum fm_ws_fed fm_ws_feed(struct fm_ws_feed *f, uint8_t **in, size_t *n, struct 
 bool fm_ws_close_code_ok(unsigned code)
 {
     return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) || (code >= 3000 && code <= 4999);
+}
+
+size_t fm_ws_close_frame(uint8_t out[FM_WS_CLOSE_FRAME_MAX], unsigned code, struct fm_slice reason)
+{
+    assert(reason.n <= CONTROL_MAX - 2);
+    out[0] = FIN | FM_WS_CLOSE;
+    out[1] = (uint8_t)(2 + reason.n);
+    out[2] = (uint8_t)(code >> 8);
+    out[3] = (uint8_t)code;
+    if (reason.n)
+        memcpy(out + 4, reason.p, reason.n);
+    return 4 + reason.n;
 }

@@ -44,3 +44,6 @@ enum fm_ws_fed fm_ws_feed(struct fm_ws_feed *f, uint8_t **in, size_t *n, struct 
 
 /* May this code come in a close frame (7.4)? */
 bool fm_ws_close_code_ok(unsigned code);
+enum { FM_WS_CLOSE_FRAME_MAX = 127 };
+/* Writes the close frame of a server; reason: at most 123 bytes. Returns its length. */
+size_t fm_ws_close_frame(uint8_t out[FM_WS_CLOSE_FRAME_MAX], unsigned code, struct fm_slice reason);

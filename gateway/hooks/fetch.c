@@ -1,5 +1,7 @@
 #include "fetch.h"
 
+#include "../settings/network.h"
+
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,9 +199,12 @@ void fm_fetcher_wait(struct fm_fetcher *f, int fd, uint32_t ms)
 
 /* ---- URLs ---- */
 
+/* A name such as 127.0.0.1.example.org is none. */
 static bool host_is_loopback(const char *host)
 {
-    return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+    struct fm_ip ip;
+    bool v4 = fm_ip_read(fm_slice_str(host), &ip) == FM_OK && fm_ip_is_v4(&ip) && ip.b[12] == 127;
+    return v4 || strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
 }
 
 static const char *parts_check(CURLU *u, bool *loopback)

@@ -355,6 +355,8 @@ bool fm_sse_handle(struct fm_http_request *req)
     }
     if (!err && (err = position_read(req, &topics)))
         why = "the Last-Event-ID (or `last_event_id`) is no id of a stream with these topics in this order";
+    if (err == FM_E_TOO_MANY)
+        fm_limit_reached(req->worker, FM_LIMIT_TOPICS, &req->client, fm_slice_of(NULL, 0));
     if (err) {
         fm_sse_topics_fini(&topics);
         refuse(req, err, err == FM_E_NOMEM ? 0 : 400, why, NULL);

@@ -44,6 +44,7 @@ static const char *token_reason(enum fm_err err)
     case FM_E_TOKEN_USER:
         return "InvalidJWTToken: token_user";
     case FM_E_NOMEM:
+    case FM_E_TOO_MANY_CONNECTIONS:
         return fm_err_code(err);
     default:
         return "InvalidJWTToken: bad_token";

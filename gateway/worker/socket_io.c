@@ -356,8 +356,9 @@ struct fm_close fm_socket_writable(struct fm_socket *s)
         fm_edge_want_write(s);
         return (struct fm_close){0};
     }
-    if (s->state != FM_SOCKET_CLOSING || s->doomed || fm_edge_busy(s))
+    if (s->state != FM_SOCKET_CLOSING || s->doomed || s->close_said || fm_edge_busy(s))
         return (struct fm_close){0};
+    s->close_said = true;
     return (struct fm_close){s->close_code, fm_slice_str(s->close_reason)};
 }
 

@@ -45,9 +45,14 @@ enum fm_err fm_socket_admit(struct fm_socket *s, bool *counted)
         fm_socket_limit_reached(s, FM_LIMIT_ADDRESS);
     if (err)
         return err;
-    err = fm_limits_user_take(limits, user_of(s), &s->counted_user);
+    return fm_socket_user_take(s, user_of(s), &s->counted_user);
+}
+
+enum fm_err fm_socket_user_take(struct fm_socket *s, struct fm_slice user, bool *held)
+{
+    enum fm_err err = fm_limits_user_take(s->worker->config.limits, user, held);
     if (err == FM_E_TOO_MANY_CONNECTIONS)
-        fm_socket_limit_reached(s, FM_LIMIT_USER);
+        fm_limit_reached(s->worker, FM_LIMIT_USER, &s->peer, user);
     return err;
 }
 

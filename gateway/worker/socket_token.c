@@ -45,6 +45,21 @@ void fm_socket_token_over(struct fm_socket *s)
     fm_socket_close(s, CLOSE_EXPIRED, "the token has expired");
 }
 
+/* Whoever was nobody and says now whose the connection is counts as one of that user's, like one that said so when it was opened. */
+static enum fm_err identify(struct fm_socket *s, struct fm_identity *id)
+{
+    bool comes = id->user.n && !s->user, held = false;
+    enum fm_err err = comes ? fm_socket_user_take(s, id->user, &held) : FM_OK;
+    if (err)
+        return err;
+    fm_socket_identify(s, id);
+    if (held && s->user)
+        s->counted_user = true;
+    else if (held) /* without memory it is closed, and of nobody */
+        fm_limits_user_give(s->worker->config.limits, id->user);
+    return FM_OK;
+}
+
 bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_token_fault *fault)
 {
     struct fm_identity *id;
@@ -57,9 +72,14 @@ bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_tok
         fm_identity_unref(&id);
         return false;
     }
-    fm_stat_add(&s->worker->stats.tokens_refreshed, 1);
-    fm_socket_identify(s, id);
+    enum fm_err err = identify(s, id);
     fm_identity_unref(&id);
+    if (err) {
+        *fault =
+            (struct fm_token_fault){err, err == FM_E_TOO_MANY_CONNECTIONS ? "its user has as many as connections_per_user allows" : NULL};
+        return false;
+    }
+    fm_stat_add(&s->worker->stats.tokens_refreshed, 1);
     return true;
 }
 

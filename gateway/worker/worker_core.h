@@ -159,6 +159,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     bool corked;           /* an answer is put off to the end of the drain: what is given to it waits for that */
     bool probe;            /* the node's own */
     bool touched, doomed;  /* in the worker's list */
+    bool close_said;       /* the close frame has left, or is about to: what still comes is dropped, and the client ends the connection */
     bool token_told;       /* that its token is over */
     uint8_t window;        /* deflate: the client's, as a power of two; 0: none was agreed */
     bool packed;           /* the message that comes is compressed */
@@ -405,6 +406,8 @@ void fm_limit_reached(struct fm_worker *w, enum fm_limit limit, const struct fm_
 /* Its peer and user are known, and it begins. *counted: its connection was counted already; it is the socket's from now on.
  * FM_E_TOO_MANY_CONNECTIONS: was counted and logged. */
 FM_MUST_CHECK enum fm_err fm_socket_admit(struct fm_socket *s, bool *counted);
+/* It is to be of this user: counts it, as FM_LIMIT_USER does. On FM_OK with *held it is to be given back. */
+FM_MUST_CHECK enum fm_err fm_socket_user_take(struct fm_socket *s, struct fm_slice user, bool *held);
 /* Its user is about to be another. */
 void fm_socket_user_leaves(struct fm_socket *s);
 /* It ends. */

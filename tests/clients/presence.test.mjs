@@ -331,8 +331,14 @@ test('clients_of_a_node_that_drains_are_never_seen_to_go_if_they_are_back_elsewh
   for (const who of watchers) {
     await until('they are back, each once', () => names.every((name, i) => JSON.stringify(who.list()[name]) === JSON.stringify([{ i }])));
     for (const name of names) assert.ok(!who.gone(name), JSON.stringify(who.events));
+  }
+  // What was told of the node that left comes before who comes now.
+  const late = await attend(phoenix, await connect(three), topic, as('late'));
+  for (const who of watchers) {
+    await until('who came since is there', () => who.keys().includes('late'));
     assert.ok(!who.gone('zoe'), 'who is not back is shown as long as it may be');
   }
+  await leave(late.channel);
   await one.start();
   await own.linked();
   for (const who of watchers) await until('its time is over', () => !who.keys().includes('zoe'), 60_000);

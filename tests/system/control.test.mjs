@@ -142,7 +142,7 @@ test('connections_and_subscribers_of_all_nodes_are_counted_and_listed_in_pages_e
       next = page.next;
       if (!next) break;
     }
-    assert.equal(new Set(seen.map(({ connection }) => connection)).size, 9, JSON.stringify(seen));
+    assert.deepEqual([seen.length, new Set(seen.map(({ connection }) => connection)).size], [9, 9], JSON.stringify(seen));
     for (const row of seen) {
       assert.equal(row.user, user);
       assert.match(row.address, /^127\.0\.0\.1:\d+$/);
@@ -244,12 +244,19 @@ test('what_was_asked_for_during_a_split_is_done_on_the_other_side_when_it_heals_
   for (const node of nodes) await sides.until('the peer is down', async () => (await node.metric('fanmesh_peers')) === 0);
   assert.deepEqual((await tell(x, '/api/disconnect', { user })).missing.map(({ node }) => node), [y.name]);
   await tell(x, `/api/topics/${enc(topic)}/history`, undefined, 'DELETE');
+  // A connection from before whose channel is of later, and one that has both.
+  const later = nameOf('bob'), ended = nameOf('room:'), joins = [await come(y, later), await come(y, later)];
+  const old = await join(joins[0], ended);
+  assert.equal((await tell(x, '/api/unsubscribe', { user: later, topic: ended })).count, 0);
+  const fresh = await join(joins[1], ended);
   const since = await come(y, user); // after it was asked for, of which this side knows nothing yet
   assert.equal((await ask(y, `/api/topics/${enc(topic)}/history`)).messages.length, 1);
   for (const relay of relays) relay.heal();
   await until('who was there is sent away', () => before.closes.length === 1, 20_000);
   await until('what was deleted is gone', async () => (await ask(y, `/api/topics/${enc(topic)}/history`)).messages.length === 0);
+  await until('the channel of before has ended', () => old.state === 'closed');
   const { list } = await ask(x, `/api/connections?user=${enc(user)}`);
   assert.equal(list.length, 1);
+  assert.deepEqual([fresh.state, joins.map((socket) => socket.connectionState())], ['joined', ['open', 'open']]);
   assert.deepEqual([since.closes.length, since.connectionState()], [0, 'open']);
 });

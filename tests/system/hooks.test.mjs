@@ -272,9 +272,11 @@ describe('a backend that', () => {
   test('takes_the_question_and_breaks_is_not_asked_again', async () => {
     const channel = await join(await connect(nodes[2]), 'pushes:breaks');
     backend.answer = () => 'break';
+    const retries = await nodes[2].metric('fanmesh_hook_retries_total');
     assert.equal((await push(channel, 'msg', 1)).response.reason, 'unavailable');
     // libcurl may repeat it by itself where a connection was kept: with the same id.
     assert.equal(new Set(askedOf('pushes:breaks').map(({ id }) => id)).size, 1);
+    assert.equal(await nodes[2].metric('fanmesh_hook_retries_total'), retries);
   });
 });
 
@@ -403,6 +405,15 @@ test('a_user_who_is_revoked_while_the_backend_still_decides_is_asked_about_again
   const before = its.asks.length;
   await connect(node);
   assert.equal(its.asks.length, before + 1); // a revocation of earlier is no matter
+});
+
+test('a_token_that_the_node_reads_is_not_given_to_the_backend', async (t) => {
+  const its = await Backend.start(t);
+  const node = await startNode(t, { rules, options: { ...options, hook_url: its.url, hook_connect: true, hook_events: 'connect', hook_batch_ms: 0, token_secret: secret } });
+  await join(await connect(node, { params: { token: token({ sub: 'ann' }), who: 'ann' } }), 'ask:token');
+  await until('the connect is told', () => its.told.length === 1);
+  for (const { user, client } of [...its.asks, ...its.told]) assert.deepEqual([user, client.query], ['ann', 'who=ann&vsn=2.0.0']);
+  assert.deepEqual(its.asks.map(({ event }) => event), ['connect', 'join']);
 });
 
 test('the_token_of_a_supabase_channel_is_not_given_to_the_backend', async (t) => {

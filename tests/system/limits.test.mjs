@@ -6,7 +6,7 @@ import { startNode } from '../lib/cluster.mjs';
 import { testRules } from '../lib/node.mjs';
 import { connect, disconnect, disconnectAll, join, push, settled } from '../lib/phoenix.mjs';
 import { connect as raw, v1 } from '../lib/proxied.mjs';
-import { upgradeRequest } from '../lib/raw.mjs';
+import { closeCode, frame, rawSocket, upgradeRequest } from '../lib/raw.mjs';
 import { until } from '../lib/wait.mjs';
 
 const open = [];
@@ -133,31 +133,31 @@ test('a_connection_counts_as_long_as_it_is_open_whatever_it_has_asked_for', asyn
 });
 
 test('joins_beyond_the_rate_are_told_when_to_try_again_and_then_succeed', async (t) => {
-  const node = await startNode(t, { options: { joins_per_s: 5, rate_burst_ms: '2s', workers: 1 } });
+  // All at once, and a rate at which little is earned while a busy machine takes its time.
+  const node = await startNode(t, { options: { joins_per_s: 1, rate_burst_ms: '20s', workers: 1 } });
   const socket = await connect(node, { rejoinAfterMs: () => 1e6 });
-  const answers = [];
-  for (let i = 0; i < 14; i++) answers.push(await settled(socket.channel(`room:${i}`).join()));
+  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => settled(socket.channel(`room:${i}`).join())));
   const refused = answers.filter(({ status }) => status === 'error');
-  assert.ok(refused.length >= 1 && answers.slice(0, 10).every(({ status }) => status === 'ok'), JSON.stringify(answers));
+  assert.ok(refused.length >= 1 && answers.slice(0, 20).every(({ status }) => status === 'ok'), JSON.stringify(answers));
   for (const { response } of refused) {
     assert.equal(response.reason, 'rate_limited');
-    assert.ok(response.retry_after_ms > 0 && response.retry_after_ms <= 400, JSON.stringify(response));
+    assert.ok(response.retry_after_ms > 0 && response.retry_after_ms <= 1000, JSON.stringify(response));
   }
   assert.equal(await count(node, 'joins'), refused.length);
   assert.equal(lines(node, 'joins_per_s').length, 1);
   const other = await connect(node); // has a bucket of its own
   await join(other, 'room:other');
-  await until('it may again', async () => (await settled(socket.channel('room:late').join())).status === 'ok', 10_000, 300);
+  await until('it may again', async () => (await settled(socket.channel('room:late').join())).status === 'ok', 10_000, 1000);
 });
 
 test('pushes_beyond_the_rate_of_the_node_or_of_the_topic_s_rule_are_refused_and_reach_nobody', async (t) => {
   const rules = { ...testRules, 'slowly:*': { join: 'anyone', push: 'anyone', pushes_per_s: 1, history_count: 100 } };
-  const node = await startNode(t, { options: { pushes_per_s: 10, rate_burst_ms: '2s' }, rules });
-  for (const [topic, most, name] of [['slowly:1', 2, 'rule'], ['room:1', 20, 'node']]) {
+  const node = await startNode(t, { options: { pushes_per_s: 2, rate_burst_ms: '20s' }, rules });
+  for (const [topic, most, name] of [['slowly:1', 20, 'rule'], ['room:1', 40, 'node']]) {
     const channel = await join(await connect(node), topic);
-    const answers = await Promise.all(Array.from({ length: most + 2 }, (_, n) => push(channel, 'msg', { n })));
+    const answers = await Promise.all(Array.from({ length: most + 15 }, (_, n) => push(channel, 'msg', { n })));
     const ok = answers.filter(({ status }) => status === 'ok');
-    assert.ok(ok.length >= most && ok.length < most + 2, `${name}: ${ok.length} of ${most + 2}`);
+    assert.ok(ok.length >= most && ok.length < most + 15, `${name}: ${ok.length} of ${most + 15}`);
     for (const { response } of answers.slice(ok.length)) {
       assert.equal(response.reason, 'rate_limited');
       assert.ok(response.retry_after_ms > 0);
@@ -166,17 +166,16 @@ test('pushes_beyond_the_rate_of_the_node_or_of_the_topic_s_rule_are_refused_and_
     const { body } = await node.request('GET', `/api/topics/${encodeURIComponent(topic)}/history`);
     assert.equal(body.messages.length, ok.length);
   }
-  assert.ok((await count(node, 'pushes')) >= 2);
+  assert.ok((await count(node, 'pushes')) >= 2, 'of each');
   assert.equal(lines(node, 'pushes_per_s').length, 1);
 });
 
 test('bytes_beyond_the_rate_are_refused', async (t) => {
-  const node = await startNode(t, { options: { push_bytes_per_s: '10KiB', rate_burst_ms: '1s' } });
+  const node = await startNode(t, { options: { push_bytes_per_s: '1KiB', rate_burst_ms: '10s' } });
   const channel = await join(await connect(node), 'room:1');
   const text = 'x'.repeat(9000);
-  assert.equal((await push(channel, 'msg', text)).status, 'ok');
-  const { status: second, response } = await push(channel, 'msg', text);
-  assert.equal(second, 'error');
+  const [first, { status: second, response }] = await Promise.all([push(channel, 'msg', text), push(channel, 'msg', text)]);
+  assert.deepEqual([first.status, second], ['ok', 'error']);
   assert.equal(response.reason, 'rate_limited');
   assert.equal((await push(channel, 'msg', 'short')).status, 'ok');
   assert.equal(await count(node, 'push_bytes'), 1);
@@ -191,12 +190,31 @@ test('who_goes_on_without_listening_is_disconnected_with_1008_and_others_are_not
   const codes = [];
   socket.onClose(({ code, reason }) => codes.push([code, reason]));
   const closed = until('it is closed', () => codes.length > 0);
-  for (let n = 0; codes.length === 0; n++) await Promise.race([push(channel, 'msg', { n }), closed]);
+  for (let n = 0; codes.length === 0; n++) await Promise.race([Promise.all(Array.from({ length: 10 }, () => push(channel, 'msg', { n }))), closed]);
   assert.equal(codes[0][0], 1008);
   assert.match(codes[0][1], /limits/);
   assert.equal(await count(node, 'disconnects'), 1);
   assert.equal((await push(calm, 'msg', {})).status, 'ok');
   assert.equal(lines(node, 'pushes_per_s').length, 1);
+});
+
+test('who_sends_on_while_it_is_closed_reads_why_all_the_same', async (t) => {
+  const node = await startNode(t, { options: { pushes_per_s: 5, rate_burst_ms: '1s' } });
+  const raw = await rawSocket(node);
+  const pushes = (n) => Buffer.concat(Array.from({ length: n }, (_, i) => frame(1, JSON.stringify(['1', String(i), 'room:1', 'msg', {}]))));
+  raw.send(frame(1, JSON.stringify(['1', '1', 'room:1', 'phx_join', {}])));
+  await raw.expect(/phx_reply/);
+  // What is still to be read here would be gone if the kernel took the connection for broken.
+  raw.socket.pause();
+  raw.send(pushes(40));
+  await until('it is closed', async () => (await count(node, 'disconnects')) === 1);
+  for (let i = 0; i < 5; i++) {
+    raw.send(pushes(5));
+    await node.metric('fanmesh_connections'); // a way there and back
+  }
+  raw.socket.resume();
+  await raw.end();
+  assert.equal(closeCode(raw), 1008);
 });
 
 test('topics_and_sizes_beyond_their_limits_are_counted_and_told_once', async (t) => {

@@ -67,6 +67,7 @@ test('weak_and_wrong_keys_stop_the_start_with_a_sentence_that_says_why', async (
     [{ token_key_file: set({ kty: 'RSA', n: jwk(good.publicKey).n, e: 'Ag' }) }, /not a valid key of its kind/],
     [{ token_key_file: file(JSON.stringify({ keys: [{ kty: 'oct', k: crypto.randomBytes(32).toString('base64url') }] }), 0o604) }, /where others can read it/],
     [{ token_jwks_url: 'http://id.example/keys' }, /token_jwks_url.*https/],
+    [{ token_jwks_url: 'http://127.0.0.1.id.example/keys' }, /token_jwks_url.*https/],
     [{ token_jwks_url: 'file:///etc/passwd' }, /token_jwks_url.*http/],
     [{ token_jwks_url: 'https://user:pass@id.example/' }, /token_jwks_url.*user or password/],
     [{}, /there are no keys to know tokens by/],

@@ -6,7 +6,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* ---- tallies ---- */
@@ -185,6 +187,56 @@ static void without_a_rate_nothing_is_counted(void **state)
     assert_int_equal(b.earned_us, 0);
 }
 
+/* ---- the log ---- */
+
+/* What is told of such refusals, one a moment, goes to `file` instead of to standard error. */
+static void told_to(FILE *file, struct fm_limits *l, enum fm_limit limit, const uint64_t *at_ms, size_t n)
+{
+    const struct fm_peer peer = {.ip = ip("192.0.2.1"), .port = 4711};
+    int before = dup(STDERR_FILENO);
+    assert_true(before >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    for (size_t i = 0; i < n; i++)
+        fm_limit_tell(l, limit, &peer, FM_LIT("ann \"x\""), at_ms[i]);
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    close(before);
+}
+
+static size_t read_all(FILE *file, char *out, size_t max)
+{
+    assert_int_equal(lseek(fileno(file), 0, SEEK_SET), 0);
+    ssize_t n = read(fileno(file), out, max - 1);
+    assert_true(n >= 0);
+    out[n] = 0;
+    size_t lines = 0;
+    for (const char *p = out; (p = strchr(p, '\n')); p++)
+        lines++;
+    return lines;
+}
+
+static void a_burst_is_told_when_it_begins_and_the_next_one_says_how_many_it_had(void **state)
+{
+    (void)state;
+    struct fm_limits *l;
+    FILE *file = tmpfile();
+    char text[4096];
+    /* Quiet for less than ten seconds is no end of a burst; for longer is. */
+    const uint64_t at_ms[] = {1000, 1001, 5000, 14999, 24998, 34999, 35000, 100000};
+    assert_int_equal(fm_limits_new(&l, 1, 1), FM_OK);
+    assert_non_null(file);
+    told_to(file, l, FM_LIMIT_JOINS, at_ms, 5);
+    assert_int_equal(read_all(file, text, sizeof text), 1);
+    assert_non_null(
+        strstr(text, "level=warn event=limit_reached limit=joins_per_s peer=192.0.2.1:4711 user=\"ann \\\"x\\\"\" last_burst=0 why="));
+    told_to(file, l, FM_LIMIT_JOINS, at_ms + 5, 3);
+    assert_int_equal(read_all(file, text, sizeof text), 3);
+    assert_non_null(strstr(text, "last_burst=4 "));
+    assert_non_null(strstr(text, "last_burst=1 "));
+    told_to(file, l, FM_LIMIT_TOPICS, at_ms + 7, 1); /* each limit has its own */
+    assert_int_equal(read_all(file, text, sizeof text), 4);
+    fclose(file);
+    fm_limits_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +249,7 @@ int main(void)
         cmocka_unit_test(one_that_is_larger_than_the_bucket_passes_when_nothing_is_owed),
         cmocka_unit_test(who_goes_on_without_listening_is_told_apart),
         cmocka_unit_test(without_a_rate_nothing_is_counted),
+        cmocka_unit_test(a_burst_is_told_when_it_begins_and_the_next_one_says_how_many_it_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
