@@ -86,7 +86,7 @@ struct fm_ptopic *fm_ptopic_get(struct fm_hub *h, struct fm_slice name)
 
 void fm_ptopic_release(struct fm_hub *h, struct fm_ptopic *t)
 {
-    if (t->keys || t->watch || t->wanted || t->due)
+    if (t->keys || t->watch || t->wanted || t->due || t->queued)
         return;
     fm_ptopic_state_drop(t);
     HASH_DEL(h->presence.topics, t);
@@ -122,6 +122,8 @@ static void key_release(struct fm_hub *h, struct fm_pkey *k)
     struct fm_ptopic *t = k->topic;
     if (k->first || k->due)
         return;
+    if (t->at == k)
+        t->at = k->hh.next;
     HASH_DEL(t->keys, k);
     weigh(h, -(int64_t)(sizeof *k + k->name_n + PIECE));
     free(k);
@@ -143,7 +145,6 @@ static void key_mark(struct fm_hub *h, struct fm_pkey *k)
     }
     *t->due_last = k;
     t->due_last = &k->due_next;
-    fm_ptopic_state_drop(t);
 }
 
 void fm_pentry_mark(struct fm_hub *h, struct fm_pentry *e)
@@ -465,6 +466,7 @@ enum fm_err fm_presence_init(struct fm_hub *h)
 {
     struct fm_presence *p = &h->presence;
     p->due_last = &p->due;
+    p->making_last = &p->making;
     p->late_last = &p->late;
     p->self = fm_porigin_get(h, h->config.incarnation);
     if (!p->self)

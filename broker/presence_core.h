@@ -65,8 +65,12 @@ struct fm_ptopic {
     uint64_t due_ms;            /* while a key is due: when it is told */
     uint64_t watch, wanted;     /* bit i: worker i is told diffs; ... waits for the state */
     uint32_t shown, keys_shown; /* presences that clients were told of, and their keys */
-    struct fm_msg **state;      /* as it was told last, if nothing has changed since */
+    struct fm_msg **state;      /* as it was told last, if nothing was told since */
     uint32_t state_n;
+    bool making, queued; /* the state is not all there yet; it is in the list of those of which some is made in each turn */
+    struct fm_pkey *at;  /* making: the next key */
+    struct fm_buf rest;  /* ... and members that do not fill a message yet */
+    struct fm_ptopic *making_next;
     uint16_t name_n;
     uint8_t name[];
 };
@@ -136,7 +140,7 @@ enum { FM_PRESENCE_WORKERS = 64 };
 
 struct fm_presence { /* of the hub; zero-initialised but for what fm_presence_init does */
     struct fm_porigin *origins, *self;
-    struct fm_ptopic *topics, *due, **due_last;
+    struct fm_ptopic *topics, *due, **due_last, *making, **making_last;
     struct fm_pentry *by_holder, *late, **late_last;
     struct fm_pentry **leases; /* those that the API shows here: a heap by due_ms */
     uint32_t leases_n, leases_cap;

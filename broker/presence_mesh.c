@@ -354,6 +354,8 @@ static uint64_t until(const struct fm_hub *h, uint64_t due_ms, uint64_t ms)
 uint64_t fm_presence_due(const struct fm_hub *h, uint64_t ms)
 {
     const struct fm_presence *p = &h->presence;
+    if (p->making)
+        ms = until(h, h->now.mono_ms, ms);
     if (p->due)
         ms = until(h, p->due->due_ms, ms);
     if (p->late)

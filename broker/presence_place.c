@@ -133,18 +133,18 @@ void fm_pentry_keep(struct fm_hub *h, struct fm_pentry *e)
 static bool is_followed(struct fm_hub *h, const struct fm_pentry *e)
 {
     struct fm_pheir at = e->heir;
-    if (!at.origin)
-        return e->key->shown > e->key->kept;
-    for (unsigned i = 0; i < HEIRS_MAX; i++) {
+    for (unsigned i = 0; at.origin && i < HEIRS_MAX; i++) {
         struct fm_porigin *o = fm_porigin_find(h, at.origin);
         const struct fm_pentry *f = o ? fm_pentry_find(o, at.id) : NULL;
         if (!f || f->meta)
             return f && fm_pentry_seen(f);
+        if (!f->heir.origin && !f->listed)
+            break; /* it is not known who came for that one */
         if (!f->heir.origin)
             return true; /* that one is gone, and nobody came for it */
         at = f->heir;
     }
-    return false;
+    return e->key->shown > e->key->kept;
 }
 
 void fm_pkey_release(struct fm_hub *h, struct fm_pkey *k)

@@ -1,7 +1,10 @@
 /* What clients are told: diffs of what has changed since they were told last, and the state for who is new.
  *
  * A state and the diffs behind it must fit together, whatever happens in between. So both are made of `shown`, what was told, and a state
- * that is asked for while something is dirty waits for the diff: then it leaves behind that, in the same inbox. */
+ * that is asked for while something is dirty waits for the diff: then it leaves behind that, in the same inbox.
+ *
+ * A large state is made piece by piece, one in each turn of the hub's loop, since everyone else waits for it; if a diff is due before, the
+ * rest is made at once, so that it is of one moment. */
 #include "hub_core.h"
 
 #include <assert.h>
@@ -177,6 +180,9 @@ void fm_ptopic_state_drop(struct fm_ptopic *t)
     free(t->state);
     t->state = NULL;
     t->state_n = 0;
+    t->making = false;
+    t->at = NULL;
+    fm_buf_fini(&t->rest);
 }
 
 static bool state_add(struct fm_ptopic *t, struct fm_buf *members)
@@ -221,23 +227,30 @@ static bool state_add_key(struct fm_hub *h, struct fm_ptopic *t, const struct fm
     return made;
 }
 
-static bool state_make(struct fm_hub *h, struct fm_ptopic *t)
+/* Makes so many messages more. True: the state is all there, or can't be made. */
+static bool state_make(struct fm_hub *h, struct fm_ptopic *t, uint32_t more)
 {
-    struct fm_buf members = {0};
+    uint32_t most = t->state_n + (uint32_t)fm_least(more, UINT32_MAX - t->state_n);
     bool made = true;
-    for (const struct fm_pkey *k = t->keys; k && made; k = k->hh.next)
-        made = state_add_key(h, t, k, &members);
-    if (made && (members.n || t->state_n == 0))
-        made = state_add(t, &members);
-    fm_buf_fini(&members);
+    while (t->at && made && t->state_n < most) {
+        const struct fm_pkey *k = t->at;
+        t->at = k->hh.next;
+        made = state_add_key(h, t, k, &t->rest);
+    }
+    if (t->at && made)
+        return false;
+    if (made && (t->rest.n || t->state_n == 0))
+        made = state_add(t, &t->rest);
+    t->making = false;
+    fm_buf_fini(&t->rest);
     if (!made)
         fm_ptopic_state_drop(t);
-    return made;
+    return true;
 }
 
 static void state_out(struct fm_hub *h, struct fm_ptopic *t, unsigned worker)
 {
-    struct fm_presence_state *s = t->state || state_make(h, t) ? malloc(sizeof *s + t->state_n * sizeof s->msgs[0]) : NULL;
+    struct fm_presence_state *s = t->state ? malloc(sizeof *s + t->state_n * sizeof s->msgs[0]) : NULL;
     if (!s) {
         h->lost |= 1ull << worker;
         return;
@@ -252,20 +265,65 @@ static void state_out(struct fm_hub *h, struct fm_ptopic *t, unsigned worker)
     fm_stat_add(&h->stats.presence_states, 1);
 }
 
+/* So many messages more of it; all who wait are given it with the last. False: there is more. */
+static bool state_go_on(struct fm_hub *h, struct fm_ptopic *t, uint32_t more)
+{
+    if (!state_make(h, t, more))
+        return false;
+    for (; t->wanted; t->wanted &= t->wanted - 1)
+        state_out(h, t, (unsigned)__builtin_ctzll(t->wanted));
+    return true;
+}
+
+static void making_add(struct fm_presence *p, struct fm_ptopic *t)
+{
+    t->queued = true;
+    t->making_next = NULL;
+    *p->making_last = t;
+    p->making_last = &t->making_next;
+}
+
+static void state_begin(struct fm_hub *h, struct fm_ptopic *t)
+{
+    fm_ptopic_state_drop(t);
+    t->making = true;
+    t->at = t->keys;
+    if (!state_go_on(h, t, 1) && !t->queued)
+        making_add(&h->presence, t);
+}
+
+/* One piece for one of the topics, each in its turn. */
+static void making_turn(struct fm_hub *h)
+{
+    struct fm_presence *p = &h->presence;
+    struct fm_ptopic *t = p->making;
+    if (!t)
+        return;
+    p->making = t->making_next;
+    if (!p->making)
+        p->making_last = &p->making;
+    t->queued = false;
+    if (t->making && !state_go_on(h, t, 1))
+        making_add(p, t);
+    else
+        fm_ptopic_release(h, t);
+}
+
 /* ---- when ---- */
 
 static void topic_tell(struct fm_hub *h, struct fm_ptopic *t)
 {
     struct diff d = {0};
+    if (t->making)
+        (void)state_go_on(h, t, UINT32_MAX);
+    fm_ptopic_state_drop(t);
     for (struct fm_pkey *k = t->due; k; k = k->due_next)
         key_tell(h, k, &d);
     diff_out(h, t, &d);
     fm_buf_fini(&d.joins);
     fm_buf_fini(&d.leaves);
-    uint64_t wanted = t->wanted;
-    t->wanted = 0;
-    for (; wanted; wanted &= wanted - 1)
-        state_out(h, t, (unsigned)__builtin_ctzll(wanted));
+    if (t->wanted)
+        state_begin(h, t);
     /* The topic may be gone with its last key. */
     struct fm_pkey *k = t->due, *next;
     t->due = NULL;
@@ -286,6 +344,7 @@ void fm_presence_tell(struct fm_hub *h)
             p->due_last = &p->due;
         topic_tell(h, t);
     }
+    making_turn(h);
 }
 
 void fm_presence_watch(struct fm_hub *h, struct fm_slice topic, unsigned worker)
@@ -296,10 +355,13 @@ void fm_presence_watch(struct fm_hub *h, struct fm_slice topic, unsigned worker)
         return;
     }
     t->watch |= 1ull << worker;
-    if (t->due)
-        t->wanted |= 1ull << worker;
+    t->wanted |= 1ull << worker;
+    if (t->due || t->making)
+        return;
+    if (t->state)
+        (void)state_go_on(h, t, 0);
     else
-        state_out(h, t, worker);
+        state_begin(h, t);
 }
 
 void fm_presence_unwatch(struct fm_hub *h, struct fm_slice topic, unsigned worker)

@@ -290,7 +290,7 @@
       "About how large one presence_state or presence_diff may be, at most half of outbox_bytes. What a state has no room for follows it " \
       "as diffs.") \
     X("Presence", BYTES, presence_bytes, 65536, 1099511627776, "256MiB", \
-      "What all presences may take, those of other nodes too: some 430 bytes, key and meta for each. Beyond it clients of this node that " \
+      "What all presences may take, those of other nodes too: some 540 bytes, key and meta for each. Beyond it clients of this node that " \
       "want to be shown get an error that says so. Give all nodes the same.")
 
 /* clang-format off */

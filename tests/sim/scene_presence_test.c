@@ -206,6 +206,7 @@ static void thirty_thousand_members_of_one_topic_are_known_to_both_nodes_and_tol
     (void)ms_until(a, "30000 of 30000", 20000);
     print_message("           %llu bytes a presence\n", (unsigned long long)fm_hub_stats(b->hub)->presence_bytes / MEMBERS);
     scene_track_post(b, scene_track(FM_PRESENCE_WATCH, 0, "", ""));
+    scene_run(100);
     struct fm_presence_state *s = scene_next(b, FM_HUB_PRESENCE);
     assert_true(s && s->n > 1);
     for (uint32_t i = 0; i < s->n; i++)
@@ -219,6 +220,68 @@ static void thirty_thousand_members_of_one_topic_are_known_to_both_nodes_and_tol
     assert_int_equal(pages, MEMBERS / 1000);
 }
 
+static void small_states(struct fm_hub_config *c)
+{
+    c->presence_state_bytes = 1024;
+}
+
+static struct fm_presence_state *state_of_moment(struct scene_node *n, const char *with, const char *without)
+{
+    struct fm_presence_state *s = scene_next(n, FM_HUB_PRESENCE);
+    bool there = false;
+    for (uint32_t i = 0; s && i < s->n; i++) {
+        struct fm_slice all = fm_msg_payload(s->msgs[i]);
+        there |= memmem(all.p, all.n, with, strlen(with)) != NULL;
+        assert_null(memmem(all.p, all.n, without, strlen(without)));
+    }
+    assert_true(!s || there);
+    return s;
+}
+
+/* Some 260 messages; a node that makes one in each of its turns has not made half of them when the diff is due. */
+static void a_large_state_is_made_between_what_others_want_and_is_of_one_moment_though_somebody_comes_meanwhile(void **state)
+{
+    (void)state;
+    char key[16];
+    scene.tune = small_states;
+    struct scene_node *a = scene_start(0);
+    scene_run(4000);
+    for (unsigned i = 1; i <= 6000; i++) {
+        (void)snprintf(key, sizeof key, "user%05u", i);
+        scene_show(a, i, key, "{}");
+    }
+    scene_run(500);
+    scene_subscribe(a);
+    scene_track_post(a, scene_track(FM_PRESENCE_WATCH, 0, "", ""));
+    assert_null(scene_next(a, FM_HUB_PRESENCE));
+    scene_show(a, 7000, "late", "{}");
+    scene_unshow(a, 1);
+    scene_publish(a, 1);
+    assert_int_equal(scene_messages(a), 1); /* nobody waits for it */
+    struct fm_presence_state *s = NULL;
+    for (unsigned ms = 0; ms < 150 && !s; ms += 2) {
+        scene_run(2);
+        s = state_of_moment(a, "\"user00001\"", "\"late\"");
+        assert_true(s || !*scene_diff(a)); /* else it would be before what it changes */
+    }
+    assert_true(s && s->n > 200);
+    fm_hub_item_free(&s->item);
+    const char *told = scene_diff(a);
+    assert_true(strstr(told, "\"late\"") && strstr(told, "\"leaves\":{\"user00001\""));
+    /* Whoever asks when nothing is due is given it piece by piece to the end, and nothing is left of it when nobody wants it any more. */
+    scene_track_post(a, scene_track(FM_PRESENCE_WATCH, 0, "", ""));
+    scene_run(1000);
+    s = state_of_moment(a, "\"late\"", "\"user00001\"");
+    assert_true(s && s->n > 200);
+    fm_hub_item_free(&s->item);
+    scene_unshow(a, 2);
+    scene_run(200);
+    scene_track_post(a, scene_track(FM_PRESENCE_WATCH, 0, "", ""));
+    scene_track_post(a, scene_track(FM_PRESENCE_UNWATCH, 0, "", ""));
+    scene_run(600);
+    assert_null(scene_next(a, FM_HUB_PRESENCE));
+}
+
 /* Nothing that is done for one of them grows with the others, or this takes minutes. */
 static void forty_thousand_connections_under_one_key_come_move_and_go_and_are_told_in_pieces(void **state)
 {
@@ -230,6 +293,7 @@ static void forty_thousand_connections_under_one_key_come_move_and_go_and_are_to
         scene_show(a, i, "anyone", "{\"mood\":\"well\"}");
     (void)ms_until(b, "40000 of 1", 20000);
     scene_track_post(b, scene_track(FM_PRESENCE_WATCH, 0, "", ""));
+    scene_run(100);
     struct fm_presence_state *s = scene_next(b, FM_HUB_PRESENCE);
     assert_true(s && s->n > 1);
     for (uint32_t i = 0; i < s->n; i++)
@@ -467,6 +531,7 @@ int main(void)
         SCENE(a_node_that_comes_takes_over_a_set_of_many_pages_though_somebody_leaves_at_every_moment),
         SCENE(a_node_that_took_over_a_set_says_which_removals_it_never_learned_of),
         SCENE(thirty_thousand_members_of_one_topic_are_known_to_both_nodes_and_told_in_pieces),
+        SCENE(a_large_state_is_made_between_what_others_want_and_is_of_one_moment_though_somebody_comes_meanwhile),
         SCENE(forty_thousand_connections_under_one_key_come_move_and_go_and_are_told_in_pieces),
         SCENE(beyond_presence_bytes_nobody_more_is_shown_and_a_join_says_so),
         SCENE(what_is_gone_leaves_no_memory_behind),
