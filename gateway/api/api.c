@@ -280,27 +280,67 @@ static bool params_known(struct fm_http_request *req, const struct fm_route *r)
     return false;
 }
 
-void fm_api_handle(struct fm_http_request *req)
+/* The route, or NULL; *methods: those that its path takes, 0 if there is none with this path. */
+static const struct fm_route *route_find(const struct fm_http_request *req, struct fm_slice *variable, unsigned *methods)
 {
     const struct fm_route *found = NULL;
-    struct fm_slice variable, found_variable = {0};
-    unsigned methods = 0;
+    struct fm_slice stands;
+    *methods = 0;
+    for (const struct fm_route *r = fm_api_routes; r->path && !found; r++) {
+        if (!listens_here(r, req) || !path_is(r->path, req->path, &stands))
+            continue;
+        *methods |= 1u << r->method | (r->method == FM_HTTP_GET ? 1u << FM_HTTP_HEAD : 0);
+        if (method_is(r, req->method)) {
+            found = r;
+            *variable = stands;
+        }
+    }
+    return found;
+}
+
+/* The path without a mount, and whose page may read the answer. */
+static void request_prepare(struct fm_http_request *req)
+{
     req->path = fm_supabase_api_path(fm_worker_config(req->worker), req->path);
     if (is_local_page(req, fm_api_of(req)) || fm_supabase_api_readable(req))
         req->readable_by = req->origin;
+}
+
+bool fm_api_head(struct fm_http_request *req)
+{
+    struct fm_slice variable;
+    unsigned methods;
+    request_prepare(req);
+    const struct fm_route *route = route_find(req, &variable, &methods);
+    if (!route) {
+        fm_api_handle(req); /* says so */
+        return false;
+    }
+    if (route->key && !authorized(req))
+        return false;
+    if (route->handle == fm_supabase_api_batch || route->handle == fm_supabase_api_one)
+        return fm_supabase_api_head(req, route->handle == fm_supabase_api_one);
+    if (route->method != FM_HTTP_POST && route->method != FM_HTTP_PUT)
+        fm_http_fail(req, FM_E_TOO_LARGE, "this path takes no body");
+    else if (req->announced == FM_HTTP_UNKNOWN)
+        fm_http_fail(req, FM_E_LENGTH_REQUIRED, NULL);
+    else if (req->announced > fm_worker_config(req->worker)->body_max)
+        fm_http_fail(req, FM_E_TOO_LARGE, "the body is larger than api_body_max");
+    else
+        return true;
+    return false;
+}
+
+void fm_api_handle(struct fm_http_request *req)
+{
+    struct fm_slice variable;
+    unsigned methods;
+    request_prepare(req);
     if (req->readable_by.n && req->method == FM_HTTP_OPTIONS) {
         answer_preflight(req);
         return;
     }
-    for (const struct fm_route *r = fm_api_routes; r->path && !found; r++) {
-        if (!listens_here(r, req) || !path_is(r->path, req->path, &variable))
-            continue;
-        methods |= 1u << r->method | (r->method == FM_HTTP_GET ? 1u << FM_HTTP_HEAD : 0);
-        if (method_is(r, req->method)) {
-            found = r;
-            found_variable = variable;
-        }
-    }
+    const struct fm_route *found = route_find(req, &variable, &methods);
     if (!methods && !req->internal) {
         fm_api_static(req);
         return;
@@ -313,7 +353,7 @@ void fm_api_handle(struct fm_http_request *req)
     else if (!found)
         no_such_method(req, methods);
     else if (params_known(req, found))
-        found->handle(req, found_variable);
+        found->handle(req, variable);
 }
 
 /* ---- for the handlers ---- */

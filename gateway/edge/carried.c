@@ -6,6 +6,12 @@
 
 #include <strings.h>
 
+enum fm_head_is fm_conn_carried_head(struct fm_conn *c)
+{
+    enum fm_head_is is = fm_longpoll_head(&c->request);
+    return is == FM_HEAD_OTHER ? fm_sse_head(&c->request) : is;
+}
+
 bool fm_conn_carried(struct fm_conn *c)
 {
     return fm_longpoll_handle(&c->request) || fm_sse_handle(&c->request);

@@ -30,7 +30,8 @@ struct fm_conn {
     bool stray;         /* ... which is of a PROXY protocol header instead */
     enum fm_conn_state state;
     bool running;             /* inside fm_conn_run: an answer must not run it again */
-    bool last;                /* the connection ends with this answer */
+    bool last;                /* the connection ends with this answer; */
+    bool unread;              /* ... so it does if it comes now, since what follows is a body that nobody has read */
     bool eof;                 /* the client sends no more */
     bool served;              /* it has had an answer */
     bool probe;               /* the node's own */
@@ -73,6 +74,8 @@ bool fm_conn_pending(const struct fm_conn *c);
 /* ---- request.c ---- */
 /* One step on from the present state; false: it waits for the client or for an answer. */
 bool fm_conn_step(struct fm_conn *c);
+/* The request's head is good (FM_HEAD_GOOD), as was found out meanwhile: its body is read, and it is served. */
+void fm_conn_go_on(struct fm_conn *c);
 /* Answers the request with an error and ends the connection after it. status 0: the error's own. */
 void fm_conn_fail(struct fm_conn *c, unsigned status, enum fm_err err, const char *detail, struct fm_slice headers);
 /* The same where the request can't be read, and neither can what follows it. */
@@ -88,7 +91,8 @@ bool fm_stream_step(struct fm_stream *st);
 FM_MUST_CHECK bool fm_stream_tick(struct fm_stream *st);
 
 /* ---- carried.c ---- */
-/* A request of a transport over HTTP. true: it is answered, now or later. */
+/* A request of a transport over HTTP: its head, and all of it. true: it is answered, now or later. */
+enum fm_head_is fm_conn_carried_head(struct fm_conn *c);
 bool fm_conn_carried(struct fm_conn *c);
 /* A header of the request that is being served; the first with this name, in lower case. Empty: there is none. */
 struct fm_slice fm_http_header(const struct fm_http_request *req, const char *name);

@@ -7,6 +7,16 @@
 
 enum fm_http_method { FM_HTTP_GET, FM_HTTP_HEAD, FM_HTTP_POST, FM_HTTP_PUT, FM_HTTP_DELETE, FM_HTTP_OPTIONS, FM_HTTP_OTHER };
 
+#define FM_HTTP_UNKNOWN UINT64_MAX
+
+/* What becomes of a request whose head is there, before anything of its body is read: then it is refused without it, where the path takes
+ * none, or not so much, or not from this client. */
+enum fm_head_is {
+    FM_HEAD_OTHER, /* somebody else's */
+    FM_HEAD_GOOD,  /* it goes on, */
+    FM_HEAD_TAKEN, /* ... or not: it was answered; or it is not decided yet, and fm_conn_go_on is called if it goes on */
+};
+
 struct fm_worker;
 
 struct fm_http_request {
@@ -20,7 +30,8 @@ struct fm_http_request {
     struct fm_slice authorization, content_type, accept, origin, host; /* headers; empty where absent */
     struct fm_slice idempotency_key;                                   /* header Idempotency-Key */
     struct fm_slice apikey;                                            /* header apikey: of Supabase's clients */
-    struct fm_slice body;                                              /* whole, at most the option api_body_max */
+    uint64_t announced;                                                /* bytes of its body; FM_HTTP_UNKNOWN: it does not say */
+    struct fm_slice body;                                              /* whole; empty while only the head is looked at */
     struct fm_peer client;                                             /* whose it is, as far as proxies are believed */
     struct fm_slice readable_by;                                       /* set by the router: Origin of a page that may read the answer */
     void (*gone)(struct fm_http_request *req); /* set by the handler if it answers later: the client left, forget it; never answer then */
@@ -73,3 +84,5 @@ FM_MUST_CHECK bool fm_query_known(struct fm_slice query, const char *known, cons
 
 /* The router: api.c. Every request that is not an upgrade comes here. */
 void fm_api_handle(struct fm_http_request *req);
+/* The same before its body, where it has or may have one. false: it was answered. */
+FM_MUST_CHECK bool fm_api_head(struct fm_http_request *req);

@@ -19,7 +19,7 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
     struct fm_conn *c = req->edge;
     assert(c->state == FM_CONN_SERVING);
     bool bodiless = status == 204 || status == 304;
-    c->last = c->last || c->worker->draining;
+    c->last = c->last || c->unread || c->worker->draining;
     fm_buf_printf(&c->out, "HTTP/1.1 %u %s\r\n", status, fm_http1_reason(status));
     if (!bodiless)
         fm_buf_printf(&c->out, "Content-Type: %s\r\nContent-Length: %zu\r\n", content_type, body.n);
@@ -53,6 +53,11 @@ void fm_conn_fail(struct fm_conn *c, unsigned status, enum fm_err err, const cha
     fm_http_fail_with(&c->request, &(struct fm_http_error){.err = err, .detail = detail, .status = status, .headers = headers});
 }
 
+static bool wants_body(const struct fm_conn *c)
+{
+    return c->head.method == FM_HTTP_POST || c->head.method == FM_HTTP_PUT;
+}
+
 static void request_begin(struct fm_conn *c)
 {
     c->state = FM_CONN_SERVING;
@@ -70,14 +75,10 @@ static void request_begin(struct fm_conn *c)
         .apikey = c->head.apikey,
         .origin = c->head.origin,
         .host = c->head.host,
+        .announced = c->head.transfer_encoding || (wants_body(c) && !c->head.has_length) ? FM_HTTP_UNKNOWN : c->head.length,
         .edge = c,
     };
     c->request.client = c->client;
-}
-
-static bool wants_body(const struct fm_conn *c)
-{
-    return c->head.method == FM_HTTP_POST || c->head.method == FM_HTTP_PUT;
 }
 
 /* A connection that comes through a proxy counts from its first request on: by then the PROXY protocol has said whose it is. One from who
@@ -99,47 +100,70 @@ static bool count(struct fm_conn *c)
     return false;
 }
 
-/* Looks at a whole head, before its body is read. false: it was answered. */
-static bool head_accept(struct fm_conn *c)
-{
-    const struct fm_http1_head *h = &c->head;
-    c->last = h->close || (h->minor == 0 && !h->keep_alive);
-    c->client = fm_forwarded_for(&c->peer, c->worker->config.trusted, fm_slice_of(c->in.p, h->n));
-    fm_conn_ask_forget(c); /* what was said to a request before this one */
-    request_begin(c);
-    c->body_n = 0;
-    if (!count(c))
-        return false;
-    enum fm_err err = fm_http1_path(h->path, &c->path);
-    if (err) {
-        fm_conn_fail(c, 0, err, "the path has a broken escape or a `.` or `..` segment", fm_slice_of(NULL, 0));
-        return false;
-    }
-    c->request.path = fm_buf_view(&c->path);
-    if (h->transfer_encoding || (wants_body(c) && !h->has_length)) {
-        fm_conn_fail(c, 0, FM_E_LENGTH_REQUIRED, NULL, fm_slice_of(NULL, 0));
-        return false;
-    }
-    if (h->has_length && h->length > c->worker->config.body_max) {
-        fm_conn_fail(c, 0, FM_E_TOO_LARGE, "the body is larger than api_body_max", fm_slice_of(NULL, 0));
-        return false;
-    }
-    if (h->expect.n && !fm_http1_lists(h->expect, "100-continue")) {
-        fm_conn_fail(c, 417, FM_E_INVALID, "the only expectation that is met is 100-continue", fm_slice_of(NULL, 0));
-        return false;
-    }
-    c->body_n = (size_t)h->length;
-    if (h->expect.n && h->minor == 1 && c->in.n < h->n + c->body_n)
-        fm_buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
-    c->state = FM_CONN_BODY;
-    return true;
-}
-
 /* h2c is offered by default by some clients (Java's) with requests that are meant as they stand; RFC 9110, 7.8 lets a server pass it over.
  */
 static bool is_upgrade(const struct fm_http1_head *h)
 {
     return h->upgrade.n && !fm_http1_lists(h->upgrade, "h2c");
+}
+
+/* The body of a good head is read. */
+static void body_begin(struct fm_conn *c)
+{
+    const struct fm_http1_head *h = &c->head;
+    c->unread = false;
+    c->body_n = (size_t)h->length;
+    if (h->expect.n && h->minor == 1 && c->in.n < h->n + c->body_n)
+        fm_buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    c->state = FM_CONN_BODY;
+}
+
+void fm_conn_go_on(struct fm_conn *c)
+{
+    assert(c->state == FM_CONN_SERVING && !c->running);
+    body_begin(c);
+    fm_wheel_set(&c->worker->conns_wheel, &c->timer, c->worker->config.handshake_ms);
+    ev_feed_event(c->worker->loop, &c->io, EV_WRITE); /* see fm_http_respond */
+}
+
+/* Is there who takes the request, with this body? Nobody else's body is read. */
+static bool is_taken(struct fm_conn *c)
+{
+    if (is_upgrade(&c->head)) {
+        if (!c->request.announced)
+            return true;
+        fm_conn_upgrade(c); /* refuses it */
+        return false;
+    }
+    enum fm_head_is is = fm_conn_carried_head(c);
+    if (is == FM_HEAD_OTHER && c->request.announced)
+        return fm_api_head(&c->request);
+    return is != FM_HEAD_TAKEN;
+}
+
+/* Looks at a whole head, before its body is read. */
+static void head_accept(struct fm_conn *c)
+{
+    const struct fm_http1_head *h = &c->head;
+    c->last = h->close || (h->minor == 0 && !h->keep_alive);
+    /* One that came with the head is no burden, and what stands behind it is the next request. */
+    c->unread = h->transfer_encoding || h->length > c->in.n - h->n;
+    c->body_n = c->unread ? 0 : (size_t)h->length;
+    c->client = fm_forwarded_for(&c->peer, c->worker->config.trusted, fm_slice_of(c->in.p, h->n));
+    fm_conn_ask_forget(c); /* what was said to a request before this one */
+    request_begin(c);
+    if (!count(c))
+        return;
+    enum fm_err err = fm_http1_path(h->path, &c->path);
+    if (err) {
+        fm_conn_fail(c, 0, err, "the path has a broken escape or a `.` or `..` segment", fm_slice_of(NULL, 0));
+        return;
+    }
+    c->request.path = fm_buf_view(&c->path);
+    if (h->expect.n && !fm_http1_lists(h->expect, "100-continue"))
+        fm_conn_fail(c, 417, FM_E_INVALID, "the only expectation that is met is 100-continue", fm_slice_of(NULL, 0));
+    else if (is_taken(c))
+        body_begin(c);
 }
 
 /* Reading the body may have moved the buffer, and what the head and the request point to with it: they are made again. */
@@ -207,7 +231,7 @@ bool fm_conn_step(struct fm_conn *c)
             fm_conn_refuse(c, c->head.status, FM_E_REQUEST, c->head.what);
             return true;
         case FM_HTTP1_WHOLE:
-            (void)head_accept(c);
+            head_accept(c);
             return true;
         }
         return false;

@@ -88,7 +88,7 @@ static bool handshake_ok(struct fm_conn *c)
         what = "a WebSocket begins with GET and HTTP/1.1";
     else if (!h->connection_upgrade)
         what = "Connection does not list Upgrade";
-    else if (c->body_n)
+    else if (c->request.announced)
         what = "a WebSocket's request has no body";
     else if (!fm_http1_ws_key(h->ws_key))
         what = "Sec-WebSocket-Key is not 16 bytes in base64";

@@ -151,6 +151,7 @@ struct fm_worker_config fm_node_worker_config(struct fm_node *node, unsigned i)
         .sse = s->sse && !internal,
         .poll_wait_ms = (uint32_t)s->longpoll_wait_ms,
         .poll_ttl_ms = (uint32_t)s->longpoll_ttl_ms,
+        .poll_key = node->poll_key,
         .sse_keepalive_ms = (uint32_t)s->sse_keepalive_ms,
         .sse_retry_ms = (uint32_t)s->sse_retry_ms,
         .hooks = internal ? NULL : node->hooks,

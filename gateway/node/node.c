@@ -7,6 +7,7 @@
 #include "../../broker/diag.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -192,6 +193,8 @@ enum fm_err fm_node_start(struct fm_node **out, const struct fm_settings *s, str
     if (!node)
         return FM_E_NOMEM;
     node->s = s;
+    while (getrandom(node->poll_key, sizeof node->poll_key, 0) != (ssize_t)sizeof node->poll_key)
+        ;
     fm_nets_read(&node->proxy_from, (const char *const *)s->proxy_protocol_from.at);
     fm_nets_read(&node->api_proxy_from, (const char *const *)s->api_proxy_protocol_from.at);
     fm_nets_read(&node->trusted, (const char *const *)s->trusted_proxies.at);

@@ -32,6 +32,7 @@ struct fm_node {
     struct fm_probe *probe;
     struct fm_limits *limits;
     struct fm_nets proxy_from, api_proxy_from, trusted;
+    uint8_t poll_key[32]; /* drawn at the start */
     struct fm_mesh_tls *mesh_tls;
     struct fm_jwks *jwks;              /* NULL: there is no token_jwks_url */
     struct fm_access *access, *before; /* before: not NULL while a thread may have it still */

@@ -9,6 +9,7 @@
 enum {
     CHECK_MS = 2000,        /* so often it is asked whether the other node still has the poll */
     ANSWER_SLACK_MS = 4000, /* for the mesh, beyond what a poll waits */
+    BYTES_MAX = 1 << 20,    /* of the messages of one POST, beyond message_max */
     STATUS_OK = 200,
     STATUS_GONE = 410,
     STATUS_FAILED = 500, /* phoenix.js closes, and connects again */
@@ -19,6 +20,8 @@ struct fm_poll_ask { /* req->user */
     uint64_t ref;
     struct fm_http_request *req;
     struct fm_poll_token token;
+    uint8_t key[FM_POLL_KEY_BYTES]; /* of the token's node, for the next token */
+    bool keyless;                   /* it waits for that key, and its head for the judgement */
     struct fm_poll_timer timer;
     uint32_t left_ms; /* of its time, behind the timer */
 };
@@ -118,15 +121,24 @@ static void ask_end(struct fm_poll_ask *a, uint32_t status, struct fm_slice fram
 {
     struct fm_http_request *req = a->req;
     struct fm_poll_token token = a->token;
+    bool next = status != STATUS_GONE && req->method == FM_HTTP_GET;
+    if (next && !fm_poll_token_seal(&token, a->key))
+        status = STATUS_FAILED; /* without a token for the next poll the client must begin again */
     ask_free(a);
-    respond(req, status, status == STATUS_GONE || req->method == FM_HTTP_POST ? NULL : &token, frames, NULL);
+    respond(req, status, next && status != STATUS_FAILED ? &token : NULL, frames, NULL);
 }
 
 /* The worker that has the session did not answer: its node is gone, or cut off. */
 static void unreached(struct fm_poll_ask *a)
 {
-    fm_stat_add(&a->req->worker->stats.poll_unreached, 1);
-    ask_end(a, STATUS_GONE, fm_slice_of(NULL, 0));
+    struct fm_http_request *req = a->req;
+    fm_stat_add(&req->worker->stats.poll_unreached, 1);
+    if (!a->keyless) {
+        ask_end(a, STATUS_GONE, fm_slice_of(NULL, 0));
+        return;
+    }
+    ask_free(a);
+    refuse(req, STATUS_GONE, FM_E_NOT_FOUND, "the node that this token names is not there, or does not answer", 0);
 }
 
 static enum fm_err note_post(struct fm_worker *w, const struct fm_poll_token *to, uint64_t ref, const struct fm_poll_note *note)
@@ -158,21 +170,24 @@ static void on_timer(struct fm_poll_timer *t)
         return;
     }
     timer_set(a);
-    if (a->req->method == FM_HTTP_GET && a->token.node != fm_poll_node(w)) {
+    if (!a->keyless && a->req->method == FM_HTTP_GET && a->token.node != fm_poll_node(w)) {
         struct fm_poll_note note = {.kind = FM_POLL_CHECK, .ref = a->ref, .from = w->config.index, .token = a->token};
         (void)!note_post(w, &a->token, a->ref, &note);
     }
 }
 
-static struct fm_poll_ask *ask_new(struct fm_http_request *req, const struct fm_poll_token *token)
+/* key: NULL where that is what is asked for. */
+static struct fm_poll_ask *ask_new(struct fm_http_request *req, const struct fm_poll_token *token, const uint8_t *key)
 {
     struct fm_worker *w = req->worker;
     struct fm_poll_ask *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    *a = (struct fm_poll_ask){.ref = ++w->poll_ref, .req = req, .token = *token, .timer.fire = on_timer};
+    *a = (struct fm_poll_ask){.ref = ++w->poll_ref, .req = req, .token = *token, .keyless = !key, .timer.fire = on_timer};
+    if (key)
+        memcpy(a->key, key, sizeof a->key);
     HASH_ADD(hh, w->poll_asks, ref, sizeof a->ref, a);
-    a->left_ms = (req->method == FM_HTTP_GET ? w->config.poll_wait_ms : 0) + ANSWER_SLACK_MS;
+    a->left_ms = (key && req->method == FM_HTTP_GET ? w->config.poll_wait_ms : 0) + ANSWER_SLACK_MS;
     timer_set(a);
     req->user = a;
     req->gone = on_gone;
@@ -189,10 +204,20 @@ static struct fm_poll_ask *ask_find(struct fm_worker *w, uint64_t ref)
 void fm_longpoll_answer(struct fm_worker *w, const struct fm_poll_note *answer)
 {
     struct fm_poll_ask *a = ask_find(w, answer->ref);
-    if (!a)
+    if (!a || a->keyless)
         return;
     a->token.seq = answer->seq;
     ask_end(a, answer->status, answer->frames);
+}
+
+static void ask_post(struct fm_poll_ask *a, const struct fm_poll_note *note)
+{
+    struct fm_http_request *req = a->req;
+    enum fm_err err = note_post(req->worker, &a->token, a->ref, note);
+    if (!err)
+        return;
+    ask_free(a);
+    refuse(req, STATUS_FAILED, err, NULL, 503);
 }
 
 /* To who has the session. */
@@ -200,9 +225,10 @@ static void hand_over(struct fm_http_request *req, const struct fm_poll_token *t
 {
     struct fm_worker *w = req->worker;
     uint64_t self = fm_poll_node(w);
-    struct fm_poll_ask *a = ask_new(req, token);
+    const uint8_t *key = fm_poll_key_of(w, token->node);
+    struct fm_poll_ask *a = key ? ask_new(req, token, key) : NULL;
     if (!a) {
-        refuse(req, STATUS_FAILED, FM_E_NOMEM, NULL, 503);
+        refuse(req, STATUS_FAILED, key ? FM_E_NOMEM : FM_E_BUSY, NULL, 503); /* the key was there before the body, and many came since */
         return;
     }
     struct fm_poll_note note = {.kind = kind, .ref = a->ref, .from = w->config.index, .token = *token, .frames = frames};
@@ -211,11 +237,7 @@ static void hand_over(struct fm_http_request *req, const struct fm_poll_token *t
         return;
     }
     fm_stat_add(token->node == self ? &w->stats.poll_passed : &w->stats.poll_relayed, 1);
-    enum fm_err err = note_post(w, token, a->ref, &note);
-    if (!err)
-        return;
-    ask_free(a);
-    refuse(req, STATUS_FAILED, err, NULL, 503);
+    ask_post(a, &note);
 }
 
 /* One of ours did not arrive. Of an answer nothing is to be done: its session notices. */
@@ -235,6 +257,57 @@ static void came_back(struct fm_worker *w, const struct fm_parcel *p)
     refuse(req, STATUS_FAILED, p->err, NULL, p->err == FM_E_TOO_LARGE ? 0 : 503);
 }
 
+/* ---- tokens, before anything else of a request is looked at ---- */
+
+static void key_tell(struct fm_worker *w, uint64_t node, const struct fm_poll_note *asked)
+{
+    const struct fm_poll_note note = {.kind = FM_POLL_KEY, .ref = asked->ref, .key = fm_slice_of(w->config.poll_key, FM_POLL_KEY_BYTES)};
+    (void)!note_post(w, &(struct fm_poll_token){.node = node, .worker = (uint16_t)asked->from}, 0, &note);
+}
+
+/* No node that is known made it, or not so. */
+static void forged(struct fm_http_request *req)
+{
+    fm_stat_add(&req->worker->stats.poll_forged, 1);
+    refuse(req, STATUS_GONE, FM_E_NOT_FOUND, "no node of this cluster has made this token", 0);
+}
+
+static void key_told(struct fm_worker *w, uint64_t node, const struct fm_poll_note *note)
+{
+    struct fm_poll_ask *a = ask_find(w, note->ref);
+    if (!a || !a->keyless || a->token.node != node)
+        return;
+    struct fm_http_request *req = a->req;
+    struct fm_poll_token token = a->token;
+    ask_free(a);
+    if (!fm_poll_key_keep(w, node, note->key))
+        refuse(req, STATUS_FAILED, FM_E_NOMEM, NULL, 503);
+    else if (!fm_poll_token_good(&token, fm_poll_key_of(w, node)))
+        forged(req);
+    else
+        fm_conn_go_on(req->edge);
+}
+
+static enum fm_head_is token_judge(struct fm_http_request *req, const struct fm_poll_token *token)
+{
+    struct fm_worker *w = req->worker;
+    const uint8_t *key = fm_poll_key_of(w, token->node);
+    if (key && fm_poll_token_good(token, key))
+        return FM_HEAD_GOOD;
+    if (key) {
+        forged(req);
+        return FM_HEAD_TAKEN;
+    }
+    struct fm_poll_ask *a = ask_new(req, token, NULL);
+    if (a)
+        ask_post(a, &(struct fm_poll_note){.kind = FM_POLL_KEY_ASK, .ref = a->ref, .from = w->config.index});
+    else
+        refuse(req, STATUS_FAILED, FM_E_NOMEM, NULL, 503);
+    return FM_HEAD_TAKEN;
+}
+
+/* ---- parcels ---- */
+
 void fm_poll_parcel(struct fm_worker *w, struct fm_parcel *p)
 {
     struct fm_poll_note note;
@@ -244,6 +317,10 @@ void fm_poll_parcel(struct fm_worker *w, struct fm_parcel *p)
         fm_stat_add(&w->stats.poll_refused, 1); /* of a node of another version */
     else if (note.kind == FM_POLL_ANSWER)
         fm_longpoll_answer(w, &note);
+    else if (note.kind == FM_POLL_KEY_ASK)
+        key_tell(w, p->node, &note);
+    else if (note.kind == FM_POLL_KEY)
+        key_told(w, p->node, &note);
     else
         fm_poll_request(w, p->node, &note);
     fm_parcel_free(&p);
@@ -297,7 +374,7 @@ static void push(struct fm_http_request *req, const struct fm_poll_token *token)
     enum fm_err err = fm_poll_body(req->body, fm_http_media_is(req->content_type, "application/x-ndjson"), &frames, &why);
     fm_stat_add(&req->worker->stats.poll_pushes, 1);
     /* What a parcel holds; the messages' own limit is message_max, as of every socket. */
-    if (!err && frames.n > (1u << 20) + req->worker->config.message_max) {
+    if (!err && frames.n > BYTES_MAX + req->worker->config.message_max) {
         err = FM_E_TOO_LARGE;
         why = "the messages of one request are larger than 1 MiB and message_max together";
     }
@@ -308,26 +385,67 @@ static void push(struct fm_http_request *req, const struct fm_poll_token *token)
     fm_buf_fini(&frames);
 }
 
-bool fm_longpoll_handle(struct fm_http_request *req)
+static bool is_ours(const struct fm_http_request *req)
 {
-    struct fm_worker *w = req->worker;
-    struct fm_poll_token token;
-    if (!w->config.longpoll || !fm_http_mounted(req, w->config.mount, "/longpoll"))
-        return false;
-    if (!fm_http_page_may(req, "GET, POST, OPTIONS", "Content-Type, X-Phoenix-AuthToken, X-Phoenix-Longpoll-Token"))
+    const struct fm_worker_config *c = &req->worker->config;
+    return c->longpoll &&
+           (fm_http_mounted(req, c->mount, "/longpoll") || (c->supabase_mount && fm_http_mounted(req, c->supabase_mount, "/longpoll")));
+}
+
+/* Of a POST: the messages with what base64 and line ends add. */
+static uint64_t body_max(const struct fm_worker *w)
+{
+    return ((uint64_t)BYTES_MAX + w->config.message_max) / 3 * 4 + 4 * FM_POLL_LINES_MAX;
+}
+
+/* false: it was answered. */
+static bool body_good(struct fm_http_request *req)
+{
+    if (req->method == FM_HTTP_POST && req->announced == FM_HTTP_UNKNOWN)
+        refuse(req, 400, FM_E_LENGTH_REQUIRED, NULL, 411);
+    else if (req->method == FM_HTTP_POST && req->announced > body_max(req->worker))
+        refuse(req, 413, FM_E_TOO_LARGE, "the messages of one request have at most 1 MiB and message_max together", 0);
+    else if (req->method == FM_HTTP_GET && req->announced > 0)
+        refuse(req, 400, FM_E_TOO_LARGE, "a poll has no body", 413);
+    else
         return true;
+    return false;
+}
+
+enum fm_head_is fm_longpoll_head(struct fm_http_request *req)
+{
+    struct fm_poll_token token;
+    if (!is_ours(req))
+        return FM_HEAD_OTHER;
+    if (!fm_http_page_may(req, "GET, POST, OPTIONS", "Content-Type, X-Phoenix-AuthToken, X-Phoenix-Longpoll-Token"))
+        return FM_HEAD_TAKEN;
+    if (req->method != FM_HTTP_GET && req->method != FM_HTTP_POST) {
+        fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD, .headers = FM_LIT("Allow: GET, POST, OPTIONS\r\n")});
+        return FM_HEAD_TAKEN;
+    }
     bool has_token = token_find(req, &token);
     if (req->method == FM_HTTP_POST && !has_token) {
         refuse(req, STATUS_GONE, FM_E_NOT_FOUND, "there is no session with this token", 0);
+        return FM_HEAD_TAKEN;
+    }
+    if (!body_good(req))
+        return FM_HEAD_TAKEN;
+    return has_token ? token_judge(req, &token) : FM_HEAD_GOOD;
+}
+
+bool fm_longpoll_handle(struct fm_http_request *req)
+{
+    struct fm_poll_token token;
+    if (!is_ours(req))
+        return false;
+    req->readable_by = req->origin; /* whose page may, as its head said */
+    if (!token_find(req, &token)) {
+        open_session(req);
     } else if (req->method == FM_HTTP_POST) {
         push(req, &token);
-    } else if (req->method == FM_HTTP_GET && !has_token) {
-        open_session(req);
-    } else if (req->method == FM_HTTP_GET) {
-        fm_stat_add(&w->stats.polls, 1);
-        hand_over(req, &token, FM_POLL_WAIT, fm_slice_of(NULL, 0));
     } else {
-        fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD, .headers = FM_LIT("Allow: GET, POST, OPTIONS\r\n")});
+        fm_stat_add(&req->worker->stats.polls, 1);
+        hand_over(req, &token, FM_POLL_WAIT, fm_slice_of(NULL, 0));
     }
     return true;
 }

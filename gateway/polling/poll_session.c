@@ -13,7 +13,6 @@ struct fm_poll {
     struct fm_carrier carrier; /* first */
     UT_hash_handle hh;         /* of the worker, by id */
     uint64_t id;
-    uint8_t secret[FM_POLL_SECRET];
     uint32_t seq; /* answers with messages so far */
     struct fm_socket *socket;
     struct fm_poll_timer timer; /* how long a poll waits; then how long the next may take to come */
@@ -224,18 +223,29 @@ void fm_polls_settle(struct fm_worker *w)
 
 /* ---- opening, polling, pushing ---- */
 
-static struct fm_poll_token token_of(const struct fm_poll *p)
+/* false: OpenSSL has no memory. */
+static bool token_make(const struct fm_poll *p, struct fm_poll_token *t)
 {
     struct fm_worker *w = worker_of(p);
-    struct fm_poll_token t = {.node = fm_poll_node(w), .worker = (uint16_t)w->config.index, .id = p->id, .seq = p->seq};
-    memcpy(t.secret, p->secret, sizeof t.secret);
-    return t;
+    *t = (struct fm_poll_token){.node = fm_poll_node(w), .worker = (uint16_t)w->config.index, .id = p->id, .seq = p->seq};
+    return fm_poll_token_seal(t, w->config.poll_key);
 }
 
-static void draw(void *to, size_t n)
+/* Whoever had the request looked already. It may be of a node that looks less closely, and a session is worth a second look. */
+static bool token_good(const struct fm_worker *w, const struct fm_poll_token *of_note)
 {
-    while (getrandom(to, n, 0) != (ssize_t)n)
+    struct fm_poll_token t = *of_note;
+    t.node = fm_poll_node(w);
+    t.worker = (uint16_t)w->config.index;
+    return fm_poll_token_good(&t, w->config.poll_key);
+}
+
+static uint64_t draw(void)
+{
+    uint64_t id;
+    while (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
         ;
+    return id;
 }
 
 static struct fm_poll *find(struct fm_worker *w, uint64_t id)
@@ -249,20 +259,21 @@ bool fm_poll_open(struct fm_socket *s, struct fm_poll_token *token)
 {
     struct fm_worker *w = fm_socket_worker(s);
     struct fm_poll *p = calloc(1, sizeof *p);
-    if (!p) {
+    if (p) {
+        *p = (struct fm_poll){.carrier.ops = &ops, .socket = s, .timer.fire = on_timer};
+        do
+            p->id = draw();
+        while (find(w, p->id));
+    }
+    if (!p || !token_make(p, token)) {
+        free(p);
         fm_socket_gone(s);
         return false;
     }
-    *p = (struct fm_poll){.carrier.ops = &ops, .socket = s, .timer.fire = on_timer};
-    do
-        draw(&p->id, sizeof p->id);
-    while (find(w, p->id));
-    draw(p->secret, sizeof p->secret);
     HASH_ADD(hh, w->polls, id, sizeof p->id, p);
     s->carrier = &p->carrier;
     fm_stat_add(&w->stats.poll_sessions, 1);
     timer_set(p, w->config.poll_ttl_ms);
-    *token = token_of(p);
     fm_socket_opened(s, NULL, -1);
     return true;
 }
@@ -301,7 +312,7 @@ void fm_poll_request(struct fm_worker *w, uint64_t node, const struct fm_poll_no
 {
     struct fm_poll *p = find(w, note->token.id);
     struct fm_poll_note back = {.kind = FM_POLL_ANSWER, .ref = note->ref, .status = STATUS_GONE};
-    if (p && !fm_slice_eq_secret(fm_slice_of(p->secret, sizeof p->secret), fm_slice_of(note->token.secret, sizeof p->secret)))
+    if (p && !token_good(w, &note->token))
         p = NULL;
     if (p && note->kind == FM_POLL_CHECK && p->waits && p->node == node && p->from == note->from && p->ref == note->ref)
         return;

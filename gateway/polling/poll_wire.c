@@ -3,22 +3,48 @@
 #include "../../broker/base64.h"
 
 #include <assert.h>
+#include <openssl/hmac.h>
 
-enum { VERSION = 1, TOKEN_BYTES = 39 }; /* a multiple of three, so that its base64 needs no padding */
+enum { VERSION = 2, TOKEN_BYTES = 39 }; /* a multiple of three, so that its base64 needs no padding */
 _Static_assert(TOKEN_BYTES / 3 * 4 == FM_POLL_TOKEN_TEXT, "");
-_Static_assert(1 + 8 + 2 + 8 + 4 + FM_POLL_SECRET == TOKEN_BYTES, "");
+_Static_assert(1 + 8 + 2 + 8 + 4 + FM_POLL_TAG == TOKEN_BYTES, "");
 
 /* ---- tokens ---- */
+
+/* All but the tag. */
+static void said_write(struct fm_buf *raw, const struct fm_poll_token *t)
+{
+    fm_buf_u8(raw, VERSION);
+    fm_buf_u64(raw, t->node);
+    fm_buf_u16(raw, t->worker);
+    fm_buf_u64(raw, t->id);
+    fm_buf_u32(raw, t->seq);
+}
+
+bool fm_poll_token_seal(struct fm_poll_token *t, const uint8_t key[FM_POLL_KEY_BYTES])
+{
+    struct fm_buf raw = {0};
+    uint8_t mac[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    said_write(&raw, t);
+    bool made = !raw.failed && HMAC(EVP_sha256(), key, FM_POLL_KEY_BYTES, raw.p, raw.n, mac, &n) && n >= sizeof t->tag;
+    fm_buf_fini(&raw);
+    if (made)
+        memcpy(t->tag, mac, sizeof t->tag);
+    return made;
+}
+
+bool fm_poll_token_good(const struct fm_poll_token *t, const uint8_t key[FM_POLL_KEY_BYTES])
+{
+    struct fm_poll_token own = *t;
+    return fm_poll_token_seal(&own, key) && fm_slice_eq_secret(fm_slice_of(own.tag, sizeof own.tag), fm_slice_of(t->tag, sizeof t->tag));
+}
 
 void fm_poll_token_print(const struct fm_poll_token *t, char out[FM_POLL_TOKEN_TEXT + 1])
 {
     struct fm_buf raw = {0}, text = {0};
-    fm_buf_u8(&raw, VERSION);
-    fm_buf_u64(&raw, t->node);
-    fm_buf_u16(&raw, t->worker);
-    fm_buf_u64(&raw, t->id);
-    fm_buf_u32(&raw, t->seq);
-    fm_buf_put(&raw, t->secret, sizeof t->secret);
+    said_write(&raw, t);
+    fm_buf_put(&raw, t->tag, sizeof t->tag);
     if (!raw.failed)
         fm_base64_encode(&text, fm_buf_view(&raw));
     bool whole = text.n == FM_POLL_TOKEN_TEXT && !text.failed;
@@ -45,9 +71,9 @@ enum fm_err fm_poll_token_read(struct fm_slice text, struct fm_poll_token *t)
         t->worker = fm_rd_u16(&r);
         t->id = fm_rd_u64(&r);
         t->seq = fm_rd_u32(&r);
-        struct fm_slice secret = fm_rd_bytes(&r, FM_POLL_SECRET);
+        struct fm_slice tag = fm_rd_bytes(&r, FM_POLL_TAG);
         assert(!r.bad);
-        memcpy(t->secret, secret.p, FM_POLL_SECRET);
+        memcpy(t->tag, tag.p, FM_POLL_TAG);
     }
     fm_buf_fini(&raw);
     return err;
@@ -131,6 +157,11 @@ enum fm_err fm_poll_body(struct fm_slice body, bool lines, struct fm_buf *out, c
 
 /* ---- notes ---- */
 
+static bool of_session(enum fm_poll_kind kind)
+{
+    return kind == FM_POLL_WAIT || kind == FM_POLL_PUSH || kind == FM_POLL_CHECK;
+}
+
 void fm_poll_note_write(struct fm_buf *b, const struct fm_poll_note *n)
 {
     fm_buf_u8(b, (uint8_t)n->kind);
@@ -138,11 +169,16 @@ void fm_poll_note_write(struct fm_buf *b, const struct fm_poll_note *n)
     if (n->kind == FM_POLL_ANSWER) {
         fm_buf_varint(b, n->status);
         fm_buf_u32(b, n->seq);
+    } else if (n->kind == FM_POLL_KEY) {
+        assert(n->key.n == FM_POLL_KEY_BYTES);
+        fm_buf_slice(b, n->key);
     } else {
         fm_buf_varint(b, n->from);
+    }
+    if (of_session(n->kind)) {
         fm_buf_u64(b, n->token.id);
         fm_buf_u32(b, n->token.seq);
-        fm_buf_put(b, n->token.secret, sizeof n->token.secret);
+        fm_buf_put(b, n->token.tag, sizeof n->token.tag);
     }
     fm_buf_slice(b, n->frames);
 }
@@ -159,21 +195,25 @@ enum fm_err fm_poll_note_read(struct fm_slice bytes, struct fm_poll_note *n)
     struct fm_rd r = fm_rd_of(bytes);
     *n = (struct fm_poll_note){.kind = (enum fm_poll_kind)fm_rd_u8(&r)};
     n->ref = fm_rd_u64(&r);
-    if (n->kind < FM_POLL_WAIT || n->kind > FM_POLL_CHECK)
+    if (n->kind < FM_POLL_WAIT || n->kind > FM_POLL_KEY)
         return FM_E_SYNTAX;
     if (n->kind == FM_POLL_ANSWER) {
         n->status = small(&r, 999);
         n->seq = fm_rd_u32(&r);
+    } else if (n->kind == FM_POLL_KEY) {
+        n->key = fm_rd_bytes(&r, FM_POLL_KEY_BYTES);
     } else {
         n->from = small(&r, UINT16_MAX);
+    }
+    if (of_session(n->kind)) {
         n->token.id = fm_rd_u64(&r);
         n->token.seq = fm_rd_u32(&r);
-        struct fm_slice secret = fm_rd_bytes(&r, FM_POLL_SECRET);
+        struct fm_slice tag = fm_rd_bytes(&r, FM_POLL_TAG);
         if (!r.bad)
-            memcpy(n->token.secret, secret.p, FM_POLL_SECRET);
+            memcpy(n->token.tag, tag.p, FM_POLL_TAG);
     }
     n->frames = fm_rd_bytes(&r, fm_rd_left(&r));
-    if (r.bad)
+    if (r.bad || (n->frames.n && n->kind != FM_POLL_PUSH && n->kind != FM_POLL_ANSWER))
         return FM_E_SYNTAX;
     bool binary;
     struct fm_slice one, rest = n->frames;

@@ -333,19 +333,34 @@ static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, in
         fm_stream_refuse(s, err, NULL);
 }
 
+static bool is_ours(const struct fm_http_request *req)
+{
+    return req->worker->config.sse && fm_slice_eq(req->path, FM_LIT("/sse"));
+}
+
+enum fm_head_is fm_sse_head(struct fm_http_request *req)
+{
+    if (!is_ours(req))
+        return FM_HEAD_OTHER;
+    if (!fm_http_page_may(req, "GET, OPTIONS", "Authorization, Last-Event-ID"))
+        return FM_HEAD_TAKEN;
+    if (req->method == FM_HTTP_GET && req->announced == 0)
+        return FM_HEAD_GOOD;
+    if (req->method == FM_HTTP_GET)
+        refuse(req, FM_E_TOO_LARGE, 0, "this path takes no body", NULL);
+    else
+        fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD, .headers = FM_LIT("Allow: GET, OPTIONS\r\n")});
+    return FM_HEAD_TAKEN;
+}
+
 bool fm_sse_handle(struct fm_http_request *req)
 {
     struct fm_sse_topics topics = {0};
     const char *why = NULL;
     int64_t last = -1;
-    if (!req->worker->config.sse || !fm_slice_eq(req->path, FM_LIT("/sse")))
+    if (!is_ours(req))
         return false;
-    if (!fm_http_page_may(req, "GET, OPTIONS", "Authorization, Last-Event-ID"))
-        return true;
-    if (req->method != FM_HTTP_GET) {
-        fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_METHOD, .headers = FM_LIT("Allow: GET, OPTIONS\r\n")});
-        return true;
-    }
+    req->readable_by = req->origin; /* whose page may, as its head said */
     if (!params_known(req))
         return true;
     enum fm_err err = fm_sse_topics_read(req->query, req->worker->config.topics_per_socket, &topics, &why);

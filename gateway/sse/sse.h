@@ -12,7 +12,9 @@
 
 struct fm_stream;
 
-/* Is it /sse of the public listener? Then it is answered, now or later. */
+/* A request for /sse of the public listener, before a body that it may have. */
+enum fm_head_is fm_sse_head(struct fm_http_request *req);
+/* The same, which is good: it is answered, now or later. false: it is for another path. */
 bool fm_sse_handle(struct fm_http_request *req);
 
 /* ---- sse_stream.c ---- */

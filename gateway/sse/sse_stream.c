@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -175,6 +176,24 @@ static void close_tell(struct fm_conn *c, const struct fm_close *close)
     fm_buf_fini(&b);
 }
 
+/* The same, for who has had nothing yet. EventSource does not come back after a status but 200. */
+static void close_answer(struct fm_http_request *req, unsigned code, const char *reason)
+{
+    static const struct {
+        unsigned code; /* of the close */
+        enum fm_err err;
+    } table[] = {
+        {1008, FM_E_RATE_LIMITED},  {1012, FM_E_DRAINING},      {1013, FM_E_BUSY}, /* a limit of the node's */
+        {4001, FM_E_TOKEN_EXPIRED}, {4003, FM_E_TOKEN_REVOKED},
+    };
+    enum fm_err err = FM_E_CLOSED; /* by the API, with a code of the backend's */
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (table[i].code == code)
+            err = table[i].err;
+    fm_stat_add(&req->worker->stats.refused, 1);
+    fm_http_fail(req, err, *reason ? reason : NULL);
+}
+
 bool fm_stream_step(struct fm_stream *st)
 {
     struct fm_conn *c = st->c;
@@ -185,6 +204,8 @@ bool fm_stream_step(struct fm_stream *st)
     if (!close.code)
         return false;
     bool begun = st->begun;
+    char reason[128]; /* of the socket, which is gone before the answer */
+    snprintf(reason, sizeof reason, "%.*s", (int)close.reason.n, (const char *)close.reason.p);
     if (begun)
         close_tell(c, &close);
     end(st);
@@ -192,7 +213,7 @@ bool fm_stream_step(struct fm_stream *st)
     if (begun)
         c->state = FM_CONN_ANSWERED;
     else
-        fm_http_fail(&c->request, FM_E_DRAINING, NULL);
+        close_answer(&c->request, close.code, reason);
     return true;
 }
 

@@ -209,6 +209,26 @@ static bool client_limit(struct fm_http_request *req, const struct fm_api_order 
     return !err;
 }
 
+/* ---- before their bodies are read ---- */
+
+enum { WHITE_SPACE = 1024 /* around the one message of a body */ };
+
+bool fm_supabase_api_head(struct fm_http_request *req, bool one)
+{
+    const struct fm_worker_config *config = fm_worker_config(req->worker);
+    uint32_t max = one ? config->message_max + WHITE_SPACE : config->body_max;
+    bool backend;
+    if (!caller_of(req, &backend))
+        return false;
+    if (req->announced == FM_HTTP_UNKNOWN)
+        refuse(req, FM_E_LENGTH_REQUIRED, NULL, NULL);
+    else if (req->announced > max)
+        refuse(req, FM_E_TOO_LARGE, NULL, one ? "the body is larger than message_max" : "the body is larger than api_body_max");
+    else
+        return true;
+    return false;
+}
+
 /* ---- the requests ---- */
 
 static void on_published(struct fm_http_request *req, struct fm_item *item)

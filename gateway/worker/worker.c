@@ -358,6 +358,7 @@ void fm_worker_stop(struct fm_worker **wp)
     fm_questions_free_all(w);
     fm_expect_free_all(w);
     fm_commands_free(w);
+    fm_poll_keys_free(w);
     fm_edge_free(&w->edge);
     ev_loop_destroy(w->loop);
     fm_key_set_unref(&w->fetched_keys);

@@ -52,6 +52,7 @@ struct fm_worker_config {
     bool longpoll, sse;                 /* transports over HTTP */
     uint32_t poll_wait_ms;              /* a poll for which nothing comes is answered then */
     uint32_t poll_ttl_ms;               /* a session that nobody polls ends then */
+    const uint8_t *poll_key;            /* 32 bytes, with which the tokens of this node's sessions are sealed. Borrowed */
     uint32_t sse_keepalive_ms;          /* between the comments of a stream */
     uint32_t sse_retry_ms;              /* after which an EventSource comes back */
     struct fm_hooks *hooks;             /* hooks.h; NULL: this worker has no clients. Borrowed, and */
@@ -140,6 +141,8 @@ struct fm_worker_config {
     X(poll_unreached, "fanmesh_longpoll_unreached_total", "counter", \
       "those of them that were not answered since that node is gone or cut off: the client comes back with its cursor") \
     X(poll_refused, "fanmesh_longpoll_refused_total", "counter", "requests of LongPoll clients refused: origin, version, limit, syntax") \
+    X(poll_forged, "fanmesh_longpoll_forged_total", "counter", \
+      "those of them whose token no node had made; of their bodies nothing was read") \
     X(poll_expired, "fanmesh_longpoll_expired_total", "counter", "sessions ended because nobody polled for longpoll_ttl_ms") \
     X(poll_lost, "fanmesh_longpoll_lost_total", "counter", \
       "sessions ended because an answer did not arrive: the client comes back with its cursor") \

@@ -237,6 +237,7 @@ struct fm_worker {
     struct fm_poll *polls, *polls_due; /* LongPoll: the sessions; those that have something to do before the loop waits */
     struct fm_poll_ask *poll_asks;     /* requests of clients that have no answer yet */
     uint64_t poll_ref;                 /* the name of the last of them */
+    struct fm_poll_key *poll_keys;     /* of other nodes, poll_keys.c */
 
     struct fm_wtopic *topics, *dirty;     /* subs.c */
     struct fm_frames *frames[FM_FORMATS]; /* kept between drains for their memory */

@@ -11,13 +11,34 @@ static void a_token_says_whose_session_it_is_in_characters_that_a_url_takes_as_t
     (void)state;
     struct fm_poll_token t = {.node = 0xfedcba9876543210, .worker = 513, .id = UINT64_MAX, .seq = 7}, back;
     char text[FM_POLL_TOKEN_TEXT + 1];
-    memset(t.secret, 0xfb, sizeof t.secret);
+    memset(t.tag, 0xfb, sizeof t.tag);
     fm_poll_token_print(&t, text);
     assert_int_equal(strlen(text), FM_POLL_TOKEN_TEXT);
     assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), FM_POLL_TOKEN_TEXT);
     assert_int_equal(fm_poll_token_read(fm_slice_str(text), &back), FM_OK);
     assert_true(back.node == t.node && back.worker == t.worker && back.id == t.id && back.seq == t.seq);
-    assert_memory_equal(back.secret, t.secret, sizeof t.secret);
+    assert_memory_equal(back.tag, t.tag, sizeof t.tag);
+}
+
+static void a_sealed_token_is_good_until_anything_of_it_or_the_key_is_another(void **state)
+{
+    (void)state;
+    uint8_t key[FM_POLL_KEY_BYTES] = {1, 2, 3};
+    struct fm_poll_token t = {.node = 1, .worker = 2, .id = 3, .seq = 4}, other;
+    assert_true(fm_poll_token_seal(&t, key));
+    assert_true(fm_poll_token_good(&t, key));
+    for (unsigned i = 0; i < 4 + sizeof t.tag; i++) {
+        other = t;
+        other.node ^= i == 0;
+        other.worker ^= i == 1;
+        other.id ^= i == 2;
+        other.seq ^= i == 3;
+        if (i >= 4)
+            other.tag[i - 4] ^= 0x80;
+        assert_false(fm_poll_token_good(&other, key));
+    }
+    key[FM_POLL_KEY_BYTES - 1] = 1;
+    assert_false(fm_poll_token_good(&t, key));
 }
 
 static void what_is_no_token_of_ours_is_refused(void **state)
@@ -28,7 +49,7 @@ static void what_is_no_token_of_ours_is_refused(void **state)
     fm_poll_token_print(&t, text);
     assert_int_equal(fm_poll_token_read(fm_slice_of(text, FM_POLL_TOKEN_TEXT - 1), &t), FM_E_SYNTAX);
     assert_int_equal(fm_poll_token_read(fm_slice_of("", 0), &t), FM_E_SYNTAX);
-    text[0] = 'B'; /* another version */
+    text[0] = 'C'; /* another version */
     assert_int_equal(fm_poll_token_read(fm_slice_str(text), &t), FM_E_SYNTAX);
     fm_poll_token_print(&t, text);
     text[5] = '+'; /* the same bytes in another alphabet: a second text for one token */
@@ -109,6 +130,19 @@ static void notes_come_back_as_they_were_written_and_never_cut_short(void **stat
     fm_poll_note_write(&b, &(struct fm_poll_note){.kind = FM_POLL_ANSWER, .ref = 1, .status = 410, .seq = 77});
     assert_int_equal(fm_poll_note_read(fm_buf_view(&b), &back), FM_OK);
     assert_true(back.kind == FM_POLL_ANSWER && back.status == 410 && back.seq == 77 && back.frames.n == 0);
+    uint8_t key[FM_POLL_KEY_BYTES] = {7};
+    b.n = 0;
+    fm_poll_note_write(&b, &(struct fm_poll_note){.kind = FM_POLL_KEY_ASK, .ref = 2, .from = 6});
+    assert_int_equal(fm_poll_note_read(fm_buf_view(&b), &back), FM_OK);
+    assert_true(back.kind == FM_POLL_KEY_ASK && back.ref == 2 && back.from == 6);
+    b.n = 0;
+    fm_poll_note_write(&b, &(struct fm_poll_note){.kind = FM_POLL_KEY, .ref = 2, .key = fm_slice_of(key, sizeof key)});
+    for (size_t n = 0; n < b.n; n++)
+        assert_int_equal(fm_poll_note_read(fm_slice_of(b.p, n), &back), FM_E_SYNTAX);
+    assert_int_equal(fm_poll_note_read(fm_buf_view(&b), &back), FM_OK);
+    assert_true(back.kind == FM_POLL_KEY && fm_slice_eq(back.key, fm_slice_of(key, sizeof key)));
+    fm_poll_frame_put(&b, false, FM_LIT("[1]")); /* messages are of those alone that bring some */
+    assert_int_equal(fm_poll_note_read(fm_buf_view(&b), &back), FM_E_SYNTAX);
     fm_buf_fini(&frames);
     fm_buf_fini(&b);
 }
@@ -117,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_says_whose_session_it_is_in_characters_that_a_url_takes_as_they_are),
+        cmocka_unit_test(a_sealed_token_is_good_until_anything_of_it_or_the_key_is_another),
         cmocka_unit_test(what_is_no_token_of_ours_is_refused),
         cmocka_unit_test(lines_are_text_frames_or_binary_ones_in_base64),
         cmocka_unit_test(more_than_a_hundred_messages_in_one_request_are_too_many),

@@ -91,6 +91,8 @@ export interface StateChange {
   state: "connecting" | "open" | "reconnecting" | "closed";
   /** The node's; with `reconnecting` that of the next attempt. */
   url: string;
+  /** What carries the connection or the attempt. */
+  transport: "websocket" | "longpoll";
   /** With `reconnecting`: counts from 1 since a connection last held for a while. */
   attempt?: number;
   /** With `reconnecting`: until the next attempt. */
@@ -103,6 +105,8 @@ export interface StateChange {
 export interface Counters {
   connects: number;
   moves: number;
+  /** Connections by LongPoll where no WebSocket came through. */
+  fallbacks: number;
   /** Handed over. */
   messages: number;
   /** Not handed over: had been before, by id. */
@@ -123,6 +127,10 @@ export interface FanmeshOptions {
   ordered?: boolean;
   /** For hosts without a WebSocket of their own: that of the npm package ws. */
   WebSocket?: new (url: string, protocols?: string | string[]) => any;
+  /** `auto`: LongPoll where no WebSocket comes through. Default `auto`. */
+  transport?: "auto" | "websocket" | "longpoll";
+  /** `auto`: how long a WebSocket, and the first answer through it, may take before LongPoll is tried at the same node. Default 5000. */
+  fallbackMs?: number;
   /** The longest first wait between two attempts. Default 500. */
   baseMs?: number;
   /** The longest wait of all. Default 30000. */
@@ -145,6 +153,7 @@ export class Fanmesh {
   /** The node that it is connected to, or is trying. */
   readonly url: string;
   readonly urls: string[];
+  readonly transport: "websocket" | "longpoll";
   readonly subscriptions: Subscription[];
   readonly counters: Counters;
   subscribe<Payload = any>(topic: string, options?: SubscribeOptions<Payload>): Subscription;

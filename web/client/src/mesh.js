@@ -1,9 +1,13 @@
-// The connection to whichever node answers: which URL, when, and what the application is told about it. What phoenix.js does well stays with
-// it (frames, refs, heartbeats, rejoins); when and where to connect is decided here, by two of its public options: `transport`, which is asked
-// for every new WebSocket, and `reconnectAfterMs`, by which it says that it has given a connection up.
+// The connection to whichever node answers: which URL, by what, when, and what the application is told about it. What phoenix.js does well
+// stays with it (frames, refs, heartbeats, rejoins, LongPoll); when and where to connect is decided here, by two of its public options:
+// `transport`, which is asked for every new WebSocket, and `reconnectAfterMs`, by which it says that it has given a connection up.
+//
+// Where a WebSocket can't be opened the node may be dead, or something on the way takes none. LongPoll at the same node tells: where it is
+// answered, it stays. Whatever carries a connection, its channels go on from their cursors, so a change loses nothing.
 import { Socket } from "phoenix";
 import { Emitter } from "./emitter.js";
 import { FanmeshError } from "./error.js";
+import { Fallback, dialLongPoll } from "./fallback.js";
 import { Subscription } from "./subscription.js";
 import { Urls, backoffMs } from "./urls.js";
 
@@ -16,6 +20,8 @@ const defaults = {
   baseMs: 500,
   maxMs: 30_000,
   connectTimeoutMs: 10_000,
+  transport: "auto",
+  fallbackMs: 5000,
   heartbeatMs: 15_000,
   timeoutMs: 10_000,
   stableMs: 5000,
@@ -28,7 +34,8 @@ export class Fanmesh extends Emitter {
   #urls;
   #socket;
   #subscriptions = new Map(); // by topic
-  #raw = null; // the WebSocket that counts; events of any other are old
+  #raw = null; // the WebSocket or LongPoll that counts; events of any other are old
+  #fallback;
   #state = "connecting";
   #attempts = 0; // since a connection last proved stable
   #openedAt = 0;
@@ -36,7 +43,7 @@ export class Fanmesh extends Emitter {
   #deadline;
   #cleanups = [];
 
-  counters = { connects: 0, moves: 0, messages: 0, again: 0, doubles: 0, gaps: 0, unrecovered: 0 };
+  counters = { connects: 0, moves: 0, fallbacks: 0, messages: 0, again: 0, doubles: 0, gaps: 0, unrecovered: 0 };
 
   constructor(urls, options = {}) {
     super();
@@ -44,7 +51,8 @@ export class Fanmesh extends Emitter {
     this.#urls = new Urls(urls, this.#options);
     const { params, authToken, heartbeatMs, timeoutMs, logger } = this.#options;
     this.#options.WebSocket ??= globalThis.WebSocket;
-    if (!this.#options.WebSocket) throw new TypeError("there is no WebSocket here: give one in the option WebSocket (that of the npm package ws, say)");
+    this.#fallback = new Fallback(this.#urls.all, this.#options);
+    if (!this.#options.WebSocket && this.#options.transport !== "longpoll") throw new TypeError("there is no WebSocket here: give one in the option WebSocket (that of the npm package ws, say)");
     const mesh = this;
     this.#socket = new Socket(placeholder, {
       transport: function dial(url, protocols) { return mesh.#dial(url, protocols); },
@@ -68,6 +76,8 @@ export class Fanmesh extends Emitter {
   // Of the node that it is connected to, or is trying.
   get url() { return this.#urls.current; }
   get urls() { return this.#urls.all; }
+  // "websocket" or "longpoll": what it is connected by, or is trying.
+  get transport() { return this.#fallback.transport; }
   get subscriptions() { return [...this.#subscriptions.values()]; }
 
   subscribe(topic, options = {}) {
@@ -120,11 +130,13 @@ export class Fanmesh extends Emitter {
 
   #setState(state, details = {}) {
     this.#state = state;
-    this.emit("state", { state, url: this.url, ...details });
+    this.emit("state", { state, url: this.url, transport: this.transport, ...details });
   }
 
-  #connect() {
+  // fallen: by LongPoll, since no WebSocket comes through to this node.
+  #connect(fallen = false) {
     clearTimeout(this.#retry);
+    this.#fallback.begin(fallen);
     this.#setState("connecting");
     if (this.#state !== "connecting") return; // a listener has closed it
     // Drops what phoenix.js still holds of the connection before.
@@ -143,40 +155,71 @@ export class Fanmesh extends Emitter {
     clearTimeout(this.#retry);
     // phoenix.js connects by itself when a page comes back out of the browser's cache.
     if (this.#state !== "connecting") this.#setState("connecting");
-    const { WebSocket } = this.#options;
     const target = this.url + url.slice(placeholder.length);
-    const raw = protocols ? new WebSocket(target, protocols) : new WebSocket(target);
-    this.#raw = raw;
-    raw.addEventListener("close", ({ code, reason }) => {
+    const closed = ({ code, reason }) => {
       if (this.#raw === raw) this.#lost({ code, reason: String(reason ?? "") });
-    });
+    };
+    const raw = this.transport === "longpoll" ? dialLongPoll(target, protocols, closed) : this.#dialWebSocket(target, protocols, closed);
+    this.#raw = raw;
+    clearTimeout(this.#deadline);
+    const limitMs = this.#mayFall ? Math.min(this.#options.fallbackMs, this.#options.connectTimeoutMs) : this.#options.connectTimeoutMs;
+    this.#deadline = setTimeout(() => {
+      if (this.#raw !== raw) return;
+      this.#lost({ reason: `no connection within ${limitMs} ms` });
+      raw.close();
+    }, limitMs);
+    return raw;
+  }
+
+  #dialWebSocket(target, protocols, closed) {
+    const { WebSocket } = this.#options;
+    const raw = protocols ? new WebSocket(target, protocols) : new WebSocket(target);
+    raw.addEventListener("close", closed);
     // Node 22's own WebSocket says no more than this where nobody listens. Elsewhere the close event comes with it, and knows the code.
     raw.addEventListener("error", () => setTimeout(() => {
       if (this.#raw === raw && raw.readyState !== 1) this.#lost({ reason: "the connection failed" });
     }));
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => {
-      if (this.#raw !== raw) return;
-      this.#lost({ reason: `no connection within ${this.#options.connectTimeoutMs} ms` });
-      raw.close();
-    }, this.#options.connectTimeoutMs);
     return raw;
+  }
+
+  // Where WebSockets have come through before it is more likely the node that is dead: the others are tried first.
+  get #mayFall() {
+    return this.#fallback.possible && (!this.#fallback.proven || this.#attempts >= this.#urls.count);
   }
 
   #opened() {
     clearTimeout(this.#deadline);
     this.#openedAt = performance.now();
     this.counters.connects++;
+    if (this.#fallback.opened()) this.counters.fallbacks++;
     this.#setState("open");
     for (const subscription of this.subscriptions) subscription.connected();
+    if (this.#state === "open") this.#prove();
+  }
+
+  // Some proxies take a WebSocket and let nothing through it.
+  #prove() {
+    const raw = this.#raw;
+    if (!this.#fallback.possible || this.#fallback.proven) return;
+    this.ping(this.#options.fallbackMs).then(() => {
+      if (this.#raw === raw) this.#fallback.proven = true;
+    }, (error) => {
+      if (this.#raw !== raw || error.reason !== "timeout") return;
+      this.#lost({ reason: "nothing comes through the WebSocket" }, 0, true);
+      raw.close(moves, "nothing comes through");
+    });
   }
 
   // Once for each connection, whoever notices first: its close event, a time limit, or phoenix.js for want of a heartbeat's answer.
-  #lost({ code, reason }, delay) {
+  #lost({ code, reason }, delay, blocked = false) {
     if (this.#state === "closed" || this.#state === "reconnecting") return;
     const wasOpen = this.#state === "open";
     this.#raw = null;
     clearTimeout(this.#deadline);
+    if ((blocked || !wasOpen) && this.#mayFall) {
+      if (wasOpen) for (const subscription of this.subscriptions) subscription.disconnected();
+      return this.#connect(true);
+    }
     if (wasOpen && performance.now() - this.#openedAt >= this.#options.stableMs) this.#attempts = 0;
     this.#attempts++;
     const { baseMs, maxMs, random } = this.#options;
@@ -188,6 +231,7 @@ export class Fanmesh extends Emitter {
     if (wasOpen) this.counters.moves++;
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(), delayMs);
+    this.#fallback.begin(false); // that attempt
     this.#setState("reconnecting", { code, reason, delayMs, attempt: this.#attempts });
     if (wasOpen) for (const subscription of this.subscriptions) subscription.disconnected();
   }
