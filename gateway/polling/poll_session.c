@@ -264,6 +264,7 @@ bool fm_poll_open(struct fm_socket *s, struct fm_poll_token *token)
     timer_set(p, w->config.poll_ttl_ms);
     *token = token_of(p);
     fm_socket_opened(s, NULL, -1);
+    fm_user_sub_follow(s);
     return true;
 }
 
