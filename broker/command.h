@@ -2,7 +2,7 @@
  *
  * A command is an ordinary message, on a topic that no client and no API call can name. So it goes the way of every message: local and
  * remote alike, in the order of its node, repaired where it was lost, pulled by a node that comes later, once everywhere. Every worker that
- * serves clients takes it as a subscriber does (gateway/worker/orders.c), and the hub itself (control.c).
+ * serves clients takes it as a subscriber does (gateway/worker/commands.c), and the hub itself (control.c).
  *
  * Whoever gives one writes a message of fm_command_message and posts it to the hub as any publish; acknowledgements and idempotency keys
  * work as with every other. The hub that accepts it adds what only it knows: the command's id, when it was asked for, and for a deletion
@@ -26,6 +26,8 @@ enum fm_command_kind {
     FM_COMMAND_DELETE,         /* topic; upto: what of it */
     FM_COMMAND_REVOKE,         /* user */
     FM_COMMAND_UNTRACK,        /* topic, text: the key of a presence that the API shows */
+    FM_COMMAND_RECALL,         /* a hub's own: connection, number: from this message of an origin to that one commands may be lost to it.
+                                * Zeros, 0: of any */
     FM_COMMAND_KINDS           /* numbers from here on are of newer nodes: carried, and done nothing for */
 };
 

@@ -29,6 +29,7 @@ struct fm_standing {
     int64_t asked_ms;   /* mono */
     uint64_t until_ms;  /* mono */
     uint64_t unheld_ms; /* mono: since when no log of this node holds it; 0: one does */
+    bool recalled;      /* as if none did: another node has lost it */
     uint32_t subject_n;
     uint8_t subject[];
 };
@@ -157,6 +158,7 @@ static bool standing_known(struct fm_hub *h, const struct fm_standing *s)
             h->control.bytes += fm_msg_size(s->msg) - fm_msg_size(before);
             old->msg = fm_msg_ref(s->msg);
             old->unheld_ms = 0;
+            old->recalled = false;
             fm_msg_unref(&before);
             return true;
         }
@@ -267,6 +269,9 @@ void fm_control_take(struct fm_hub *h, struct fm_msg *m)
         fm_deletion_take(h, &c, m);
     if (c.kind == FM_COMMAND_UNTRACK)
         fm_lease_command(h, &c, m);
+    if (c.kind == FM_COMMAND_RECALL)
+        fm_recall_take(h, &c);
+    fm_command_say_taken(h, &c, m);
     if (c.keep_ms) {
         struct fm_standing *s = standing_new(&c, m);
         if (s)
@@ -277,11 +282,18 @@ void fm_control_take(struct fm_hub *h, struct fm_msg *m)
     fm_command_fini(&c);
 }
 
-void fm_control_missed(struct fm_hub *h)
+static bool is_missed(const struct fm_missed *missed, struct fm_id id)
 {
-    h->stats.commands_missed++;
-    fm_control_tell(h, "commands_missed", "what another node accepted is lost, and may have held commands",
-                    "who was to be disconnected or unsubscribed by one may still be there: ask for it again");
+    return missed->origin == 0 || (id.origin == missed->origin && id.seq >= missed->from && id.seq <= missed->to);
+}
+
+/* By the message that carries it: who has lost an older one still gets, or has, this one. */
+void fm_control_recall(struct fm_hub *h, const struct fm_missed *missed)
+{
+    struct fm_standing *first, *next;
+    HASH_ITER (hh, h->control.standing, first, next)
+        for (struct fm_standing *s = first; s; s = s->more)
+            s->recalled = s->recalled || is_missed(missed, s->msg->id);
 }
 
 /* ---- in time ---- */
@@ -289,6 +301,8 @@ void fm_control_missed(struct fm_hub *h)
 /* Will a worker, or a node, that comes now be told of it? Not much longer where it is old in its history, or its node is gone. */
 static bool is_held(struct fm_hub *h, const struct fm_standing *s)
 {
+    if (s->recalled)
+        return false;
     struct fm_origin *o = fm_origin_find(h, s->msg->id.origin);
     const struct fm_log_entry *e = o ? fm_log_find(&o->log, s->msg->id.seq) : NULL;
     if (!e || !e->in_history || fm_msg_age_ms(h, e->msg) >= e->pos->topic->retention.age_ms / 4 * 3)
@@ -327,6 +341,7 @@ void fm_control_tend(struct fm_hub *h)
     if (h->now.mono_ms < h->control.tend_ms)
         return;
     h->control.tend_ms = h->now.mono_ms + TEND_EVERY_MS;
+    fm_recall_tend(h);
     uint64_t wait_ms = (1 + rank(h)) * TURN_MS;
     bool may = h->ready && !h->draining && !fm_backlog_full(h);
     HASH_ITER (hh, h->control.standing, first, next) {

@@ -108,7 +108,7 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
 void fm_gap_tell(struct fm_hub *h, const struct fm_topic *t, struct fm_id from, uint64_t to, enum fm_gap_reason reason, uint64_t asof_ms)
 {
     if (t->commands)
-        fm_control_missed(h); /* workers have no use for a gap of theirs */
+        fm_recall_missed(h, from.origin, from.seq, to); /* workers have no use for a gap of theirs */
     if (t->interest == 0 || t->commands || fm_mutation(GAPS_SILENT))
         return;
     h->stats.gaps++;
@@ -189,8 +189,10 @@ void fm_pos_gap(struct fm_hub *h, struct fm_pos *pos, uint64_t to, enum fm_gap_r
 void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_gap_reason reason)
 {
     struct fm_topic *t, *tmp;
+    if (!h->control.has_topic)
+        fm_recall_missed(h, o->id, o->contig + 1, to);
     HASH_ITER (hh, h->topics, t, tmp) {
-        struct fm_pos *pos = t->interest ? fm_pos_get(t, o) : fm_pos_find(t, o);
+        struct fm_pos *pos = t->interest || t->commands ? fm_pos_get(t, o) : fm_pos_find(t, o);
         if (pos)
             fm_pos_gap(h, pos, to, reason);
     }

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 
 enum {
-    GATHERS_MAX = 64, /* under way at once */
+    GATHERS_MAX = 64, /* under way at once, */
+    REPORTS_MAX = 64, /* ... and as many besides that only the log waits for, */
+    REPORT_MS = 1000, /* ... which it does so long */
     OTHERS_PART = 4,  /* of the time limit, by which other nodes answer sooner, so that what they have found still arrives */
 };
 
@@ -30,7 +32,9 @@ struct fm_gather {
     struct fm_gather *next;
     uint64_t id;
     struct fm_inquiry ask;  /* its texts lie behind it */
-    struct fm_query *query; /* of our API; NULL: another node asks */
+    struct fm_query *query; /* of our API; NULL: another node asks, */
+    bool told, fresh;       /* ... or the log does: fm_command_report */
+    uint32_t command;       /* ... about one of this kind */
     uint64_t handle;
     struct fm_env_bind bind;
     uint64_t workers; /* bit i: worker i has yet to answer */
@@ -45,15 +49,16 @@ struct fm_gather {
 
 /* ---- life ---- */
 
-static struct fm_gather *gather_new(struct fm_hub *h, const struct fm_inquiry *ask)
+static struct fm_gather *gather_new(struct fm_hub *h, const struct fm_inquiry *ask, bool told)
 {
     uint32_t n = 0;
     for (const struct fm_gather *g = h->gathers; g; g = g->next)
-        n++;
-    struct fm_gather *g = n < GATHERS_MAX ? calloc(1, sizeof *g + ask->user.n + ask->topic.n) : NULL;
+        n += g->told == told;
+    struct fm_gather *g = n < (told ? REPORTS_MAX : GATHERS_MAX) ? calloc(1, sizeof *g + ask->user.n + ask->topic.n) : NULL;
     if (!g)
         return NULL;
     g->id = ++h->next_ask;
+    g->told = told;
     g->ask = *ask;
     if (ask->user.n)
         memcpy(g->text, ask->user.p, ask->user.n);
@@ -227,7 +232,7 @@ void fm_found_handle(struct fm_hub *h, struct fm_bus_item *it)
 void fm_inquiry_handle(struct fm_hub *h, uint64_t handle, struct fm_env_bind bind, struct fm_slice body)
 {
     struct fm_inquiry ask;
-    struct fm_gather *g = fm_inquiry_read(body, &ask) ? NULL : gather_new(h, &ask);
+    struct fm_gather *g = fm_inquiry_read(body, &ask) ? NULL : gather_new(h, &ask, false);
     if (!g)
         return; /* too many: the asker's time runs out, and it says so */
     g->handle = handle;
@@ -354,7 +359,7 @@ static void finish(struct fm_hub *h, struct fm_gather *g)
 {
     struct gathered *self = &g->nodes[0];
     self->state = ANSWERED;
-    if (g->ask.kind == FM_INQUIRY_SUBSCRIBERS)
+    if (g->ask.kind == FM_INQUIRY_SUBSCRIBERS && g->ask.user.n == 0)
         self->count = subscribers(h, g->ask.topic);
     else if (g->ask.kind == FM_INQUIRY_DONE)
         self->count += fm_command_done(h, g->ask.command);
@@ -367,7 +372,10 @@ static void finish(struct fm_hub *h, struct fm_gather *g)
             missing(&g->nodes[i], "it did not answer in time");
     for (uint32_t i = 0; g->query && i < g->nodes_n; i++)
         h->stats.gathers_missing += g->nodes[i].state == MISSING;
-    if (g->query)
+    const struct fm_command_report report = {g->command, g->fresh, g->ask.command, g->ask.user, g->ask.topic};
+    if (g->told)
+        fm_command_say_done(h, &report, self->count, self->state == ANSWERED);
+    else if (g->query)
         query_answer(h, g);
     else
         ask_answer(h, g);
@@ -380,7 +388,7 @@ void fm_gathers_check(struct fm_hub *h)
     for (struct fm_gather *g = h->gathers; g; g = next) {
         next = g->next;
         bool late = h->now.mono_ms >= g->due_ms;
-        if (!g->asked && !late && (g->ask.kind != FM_INQUIRY_DONE || has_come(h, g->ask.command)))
+        if (!g->asked && !late && (g->told || g->ask.kind != FM_INQUIRY_DONE || has_come(h, g->ask.command)))
             workers_ask(h, g);
         if (late || !waits(g))
             finish(h, g);
@@ -389,13 +397,15 @@ void fm_gathers_check(struct fm_hub *h)
 
 void fm_gather_query(struct fm_hub *h, struct fm_query *q)
 {
-    struct fm_gather *g = gather_new(h, &(struct fm_inquiry){.kind = q->inquiry,
-                                                             .timeout_ms = q->timeout_ms,
-                                                             .limit = q->limit,
-                                                             .after = q->after_id,
-                                                             .command = q->command,
-                                                             .user = fm_slice_of(q->text + q->topic_n, q->after_n),
-                                                             .topic = fm_slice_of(q->text, q->topic_n)});
+    struct fm_gather *g = gather_new(h,
+                                     &(struct fm_inquiry){.kind = q->inquiry,
+                                                          .timeout_ms = q->timeout_ms,
+                                                          .limit = q->limit,
+                                                          .after = q->after_id,
+                                                          .command = q->command,
+                                                          .user = fm_slice_of(q->text + q->topic_n, q->after_n),
+                                                          .topic = fm_slice_of(q->text, q->topic_n)},
+                                     false);
     if (!g) {
         q->err = FM_E_BUSY;
         fm_hub_out(h, q->worker, &q->item);
@@ -405,6 +415,18 @@ void fm_gather_query(struct fm_hub *h, struct fm_query *q)
     g->query = q;
     g->due_ms = h->now.mono_ms + q->timeout_ms;
     peers_ask(h, g);
+}
+
+bool fm_gather_done(struct fm_hub *h, const struct fm_cluster_command *c, bool fresh)
+{
+    const struct fm_inquiry ask = {.kind = FM_INQUIRY_DONE, .timeout_ms = REPORT_MS, .command = c->id, .user = c->user, .topic = c->topic};
+    struct fm_gather *g = gather_new(h, &ask, true);
+    if (!g)
+        return false;
+    g->fresh = fresh;
+    g->command = c->kind;
+    g->due_ms = h->now.mono_ms + REPORT_MS;
+    return true;
 }
 
 void fm_gathers_free(struct fm_hub *h)

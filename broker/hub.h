@@ -336,6 +336,8 @@ struct fm_hub_port { /* effects */
     X(gathers, "fanmesh_cluster_questions_total", "counter", "questions about clients that this node put to all nodes") \
     X(gathers_missing, "fanmesh_cluster_questions_missing_total", "counter", "answers to them that other nodes did not give in time") \
     X(commands_missed, "fanmesh_commands_missed_total", "counter", "times that commands of another node may have been lost") \
+    X(commands_recalled, "fanmesh_commands_recalled_total", "counter", \
+      "times that this or another node asked for those that stand to be published again, since it may have lost some") \
     X(commands_unknown, "fanmesh_commands_unknown_total", "counter", "commands that this node can't read, or does nothing for") \
     X(origins, "fanmesh_origins", "gauge", "origins known, dead ones included") \
     X(origins_forgotten, "fanmesh_origins_forgotten_total", "counter", "origins forgotten before cursor_ttl, since 255 are remembered") \

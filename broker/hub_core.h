@@ -183,7 +183,13 @@ struct fm_hub_command_done {
     uint64_t n;      /* messages that went here at once, or presences */
 };
 
-struct fm_control {               /* control.c, deletion.c */
+struct fm_missed {             /* messages of an origin that were given up, and may have been commands */
+    uint64_t origin, from, to; /* origin 0: of any */
+};
+
+enum { FM_MISSED_MAX = 16 };
+
+struct fm_control {               /* control.c, recall.c, deletion.c */
     struct fm_standing *standing; /* commands that every node must know for a while */
     struct fm_deletion *deletions;
     uint64_t bytes;                                        /* of what stands */
@@ -191,7 +197,17 @@ struct fm_control {               /* control.c, deletion.c */
     bool has_topic;                                        /* theirs is among the topics */
     struct fm_hub_command_done done[FM_HUB_COMMANDS_DONE]; /* a ring */
     uint32_t done_n;
+    struct fm_missed missed[FM_MISSED_MAX]; /* the others are still to be asked for them */
+    uint32_t missed_n;
+    uint64_t unsaid; /* commands of which the log does not say what they did, since too many came at once */
     struct fm_told told;
+};
+
+struct fm_command_report { /* what the log is to say of a command */
+    uint32_t kind;         /* enum fm_command_kind */
+    bool fresh;            /* it was asked for just now: worth a line also where it did nothing */
+    struct fm_id id;
+    struct fm_slice user, topic;
 };
 
 enum { FM_REFUSED_MAX = 64 };
@@ -411,12 +427,26 @@ void fm_keys_tend(struct fm_hub *h);
 FM_MUST_CHECK enum fm_err fm_control_complete(struct fm_hub *h, struct fm_msg **m, struct fm_id id);
 /* A command is dispatched, and no other thread has it yet. */
 void fm_control_take(struct fm_hub *h, struct fm_msg *m);
-/* Some may have been lost. */
-void fm_control_missed(struct fm_hub *h);
+/* One that any log or history holds is published again in turn, as if none did. */
+void fm_control_recall(struct fm_hub *h, const struct fm_missed *missed);
 /* A line in the log, now and then. Plain text without quotes. */
 void fm_control_tell(struct fm_hub *h, const char *event, const char *why, const char *then);
 void fm_control_tend(struct fm_hub *h);
 void fm_control_fini(struct fm_hub *h);
+
+/* ---- command_log.c ---- */
+/* A command is dispatched here. */
+void fm_command_say_taken(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m);
+/* So many connections, channels, messages or presences it concerned here; all: everybody has said so. */
+void fm_command_say_done(struct fm_hub *h, const struct fm_command_report *r, uint64_t n, bool all);
+
+/* ---- recall.c ---- */
+/* These were given up, and some may have been commands. origin 0: nobody knows whose. */
+void fm_recall_missed(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t to);
+/* Another node, or this one, has lost some: those that stand here are to be published again. */
+void fm_recall_take(struct fm_hub *h, const struct fm_cluster_command *c);
+/* Asks for what was missed, when it can. */
+void fm_recall_tend(struct fm_hub *h);
 
 /* ---- deletion.c ---- */
 void fm_deletion_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m);
@@ -434,6 +464,8 @@ void fm_deletions_tend(struct fm_hub *h);
 void fm_deletions_fini(struct fm_hub *h);
 
 /* ---- gather.c ---- */
+/* What this node's workers do for a command goes to the log (fm_command_say_done). False: too many are awaited, or there is no memory. */
+FM_MUST_CHECK bool fm_gather_done(struct fm_hub *h, const struct fm_cluster_command *c, bool fresh);
 /* FM_QUERY_GATHER: answered when all have answered, or its time is over. */
 void fm_gather_query(struct fm_hub *h, struct fm_query *q);
 /* A worker has answered. */

@@ -26,6 +26,7 @@
     X(DELETED_GIVEN, "what comes after its deletion is given to everyone") \
     X(DELETED_REMEMBERED, "what a deletion names stays in histories and logs") \
     X(DELETED_BEHIND_HOLE, "of what a deletion names, that behind a hole stays in histories") \
+    X(COMMANDS_NOT_RECALLED, "who has given up what may have been commands asks nobody for them") \
     X(WORKER_DEAF, "worker 0 empties its inbox fifty times and never again") \
     X(HUB_DEAF, "the hub empties its inbox a hundred times and never again")
 

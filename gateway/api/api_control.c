@@ -123,13 +123,23 @@ bool fm_api_told(struct fm_http_request *req, unsigned takes, unsigned needs, st
     return !err;
 }
 
+/* Of whom? False: the request is answered. */
+static bool whose(struct fm_http_request *req, const struct fm_api_told *told)
+{
+    if (told->user.n || told->connection.origin)
+        return true;
+    fm_http_fail(req, FM_E_INVALID, "`user` or `connection` is missing: whose it is, or which one, as /api/connections names it");
+    return false;
+}
+
 void fm_api_disconnect(struct fm_http_request *req, struct fm_slice variable)
 {
     (void)variable;
     struct fm_api_limits limits;
     struct fm_api_told told;
     if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_CONNECTION | FM_API_TOLD_RECONNECT | FM_API_TOLD_REASON | FM_API_TOLD_TIMEOUT_MS,
-                     FM_API_TOLD_USER, &limits, &told))
+                     0, &limits, &told) ||
+        !whose(req, &told))
         return;
     const struct fm_cluster_command c = {.kind = FM_COMMAND_DISCONNECT,
                                          .user = told.user,
@@ -144,8 +154,9 @@ void fm_api_unsubscribe(struct fm_http_request *req, struct fm_slice variable)
     (void)variable;
     struct fm_api_limits limits;
     struct fm_api_told told;
-    if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_TOPIC | FM_API_TOLD_CONNECTION | FM_API_TOLD_TIMEOUT_MS,
-                     FM_API_TOLD_USER | FM_API_TOLD_TOPIC, &limits, &told))
+    if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_TOPIC | FM_API_TOLD_CONNECTION | FM_API_TOLD_TIMEOUT_MS, FM_API_TOLD_TOPIC,
+                     &limits, &told) ||
+        !whose(req, &told))
         return;
     const struct fm_cluster_command c = {
         .kind = FM_COMMAND_UNSUBSCRIBE, .user = told.user, .topic = told.topic, .connection = told.connection};

@@ -1,5 +1,7 @@
 #include "api_parse.h"
 
+#include "../settings/user_topic.h"
+
 #include "../../broker/base64.h"
 #include "../phoenix/json_slice.h"
 
@@ -127,25 +129,17 @@ struct content { /* what all topics of a message share */
     const uint8_t *payload_at; /* in the body */
 };
 
-/* The topic of a user: what stands for {user} in the option user_topic. */
 static enum fm_err user_topic(struct parse *p, const struct fm_json *user_value, uint8_t out[FM_TOPIC_MAX], struct fm_slice *topic)
 {
     uint8_t text[FM_USER_MAX];
     struct fm_slice user;
-    const char *pattern = p->limits->user_topic ? p->limits->user_topic : "", *at = strstr(pattern, "{user}");
     enum fm_err err = read_text(p, user_value, "`user`", sizeof text, text, &user);
     if (err)
         return err;
-    if (!at)
+    if (!p->limits->user_topic)
         return refuse(p, FM_E_FORBIDDEN, user_value->raw.p, "this node has no option user_topic");
-    struct fm_slice head = fm_slice_of(pattern, (size_t)(at - pattern)), tail = fm_slice_str(at + 6);
-    if (head.n + user.n + tail.n > FM_TOPIC_MAX)
+    if (!fm_user_topic(p->limits->user_topic, user, out, topic))
         return refuse(p, FM_E_INVALID, user_value->raw.p, "the user's topic would have more than %d bytes", FM_TOPIC_MAX);
-    memcpy(out, head.p, head.n);
-    memcpy(out + head.n, user.p, user.n);
-    if (tail.n)
-        memcpy(out + head.n + user.n, tail.p, tail.n);
-    *topic = fm_slice_of(out, head.n + user.n + tail.n);
     return FM_OK;
 }
 

@@ -56,7 +56,8 @@ static enum fm_err connection_read(struct parse *p, const struct fm_json *v, str
 {
     uint8_t out[FM_ID_TEXT_MAX];
     struct fm_slice text;
-    if (fm_json_text(v, out, sizeof out, &text) || fm_id_parse((const char *)text.p, text.n, &told->connection))
+    bool good = fm_json_text(v, out, sizeof out, &text) == FM_OK && fm_id_parse((const char *)text.p, text.n, &told->connection) == FM_OK;
+    if (!good || told->connection.origin == 0 || told->connection.seq == 0)
         return refuse(p, FM_E_INVALID, v->raw.p, "`connection` must be the name of one, as /api/connections gives it");
     return FM_OK;
 }

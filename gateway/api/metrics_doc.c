@@ -16,8 +16,8 @@ static const struct {
     {"fanmesh_presences_forbidden_total",
      "Grows at a reload with a stricter `presence` (`rule_changed` in the log), and with tokens that lack "
      "a right of the one before."},
-    {"fanmesh_tokens_refused_total",
-     "A rate far above normal: keys were changed on one side only, a clock is wrong, or somebody guesses. Debug lines of the log say why."},
+    {"fanmesh_tokens_refused_total", "A rate far above normal: keys were changed on one side only, a clock is wrong, or somebody guesses. "
+                                     "The log says why (`token_refused`)."},
     {"fanmesh_tokens_expired_total",
      "A rate: clients don't send new tokens in time; they come back with one, which costs a connection each."},
     {"fanmesh_jwks_failures_total", "Alert on a rate: `token_jwks_url` does not answer; keys that are new there are unknown here."},
@@ -83,7 +83,9 @@ static const struct {
     {"fanmesh_origins_refused_total", "Alert on any: as above, after a split."},
     /* commands */
     {"fanmesh_commands_dropped_total", "Alert on any: deletions or revocations were forgotten here. Raise `commands_bytes` on all nodes."},
-    {"fanmesh_commands_missed_total", "After a long split: a user who was disconnected meanwhile may still be there. Ask for it again."},
+    {"fanmesh_commands_missed_total", "After a long split: a user who was disconnected meanwhile may still be there. Ask for it again. "
+                                      "(Deletions and revocations are fetched: "
+                                      "`fanmesh_commands_recalled_total`.)"},
     {"fanmesh_commands_lost_total", "As above, of a worker that could not keep up."},
     {"fanmesh_commands_unknown_total", "A rate: nodes of different versions."},
     {"fanmesh_cluster_questions_missing_total", "A rate: some node does not answer what the API asks of all."},

@@ -261,6 +261,7 @@ static void upgrade(struct fm_conn *c)
     if (w->config.deflate && fm_deflate_offer(c->head.ws_extensions, &c->deflate))
         c->socket->window = c->deflate.window;
     c->state = FM_CONN_UPGRADED;
+    fm_user_sub_follow(c->socket); /* before its client knows that it is connected */
 }
 
 void fm_conn_upgrade(struct fm_conn *c)

@@ -123,6 +123,7 @@ struct fm_worker_config fm_node_worker_config(struct fm_node *node, unsigned i)
         .api_key = node->access->api_key,
         .api = node->api,
         .mount = s->mount,
+        .user_topic = s->user_subscribe ? s->user_topic : NULL,
         .supabase_mount = fm_option_given(s->supabase_mount) ? s->supabase_mount : NULL,
         .origins = s->origins.n ? (const char *const *)s->origins.at : nothing,
         .message_max = (uint32_t)s->message_max,

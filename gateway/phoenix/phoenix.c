@@ -202,8 +202,30 @@ enum fm_phx_id fm_phx_id_of(unsigned format)
     }
 }
 
+/* A client has dropped what names another join_ref than its channel's since there are any, and shows it to who watches the socket. Bytes go
+ * as text: what a client does with a binary frame for no channel is its own affair, and Supabase's fails. */
+static const struct fm_slice user_ref = {(const uint8_t *)"\"fm_user\"", 9};
+
+static void user_message(struct fm_frames *f, const struct fm_msg *m)
+{
+    const struct fm_phx_to to = {.version = FM_PHX_V2, .join_ref = user_ref, .ref = FM_LIT("null"), .topic = fm_msg_topic(m)};
+    size_t opened = fm_phx_event_open(f, &to, fm_msg_event(m));
+    fm_phx_payload_write(&f->bytes, fm_msg_payload(m), m->flags & FM_MSG_BINARY);
+    fm_phx_event_close_with(f, &to, opened, m);
+}
+
+static void for_user(const struct fm_socket *s, enum fm_format *format, struct fm_slice *join_ref)
+{
+    *format = version_of(s) == FM_PHX_V1 ? FM_FORMAT_PHX1 : FM_FORMAT_PHX2_USER;
+    *join_ref = user_ref;
+}
+
 static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
 {
+    for (size_t i = 0; format == FM_FORMAT_PHX2_USER && i < n; i++)
+        user_message(f, msgs[i]);
+    if (format == FM_FORMAT_PHX2_USER)
+        return;
     if (format == FM_FORMAT_SUPA2 || format == FM_FORMAT_SUPA1) {
         for (size_t i = 0; i < n; i++)
             fm_supabase_message(f, format, false, msgs[i]);
@@ -240,5 +262,6 @@ const struct fm_proto fm_phoenix = {
     .expired = fm_phx_expired,
     .gap = fm_phx_gap,
     .text = text_of,
+    .for_user = for_user,
     .encode = encode,
 };

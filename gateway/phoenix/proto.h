@@ -29,6 +29,7 @@ enum fm_format {
     FM_FORMAT_SSE,         /* an event of a stream: sse/sse_wire.h */
     FM_FORMAT_SUPA2,       /* a Supabase client's broadcast, binary: 4, lengths, topic, event, metadata with the id, payload */
     FM_FORMAT_SUPA1,       /* {"topic","event":"broadcast","payload":{"type":"broadcast","event","payload","meta"},"ref":null} */
+    FM_FORMAT_PHX2_USER,   /* ["fm_user",null,topic,event,payload]: the connection's, no channel's; bytes as PHX1 has them */
     FM_FORMATS
 };
 
@@ -99,6 +100,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     bool joined;                 /* the hub has answered */
     bool cursor_channel;         /* asked for a cursor */
     bool watch;                  /* asked for presences */
+    bool given;                  /* by the server (user_subs.c): no channel, and in none of the socket's lists */
     bool judge;                  /* the worker's: may it stay under the new rules? */
     uint8_t own;                 /* enum fm_own */
     uint8_t flags;               /* the protocol's own, as its join gave them */
@@ -166,6 +168,8 @@ struct fm_proto { /* a wire protocol: one static table */
     void (*gap)(struct fm_frames *f, const struct fm_sub *sub, const struct fm_gap *gap, const struct fm_vector *cursor);
     /* A binary frame's payload as one of text, appended, for clients whose transport has only that. NULL: it makes no binary frames. */
     void (*text)(struct fm_buf *b, struct fm_slice binary);
+    /* What is for the connection's user is given to it in this format, and by this join_ref, which no channel of a client has. */
+    void (*for_user)(const struct fm_socket *s, enum fm_format *format, struct fm_slice *join_ref);
     /* Encodes a drain's messages of one topic, diffs and states of presences among them (fm_msg_of_presence). FM_FORMAT_*: a format of this
      * protocol. at: the topic's position after them. */
     void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);

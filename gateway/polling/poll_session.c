@@ -275,6 +275,7 @@ bool fm_poll_open(struct fm_socket *s, struct fm_poll_token *token)
     fm_stat_add(&w->stats.poll_sessions, 1);
     timer_set(p, w->config.poll_ttl_ms);
     fm_socket_opened(s, NULL, -1);
+    fm_user_sub_follow(s);
     return true;
 }
 

@@ -163,8 +163,10 @@
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
       "Memory that the messages of one API call may take; a payload counts once for each of its topics.") \
     X("HTTP API", TEXT, user_topic, 6, 200, "user:{user}", \
-      "Topic of a user, to which the API publishes what is for `user`; {user} in it stands for the name. Let a [topic] rule with join = " \
-      "token match it, and token_topics grant it.") \
+      "Topic of a user, to which the API publishes what is for `user`; {user} in it stands for the name. A [topic] rule must match it. " \
+      "With join = token, and where token_topics grants it, a user's clients may join it themselves, and so resume.") \
+    X("HTTP API", FLAG, user_subscribe, 0, 1, "true", \
+      "Whether every connection of a user is given what is published to user_topic from the connect, also one that does not join it.") \
     X("HTTP API", COUNT, replicas, 1, 127, "1", "Other nodes that must have stored a message before `ack: replicated` is answered.") \
     X("HTTP API", MS, ack_timeout_ms, 10, 60000, "2s", "How long such an answer waits before it fails with not_replicated.")
 

@@ -202,6 +202,13 @@ static void pushed_nothing(struct fm_socket *s, const struct fm_publish *p)
     (void)s, (void)p;
 }
 
+static void for_user(const struct fm_socket *s, enum fm_format *format, struct fm_slice *join_ref)
+{
+    (void)s;
+    *format = FM_FORMAT_SSE;
+    *join_ref = FM_LIT("null");
+}
+
 const struct fm_proto fm_sse = {
     .name = "sse",
     .accept = accept_stream,
@@ -211,6 +218,7 @@ const struct fm_proto fm_sse = {
     .forbidden = forbidden,
     .unsubscribed = unsubscribed,
     .gap = gap,
+    .for_user = for_user,
     .encode = encode,
 };
 
@@ -331,6 +339,8 @@ static void stream(struct fm_http_request *req, struct fm_sse_topics *topics, in
         err = join(s, fm_stream_topic(s, i), last);
     if (err)
         fm_stream_refuse(s, err, NULL);
+    else
+        fm_user_sub_follow(s); /* now that it is known which topics are its own */
 }
 
 static bool is_ours(const struct fm_http_request *req)

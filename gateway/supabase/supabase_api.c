@@ -145,7 +145,7 @@ static bool client_identify(struct fm_http_request *req, struct fm_identity **id
     struct fm_slice token = auth ? token_of(req) : fm_slice_of(NULL, 0);
     struct fm_token_fault fault = {FM_E_TOKEN_MISSING, NULL};
     *id = NULL;
-    if (!auth || (!token.n && !auth->required) || (token.n && fm_admit_token(req->worker, token, id, &fault)))
+    if (!auth || (!token.n && !auth->required) || (token.n && fm_admit_token(req->worker, &req->client, token, id, &fault)))
         return true;
     refuse(req, fault.err, NULL, fault.why);
     return false;

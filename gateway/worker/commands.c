@@ -22,14 +22,32 @@ static bool concerns(const struct fm_cluster_command *c, const struct fm_socket 
     return c->connection.origin == 0 || (c->connection.origin == id.origin && c->connection.seq == id.seq);
 }
 
+/* The user's sockets, or the one that is named alone. */
+static struct fm_socket *first_of(const struct fm_worker *w, const struct fm_cluster_command *c)
+{
+    if (c->user.n) {
+        struct fm_user *u = fm_user_find(w, c->user);
+        return u ? u->first : NULL;
+    }
+    struct fm_socket *s = c->connection.origin == fm_hub_incarnation(w->config.hub) ? w->sockets : NULL;
+    while (s && (s->number != c->connection.seq || s->probe))
+        s = s->next;
+    return s;
+}
+
+static struct fm_socket *next_of(const struct fm_cluster_command *c, const struct fm_socket *s)
+{
+    return c->user.n ? s->user_next : NULL;
+}
+
 static uint32_t disconnect(struct fm_worker *w, const struct fm_cluster_command *c, int64_t asked_ms)
 {
-    struct fm_user *u = fm_user_find(w, c->user);
     char *reason = c->text.n ? fm_slice_dup(c->text) : NULL;
     uint32_t n = 0;
-    for (struct fm_socket *s = u ? u->first : NULL; s; s = s->user_next) {
+    for (struct fm_socket *s = first_of(w, c); s; s = next_of(c, s)) {
         if (!concerns(c, s, asked_ms))
             continue;
+        fm_questions_withdraw(w, s, NULL, FM_E_CLOSED);
         fm_socket_close(s, c->number ? (unsigned)c->number : CLOSE_SENT_AWAY, reason ? reason : "disconnected by the server");
         n++;
     }
@@ -40,12 +58,12 @@ static uint32_t disconnect(struct fm_worker *w, const struct fm_cluster_command 
 
 static uint32_t unsubscribe(struct fm_worker *w, const struct fm_cluster_command *c, int64_t asked_ms)
 {
-    struct fm_user *u = fm_user_find(w, c->user);
     uint32_t n = 0;
-    for (struct fm_socket *s = u ? u->first : NULL; s; s = s->user_next) {
+    for (struct fm_socket *s = first_of(w, c); s; s = next_of(c, s)) {
         struct fm_sub *sub = concerns(c, s, asked_ms) ? fm_socket_sub(s, c->topic) : NULL;
         if (!sub || (int64_t)sub->asked_ms > asked_ms)
             continue;
+        fm_questions_withdraw(w, s, sub, FM_E_UNMATCHED_TOPIC);
         s->proto->unsubscribed(sub);
         n++;
     }

@@ -1,4 +1,4 @@
-#include "limits.h"
+#include "senders.h"
 
 #include "../../broker/diag.h"
 #include "../../broker/msg.h"
@@ -26,7 +26,8 @@ enum fm_err fm_limits_new(struct fm_limits **out, uint32_t per_address, uint32_t
     l->per_user = per_user;
     l->addresses = fm_tally_new();
     l->users = fm_tally_new();
-    if (l->addresses && l->users)
+    l->senders = fm_senders_new();
+    if (l->addresses && l->users && l->senders)
         return FM_OK;
     fm_limits_free(out);
     return FM_E_NOMEM;
@@ -40,13 +41,14 @@ void fm_limits_free(struct fm_limits **lp)
         return;
     fm_tally_free(&l->addresses);
     fm_tally_free(&l->users);
+    fm_senders_free(&l->senders);
     free(l);
 }
 
 /* ---- the log ---- */
 
 /* Whoever moves the burst's end from the past begins a new one, and tells it. */
-static bool burst_begins(struct fm_burst *b, uint64_t now_ms)
+static bool moved(struct fm_burst *b, uint64_t now_ms)
 {
     uint64_t until_ms = atomic_load_explicit(&b->until_ms, memory_order_relaxed);
     do {
@@ -57,22 +59,41 @@ static bool burst_begins(struct fm_burst *b, uint64_t now_ms)
     return now_ms > until_ms;
 }
 
+/* *last: how many of the burst before were not told. */
+static bool burst_begins(struct fm_burst *b, uint64_t now_ms, uint64_t *last)
+{
+    if (!moved(b, now_ms)) {
+        atomic_fetch_add_explicit(&b->untold, 1, memory_order_relaxed);
+        return false;
+    }
+    *last = atomic_exchange_explicit(&b->untold, 0, memory_order_relaxed);
+    return true;
+}
+
 void fm_limit_tell(struct fm_limits *limits, enum fm_limit limit, const struct fm_peer *peer, struct fm_slice user, uint64_t now_ms)
 {
-    if (!limits)
+    uint64_t untold;
+    if (!limits || !burst_begins(&limits->bursts[limit], now_ms, &untold))
         return;
-    struct fm_burst *b = &limits->bursts[limit];
-    if (!burst_begins(b, now_ms)) {
-        atomic_fetch_add_explicit(&b->untold, 1, memory_order_relaxed);
-        return;
-    }
-    uint64_t untold = atomic_exchange_explicit(&b->untold, 0, memory_order_relaxed);
     char text[FM_PEER_TEXT_MAX], quote[FM_USER_MAX * 4 + 3];
     fm_diag(FM_WARN, "limit_reached",
             "limit=%s peer=%s user=%s last_burst=%" PRIu64
             " why=\"%s than the limit allows\" then=\"it is refused, and told so; if this is no abuse, %s\"",
             limits_table[limit].option, fm_peer_text(peer, text), fm_diag_quote(quote, sizeof quote, (const char *)user.p, user.n), untold,
             limits_table[limit].what, limits_table[limit].then);
+}
+
+void fm_limit_tell_token(struct fm_limits *limits, enum fm_err err, const char *why, const struct fm_peer *peer, uint64_t now_ms)
+{
+    uint64_t untold;
+    if (!limits || !burst_begins(&limits->tokens[err], now_ms, &untold))
+        return;
+    char text[FM_PEER_TEXT_MAX];
+    fm_diag(FM_WARN, "token_refused",
+            "reason=%s peer=%s last_burst=%" PRIu64
+            " why=\"%s%s%s\" then=\"the client is told the reason; if its tokens are meant to be good, compare how they are made with "
+            "docs/tokens.md\"",
+            fm_err_code(err), fm_peer_text(peer, text), untold, fm_err_text(err), why ? ": " : "", why ? why : "");
 }
 
 /* ---- connections ---- */

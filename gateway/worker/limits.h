@@ -32,12 +32,15 @@ enum fm_limit {
         FM_LIMITS_N
 };
 
+struct fm_senders;
+
 struct fm_limits {                  /* of a node; immutable but for what is said */
     uint32_t per_address, per_user; /* 0: no limit */
     struct fm_tally *addresses, *users;
-    struct fm_burst { /* of a limit; atomic */
+    struct fm_senders *senders; /* senders.h */
+    struct fm_burst {           /* of a limit; atomic */
         _Atomic uint64_t until_ms, untold;
-    } bursts[FM_LIMITS_N];
+    } bursts[FM_LIMITS_N], tokens[FM_ERR_COUNT]; /* tokens: by why they were refused */
 };
 
 FM_MUST_CHECK enum fm_err fm_limits_new(struct fm_limits **limits, uint32_t per_address, uint32_t per_user);
@@ -45,6 +48,10 @@ void fm_limits_free(struct fm_limits **limits);
 
 /* Tells the log, if it is time. limits may be NULL: nobody is told. user: may be empty. */
 void fm_limit_tell(struct fm_limits *limits, enum fm_limit limit, const struct fm_peer *peer, struct fm_slice user, uint64_t now_ms);
+
+/* The same of a token that was refused, or is missing. why: more about that, plain text without quotes that holds nothing of the token, or
+ * NULL. */
+void fm_limit_tell_token(struct fm_limits *limits, enum fm_err err, const char *why, const struct fm_peer *peer, uint64_t now_ms);
 
 /* What an address is counted by. */
 struct fm_slice fm_limits_address_key(const struct fm_ip *ip);

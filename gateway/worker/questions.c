@@ -357,6 +357,25 @@ void fm_question_answered(struct fm_worker *w, struct fm_answer *a)
     answer_free(a);
 }
 
+static bool is_push_of(const struct fm_held_back *h, const struct fm_socket *s, const struct fm_sub *sub)
+{
+    if (h->socket != s || h->item->kind != FM_HUB_PUBLISH)
+        return false;
+    return !sub || fm_slice_eq(fm_msg_topic(((struct fm_publish *)h->item)->msgs[0]), fm_sub_topic(sub));
+}
+
+void fm_questions_withdraw(struct fm_worker *w, struct fm_socket *s, const struct fm_sub *sub, enum fm_err why)
+{
+    struct fm_held_back *h, *tmp;
+    for (unsigned i = 0; s->held && i < FM_DECIDERS; i++)
+        HASH_ITER (hh, w->waiting[i].held, h, tmp) {
+            if (!is_push_of(h, s, sub))
+                continue;
+            fm_stat_add(&w->stats.handler_withdrawn, 1);
+            answer_for_hub(w, held_take(w, (enum fm_decider)i, h), why, NULL);
+        }
+}
+
 /* The time limit's answer comes by the inbox like every other, so that the sockets it concerns are flushed with the rest. */
 static void tick(struct fm_worker *w, struct fm_held_back *table, uint64_t now_ms)
 {

@@ -4,11 +4,13 @@
 #include "../../broker/table.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { KEY_MAX = 3 + 1 + FM_USER_MAX + FM_TOPIC_MAX };
 
-struct fm_sender_entry {
+struct entry {
     UT_hash_handle hh; /* in the order in which they were looked at */
     struct fm_bucket bucket;
     uint64_t turn; /* of the last request that it gave to */
@@ -16,9 +18,38 @@ struct fm_sender_entry {
     uint8_t key[];
 };
 
-void fm_senders_turn(struct fm_senders *s)
+struct fm_senders {
+    pthread_mutex_t lock;
+    struct entry *table;
+    _Atomic uint64_t turn; /* counts what was asked for */
+};
+
+struct fm_senders *fm_senders_new(void)
 {
-    s->turn++;
+    struct fm_senders *s = calloc(1, sizeof *s);
+    if (s)
+        pthread_mutex_init(&s->lock, NULL);
+    return s;
+}
+
+void fm_senders_free(struct fm_senders **sp)
+{
+    struct fm_senders *s = *sp;
+    struct entry *e, *next;
+    *sp = NULL;
+    if (!s)
+        return;
+    HASH_ITER (hh, s->table, e, next) {
+        HASH_DEL(s->table, e);
+        free(e);
+    }
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+uint64_t fm_senders_turn(struct fm_senders *s)
+{
+    return atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed) + 1;
 }
 
 /* No two of different kinds are the same: what limit, user or address, how long that is. */
@@ -38,9 +69,9 @@ static size_t key_write(uint8_t key[KEY_MAX], const struct fm_sender *who, struc
     return n + topic.n;
 }
 
-static struct fm_sender_entry *entry_new(const uint8_t *key, size_t n)
+static struct entry *entry_new(const uint8_t *key, size_t n)
 {
-    struct fm_sender_entry *e = calloc(1, sizeof *e + n);
+    struct entry *e = calloc(1, sizeof *e + n);
     if (!e)
         return NULL;
     e->key_n = (uint16_t)n;
@@ -48,9 +79,9 @@ static struct fm_sender_entry *entry_new(const uint8_t *key, size_t n)
     return e;
 }
 
-static struct fm_sender_entry *entry_get(struct fm_senders *s, const uint8_t *key, size_t n)
+static struct entry *entry_get(struct fm_senders *s, const uint8_t *key, size_t n)
 {
-    struct fm_sender_entry *e;
+    struct entry *e;
     HASH_FIND(hh, s->table, key, (unsigned)n, e);
     if (e)
         HASH_DEL(s->table, e);
@@ -59,7 +90,7 @@ static struct fm_sender_entry *entry_get(struct fm_senders *s, const uint8_t *ke
     if (!e)
         return NULL;
     if (HASH_COUNT(s->table) >= FM_SENDERS_MAX) {
-        struct fm_sender_entry *oldest = s->table;
+        struct entry *oldest = s->table;
         HASH_DEL(s->table, oldest);
         free(oldest);
     }
@@ -67,32 +98,33 @@ static struct fm_sender_entry *entry_get(struct fm_senders *s, const uint8_t *ke
     return e;
 }
 
-enum fm_err fm_senders_take(struct fm_senders *s, const struct fm_sender *who, struct fm_slice topic, enum fm_limit limit,
-                            struct fm_rate rate, uint64_t n, uint64_t now_ms, uint32_t *retry_ms)
+static enum fm_err take(struct fm_senders *s, uint64_t turn, struct fm_slice key, bool of_topic, struct fm_rate rate, uint64_t n,
+                        uint64_t now_ms, uint32_t *retry_ms)
 {
-    uint8_t key[KEY_MAX];
     struct fm_bucket refused = {0};
-    *retry_ms = 0;
-    if (rate.per_s == 0)
-        return FM_OK;
-    struct fm_sender_entry *e = entry_get(s, key, key_write(key, who, topic, limit));
+    struct entry *e = entry_get(s, key.p, key.n);
     if (!e)
         return FM_E_NOMEM;
-    if (topic.n && e->turn == s->turn) {
+    if (of_topic && e->turn == turn) {
         fm_bucket_owe(&e->bucket, rate, n, now_ms);
         return FM_OK;
     }
     if (fm_bucket_take(&e->bucket, &refused, rate, n, now_ms, retry_ms) != FM_BUCKET_GIVES)
         return FM_E_RATE_LIMITED;
-    e->turn = s->turn;
+    e->turn = turn;
     return FM_OK;
 }
 
-void fm_senders_fini(struct fm_senders *s)
+enum fm_err fm_senders_take(struct fm_senders *s, uint64_t turn, const struct fm_sender *who, struct fm_slice topic, enum fm_limit limit,
+                            struct fm_rate rate, uint64_t n, uint64_t now_ms, uint32_t *retry_ms)
 {
-    struct fm_sender_entry *e, *next;
-    HASH_ITER (hh, s->table, e, next) {
-        HASH_DEL(s->table, e);
-        free(e);
-    }
+    uint8_t key[KEY_MAX];
+    *retry_ms = 0;
+    if (rate.per_s == 0)
+        return FM_OK;
+    struct fm_slice of = fm_slice_of(key, key_write(key, who, topic, limit));
+    pthread_mutex_lock(&s->lock);
+    enum fm_err err = take(s, turn, of, topic.n > 0, rate, n, now_ms, retry_ms);
+    pthread_mutex_unlock(&s->lock);
+    return err;
 }

@@ -39,7 +39,7 @@ void fm_socket_release(struct fm_socket *s)
 {
     if (s->state != FM_SOCKET_GONE || s->awaited || s->held || s->touched || s->doomed)
         return;
-    assert(!s->out && !s->subs);
+    assert(!s->out && !s->subs && !s->given);
     free(s->close_reason);
     free(s->client);
     fm_identity_unref(&s->identity);
@@ -116,8 +116,10 @@ void fm_socket_identify(struct fm_socket *s, struct fm_identity *identity)
     }
     s->token_told = false;
     fm_subs_judge(s);
-    if (s->state == FM_SOCKET_OPEN)
-        fm_socket_watch(s);
+    if (s->state != FM_SOCKET_OPEN)
+        return;
+    fm_user_sub_follow(s);
+    fm_socket_watch(s);
 }
 
 /* ---- for protocols ---- */

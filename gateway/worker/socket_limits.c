@@ -114,10 +114,10 @@ enum fm_err fm_sub_limit_push(struct fm_sub *sub, uint32_t *retry_ms)
 
 /* ---- without a socket ---- */
 
-static enum fm_err sender_rate(struct fm_worker *w, const struct fm_sender *who, struct fm_slice topic, enum fm_limit limit,
+static enum fm_err sender_rate(struct fm_worker *w, uint64_t turn, const struct fm_sender *who, struct fm_slice topic, enum fm_limit limit,
                                struct fm_rate rate, uint64_t n, uint32_t *retry_ms)
 {
-    enum fm_err err = fm_senders_take(&w->senders, who, topic, limit, rate, n, fm_mono_ms(), retry_ms);
+    enum fm_err err = fm_senders_take(w->config.limits->senders, turn, who, topic, limit, rate, n, fm_mono_ms(), retry_ms);
     if (err == FM_E_RATE_LIMITED)
         fm_limit_reached(w, limit, who->peer, who->user);
     return err;
@@ -131,15 +131,18 @@ enum fm_err fm_worker_limit_sender(struct fm_worker *w, const struct fm_sender *
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < n; i++)
         bytes += msgs[i]->payload_n;
-    fm_senders_turn(&w->senders);
-    enum fm_err err = sender_rate(w, who, all, FM_LIMIT_PUSHES, c->pushes, n, retry_ms);
+    *retry_ms = 0;
+    if (!c->limits)
+        return FM_OK;
+    uint64_t turn = fm_senders_turn(c->limits->senders);
+    enum fm_err err = sender_rate(w, turn, who, all, FM_LIMIT_PUSHES, c->pushes, n, retry_ms);
     if (!err)
-        err = sender_rate(w, who, all, FM_LIMIT_BYTES, c->push_bytes, bytes, retry_ms);
+        err = sender_rate(w, turn, who, all, FM_LIMIT_BYTES, c->push_bytes, bytes, retry_ms);
     for (uint32_t i = 0; !err && i < n; i++) {
         struct fm_slice topic = fm_msg_topic(msgs[i]);
         const struct fm_rule *rule = fm_rules_match(c->rules, topic);
         const struct fm_rate of_rule = {rule ? rule->pushes_per_s : 0, c->pushes.burst_ms};
-        err = sender_rate(w, who, topic, FM_LIMIT_PUSHES, of_rule, 1, retry_ms);
+        err = sender_rate(w, turn, who, topic, FM_LIMIT_PUSHES, of_rule, 1, retry_ms);
     }
     return err;
 }

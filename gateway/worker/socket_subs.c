@@ -38,7 +38,7 @@ static void sub_unlink(struct fm_sub *sub)
         fm_sub_index_free(&s->index);
 }
 
-static void sub_free(struct fm_sub *sub)
+void fm_sub_free(struct fm_sub *sub)
 {
     assert(!sub->topic && !sub->skip && !sub->lag && !sub->end);
     free(sub->proto);
@@ -51,12 +51,13 @@ static void sub_end(struct fm_sub *sub)
     fm_sub_linger(sub);
     if (sub->joined) {
         fm_socket_tell(sub->socket, FM_HOOK_LEAVE, fm_sub_topic(sub));
-        fm_subs_remove(w, sub);
+        if (!fm_user_sub_back(sub))
+            fm_subs_remove(w, sub);
     } else {
         fm_worker_forget(w, sub->id); /* when its answer comes the hub is told that nobody is there */
     }
     sub_unlink(sub);
-    sub_free(sub);
+    fm_sub_free(sub);
 }
 
 void fm_socket_subs_end(struct fm_socket *s)
@@ -64,6 +65,7 @@ void fm_socket_subs_end(struct fm_socket *s)
     fm_sub_index_free(&s->index); /* nobody looks any more */
     while (s->subs)
         sub_end(s->subs);
+    fm_user_sub_end(s);
 }
 
 struct fm_sub *fm_socket_sub(struct fm_socket *s, struct fm_slice topic)
@@ -83,7 +85,7 @@ uint32_t fm_socket_subs(const struct fm_socket *s)
 
 /* ---- for protocols ---- */
 
-static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
+struct fm_sub *fm_sub_new(struct fm_socket *s, const struct fm_join_ask *ask)
 {
     struct fm_sub *sub = malloc(sizeof *sub + ask->topic.n + ask->join_ref.n);
     if (!sub)
@@ -106,7 +108,6 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
     memcpy(sub->text, ask->topic.p, ask->topic.n);
     if (ask->join_ref.n)
         memcpy(sub->text + ask->topic.n, ask->join_ref.p, ask->join_ref.n);
-    sub_link(sub);
     return sub;
 }
 
@@ -126,9 +127,10 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     assert(!fm_socket_sub(s, ask->topic));
     struct fm_worker *w = s->worker;
     enum fm_err err = FM_E_NOMEM;
-    struct fm_sub *sub = sub_new(s, ask);
+    struct fm_sub *sub = fm_sub_new(s, ask);
     if (!sub)
         goto fail;
+    sub_link(sub);
     sub->id = fm_worker_expect(w, fm_socket_joined, sub);
     struct fm_join *join = sub->id ? fm_join_new(w->config.index, sub->id, ask->topic) : NULL;
     if (!join)
@@ -153,7 +155,7 @@ fail_after_sub:
     fm_worker_forget(w, sub->id);
     sub_unlink(sub);
     sub->proto = NULL;
-    sub_free(sub);
+    fm_sub_free(sub);
 fail:
     free(ask->proto);
     fm_vector_fini(&ask->cursor);
@@ -233,7 +235,8 @@ static void join_refused(struct fm_sub *sub, struct fm_join *join)
     sub_unlink(sub);
     if (s->state == FM_SOCKET_OPEN)
         s->proto->joined(sub, sub->tag, join);
-    sub_free(sub);
+    fm_sub_free(sub);
+    fm_user_sub_follow(s); /* it may have waited for this answer */
 }
 
 /* Is it still there? The protocol may have ended it. */
@@ -248,7 +251,9 @@ static void joined(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join
 {
     sub->end = join->track; /* what showed it will end it */
     join->track = NULL;
-    fm_subs_added(w, sub, join);
+    if (sub->cursor_channel || join->replayed || !fm_user_sub_is(sub))
+        fm_subs_added(w, sub, join);
+    fm_user_sub_yield(sub);
     if (sub->watch)
         fm_subs_watch(w, sub);
     if (sub->end || sub->watch)
@@ -267,8 +272,10 @@ void fm_socket_joined(void *ctx, struct fm_item *item)
         join->err = FM_E_CLOSED;
     if (join->err == FM_OK)
         join->err = fm_sub_may_join(sub); /* the rules may have changed since it asked */
-    if (join->err == FM_OK)
+    if (join->err == FM_OK) {
+        fm_user_sub_hurry(sub);
         join->err = fm_subs_add(w, sub, join);
+    }
     sub->joined = join->err == FM_OK;
     if (counted && !sub->joined) {
         fm_subs_leave_hub(w, fm_sub_topic(sub), 1);

@@ -63,14 +63,13 @@ static enum fm_err identify(struct fm_socket *s, struct fm_identity *id)
 bool fm_socket_refresh(struct fm_socket *s, struct fm_slice token, struct fm_token_fault *fault)
 {
     struct fm_identity *id;
-    if (!fm_admit_token(s->worker, token, &id, fault))
+    if (!fm_admit_token(s->worker, &s->peer, token, &id, fault))
         return false;
     const struct fm_identity *was = s->identity;
     /* Who logs out may go on as nobody; somebody else is another connection. */
     if (was && was->user.n && id->user.n && !fm_slice_eq(was->user, id->user)) {
-        *fault = (struct fm_token_fault){FM_E_TOKEN_USER, NULL};
         fm_identity_unref(&id);
-        return false;
+        return fm_admit_refuse(s->worker, &s->peer, fault, FM_E_TOKEN_USER, NULL);
     }
     enum fm_err err = identify(s, id);
     fm_identity_unref(&id);
@@ -93,6 +92,7 @@ uint32_t fm_worker_revoke(struct fm_worker *w, struct fm_slice user, uint64_t be
     for (struct fm_socket *s = u ? u->first : NULL; s; s = s->user_next) {
         if (s->state != FM_SOCKET_OPEN || !fm_revoked(&w->revocations, s->identity))
             continue;
+        fm_questions_withdraw(w, s, NULL, FM_E_TOKEN_REVOKED);
         fm_socket_close(s, CLOSE_REVOKED, "the token was revoked");
         n++;
     }

@@ -160,6 +160,12 @@ static bool is_behind(const struct fm_worker *w, const struct fm_wtopic *t)
     return t->n > 0 && (w->overrun || t->reread != FM_REREAD_NONE || t->batch.n > 0);
 }
 
+static _Atomic uint64_t *gauge_of(struct fm_worker *w, const struct fm_sub *sub)
+{
+    struct fm_worker_stats *stats = fm_stats_of(w, sub->socket->probe);
+    return sub->given ? &stats->user_subscriptions : &stats->subscriptions;
+}
+
 enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join)
 {
     struct fm_wtopic *t = fm_wtopic_find(w, fm_sub_topic(sub));
@@ -188,7 +194,7 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
     t->packed_users[sub->format] += sub->socket->window > 0;
     t->slow = (uint8_t)sub->rule->slow;
     t->protos[sub->format] = sub->socket->proto;
-    fm_stat_add(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
+    fm_stat_add(gauge_of(w, sub), 1);
     return FM_OK;
 }
 
@@ -225,7 +231,29 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
     fm_subs_skip_drop(sub);
     fm_wtopic_mark(w, t);
     fm_worker_settle_soon(w);
-    fm_stat_sub(&fm_stats_of(w, sub->socket->probe)->subscriptions, 1);
+    fm_stat_sub(gauge_of(w, sub), 1);
+}
+
+void fm_subs_replace(struct fm_worker *w, struct fm_sub *sub, struct fm_sub *by)
+{
+    struct fm_wtopic *t = sub->topic;
+    struct fm_slot *slot = &t->slots[sub->slot];
+    fm_subs_unwatch(w, t, slot);
+    fm_subs_lag_end(w, sub);
+    t->users[sub->format]--;
+    t->packed_users[sub->format] -= sub->socket->window > 0;
+    t->users[by->format]++;
+    t->packed_users[by->format] += sub->socket->window > 0;
+    t->protos[by->format] = by->socket->proto;
+    by->topic = t;
+    by->slot = sub->slot;
+    by->skip = sub->skip;
+    *slot =
+        (struct fm_slot){.socket = by->socket, .sub = by, .format = by->format, .window = by->socket->window, .filtered = by->skip != NULL};
+    sub->topic = NULL;
+    sub->skip = NULL;
+    fm_stat_sub(gauge_of(w, sub), 1);
+    fm_stat_add(gauge_of(w, by), 1);
 }
 
 enum fm_err fm_subs_position(const struct fm_sub *sub, struct fm_vector *at)

@@ -39,6 +39,7 @@ void fm_subs_rules(struct fm_worker *w)
     struct fm_wtopic *t, *next;
     w->rules_age++;
     w->forbidding = false;
+    w->given_due = true;
     HASH_ITER (hh, w->topics, t, next) {
         if (t->n == 0)
             continue;
@@ -47,7 +48,7 @@ void fm_subs_rules(struct fm_worker *w)
         t->judging = false;
         for (uint32_t i = 0; i < t->n; i++) {
             struct fm_sub *sub = t->slots[i].sub;
-            sub->judge = joins || (presences && (sub->end || t->slots[i].presence != FM_PRESENCE_NONE));
+            sub->judge = !sub->given && (joins || (presences && (sub->end || t->slots[i].presence != FM_PRESENCE_NONE)));
             t->judging |= sub->judge;
         }
         w->forbidding |= t->judging;

@@ -120,6 +120,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     if (w->commands.wanted)
         fm_commands_join(w);
     fm_subs_presence_again(w);
+    fm_user_subs_tend(w);
     load_say(w);
     if (w->dirty)
         fm_worker_settle_soon(w); /* a leave that could not be made */
@@ -363,7 +364,6 @@ void fm_worker_stop(struct fm_worker **wp)
     ev_loop_destroy(w->loop);
     fm_key_set_unref(&w->fetched_keys);
     fm_revocations_fini(&w->revocations);
-    fm_senders_fini(&w->senders);
     caches_free(w);
     free(w);
 }

@@ -39,6 +39,7 @@ struct fm_worker_config {
     uint32_t connections_max;           /* of this worker */
     uint32_t accepts_per_s;             /* of this worker; 0: no limit */
     uint32_t topics_per_socket;         /* 100 */
+    const char *user_topic;             /* with {user} in it: to which the connections of a user are subscribed; NULL: they are not */
     uint32_t presence_meta_max;         /* bytes */
     const struct fm_nets *proxy_from;   /* whose connections begin with a PROXY protocol header. NULL: nobody's. Borrowed */
     const struct fm_nets *trusted;      /* whose X-Forwarded-For is believed; likewise */
@@ -80,6 +81,8 @@ struct fm_worker_config {
     X(tokens_expired, "fanmesh_tokens_expired_total", "counter", "connections closed because their token was over") \
     X(tokens_revoked, "fanmesh_tokens_revoked_total", "counter", "connections closed because their token was revoked") \
     X(subscriptions, "fanmesh_subscriptions", "gauge", "open channels") \
+    X(user_subscriptions, "fanmesh_user_subscriptions", "gauge", \
+      "connections that are given what is for their user without having joined its topic") \
     X(forbidden, "fanmesh_channels_forbidden_total", "counter", \
       "channels ended because new rules, or a new token, do not allow them any more") \
     X(presences_forbidden, "fanmesh_presences_forbidden_total", "counter", \
@@ -126,6 +129,8 @@ struct fm_worker_config {
       "joins and pushes that were put before a handler of the program or the backend of hooks, and to the latter, connections") \
     X(handler_waiting, "fanmesh_handler_waiting", "gauge", "those of them that have no answer yet") \
     X(handler_refused, "fanmesh_handler_refused_total", "counter", "those of them that were refused so") \
+    X(handler_withdrawn, "fanmesh_handler_withdrawn_total", "counter", \
+      "pushes among them that were refused since their client was disconnected, revoked or unsubscribed before there was an answer") \
     X(handler_timeouts, "fanmesh_handler_timeouts_total", "counter", \
       "those of them that had no answer after handler_timeout_ms or hook_timeout_ms") \
     X(handler_overloads, "fanmesh_handler_overloads_total", "counter", \

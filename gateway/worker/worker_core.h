@@ -8,6 +8,7 @@
  *   subs_rules.c what new rules change
  *   questions.c  what a program or a backend decides       connect.c  who connects, and what a backend is told
  *   commands.c  what the whole cluster is told to do      users.c   who is connected       inquiries.c  and what is told of them
+ *   user_subs.c what is for a user reaches all connections of theirs
  *   presence.c  who is shown on a topic      presence_watch.c  and who is told
  *
  * Order of a drain of the inbox (intake.c): messages are gathered by topic; an answer to a join first flushes the messages of its topic
@@ -173,6 +174,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     struct fm_socket *touched_next, *doomed_next;
     struct fm_sub *subs;
     struct fm_sub_index *index; /* of them; NULL: they are few */
+    struct fm_sub *given;       /* user_subs.c; usually NULL */
     struct fm_sub *lagging;     /* those that fell behind, by their turn to catch up */
     struct fm_timer timer;      /* idle, then close */
     struct fm_buf in;           /* the beginning of a message that came in pieces */
@@ -180,6 +182,7 @@ struct fm_socket { /* one WebSocket connection. Freed when it is gone and no ans
     uint8_t *client;            /* see fm_client_text; NULL: nobody may ask for it */
     uint32_t client_n;
     uint32_t variant;
+    uint32_t given_age;                                  /* the worker's rules_age, when `given` was last looked at */
     uint32_t awaited;                                    /* answers to pushes that are under way */
     uint32_t held;                                       /* its joins and pushes that wait for handlers, and */
     size_t held_bytes;                                   /* ... bytes of them */
@@ -221,11 +224,11 @@ struct fm_worker {
     uint32_t sockets_n;
     uint64_t sockets_made;
     struct fm_user *users;       /* users.c */
+    bool given_due;              /* user_subs.c: some sockets are to be looked at */
     struct fm_commands commands; /* commands.c */
 
     struct fm_key_set *fetched_keys; /* of the JWKS: a reference; NULL: none have come */
     struct fm_revocations revocations;
-    struct fm_senders senders; /* clients that publish by HTTP */
 
     struct fm_expect *expects; /* expect.c */
     struct fm_waiting {        /* questions.c: what waits for an answer, by age */
@@ -390,6 +393,8 @@ struct fm_asking { /* a question to be; slices and pointers are borrowed */
 FM_MUST_CHECK enum fm_err fm_question_put(struct fm_worker *w, const struct fm_asking *ask, struct fm_item *held, uint64_t token);
 /* Takes it. */
 void fm_question_answered(struct fm_worker *w, struct fm_answer *answer);
+/* Its pushes, and where sub is not NULL those on its topic, are refused without waiting for an answer: their client is being sent away. */
+void fm_questions_withdraw(struct fm_worker *w, struct fm_socket *s, const struct fm_sub *sub, enum fm_err why);
 /* Refuses those that are over their time. */
 void fm_questions_tick(struct fm_worker *w, uint64_t now_ms);
 void fm_questions_free_all(struct fm_worker *w);
@@ -400,6 +405,21 @@ struct fm_user *fm_user_find(const struct fm_worker *w, struct fm_slice name);
 /* The socket is this user's from now on, at most FM_USER_MAX bytes; empty: nobody's. false without memory: it is whose it was. */
 FM_MUST_CHECK bool fm_user_join(struct fm_socket *s, struct fm_slice name);
 void fm_user_leave(struct fm_socket *s);
+
+/* ---- user_subs.c ---- */
+/* The socket's user, the rules, or its channels are others now, or it has just been let in: it is subscribed, or not any more. */
+void fm_user_sub_follow(struct fm_socket *s);
+void fm_user_sub_end(struct fm_socket *s);
+/* Is its socket subscribed, and is this a channel of the same topic? */
+bool fm_user_sub_is(const struct fm_sub *to);
+/* Then it is about to become a subscriber: what there is to give is given first. */
+void fm_user_sub_hurry(const struct fm_sub *to);
+/* It has become one, and takes the subscription's place. */
+void fm_user_sub_yield(const struct fm_sub *to);
+/* It ends, and the subscription takes its place: true. */
+bool fm_user_sub_back(struct fm_sub *from);
+/* What could not be done at once. */
+void fm_user_subs_tend(struct fm_worker *w);
 
 /* ---- socket_limits.c ---- */
 /* Counts, and tells the log. */
@@ -484,6 +504,9 @@ void fm_socket_watch(struct fm_socket *s);
 /* ---- socket_subs.c ---- */
 /* All of them leave. */
 void fm_socket_subs_end(struct fm_socket *s);
+/* A sub that is in none of the socket's lists; NULL without memory. `proto` is moved. */
+struct fm_sub *fm_sub_new(struct fm_socket *s, const struct fm_join_ask *ask);
+void fm_sub_free(struct fm_sub *sub);
 void fm_socket_joined(void *ctx, struct fm_item *item);
 void fm_socket_pushed(void *ctx, struct fm_item *item);
 
@@ -567,8 +590,11 @@ void fm_subs_message(struct fm_worker *w, struct fm_msg *m);
 /* A sub that the hub has counted becomes a subscriber; join->skip is moved. FM_E_NOMEM: it is not one. */
 FM_MUST_CHECK enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join *join);
 /* After the protocol has answered the join: where the topic's other subs still wait for what an overrun lost, this one is not to be given
- * again what it got with the answer. */
+ * again what it got with the answer. (A channel that got nothing, and takes the place of the connection's own subscription, waits with
+ * them: user_subs.c.) */
 void fm_subs_added(struct fm_worker *w, struct fm_sub *sub, const struct fm_join *join);
+/* `by` takes its place, and the hub need not know. What the topic is giving out the sub has been given. */
+void fm_subs_replace(struct fm_worker *w, struct fm_sub *sub, struct fm_sub *by);
 /* It ends; the hub will be told. */
 void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub);
 /* Nothing is kept from it any more for what its client was ahead. */

@@ -224,6 +224,7 @@ static void a_broken_deletion_is_noticed(void **state)
     (void)state;
     deletion_noticed(FM_MUTATION_DELETED_GIVEN, "what comes after its deletion is given to everyone");
     deletion_noticed(FM_MUTATION_DELETED_REMEMBERED, "what a deletion names stays");
+    deletion_noticed(FM_MUTATION_COMMANDS_NOT_RECALLED, "a deletion that was lost for good is never asked for");
     deletion_noticed(FM_MUTATION_DELETED_BEHIND_HOLE, "what a deletion names stays for as long as something before it is missing");
 }
 

@@ -394,6 +394,86 @@ static void more_than_commands_bytes_is_refused_and_what_others_bring_is_bounded
     assert_true(fm_hub_stats(a->hub)->commands_bytes <= 4000);
 }
 
+/* ---- those that were lost ---- */
+
+/* c gets nothing of what `n` does in between, finds that something is missing, is answered by nobody, and gives it up. */
+static void lose(struct scene_node *n, struct scene_node *c, void (*act)(struct scene_node *n))
+{
+    struct fm_sim_faults deaf = scene_calm;
+    deaf.ask_loss_ppm = 1000000;
+    scene_faults(deaf);
+    scene_cut(n, c);
+    act(n);
+    scene_run(500);
+    fm_sim_net_heal_all(scene.net);
+    scene_run(1000);
+    scene_publish(n, 1); /* what is behind it is held up */
+    scene_run(12000);
+    assert_true(fm_hub_stats(c->hub)->commands_missed >= 1);
+}
+
+static void act_delete(struct scene_node *n)
+{
+    (void)delete (n);
+}
+
+static void act_revoke(struct scene_node *n)
+{
+    (void)revoke(n, "mallory", HOUR_MS);
+}
+
+static void act_publish(struct scene_node *n)
+{
+    scene_publish(n, 1);
+}
+
+static void a_node_that_lost_a_deletion_for_good_is_told_of_it_by_those_who_have_it(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    three(&a, &b, &c);
+    scene_publish(a, 3);
+    scene_run(200);
+    lose(a, c, act_delete);
+    assert_true(remembered(a) == 1 && remembered(b) == 1 && remembered(c) == 4);
+    scene_faults(scene_calm);
+    scene_run(10000);
+    assert_true(remembered(a) == 1 && remembered(b) == 1 && remembered(c) == 1);
+    assert_true(fm_hub_stats(a->hub)->commands_again + fm_hub_stats(b->hub)->commands_again == 1); /* one did it for both */
+}
+
+static void a_lost_revocation_comes_from_a_node_that_was_out_of_reach_when_it_was_missed(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    three(&a, &b, &c);
+    lose(a, c, act_revoke);
+    assert_int_equal(commands_told(c, FM_COMMAND_REVOKE, "mallory", NULL), 0);
+    scene_stop(a); /* whose it was */
+    scene_cut(b, c);
+    scene_faults(scene_calm);
+    scene_run(20000); /* nobody hears c ask for it */
+    assert_int_equal(commands_told(c, FM_COMMAND_REVOKE, "mallory", NULL), 0);
+    fm_sim_net_heal_all(scene.net);
+    scene_run(15000);
+    assert_int_equal(commands_told(c, FM_COMMAND_REVOKE, "mallory", NULL), 1);
+    assert_int_equal(fm_hub_stats(c->hub)->commands_standing, 1);
+}
+
+static void what_was_lost_and_held_no_command_makes_nobody_publish_anything_again(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    three(&a, &b, &c);
+    (void)revoke(a, "mallory", HOUR_MS);
+    scene_run(200);
+    lose(a, c, act_publish);
+    scene_faults(scene_calm);
+    scene_run(10000);
+    assert_true(fm_hub_stats(a->hub)->commands_recalled == 1 && fm_hub_stats(b->hub)->commands_recalled == 1);
+    assert_true(fm_hub_stats(a->hub)->commands_again == 0 && fm_hub_stats(b->hub)->commands_again == 0);
+}
+
 /* ---- those that come late ---- */
 
 static void a_command_that_comes_after_a_split_says_when_it_was_asked_for(void **state)
@@ -480,6 +560,9 @@ int main(void)
         SCENE(a_command_of_a_node_that_is_long_gone_is_still_told_to_new_nodes),
         SCENE(a_newer_command_about_the_same_takes_the_place_of_an_older_one),
         SCENE(more_than_commands_bytes_is_refused_and_what_others_bring_is_bounded),
+        SCENE(a_node_that_lost_a_deletion_for_good_is_told_of_it_by_those_who_have_it),
+        SCENE(a_lost_revocation_comes_from_a_node_that_was_out_of_reach_when_it_was_missed),
+        SCENE(what_was_lost_and_held_no_command_makes_nobody_publish_anything_again),
         SCENE(a_command_that_comes_after_a_split_says_when_it_was_asked_for),
         SCENE(a_command_over_a_slow_link_is_as_old_as_the_cluster_s_time_says),
         SCENE(a_retry_with_its_key_is_the_same_command),

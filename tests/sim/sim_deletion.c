@@ -21,6 +21,8 @@ static struct {
         uint64_t life;          /* whose worker has subscribed to the room and to commands; 0: none yet */
         struct fm_vector knows; /* what is deleted, as its worker was told */
     } nodes[SCENE_NODES];
+    bool loses;   /* now and then something is out of reach for long */
+    bool gave_up; /* a node has given something up: what that was is where it is, and perhaps nowhere else */
     char wrong[160];
 } run;
 
@@ -110,6 +112,7 @@ static void subscribe(struct scene_node *n)
 
 static void look(struct scene_node *n)
 {
+    run.gave_up |= n->hub && fm_hub_stats(n->hub)->commands_missed > 0;
     subscribe(n);
     take(n);
     if (!n->hub || run.nodes[index_of(n)].life != n->incarnation)
@@ -200,11 +203,28 @@ static void delete_what_is_on_its_way(struct scene_node *n, struct scene_node *o
     scene_run(500);
 }
 
+/* For so long that some of what does not arrive is given up, deletions among it. */
+static void delete_and_lose(struct scene_node *n)
+{
+    struct fm_sim_faults fog = scene_calm;
+    fog.loss_ppm = 500000;
+    fog.ask_loss_ppm = 1000000;
+    scene_faults(fog);
+    for (unsigned i = 0; i < 4; i++) {
+        publish_some(n);
+        if (n->hub && draw(2))
+            delete (n);
+        scene_run(draw(500));
+    }
+    scene_run(8000);
+    scene_faults(scene_calm);
+}
+
 static void step(struct sim_deletion_sums *sums)
 {
     struct scene_node *n = &scene.nodes[draw(SCENE_NODES)], *other = &scene.nodes[draw(SCENE_NODES)];
     struct fm_sim_faults lossy = scene_calm;
-    switch (draw(11)) {
+    switch (draw(12)) {
     case 0:
         if (n != other)
             scene_cut(n, other);
@@ -233,6 +253,10 @@ static void step(struct sim_deletion_sums *sums)
         break;
     case 6:
         delete_what_is_on_its_way(n, other);
+        break;
+    case 7:
+        if (run.loses)
+            delete_and_lose(n);
         break;
     default:
         publish_some(n);
@@ -280,7 +304,7 @@ static void check(struct scene_node *n)
         bool found = false;
         for (uint32_t i = 0; i < j->replayed && !found; i++)
             found = j->replay[i]->id.origin == id.origin && j->replay[i]->id.seq == id.seq;
-        if (!found && !is_deleted(id) && lives(id.origin))
+        if (!found && !is_deleted(id) && lives(id.origin) && !run.gave_up)
             wrong(n, id, "is not there when all is healed, and no deletion named it");
     }
     fm_join_free(&j);
@@ -292,6 +316,8 @@ const char *sim_deletion_run(uint64_t seed, struct sim_deletion_sums *sums)
     run.drawn = seed * 0x9e3779b97f4a7c15u + 1;
     run.published_n = run.deleted_n = 0;
     run.wrong[0] = 0;
+    run.loses = seed % 2 == 0;
+    run.gave_up = false;
     assert_int_equal(scene_set_up(&state), 0);
     for (unsigned i = 0; i < SCENE_NODES; i++) {
         run.nodes[i].life = 0;
@@ -300,6 +326,8 @@ const char *sim_deletion_run(uint64_t seed, struct sim_deletion_sums *sums)
     scene_run(5000);
     for (unsigned i = 0; i < STEPS && !run.wrong[0]; i++)
         step(sums);
+    if (run.loses) /* so that no later deletion hides that one was lost */
+        delete_and_lose(&scene.nodes[draw(SCENE_NODES)]);
     fm_sim_net_heal_all(scene.net);
     scene_faults(scene_calm);
     scene_run(40000);
@@ -308,6 +336,7 @@ const char *sim_deletion_run(uint64_t seed, struct sim_deletion_sums *sums)
     for (unsigned i = 0; i < SCENE_NODES; i++) {
         check(&scene.nodes[i]);
         sums->late += (unsigned)fm_hub_stats(scene.nodes[i].hub)->deleted_late;
+        sums->missed += (unsigned)fm_hub_stats(scene.nodes[i].hub)->commands_missed;
     }
     for (unsigned k = 0; k < run.published_n; k++)
         *(is_deleted(run.published[k]) ? &sums->gone : &sums->kept) += 1;

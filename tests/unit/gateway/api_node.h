@@ -38,9 +38,10 @@ bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char 
 }
 
 /* admit.c's, which is of the worker: the tests' node reads no tokens. */
-bool fm_admit_token(struct fm_worker *w, struct fm_slice token, struct fm_identity **id, struct fm_token_fault *fault)
+bool fm_admit_token(struct fm_worker *w, const struct fm_peer *peer, struct fm_slice token, struct fm_identity **id,
+                    struct fm_token_fault *fault)
 {
-    (void)w, (void)token, (void)id, (void)fault;
+    (void)w, (void)peer, (void)token, (void)id, (void)fault;
     fail_msg("no token is looked at here");
     return false;
 }

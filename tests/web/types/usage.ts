@@ -1,12 +1,13 @@
 // Compiled, never run: what an application may write, and what the types must refuse.
 import { Fanmesh, FanmeshError, backoffMs } from "fanmesh";
-import type { Gap, Joined, Message, Position, StateChange, Subscription } from "fanmesh";
+import type { Gap, Joined, Message, Position, StateChange, Subscription, UserMessage } from "fanmesh";
 
 interface Order { id: number; state: "open" | "paid" }
 
 const mesh = new Fanmesh(["wss://a.example/socket", "/socket"], { params: () => ({ token: "x" }), ordered: true, maxMs: 5000 });
 const off: () => void = mesh.on("state", ({ state, url, delayMs }: StateChange) => console.log(state.length, url, delayMs ?? 0));
 mesh.on("error", (error) => console.log(error.message));
+mesh.on("user", ({ topic, event, payload }: UserMessage) => console.log(topic.length, event.length, payload.unread));
 off();
 
 const kept: Position = JSON.parse("{}");

@@ -102,6 +102,15 @@ export interface StateChange {
   reason?: string;
 }
 
+/** What was published for the connection's user, whose topic is not subscribed. */
+export interface UserMessage<Payload = any> {
+  topic: string;
+  /** `gap`: messages are missing here. */
+  event: string;
+  /** `{ base64 }` where it was published as bytes. */
+  payload: Payload;
+}
+
 export interface Counters {
   connects: number;
   moves: number;
@@ -164,6 +173,8 @@ export class Fanmesh {
   close(): Promise<void>;
   /** Returns a function that removes the listener. */
   on(name: "state", listener: (change: StateChange) => void): () => void;
+  /** What is published for the connection's user. Live only: who must not miss any subscribes to the user's topic. */
+  on(name: "user", listener: (message: UserMessage) => void): () => void;
   /** What callbacks threw, a failed `load`, a refused join without `onRefused`. Without a listener it is an uncaught error. */
   on(name: "error", listener: (error: Error) => void): () => void;
 }

@@ -68,6 +68,10 @@ export class Fanmesh extends Emitter {
       rejoinAfterMs: (tries) => 250 + backoffMs(tries, { baseMs: 1000, maxMs: 10_000, random: this.#options.random }),
     });
     this.#socket.onOpen(() => this.#opened());
+    // What is the connection's and no channel's: docs/protocol.md#to-a-user. A subscription that knows where it is gets it by its next join.
+    this.#socket.onMessage(({ join_ref, topic, event, payload }) => {
+      if (join_ref === "fm_user" && !this.#subscriptions.get(topic)?.cursor.length) this.emit("user", { topic, event, payload });
+    });
     this.#watchPage();
     this.#connect();
   }
