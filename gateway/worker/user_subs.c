@@ -15,7 +15,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SLICE = 1024 /* sockets that are looked at in one go */ };
+enum { SLICE = 1024 /* sockets that are looked at in one go */, AGAIN_MS = 1000 };
 
 /* The topic of the socket's user; false: there is none. */
 static bool topic_of(const struct fm_socket *s, uint8_t text[FM_TOPIC_MAX], struct fm_slice *topic)
@@ -46,6 +46,7 @@ static void again_soon(struct fm_socket *s)
 {
     s->given_age = s->worker->rules_age - 1;
     s->worker->given_due = true;
+    s->worker->given_again_ms = fm_mono_ms() + AGAIN_MS; /* the hub may have no room for long: topics_max */
 }
 
 static void answered(void *ctx, struct fm_item *item)
@@ -154,7 +155,7 @@ void fm_user_subs_tend(struct fm_worker *w)
 {
     struct fm_user *u, *next;
     uint32_t left = SLICE;
-    if (!w->given_due)
+    if (!w->given_due || fm_mono_ms() < w->given_again_ms)
         return;
     w->given_due = false;
     HASH_ITER (hh, w->users, u, next) {
@@ -167,7 +168,7 @@ void fm_user_subs_tend(struct fm_worker *w)
             }
             fm_user_sub_follow(s);
             if (s->given_age != w->rules_age)
-                return; /* there is no memory, or no room in the hub's inbox: the next tick goes on */
+                return; /* there is no memory, or no room in the hub's inbox: it goes on a little later */
         }
     }
 }

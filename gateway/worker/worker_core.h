@@ -224,7 +224,8 @@ struct fm_worker {
     uint32_t sockets_n;
     uint64_t sockets_made;
     struct fm_user *users;       /* users.c */
-    bool given_due;              /* user_subs.c: some sockets are to be looked at */
+    bool given_due;              /* user_subs.c: some sockets are to be looked at, */
+    uint64_t given_again_ms;     /* ... not before this, where it could not be done */
     struct fm_commands commands; /* commands.c */
 
     struct fm_key_set *fetched_keys; /* of the JWKS: a reference; NULL: none have come */
