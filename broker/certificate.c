@@ -1,6 +1,7 @@
 #include "certificate.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 enum fm_err fm_certificate_bad(struct fm_buf *why, const char *option, const char *file, const char *reason)
 {
     unsigned long e = ERR_peek_error();
-    const char *said = ERR_reason_error_string(e);
+    bool empty = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+    const char *said = empty ? "it holds no PEM block of the kind that belongs there" : ERR_reason_error_string(e);
     fm_buf_printf(why, "%s %s can't be used: %s", option, file,
                   reason                ? reason
                   : ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e))

@@ -247,7 +247,7 @@ bool fm_query_known(struct fm_slice query, const char *known, const char *also, 
         char text[64];
         size_t n;
         if (fm_query_decode(name, text, sizeof text, &n) == FM_OK &&
-            (is_word(fm_slice_of(text, n), known) || (also && strcmp(text, also) == 0)))
+            (is_word(fm_slice_of(text, n), known) || (also && *also && strcmp(text, also) == 0)))
             continue;
         *unknown = name;
         return false;

@@ -79,7 +79,8 @@ FM_MUST_CHECK enum fm_err fm_query_decode(struct fm_slice encoded, char *out, si
  * `last`. */
 FM_MUST_CHECK enum fm_err fm_query_param(struct fm_slice query, const char *name, bool last, char *out, size_t out_size);
 
-/* Whether every name in the query is one of `known`, words with spaces between, or `also` (may be NULL); else the first that is not. */
+/* Whether every name in the query is one of `known`, words with spaces between, or `also` (may be NULL or empty); else the first that is
+ * not. */
 FM_MUST_CHECK bool fm_query_known(struct fm_slice query, const char *known, const char *also, struct fm_slice *unknown);
 
 /* The router: api.c. Every request that is not an upgrade comes here. */

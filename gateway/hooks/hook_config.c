@@ -88,6 +88,12 @@ void fm_hook_settings_check(struct fm_option_set *set, const struct fm_settings 
             report, "hook_url",
             "there is no hook_secret, so the backend can't tell requests of this node from anybody else's; give hook_secret_file");
     check_secrets(report, s->hook_secret);
+    const struct fm_rule *rule;
+    if (!why && !s->hook_connect && !s->hook_events.n && !rules_ask(s, &rule))
+        fm_report_warning(
+            report, "hook_url",
+            "the backend is never asked or told anything; set hook_connect or hook_events, or join = hook or push = hook of a "
+            "topic");
     for (size_t i = 0; i < s->hook_events.n; i++)
         if (told_event(s->hook_events.at[i]) == FM_HOOK_EVENTS)
             fm_report_error(report, "hook_events", "takes connect, join, leave and disconnect, not %s%s", s->hook_events.at[i],

@@ -127,7 +127,7 @@ void fm_serve_log_start(const struct fm_node *node)
 {
     const struct fm_settings *s = fm_node_settings(node);
     char origin[FM_ORIGIN_TEXT_MAX + 1], name[QUOTE_MAX], cluster[QUOTE_MAX];
-    bool mesh = strcmp(s->mesh_listen, "none") != 0;
+    bool mesh = fm_option_given(s->mesh_listen);
     fm_origin_print(fm_node_incarnation(node), origin);
     fm_diag(FM_INFO, "started",
             "version=%s name=%s incarnation=%s cluster=%s sealed=%s mesh_tls=%s tls=%s tokens=%s hooks=%s pid=%ld workers=%" PRIu64

@@ -259,8 +259,12 @@ static bool address_ok(const struct setting *s, const char *text)
         return true;
     const char *port = strrchr(text, ':');
     bool number = port && port[1] && port[1 + strspn(port + 1, "0123456789")] == 0;
+    bool who = strcmp(s->o->name, "join") == 0 && (strcmp(text, "anyone") == 0 || strcmp(text, "token") == 0 || strcmp(text, "hook") == 0);
     fm_report_error(s->set->report, s->where, "%s: %s is not an address; give host:port%s%s", s->name,
-                    fm_diag_quote(q, sizeof q, text, strlen(text)), number ? " (a port from 1 to 65535)" : "",
+                    fm_diag_quote(q, sizeof q, text, strlen(text)),
+                    number ? " (a port from 1 to 65535)"
+                    : who  ? " of a node, or write it below a [topic \"pattern\"] if it is to say who may join a topic"
+                           : "",
                     s->o->type == FM_OPTION_LISTENER ? " or none" : "");
     return false;
 }

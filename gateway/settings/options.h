@@ -162,7 +162,7 @@
     X("HTTP API", COUNT, api_batch_max, 1, 100000, "1000", "Messages in one API call; one for three topics counts three.") \
     X("HTTP API", BYTES, api_request_bytes, 65536, 1073741824, "16MiB", \
       "Memory that the messages of one API call may take; a payload counts once for each of its topics.") \
-    X("HTTP API", TEXT, user_topic, 6, 200, "user:{user}", \
+    X("HTTP API", TEXT, user_topic, 1, 200, "user:{user}", \
       "Topic of a user, to which the API publishes what is for `user`; {user} in it stands for the name. A [topic] rule must match it. " \
       "With join = token, and where token_topics grants it, a user's clients may join it themselves, and so resume.") \
     X("HTTP API", FLAG, user_subscribe, 0, 1, "true", \

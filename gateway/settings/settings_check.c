@@ -84,7 +84,7 @@ static void check_mesh(const struct check *c)
 {
     const struct fm_settings *s = c->s;
     if (!fm_option_given(s->mesh_listen)) {
-        if (s->join.n && good(c, "mesh_listen"))
+        if (s->join.n && good(c, "mesh_listen") && good(c, "join"))
             fm_report_error(c->report, "join", "there are nodes to join, but mesh_listen is none; give the mesh an address");
         return;
     }

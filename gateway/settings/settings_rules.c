@@ -17,6 +17,15 @@ static const char *who_text(unsigned who)
     return texts[who];
 }
 
+static bool has_section(struct fm_rules *rules, const char *pattern)
+{
+    const struct fm_rule *r;
+    for (size_t i = 0; (r = fm_rules_at(rules, i)); i++)
+        if (strcmp(r->pattern, pattern) == 0)
+            return true;
+    return false;
+}
+
 void fm_section_open(struct fm_section *s, struct fm_rules *rules, const char *pattern, struct fm_report *report, const char *where,
                      const char *file)
 {
@@ -26,11 +35,13 @@ void fm_section_open(struct fm_section *s, struct fm_rules *rules, const char *p
     s->rule = NULL;
     s->set = (struct fm_option_set){fm_rule_options, FM_RULE_KEYS_N, &s->keys, s->from, file, report};
     snprintf(s->where, sizeof s->where, "%s: [topic %s]", where, quote);
+    if (has_section(rules, pattern)) {
+        fm_report_error(report, where, "[topic %s]: there is a section of this pattern already; write all of it in one of the two", quote);
+        return;
+    }
     enum fm_err err = fm_options_init(&s->set) ? fm_rules_add(rules, pattern, &s->rule) : FM_E_NOMEM;
     if (err == FM_E_SYNTAX)
-        fm_report_error(report, where,
-                        "[topic %s]: a pattern is a topic of at most %d bytes, or its beginning and one `*` at the end, and stands in one "
-                        "section only",
+        fm_report_error(report, where, "[topic %s]: a pattern is a topic of at most %d bytes, or its beginning and one `*` at the end",
                         quote, FM_TOPIC_MAX);
     else if (err)
         fm_report_error(report, where, "%s", fm_err_text(err));

@@ -48,6 +48,32 @@ test('values_out_of_range_or_of_another_kind_are_named', () => {
   }
 });
 
+test('what_people_get_wrong_first_is_told_in_one_line_that_says_what_to_do', () => {
+  const text = path.join(folder, 'text.pem');
+  fs.writeFileSync(text, 'not PEM\n');
+  for (const [lines, said] of [
+    ['join = anyone\n', /:4: join: "anyone" is not an address; give host:port of a node, or write it below a \[topic "pattern"\] if it is to say who may join a topic$/],
+    ['[topic "a"]\njoin = anyone\n[topic "a"]\npush = anyone\n', /:6: \[topic "a"\]: there is a section of this pattern already; write all of it in one of the two$/],
+    ['[topic "a*b"]\njoin = anyone\n', /:4: \[topic "a\*b"\]: a pattern is a topic of at most 255 bytes, or its beginning and one `\*` at the end$/],
+    ['user_topic = user\n', /user_topic = user must hold \{user\} once/],
+    [`tls_cert = ${text}\ntls_key = ${text}\n[topic "a"]\njoin = anyone\n`, /tls_cert \S+ can't be used: it holds no PEM block of the kind that belongs there$/],
+  ]) {
+    const { stderr, lines: all } = serve(`${good}${lines}`);
+    assert.equal(all.length, 1, stderr);
+    assert.match(all[0], said);
+  }
+});
+
+test('a_backend_that_is_never_asked_or_told_anything_is_warned_of', () => {
+  const check = (more) => {
+    const file = path.join(folder, 'hook.ini');
+    fs.writeFileSync(file, `${good}hook_url = http://127.0.0.1:1/\n${more}`);
+    return spawnSync(binary, ['check-config', '--config', file], { encoding: 'utf8' }).stderr;
+  };
+  assert.match(check(''), /warning: hook_url: the backend is never asked or told anything; set hook_connect or hook_events, or join = hook/);
+  for (const more of ['hook_connect = true\n', 'hook_events = join\n', '[topic "a"]\njoin = hook\n']) assert.doesNotMatch(check(more), /never asked/, more);
+});
+
 test('a_missing_settings_file_is_named', () => {
   const { status, stderr } = spawnSync(binary, ['serve', '--config', '/nowhere/fanmesh.ini'], { encoding: 'utf8' });
   assert.equal(status, 2, stderr);

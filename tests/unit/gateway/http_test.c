@@ -142,6 +142,22 @@ static void a_query_is_walked_without_its_empty_pieces(void **state)
     assert_false(fm_query_next(&rest, &name, &value));
 }
 
+static void a_query_is_known_if_each_of_its_names_is(void **state)
+{
+    (void)state;
+    struct fm_slice name;
+    assert_true(fm_query_known(FM_LIT(""), "", NULL, &name));
+    assert_true(fm_query_known(FM_LIT("topic=a&last=1&topic=b"), "topic last", NULL, &name));
+    assert_true(fm_query_known(FM_LIT("%74opic=a&jwt=x"), "topic last", "jwt", &name));
+    static const char *const unknown[] = {"las", "lastt", "LAST", "jwt", "topic%20last", "", "%"};
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        char query[64];
+        int n = snprintf(query, sizeof query, "topic=a&%s=1&other=2", unknown[i]);
+        assert_false(fm_query_known(fm_slice_of(query, (size_t)n), "topic last", "", &name));
+        assert_true(fm_slice_eq(name, fm_slice_str(unknown[i])));
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, forget_answers)
 
 int main(void)
@@ -157,6 +173,7 @@ int main(void)
         TEST(a_broken_percent_sign_and_a_zero_byte_are_refused),
         TEST(a_value_that_does_not_fit_is_refused_not_cut),
         TEST(a_query_is_walked_without_its_empty_pieces),
+        TEST(a_query_is_known_if_each_of_its_names_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
