@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { describe, test } from 'node:test';
-import { follow, openMesh, versions } from '../lib/fanmesh.mjs';
+import { follow, openMesh as open, versions } from '../lib/fanmesh.mjs';
 import { WebSocket } from '../lib/phoenix.mjs';
 import { freePort } from '../lib/ports.mjs';
 import { accept, scriptedNode } from '../lib/scripted_node.mjs';
 import { until, within } from '../lib/wait.mjs';
 
+// These nodes know nothing but WebSockets. (What comes where there are none: fallback.test.mjs.)
+const openMesh = (t, urls, options) => open(t, urls, { transport: 'websocket', ...options });
 const ids = (sub) => sub.got.map(({ id }) => id);
 const topic = 'room:1';
 const say = (node, ref, event = 'msg', payload = {}) => {
