@@ -5,7 +5,7 @@
  * library asks for a new token. */
 #include "worker_core.h"
 
-#include "../auth/admit.h"
+#include "../edge/admit.h"
 
 #include <time.h>
 
