@@ -19,6 +19,7 @@
  * A message that is handed to a closed pipe, or from it to the socket's queue, leaks: anybody who can connect could fill our memory with
  * what we refuse. So it is freed. (Mended for sending by later versions.) */
 #include "bus_nng.h"
+#include "clock.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -51,9 +52,7 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, 
 /* Milliseconds. */
 uint64_t __wrap_nni_clock(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    return fm_mono_ms();
 }
 
 /* NNG waits until a time of its clock. */

@@ -4,6 +4,7 @@
  * their batches from leaving, and a node that acknowledged in time would be taken for one that doesn't. What workers post is handled in
  * slices, after each of which all that was gathered leaves. */
 #include "hub_thread.h"
+#include "clock.h"
 #include "diag.h"
 #include "mutation.h"
 
@@ -57,11 +58,7 @@ void fm_hub_load_say(struct fm_hub_thread *t, unsigned worker, uint64_t clients,
 
 static struct fm_now now_read(void)
 {
-    struct timespec mono, wall;
-    clock_gettime(CLOCK_MONOTONIC, &mono);
-    clock_gettime(CLOCK_REALTIME, &wall);
-    return (struct fm_now){FM_AGE_MAX + (uint64_t)mono.tv_sec * 1000 + (uint64_t)mono.tv_nsec / 1000000,
-                           (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000};
+    return (struct fm_now){FM_AGE_MAX + fm_mono_ms(), fm_unix_ms()};
 }
 
 /* ---- effects ---- */
@@ -320,14 +317,7 @@ bool fm_hub_thread_learned(const struct fm_hub_thread *t, const void *retention_
 
 bool fm_hub_thread_drain(struct fm_hub_thread *t, unsigned timeout_ms, bool *alone)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = fm_mono_at(fm_mono_ns() + timeout_ms * 1000000ull);
     atomic_store(&t->drain, true);
     ev_async_send(t->loop, &t->stop);
     pthread_mutex_lock(&t->lock);

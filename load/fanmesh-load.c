@@ -44,7 +44,7 @@ static void measure_begin(void *ctx, uint64_t due_ns)
         atomic_store(&r->board->shares[i].times.measure_ns, due_ns);
     r->began_cost = cost_now(r);
     r->began_deliveries = fm_run_deliveries(r);
-    r->began_ns = r->last_ns = fm_loop_now_ns();
+    r->began_ns = r->last_ns = fm_mono_ns();
 }
 
 static void measure_end(struct fm_run *r)
@@ -107,7 +107,7 @@ static uint64_t step(struct fm_run *r, const char *phase)
 
 static void rest(struct fm_run *r, const char *phase, uint64_t ms)
 {
-    uint64_t end = fm_loop_now_ns() + ms * 1000000u;
+    uint64_t end = fm_mono_ns() + ms * 1000000u;
     while (!stopped && step(r, phase) < end)
         ;
 }
@@ -160,7 +160,7 @@ static bool all_connected(struct fm_run *r, uint64_t now)
 
 static bool phase_connect(struct fm_run *r)
 {
-    uint64_t start = fm_loop_now_ns(), now = start, joined_ns = start, joined = 0;
+    uint64_t start = fm_mono_ns(), now = start, joined_ns = start, joined = 0;
     bool others = false;
     struct fm_proc_cost before = cost_now(r);
     r->result.rss_before = before.rss_bytes;
@@ -196,13 +196,13 @@ static void phase_idle(struct fm_run *r)
     r->result.rss_joined = cost_now(r).rss_bytes;
     if (!r->options.idle_ms)
         return;
-    uint64_t start = fm_loop_now_ns();
+    uint64_t start = fm_mono_ns();
     struct fm_proc_cost before = cost_now(r);
     rest(r, "idle", r->options.idle_ms);
     struct fm_proc_cost after = cost_now(r);
     r->result.cpu_idle_s = seconds(after.cpu_ns - before.cpu_ns);
     r->result.wakes_idle = after.wakes > before.wakes ? after.wakes - before.wakes : 0;
-    r->result.idle_s = seconds(fm_loop_now_ns() - start);
+    r->result.idle_s = seconds(fm_mono_ns() - start);
 }
 
 /* ---- the storm ---- */
@@ -250,7 +250,7 @@ static bool published(const struct fm_run *r)
 
 static void phase_publish(struct fm_run *r)
 {
-    uint64_t before = 0, moved_ns = fm_loop_now_ns();
+    uint64_t before = 0, moved_ns = fm_mono_ns();
     r->board->phase = FM_PHASE_PUBLISH;
     while (!stopped && !published(r)) {
         uint64_t now = step(r, "publishing");
@@ -279,7 +279,7 @@ static bool settled(const struct fm_run *r)
 /* Until everything is everywhere, or nothing more comes; then a moment for what should not come. */
 static void phase_settle(struct fm_run *r)
 {
-    uint64_t now = fm_loop_now_ns(), from = now;
+    uint64_t now = fm_mono_ns(), from = now;
     r->board->phase = FM_PHASE_SETTLE;
     fm_publisher_stop(r->publisher);
     while (!settled(r) && now - from < fm_run_settle_ns(r) && !r->child_died) {
@@ -321,7 +321,7 @@ static bool gone_read(struct fm_run *r)
 static bool phase_judge(struct fm_run *r)
 {
     r->series.due_ns = 0; /* the end, whenever the last line was */
-    series_write(r, fm_loop_now_ns());
+    series_write(r, fm_mono_ns());
     fm_run_judge(r);
     r->board->phase = FM_PHASE_JUDGE;
     bool good = fm_run_others_end(r);

@@ -1,6 +1,8 @@
 /* Health, readiness and metrics. */
 #include "api_state.h"
 
+#include "../../broker/clock.h"
+
 #include <stdio.h>
 
 /* The loop answers, so the process lives. Whether clients should come is /readyz's business. */
@@ -32,7 +34,7 @@ static bool is_starting(const struct fm_api *api, char *detail)
 
 static bool is_deaf(const struct fm_api *api, char *detail)
 {
-    return api->config.probe && fm_probe_is_deaf(api->config.probe, fm_probe_now_us() / 1000, detail, DETAIL_MAX);
+    return api->config.probe && fm_probe_is_deaf(api->config.probe, fm_mono_ms(), detail, DETAIL_MAX);
 }
 
 static bool is_unproven(const struct fm_api *api, char *detail)

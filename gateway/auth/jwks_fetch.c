@@ -4,6 +4,7 @@
 #include "../worker/question.h"
 #include "../worker/worker.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 
 #include <inttypes.h>

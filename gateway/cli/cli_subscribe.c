@@ -5,6 +5,7 @@
 #include "../auth/jwt.h"
 #include "../client/ws_dial.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 
 #include <errno.h>
@@ -37,13 +38,6 @@ struct subscribe {
     uint64_t printed;
     char url[URL_MAX];
 };
-
-static uint64_t mono_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* SOCKET[?QUERY] -> SOCKET/websocket?[QUERY&]vsn=2.0.0 */
 static bool url_make(struct subscribe *s)
@@ -108,7 +102,7 @@ static enum fm_err send_join(struct subscribe *s)
     fm_channel_join(&s->channel, &frame);
     enum fm_err err = frame.failed ? FM_E_NOMEM : fm_ws_send(s->conn, FM_WS_TEXT, fm_buf_view(&frame));
     fm_buf_fini(&frame);
-    s->join_by_ms = mono_ms() + s->o->timeout_ms;
+    s->join_by_ms = fm_mono_ms() + s->o->timeout_ms;
     return err;
 }
 
@@ -120,7 +114,7 @@ static enum fm_err beat(struct subscribe *s)
         return FM_E_TIMEOUT;
     int n = snprintf(frame, sizeof frame, "[null,\"beat%llu\",\"phoenix\",\"heartbeat\",{}]", (unsigned long long)s->beat_n++);
     s->heard = false;
-    s->beat_ms = mono_ms() + BEAT_MS;
+    s->beat_ms = fm_mono_ms() + BEAT_MS;
     return fm_ws_send(s->conn, FM_WS_TEXT, fm_slice_of(frame, (size_t)n));
 }
 
@@ -141,7 +135,7 @@ static enum fm_err one_event(struct subscribe *s, const struct fm_ws_event *even
 static enum fm_err step(struct subscribe *s)
 {
     struct fm_ws_event event;
-    uint64_t now = mono_ms(), due = s->beat_ms;
+    uint64_t now = fm_mono_ms(), due = s->beat_ms;
     if (s->channel.state == FM_CHANNEL_JOINING && s->join_by_ms < due)
         due = s->join_by_ms;
     enum fm_err err = fm_ws_recv(s->conn, due > now ? (int)(due - now) : 0, &event);
@@ -149,11 +143,11 @@ static enum fm_err step(struct subscribe *s)
         return one_event(s, &event);
     if (err != FM_E_TIMEOUT)
         return err;
-    if (s->channel.state == FM_CHANNEL_JOINING && mono_ms() >= s->join_by_ms) {
+    if (s->channel.state == FM_CHANNEL_JOINING && fm_mono_ms() >= s->join_by_ms) {
         snprintf(s->channel.why, sizeof s->channel.why, "the node did not answer the join within --timeout-ms");
         return FM_E_CLOSED;
     }
-    return mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
+    return fm_mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
 }
 
 static const char no_token[] = " (no token was sent; give one with --token-file or FANMESH_TOKEN)";
@@ -251,7 +245,7 @@ static enum fm_err session(struct subscribe *s)
     }
     s->channel.why[0] = 0;
     s->beat_n = 0;
-    s->beat_ms = mono_ms() + BEAT_MS;
+    s->beat_ms = fm_mono_ms() + BEAT_MS;
     err = send_join(s);
     while (!err && !is_done(s)) {
         err = step(s);

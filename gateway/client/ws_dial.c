@@ -1,5 +1,7 @@
 #include "ws_dial.h"
 
+#include "../../broker/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -11,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { READ_BYTES = 64 * 1024, TLS_READ_BYTES = 16 * 1024, TIMEOUT_MS_DEFAULT = 10000 };
@@ -29,9 +30,7 @@ struct fm_ws_conn {
 
 static int64_t now_ms(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)fm_mono_ms();
 }
 
 /* deadline < 0: none. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "http1.h"
+#include "web_origin.h"
 #include "../worker/worker_core.h"
 
 enum fm_conn_state {
@@ -126,5 +127,3 @@ void fm_conn_ask_forget(struct fm_conn *c);
 struct fm_slice fm_said_members(const char *said);
 /* Gives the connection to the edge; c is gone after it. */
 void fm_conn_hand_over(struct fm_conn *c);
-/* As fm_origin_allowed, where the browser adds what lets it in by itself, a cookie: "*" allows nobody. */
-bool fm_origin_named(struct fm_slice origin, struct fm_slice host, const char *const *allowed);

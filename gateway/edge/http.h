@@ -65,9 +65,6 @@ const char *fm_http_method_name(enum fm_http_method method);
 /* True if a Content-Type (parameters such as charset are ignored, case too) is this media type. */
 bool fm_http_media_is(struct fm_slice content_type, const char *media);
 
-/* May a page of this Origin open a WebSocket on this Host? allowed: NULL-terminated, "*" for all. */
-bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed);
-
 /* ---- queries: name=value&name=value, percent-encoded, + for a space ---- */
 
 /* Cuts the next name and value off `rest`, both still encoded; false at the end. */

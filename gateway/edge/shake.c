@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <time.h>
 
 enum { SHAKE_NS = 4000000 }; /* of a turn of the loop; then others have theirs */
 
@@ -32,13 +31,6 @@ static void plain_refuse(struct fm_conn *c)
         fm_conn_refuse_raw(c, "this port speaks TLS (https)");
 }
 
-static uint64_t mono_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 bool fm_front_shaken(const struct fm_worker *w)
 {
     return w->shake_turn == ev_iteration(w->loop) && w->shake_ns >= SHAKE_NS;
@@ -48,12 +40,12 @@ bool fm_front_shaken(const struct fm_worker *w)
 static enum fm_tls_io shake_step(struct fm_conn *c)
 {
     struct fm_worker *w = c->worker;
-    uint64_t began = mono_ns();
+    uint64_t began = fm_mono_ns();
     enum fm_tls_io io = fm_tls_accept(c->ssl);
     if (w->shake_turn != ev_iteration(w->loop))
         w->shake_ns = 0;
     w->shake_turn = ev_iteration(w->loop);
-    w->shake_ns += mono_ns() - began;
+    w->shake_ns += fm_mono_ns() - began;
     fm_worker_breathe(w);
     return io;
 }

@@ -4,6 +4,7 @@
 #include "program.h"
 #include "../node/node.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/table.h"
 
 struct fm_program_topic { /* that has subscriptions */

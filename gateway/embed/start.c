@@ -5,6 +5,8 @@
 #include "../node/node.h"
 #include "../node/serve.h"
 
+#include "../../broker/clock.h"
+
 #include <signal.h>
 #include <time.h>
 

@@ -11,13 +11,6 @@
 
 enum { FLUSH_LOOK_MS = 5, IDLE_MS = 60000 };
 
-uint64_t fm_unix_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* ---- requests ---- */
 
 enum fm_err fm_hook_send(struct fm_hooks *h, struct fm_fetch *fetch, const struct fm_buf *body, uint32_t timeout_ms)

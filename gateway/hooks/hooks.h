@@ -79,7 +79,6 @@ void fm_hooks_stop(struct fm_hooks *hooks);
 void fm_hooks_free(struct fm_hooks **hooks);
 
 /* -- any thread -- */
-uint64_t fm_unix_ms(void);
 struct fm_inbox *fm_hooks_inbox(struct fm_hooks *hooks);
 const struct fm_hook_stats *fm_hooks_stats(const struct fm_hooks *hooks);
 /* Takes the item. Where more wait than config->queue_bytes it is dropped, counted, and said in the log. */

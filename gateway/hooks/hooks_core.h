@@ -7,6 +7,7 @@
 #include "hooks.h"
 #include "../worker/worker.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/table.h"
 
 enum { FM_HOOK_WARN_MS = 10000 };

@@ -4,6 +4,7 @@
 #include "../embed/config.h"
 #include "../edge/listen.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 
 #include <stdlib.h>

@@ -10,6 +10,7 @@
 #include "serve.h"
 #include "trim.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 #include "fanmesh/cursor.h"
 
@@ -95,13 +96,6 @@ static void signals_end_at_once(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static uint64_t mono_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* ---- log ---- */
 
 /* A line for each of `lines`. */
@@ -169,17 +163,17 @@ void fm_serve_drain(struct fm_node *node, const char *signal)
                   1000 * (s->drain_wait_ms + s->drain_ms + DRAIN_GRACE_MS + s->leave_ms + 1000 * (STOP_SECONDS + 1)));
     fm_node_unready(node);
     sleep_ms(s->drain_wait_ms);
-    uint64_t began = mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS;
+    uint64_t began = fm_mono_ms(), until = began + s->drain_ms + DRAIN_GRACE_MS;
     fm_node_drain(node);
-    while ((left = fm_node_connections(node)) > 0 && mono_ms() < until)
+    while ((left = fm_node_connections(node)) > 0 && fm_mono_ms() < until)
         sleep_ms(DRAIN_LOOK_MS);
     if (left)
         fm_diag(FM_WARN, "drained",
                 "connections=%" PRIu64 " ms=%" PRIu64
                 " why=\"these clients did not answer the close in time\" then=\"their connections are cut\"",
-                left, mono_ms() - began);
+                left, fm_mono_ms() - began);
     else
-        fm_diag(FM_INFO, "drained", "connections=0 ms=%" PRIu64, mono_ms() - began);
+        fm_diag(FM_INFO, "drained", "connections=0 ms=%" PRIu64, fm_mono_ms() - began);
     bool alone = false;
     if (!fm_node_leave(node, &alone))
         fm_diag(FM_WARN, "left",
@@ -211,14 +205,14 @@ static void reload(struct fm_node *node, const struct fm_args *args)
     struct fm_report report = {0};
     struct fm_reload done;
     struct fm_buf why = {0};
-    uint64_t began = mono_ms();
+    uint64_t began = fm_mono_ms();
     if (!fm_settings_load(&next, args, environ, &report)) {
         fm_serve_log_each(FM_ERROR, "reload_failed", &report.errors, nothing);
     } else if (fm_node_reload(node, &next, &done, &why) != FM_OK) {
         fm_serve_log_each(FM_ERROR, "reload_failed", &why, nothing);
     } else {
         fm_serve_log_each(FM_WARN, "settings", &report.warnings, "the node goes on with it");
-        fm_diag(FM_INFO, "reloaded", "changes=%u need_restart=%u ms=%" PRIu64 "%s", done.changed, done.kept, mono_ms() - began,
+        fm_diag(FM_INFO, "reloaded", "changes=%u need_restart=%u ms=%" PRIu64 "%s", done.changed, done.kept, fm_mono_ms() - began,
                 done.everywhere ? "" : " why=\"a thread is busy\" then=\"it takes the changes over when it can\"");
     }
     fm_buf_fini(&why);
@@ -259,12 +253,12 @@ static int ready_wait(struct fm_node *node, const struct fm_args *args)
 static int end_wait(struct fm_node *node, const struct fm_args *args, uint64_t trim_ms)
 {
     struct fm_trim trim = {0};
-    uint64_t looked_ms = mono_ms();
+    uint64_t looked_ms = fm_mono_ms();
     int sig;
     while (!(sig = signal_wait(node, args, trim_ms))) {
-        if (trim_ms && mono_ms() - looked_ms >= trim_ms) {
+        if (trim_ms && fm_mono_ms() - looked_ms >= trim_ms) {
             fm_trim(&trim, fm_node_held(node));
-            looked_ms = mono_ms();
+            looked_ms = fm_mono_ms();
         }
     }
     return sig;

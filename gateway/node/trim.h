@@ -2,7 +2,7 @@
  * arenas, so a burst's peak would stay resident for ever. Whoever has one calls this now and then; it is done only when more than usual is
  * kept, because giving back looks at every free piece and holds up the threads that allocate meanwhile.
  *
- * -- owner only, but for fm_trim_count -- */
+ * -- owner only -- */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +19,3 @@ bool fm_trim_due(struct fm_trim *t, uint64_t resident, uint64_t held);
 void fm_trim_done(struct fm_trim *t, uint64_t resident, uint64_t held);
 /* Looks, and does it if it is due. */
 void fm_trim(struct fm_trim *t, uint64_t held);
-
-/* -- any thread -- */
-/* How often it was done in this process. */
-uint64_t fm_trim_count(void);

@@ -1,7 +1,7 @@
 /* Tokens on an open socket: `access_token` brings a new one, `fm_token_expired` says that it is time for that. */
 #include "phoenix.h"
 
-#include "../auth/admit.h"
+#include "../auth/auth.h"
 #include "../supabase/supabase.h"
 
 /* {"access_token": "..."}; as bytes. False: it is not there. */

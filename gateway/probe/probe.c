@@ -13,7 +13,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct fm_probe *p = timer->data;
-    uint64_t now_ms = fm_probe_now_us() / 1000, ms = now_ms - p->ticked_ms;
+    uint64_t now_ms = fm_mono_ms(), ms = now_ms - p->ticked_ms;
     p->ticked_ms = now_ms;
     for (unsigned i = 0; ms >= PAUSE_MS && i < p->config.board->n; i++)
         fm_probe_paused(&p->config.board->at[i], ms);
@@ -54,7 +54,7 @@ enum fm_err fm_probe_start(struct fm_probe **out, const struct fm_probe_config *
     for (unsigned i = 0; i < config->n; i++)
         fm_probe_client_init(&p->clients[i], p, i);
     fm_probe_door_init(&p->door, p);
-    p->ticked_ms = fm_probe_now_us() / 1000;
+    p->ticked_ms = fm_mono_ms();
     ev_timer_init(&p->tick, on_tick, 0, TICK_MS / 1000.0);
     ev_async_init(&p->end, on_end);
     p->tick.data = p->end.data = p;

@@ -56,8 +56,6 @@ struct fm_probe_board {
 void fm_probe_board_init(struct fm_probe_board *b, unsigned workers);
 
 /* -- any thread -- */
-/* The probe's clock: microseconds that never go back. */
-uint64_t fm_probe_now_us(void);
 /* What a worker's or the listener's label in /metrics is: "0", "listener". */
 const char *fm_probe_label(const struct fm_probe_line *line);
 /* Has some part never been heard from? */

@@ -5,7 +5,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 static const char *why_text(unsigned why)
 {
@@ -51,13 +50,6 @@ const char *fm_probe_label(const struct fm_probe_line *line)
 {
     const char *space = strchr(line->name, ' ');
     return space ? space + 1 : line->name;
-}
-
-uint64_t fm_probe_now_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 /* ---- for /readyz ---- */

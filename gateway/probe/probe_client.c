@@ -66,7 +66,7 @@ static bool text_send(struct fm_probe_client *c, const char *text)
 static bool push(struct fm_probe_client *c)
 {
     char text[96];
-    uint64_t now_us = fm_probe_now_us();
+    uint64_t now_us = fm_mono_us();
     fm_probe_sent(c->line, now_us / 1000);
     c->again_ms = now_us / 1000 + c->probe->config.every_ms;
     snprintf(text, sizeof text, "[\"1\",null," TOPIC ",\"probe\",{\"at\":%llu}]", (unsigned long long)now_us);
@@ -105,7 +105,7 @@ static bool on_reply(struct fm_probe_client *c, const struct fm_json *payload)
 static bool on_text(struct fm_probe_client *c, struct fm_slice text)
 {
     struct fm_json root, part[5], v;
-    uint64_t at, now_us = fm_probe_now_us();
+    uint64_t at, now_us = fm_mono_us();
     size_t n = 0;
     if (fm_json_parse(text, DEPTH_MAX, &root, NULL) != FM_OK || fm_json_count(&root) != 5)
         return false;

@@ -9,6 +9,8 @@
 #include "probe.h"
 #include "../client/ws_client.h"
 
+#include "../../broker/clock.h"
+
 #include <ev.h>
 #include <sys/socket.h>
 

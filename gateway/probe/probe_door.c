@@ -79,7 +79,7 @@ static void on_ready(struct ev_loop *loop, struct ev_io *io, int events)
     ssize_t n = recv(d->fd, bytes, sizeof bytes, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    uint64_t now_us = fm_probe_now_us();
+    uint64_t now_us = fm_mono_us();
     if (n > 0) /* whatever it says: also one client too many was answered */
         fm_probe_came(d->line, now_us / 1000, now_us - d->began_us);
     fm_probe_door_drop(d);
@@ -89,7 +89,7 @@ static void knock(struct fm_probe_door *d, uint64_t now_ms)
 {
     fm_probe_sent(d->line, now_ms);
     d->again_ms = now_ms + d->probe->config.every_ms;
-    d->began_us = fm_probe_now_us();
+    d->began_us = fm_mono_us();
     d->asked = false;
     (void)all_accept(d);
     d->fd = d->to_n ? socket(d->to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;

@@ -1,7 +1,8 @@
 #include "supabase_api.h"
 
 #include "../api/api_state.h"
-#include "../auth/admit.h"
+#include "../edge/admit.h"
+#include "../edge/web_origin.h"
 #include "../hooks/hook_config.h"
 #include "../worker/question.h"
 #include "supabase_body.h"

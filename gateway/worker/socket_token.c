@@ -5,18 +5,9 @@
  * library asks for a new token. */
 #include "worker_core.h"
 
-#include "../auth/admit.h"
-
-#include <time.h>
+#include "../edge/admit.h"
 
 enum { CLOSE_EXPIRED = 4001, CLOSE_REVOKED = 4003 };
-
-static uint64_t wall_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static uint32_t grace_ms(const struct fm_worker *w)
 {
@@ -28,7 +19,7 @@ uint64_t fm_socket_token_due_ms(struct fm_socket *s)
     const struct fm_identity *id = s->identity;
     if (!id || id->until_s == 0)
         return UINT64_MAX;
-    uint64_t now = wall_ms(), over = id->until_s * 1000, grace = grace_ms(s->worker);
+    uint64_t now = fm_unix_ms(), over = id->until_s * 1000, grace = grace_ms(s->worker);
     if (now < over)
         return over - now;
     if (!s->token_told) {

@@ -1,4 +1,4 @@
-/* The worker's thread: its life, its loop, its clock. (What comes in: intake.c.) */
+/* The worker's thread: its life, its loop. (What comes in: intake.c.) */
 #include "worker_core.h"
 
 #include "../../broker/mutation.h"
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -19,13 +18,6 @@ enum {
     BURY_MS = 4,   /* of a turn in which sockets end */
     CLOSE_RESTART = 1012,
 };
-
-uint64_t fm_mono_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* ---- the hub's ---- */
 

@@ -186,8 +186,6 @@ int fm_worker_listener(const struct fm_worker *w);
  * has not taken yet is closed. */
 void fm_worker_probe(struct fm_worker *w, int fd);
 const struct fm_worker_stats *fm_worker_stats(const struct fm_worker *w);
-/* The steady clock. */
-uint64_t fm_mono_ms(void);
 
 /* -- this worker's thread -- */
 const struct fm_worker_config *fm_worker_config(const struct fm_worker *w);

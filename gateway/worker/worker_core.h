@@ -31,6 +31,7 @@
 #include "worker.h"
 #include "../hooks/hooks.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/command.h"
 #include "../../broker/table.h"
 

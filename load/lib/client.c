@@ -20,7 +20,7 @@ void fm_client_drop(struct fm_client *c)
     fm_buf_fini(&c->parts);
     if (c->state == JOINED) {
         f->stats.joined--;
-        c->lost_ns = c->lost_ns ? c->lost_ns : fm_loop_now_ns();
+        c->lost_ns = c->lost_ns ? c->lost_ns : fm_mono_ns();
     } else {
         f->stats.connect_failures++;
         f->connecting--;
@@ -34,7 +34,7 @@ void fm_client_drop(struct fm_client *c)
     /* Drawn, as by a balancer: going to the next one in turn, all would stand on the node that was restarted last but one. */
     if (f->config.nodes_n > 1)
         c->node = (uint8_t)((c->node + 1 + (fm_fleet_draw(f) >> 16) % (f->config.nodes_n - 1)) % f->config.nodes_n);
-    fm_fleet_away(c, fm_loop_now_ns() + AWAY_NS + fm_fleet_draw(f) % AWAY_NS);
+    fm_fleet_away(c, fm_mono_ns() + AWAY_NS + fm_fleet_draw(f) % AWAY_NS);
 }
 
 void fm_client_connect(struct fm_client *c, uint64_t now_ns)

@@ -28,7 +28,7 @@ static void caught_up(struct fm_client *c, struct fm_seat *s)
     s->replay = 0;
     if (--c->behind > 0 || !c->lost_ns)
         return;
-    fm_hdr_add(f->config.recovery, fm_loop_now_ns() - c->lost_ns);
+    fm_hdr_add(f->config.recovery, fm_mono_ns() - c->lost_ns);
     f->stats.recovered++;
     c->lost_ns = 0;
 }
@@ -72,7 +72,7 @@ static bool join_take(struct fm_client *c, struct fm_seat *s, const struct fm_sa
         c->state = JOINED;
         f->connecting--;
         f->stats.joined++;
-        fm_hdr_add(f->config.joins, fm_loop_now_ns() - c->since_ns);
+        fm_hdr_add(f->config.joins, fm_mono_ns() - c->since_ns);
     }
     return err ? malformed(c) : true;
 }
@@ -181,7 +181,7 @@ static bool message_take(struct fm_client *c, const struct fm_saying *said)
                                        : fm_view_count(&s->view, stamp.number, config->tally);
     if (take == FM_TAKE_NOT_NEW)
         return true;
-    uint64_t now = fm_loop_now_ns();
+    uint64_t now = fm_mono_ns();
     latency_note(f, stamp.sent_ns, now);
     if (take == FM_TAKE_LAST)
         config->taken(config->ctx, s->topic, stamp.number, stamp.sent_ns, now);

@@ -85,7 +85,7 @@ enum fm_err fm_fleet_new(struct fm_fleet **fleet, const struct fm_fleet_config *
     f->prefix_n = strlen(config->topic_prefix);
     f->away_end = &f->away;
     f->streams = config->streams;
-    f->mask = (uint32_t)fm_loop_now_ns();
+    f->mask = (uint32_t)fm_mono_ns();
     fm_ws_key_make(&f->key, key);
     f->at = calloc(config->clients, sizeof *f->at);
     f->seats = calloc(seats, sizeof *f->seats);

@@ -15,7 +15,7 @@
 
 enum { FM_FLEET_NODES_MAX = 64, FM_FLEET_TOPIC_MAX = 128 };
 
-/* Moments of the run (fm_loop_now_ns). Whoever conducts it sets them, whoever receives a message reads them: it counts for what was going
+/* Moments of the run (fm_mono_ns). Whoever conducts it sets them, whoever receives a message reads them: it counts for what was going
  * on when it was published. */
 struct fm_times {
     _Atomic uint64_t measure_ns; /* what was published before isn't measured */

@@ -24,7 +24,7 @@ static void poster_down(struct fm_poster *p)
     bool owed = p->state == BUSY;
     fm_conn_close(&p->conn);
     p->state = DOWN;
-    p->retry_ns = fm_loop_now_ns() + RETRY_NS;
+    p->retry_ns = fm_mono_ns() + RETRY_NS;
     p->in.n = p->out.n = 0;
     if (owed)
         p->config.answered(p->config.ctx, p, 0, (struct fm_slice){0});
@@ -114,7 +114,7 @@ void fm_poster_post(struct fm_poster *p, const char *target, struct fm_slice bod
                   p->config.node->url.authority, body.n, p->config.headers ? p->config.headers : "");
     fm_buf_slice(&p->out, body);
     p->state = BUSY;
-    p->since_ns = fm_loop_now_ns();
+    p->since_ns = fm_mono_ns();
     ssize_t n = fm_conn_write(&p->conn, fm_buf_view(&p->out));
     size_t done = n > 0 ? (size_t)n : 0;
     p->out.n -= done;

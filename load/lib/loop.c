@@ -1,6 +1,5 @@
 #include "loop.h"
 
-#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS = 512 };
@@ -38,11 +37,4 @@ void fm_loop_step(struct fm_loop *loop, int timeout_ms)
         struct fm_handler *h = events[i].data.ptr;
         h->ready(h, events[i].events);
     }
-}
-
-uint64_t fm_loop_now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }

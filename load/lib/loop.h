@@ -3,6 +3,7 @@
  * -- owner only -- */
 #pragma once
 
+#include "../../broker/clock.h"
 #include "fanmesh/err.h"
 
 #include <stdbool.h>
@@ -24,5 +25,3 @@ FM_MUST_CHECK enum fm_err fm_loop_add(struct fm_loop *loop, int fd, uint32_t eve
 void fm_loop_change(struct fm_loop *loop, int fd, uint32_t events, struct fm_handler *h);
 /* One round: waits at most `timeout_ms`. */
 void fm_loop_step(struct fm_loop *loop, int timeout_ms);
-
-uint64_t fm_loop_now_ns(void); /* CLOCK_MONOTONIC */

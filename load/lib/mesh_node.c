@@ -1,5 +1,6 @@
 #include "mesh_node.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/hub_thread.h"
 
 #include <errno.h>
@@ -45,26 +46,9 @@ struct node {
 
 /* ---- clocks ---- */
 
-static uint64_t ns_of(struct timespec t)
-{
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t clock_ns(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return ns_of(t);
-}
-
-uint64_t fm_mesh_now_ns(void)
-{
-    return clock_ns(CLOCK_MONOTONIC);
-}
-
 static void sleep_until(uint64_t at_ns)
 {
-    struct timespec t = {(time_t)(at_ns / 1000000000u), (long)(at_ns % 1000000000u)};
+    struct timespec t = fm_mono_at(at_ns);
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
         ;
 }
@@ -90,13 +74,7 @@ static struct fm_item *box_take(struct box *b, bool *overrun)
     struct fm_item *first = fm_inbox_take(&b->inbox, overrun);
     if (first || *overrun)
         return first;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += POLL_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = fm_mono_at(fm_mono_ns() + POLL_MS * 1000000ull);
     while (sem_clockwait(&b->wake, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR)
         ;
     return fm_inbox_take(&b->inbox, overrun);
@@ -150,7 +128,7 @@ static void post(struct node *n, struct fm_publish *p)
 static bool answered(struct node *n, enum fm_err *err)
 {
     bool overrun;
-    for (uint64_t until = fm_mesh_now_ns() + n->o->settle_ms * 1000000u; fm_mesh_now_ns() < until;) {
+    for (uint64_t until = fm_mono_ns() + n->o->settle_ms * 1000000u; fm_mono_ns() < until;) {
         struct fm_item *it = box_take(&n->boxes[PUBLISHER], &overrun);
         if (!it)
             continue;
@@ -170,13 +148,13 @@ static bool publish_at_will(struct node *n)
         uint64_t left = n->o->messages - done;
         uint32_t count = left < n->o->batch ? (uint32_t)left : (uint32_t)n->o->batch;
         if (!p)
-            p = fm_mesh_publish(n->o, PUBLISHER, done, count, fm_mesh_now_ns());
+            p = fm_mesh_publish(n->o, PUBLISHER, done, count, fm_mono_ns());
         if (!p)
             return false;
         post(n, p);
         left -= count;
         uint32_t then = left < n->o->batch ? (uint32_t)left : (uint32_t)n->o->batch;
-        p = then ? fm_mesh_publish(n->o, PUBLISHER, done + count, then, fm_mesh_now_ns()) : NULL;
+        p = then ? fm_mesh_publish(n->o, PUBLISHER, done + count, then, fm_mono_ns()) : NULL;
         enum fm_err err = FM_OK;
         if (!answered(n, &err) || (err && err != FM_E_BUSY)) {
             fprintf(stderr, "mesh-bench: a publish failed: %s\n", err ? fm_err_text(err) : "no answer");
@@ -199,10 +177,10 @@ static bool publish_at_will(struct node *n)
 /* A message counts from when it was due, so a node that holds up its publisher is not flattered. */
 static bool publish_by_rate(struct node *n)
 {
-    uint64_t begin = fm_mesh_now_ns();
+    uint64_t begin = fm_mono_ns();
     for (uint64_t i = 0; i < n->o->messages; i++) {
         uint64_t due = begin + (uint64_t)((double)i * 1e9 / (double)n->o->rate);
-        if (due > fm_mesh_now_ns())
+        if (due > fm_mono_ns())
             sleep_until(due);
         struct fm_publish *p = fm_mesh_publish(n->o, FM_NO_WORKER, i, 1, due);
         if (!p)
@@ -215,10 +193,10 @@ static bool publish_by_rate(struct node *n)
 static void *publisher(void *ctx)
 {
     struct node *n = ctx;
-    atomic_store(&n->shared->begin_ns, fm_mesh_now_ns());
+    atomic_store(&n->shared->begin_ns, fm_mono_ns());
     if (!(n->o->rate ? publish_by_rate(n) : publish_at_will(n)))
         atomic_store(&n->report->failed, true);
-    atomic_store(&n->publisher_cpu_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID));
+    atomic_store(&n->publisher_cpu_ns, fm_clock_ns(CLOCK_THREAD_CPUTIME_ID));
     return NULL;
 }
 
@@ -244,7 +222,7 @@ static bool take(struct node *n)
 {
     bool overrun;
     struct fm_item *next, *first = box_take(&n->boxes[SUBSCRIBER], &overrun);
-    uint64_t now_ns = fm_mesh_now_ns();
+    uint64_t now_ns = fm_mono_ns();
     n->check.tally.overruns += overrun;
     for (struct fm_item *it = first; it; it = next) {
         next = it->next;
@@ -266,11 +244,11 @@ static bool subscribes(const struct node *n)
 
 static void receive(struct node *n)
 {
-    uint64_t quiet_since = fm_mesh_now_ns();
+    uint64_t quiet_since = fm_mono_ns();
     while (n->check.tally.received < n->o->messages && !atomic_load(&n->shared->stop)) {
         if (take(n))
-            quiet_since = fm_mesh_now_ns();
-        else if (fm_mesh_now_ns() - quiet_since > n->o->settle_ms * 1000000u)
+            quiet_since = fm_mono_ns();
+        else if (fm_mono_ns() - quiet_since > n->o->settle_ms * 1000000u)
             return;
     }
     while (take(n)) /* what comes again */
@@ -281,12 +259,12 @@ static void receive(struct node *n)
 static void await_log(struct node *n)
 {
     const struct fm_hub_stats *s = fm_hub_thread_stats(n->hub);
-    uint64_t quiet_since = fm_mesh_now_ns(), had = s->dispatched;
-    while (s->dispatched < n->o->messages && fm_mesh_now_ns() - quiet_since < n->o->settle_ms * 1000000u) {
+    uint64_t quiet_since = fm_mono_ns(), had = s->dispatched;
+    while (s->dispatched < n->o->messages && fm_mono_ns() - quiet_since < n->o->settle_ms * 1000000u) {
         usleep(POLL_MS * 1000);
         if (s->dispatched != had) {
             had = s->dispatched;
-            quiet_since = n->report->last_ns = fm_mesh_now_ns();
+            quiet_since = n->report->last_ns = fm_mono_ns();
         }
     }
     n->check.tally.received = s->dispatched;
@@ -331,7 +309,7 @@ static bool hub_start(struct node *n)
 /* Every topic is joined, and every other node is there. */
 static bool ready(struct node *n)
 {
-    uint64_t answers = 0, until = fm_mesh_now_ns() + START_MS * 1000000ull;
+    uint64_t answers = 0, until = fm_mono_ns() + START_MS * 1000000ull;
     bool overrun;
     for (uint64_t t = 0; t < n->o->topics && subscribes(n); t++) {
         char topic[32];
@@ -341,7 +319,7 @@ static bool ready(struct node *n)
             return false;
     }
     const struct fm_hub_stats *s = fm_hub_thread_stats(n->hub);
-    while (fm_mesh_now_ns() < until) {
+    while (fm_mono_ns() < until) {
         if ((answers == n->o->topics || !subscribes(n)) && s->ready && s->peers == n->o->nodes - 1)
             return true;
         struct fm_item *next;
@@ -360,7 +338,7 @@ static void measure(struct node *n)
 {
     pthread_t thread;
     struct fm_mesh_report *r = n->report;
-    uint64_t cpu = process_cpu_ns(), own = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t cpu = process_cpu_ns(), own = fm_clock_ns(CLOCK_THREAD_CPUTIME_ID);
     bool publishes = n->number == 0;
     if (publishes && pthread_create(&thread, NULL, publisher, n) != 0) {
         atomic_store(&r->failed, true);
@@ -379,7 +357,7 @@ static void measure(struct node *n)
         while (!atomic_load(&n->shared->at[i].through) && !atomic_load(&n->shared->stop))
             usleep(1000);
     r->cost.node = process_cpu_ns() - cpu;
-    r->cost.own = clock_ns(CLOCK_THREAD_CPUTIME_ID) - own + n->publisher_cpu_ns;
+    r->cost.own = fm_clock_ns(CLOCK_THREAD_CPUTIME_ID) - own + n->publisher_cpu_ns;
     r->tally = n->check.tally;
     const struct fm_hub_stats *s = fm_hub_thread_stats(n->hub);
 #define X(name, prose) r->name = s->name;

@@ -48,7 +48,6 @@ struct fm_mesh_shared {
     struct fm_mesh_report at[FM_MESH_NODES_MAX];
 };
 
-uint64_t fm_mesh_now_ns(void);
 /* Runs node `number` until shared->stop; its report says how it went. */
 void fm_mesh_node_run(const struct fm_mesh_options *o, unsigned number, struct fm_mesh_shared *shared);
 

@@ -183,7 +183,7 @@ static bool again_later(struct fm_publisher *p, const struct job *j)
         return false;
     struct job *to = &p->again[(p->again_at + p->again_n++) % AGAIN_MAX];
     *to = *j;
-    to->due_ns = fm_loop_now_ns() + AGAIN_NS;
+    to->due_ns = fm_mono_ns() + AGAIN_NS;
     return true;
 }
 
@@ -243,7 +243,7 @@ void fm_publisher_tick(struct fm_publisher *p, uint64_t now_ns)
 
 void fm_publisher_taken(struct fm_publisher *p, uint32_t topic, uint64_t number)
 {
-    p->progress_ns = fm_loop_now_ns();
+    p->progress_ns = fm_mono_ns();
     release(p, &p->config.ledgers[topic].at[number]); /* the next one leaves with the tick, with all that this round released */
 }
 
@@ -324,7 +324,7 @@ static void posted(void *ctx, struct fm_poster *poster, unsigned status, struct 
     else if (!again_later(p, &s->job))
         give_up(p, &s->job);
     if (status)
-        pump(p, fm_loop_now_ns());
+        pump(p, fm_mono_ns());
 }
 
 /* ---- life ---- */

@@ -29,7 +29,7 @@ static void note_failures(struct fm_run *r)
 uint64_t fm_run_step(struct fm_run *r)
 {
     fm_loop_step(&r->loop, 1);
-    uint64_t now = fm_loop_now_ns();
+    uint64_t now = fm_mono_ns();
     fm_fleet_tick(r->fleet, now);
     if (r->pushers)
         fm_fleet_tick(r->pushers, now);

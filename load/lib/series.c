@@ -1,6 +1,6 @@
 #include "series.h"
 
-#include <time.h>
+#include "../../broker/clock.h"
 
 #define SECOND_NS 1000000000u
 
@@ -45,9 +45,7 @@ enum fm_err fm_series_tick(struct fm_series *s, uint64_t now_ns, const struct fm
         sample_keep(s, (struct fm_sample){now_ns, fleet->joined, publisher->sent, tally->deliveries});
     if (!s->file || now_ns < s->due_ns)
         return FM_OK;
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    fprintf(s->file, "{\"t_ms\":%lld", (long long)wall.tv_sec * 1000 + wall.tv_nsec / 1000000);
+    fprintf(s->file, "{\"t_ms\":%llu", (unsigned long long)fm_unix_ms());
 #define PUT(name, from) fprintf(s->file, ",\"" #name "\":%llu", (unsigned long long)(from)->name);
     PUT(joined, fleet)
     PUT(sent, publisher)

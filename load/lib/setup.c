@@ -327,7 +327,7 @@ bool fm_run_prepare(struct fm_run *r)
         !files_enough(r))
         return false;
     /* A run must not see another's messages; without randomness the time does. */
-    r->word = (uint32_t)fm_loop_now_ns();
+    r->word = (uint32_t)fm_mono_ns();
     ssize_t drawn = getrandom(&r->word, sizeof r->word, 0);
     (void)drawn;
     snprintf(r->prefix, sizeof r->prefix, "%s%08x-", o->topic_prefix, r->word);

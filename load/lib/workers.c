@@ -122,7 +122,7 @@ int fm_run_work(struct fm_run *r)
 /* All are cut off, so many a second, or at once. */
 static void storm_cut(struct fm_run *r, uint32_t n)
 {
-    uint64_t rate = r->options.storm_rate, began = fm_loop_now_ns(), now = began;
+    uint64_t rate = r->options.storm_rate, began = fm_mono_ns(), now = began;
     uint32_t cut = 0;
     while (cut < n && r->board->phase != FM_PHASE_JUDGE) {
         double due = rate ? (double)(now - began) * 1e-9 * (double)rate : n;
@@ -135,7 +135,7 @@ static void storm_cut(struct fm_run *r, uint32_t n)
 
 static void storm_await(struct fm_run *r, uint32_t n)
 {
-    uint64_t began = fm_loop_now_ns(), now = began;
+    uint64_t began = fm_mono_ns(), now = began;
     while (fm_fleet_stats(r->fleet)->joined < n && now - began < r->options.connect_ms * 1000000u && r->board->phase != FM_PHASE_JUDGE)
         now = fm_run_step(r);
 }

@@ -1,6 +1,7 @@
 /* What a worker does when there is too much: slow clients, an overrun, a storm of connections; and how it empties itself. */
 #include "edge_node.h"
 #include "raw_client.h"
+#include "../../broker/clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +9,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct edge_node node;
@@ -26,13 +26,6 @@ static int stop(void **state)
     (void)state;
     edge_node_stop(&node, 0);
     return 0;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* ---- slow clients ---- */
@@ -195,7 +188,7 @@ static void a_storm_of_connections_is_let_in_at_its_rate_and_those_inside_are_se
     raw_open(&api, node.api_port);
     raw_connect(&inside, node.port);
     raw_join(&inside, "quiet:inside");
-    uint64_t began = now_ms();
+    uint64_t began = fm_mono_ms();
     for (size_t i = 0; i < CLIENTS; i++) {
         raw_open(&storm[i], node.port);
         raw_puts(&storm[i], request);
@@ -209,7 +202,7 @@ static void a_storm_of_connections_is_let_in_at_its_rate_and_those_inside_are_se
         assert_int_equal(raw_answer(&storm[i], body, sizeof body), 200);
         raw_close(&storm[i]);
     }
-    assert_true(now_ms() - began > 1000);
+    assert_true(fm_mono_ms() - began > 1000);
     raw_close(&inside);
     raw_close(&api);
 }
@@ -228,13 +221,13 @@ static void a_drain_tells_everyone_1012_spread_over_its_time(void **state)
         raw_join(&c[i], "room:d");
     }
     raw_open(&http, node.port);
-    uint64_t began = now_ms();
+    uint64_t began = fm_mono_ms();
     fm_worker_drain(node.worker, DRAIN_MS);
     assert_true(raw_ends(&http, 1000));
     raw_close(&http);
     for (size_t i = CLIENTS; i-- > 0;) {
         raw_expect_close(&c[i], 1012);
-        uint64_t at = now_ms() - began;
+        uint64_t at = fm_mono_ms() - began;
         first = at < first ? at : first;
         last = at > last ? at : last;
         raw_close(&c[i]);

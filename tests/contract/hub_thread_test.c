@@ -1,4 +1,5 @@
 /* Real hubs on real sockets: threads joined by the NNG mesh on loopback. */
+#include "../../broker/clock.h"
 #include "../../broker/hub_thread.h"
 
 #include <arpa/inet.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -75,17 +75,10 @@ static void node_stop(struct node *n)
     fm_inbox_fini(&n->inbox, fm_hub_item_free);
 }
 
-static uint64_t mono_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* The next item for the node's worker, of whatever kind; NULL after WAIT_MS. */
 static struct fm_item *next(struct node *n)
 {
-    for (uint64_t until = mono_ms() + WAIT_MS; !n->got && mono_ms() < until;) {
+    for (uint64_t until = fm_mono_ms() + WAIT_MS; !n->got && fm_mono_ms() < until;) {
         n->got = fm_inbox_take(&n->inbox, NULL);
         if (!n->got)
             usleep(1000);
@@ -106,7 +99,7 @@ static void *expect(struct node *n, uint32_t kind)
 
 static void wait_peers(struct node *n, uint64_t peers)
 {
-    for (uint64_t until = mono_ms() + WAIT_MS; mono_ms() < until; usleep(5000))
+    for (uint64_t until = fm_mono_ms() + WAIT_MS; fm_mono_ms() < until; usleep(5000))
         if (fm_hub_thread_stats(n->hub)->peers == peers && fm_hub_thread_stats(n->hub)->ready)
             return;
     fail_msg("%s: %llu peers, wanted %llu", n->bus, (unsigned long long)fm_hub_thread_stats(n->hub)->peers, (unsigned long long)peers);
@@ -235,7 +228,7 @@ static void a_node_with_another_secret_stays_outside(void **state)
     struct node a, b;
     node_start(&a, 0, -1, "a secret");
     node_start(&b, 1, 0, "another");
-    for (uint64_t until = mono_ms() + WAIT_MS; mono_ms() < until; usleep(5000))
+    for (uint64_t until = fm_mono_ms() + WAIT_MS; fm_mono_ms() < until; usleep(5000))
         if (fm_hub_thread_stats(b.hub)->ready && fm_hub_thread_stats(a.hub)->envelopes_bad)
             break;
     assert_true(fm_hub_thread_stats(a.hub)->envelopes_bad > 0);
@@ -264,7 +257,7 @@ static int stranger(const struct node *n)
 static void wait_open(const int *fds, unsigned n, unsigned wanted)
 {
     unsigned open = n + 1;
-    for (uint64_t until = mono_ms() + WAIT_MS; open != wanted && mono_ms() < until; usleep(5000)) {
+    for (uint64_t until = fm_mono_ms() + WAIT_MS; open != wanted && fm_mono_ms() < until; usleep(5000)) {
         uint8_t sink[4096];
         open = 0;
         for (unsigned i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /* Any bytes as the Origin and the Host of a request, with a line end between: a page gets in by its own host or by what is listed, and by
  * nothing that only looks like it. */
-#include "../../gateway/edge/front.h"
+#include "../../gateway/edge/web_origin.h"
 
 #include <ctype.h>
 #include <stdlib.h>

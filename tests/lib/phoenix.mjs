@@ -85,6 +85,7 @@ export const leave = (channel) => settled(channel.leave());
 
 export function disconnect(socket) {
   sockets.delete(socket);
+  for (const channel of socket.channels) channel.rejoinTimer.reset(); // a refused join's goes on without the socket, and keeps node running
   return new Promise((resolve) => socket.disconnect(resolve));
 }
 

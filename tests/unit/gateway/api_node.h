@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../../../gateway/api/api_state.h"
-#include "../../../gateway/auth/admit.h"
+#include "../../../gateway/edge/admit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,13 +28,6 @@ void fm_http_respond(struct fm_http_request *req, unsigned status, const char *c
     snprintf(got.type, sizeof got.type, "%s", content_type);
     snprintf(got.headers, sizeof got.headers, "%.*s", (int)headers.n, (const char *)headers.p);
     snprintf(got.body, sizeof got.body, "%.*s", (int)body.n, (const char *)body.p);
-}
-
-/* upgrade.c's, which is of the edge. */
-bool fm_origin_allowed(struct fm_slice origin, struct fm_slice host, const char *const *allowed)
-{
-    (void)host;
-    return origin.n == 0 || (allowed && allowed[0] && fm_slice_eq(origin, fm_slice_str(allowed[0])));
 }
 
 /* admit.c's, which is of the worker: the tests' node reads no tokens. */

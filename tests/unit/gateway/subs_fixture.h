@@ -103,11 +103,6 @@ void fm_link_want_write(struct fm_link *link)
     (void)link;
 }
 
-uint64_t fm_mono_ms(void)
-{
-    return 1;
-}
-
 void fm_socket_close(struct fm_socket *s, unsigned code, const char *reason)
 {
     (void)code, (void)reason;

@@ -1,4 +1,4 @@
-#include "../../../gateway/edge/front.h"
+#include "../../../gateway/edge/web_origin.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 #include "admit.h"
 
-#include "credential.h"
-#include "../edge/front.h"
+#include "web_origin.h"
+#include "../auth/credential.h"
 #include "../worker/worker_core.h"
 
 #include <time.h>

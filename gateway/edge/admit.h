@@ -3,8 +3,8 @@
  * -- the worker's thread only -- */
 #pragma once
 
-#include "auth.h"
-#include "../edge/http.h"
+#include "http.h"
+#include "../auth/auth.h"
 
 /* *id: one reference, or NULL where the request has no token and needs none, or the node reads none. False: what it is refused with. */
 FM_MUST_CHECK bool fm_admit(const struct fm_http_request *req, struct fm_identity **id, struct fm_token_fault *fault);

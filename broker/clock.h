@@ -1,0 +1,42 @@
+/* What time it is: by the steady clock, for what is due and how long it took, and by the wall clock, for people and other machines.
+ *
+ * -- any thread -- */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t fm_clock_ns(clockid_t id)
+{
+    struct timespec ts;
+    clock_gettime(id, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* The steady clock, which never goes back. */
+static inline uint64_t fm_mono_ns(void)
+{
+    return fm_clock_ns(CLOCK_MONOTONIC);
+}
+
+static inline uint64_t fm_mono_us(void)
+{
+    return fm_mono_ns() / 1000;
+}
+
+static inline uint64_t fm_mono_ms(void)
+{
+    return fm_mono_ns() / 1000000;
+}
+
+/* Since 1970. */
+static inline uint64_t fm_unix_ms(void)
+{
+    return fm_clock_ns(CLOCK_REALTIME) / 1000000;
+}
+
+/* A moment of the steady clock, for calls that wait until then (pthread_cond_clockwait and the like). */
+static inline struct timespec fm_mono_at(uint64_t ns)
+{
+    return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+}
