@@ -95,6 +95,7 @@ static struct fm_sub *sub_new(struct fm_socket *s, struct fm_join_ask *ask)
         .own = (uint8_t)ask->own,
         .flags = ask->flags,
         .tag = ask->tag,
+        .chooses = ask->chooses,
         .watch = ask->watch,
         .rule = ask->rule,
         .rules_age = s->worker->rules_age,

@@ -47,3 +47,15 @@ test('a_client_hears_itself_and_its_backend_in_every_way_that_the_page_shows', a
   await until('all that the backend said', () => client.said.length === 5);
   assert.deepEqual(client.said.slice(2).map((line) => line.replace(/ \w+-\d+$/, '')), ['from the backend', 'as Supabase has it', 'one message']);
 });
+
+test('a_listener_to_changes_of_rows_gets_the_one_that_the_page_publishes', async (t) => {
+  const { nodes } = await startCluster(t, 3, { rules });
+  const folder = workFolder();
+  fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
+  const [program] = snippets(page).filter(({ heading, kind }) => heading === 'Changes of rows' && kind === 'js');
+  const client = run(t, fit(`${snippet(page, 'A client', 'js')}\n${program.text}`, { nodes: nodes.slice(1) }));
+  const there = async () => (await nodes[0].request('GET', '/api/topics/realtime%3Aorders/subscribers?limit=0')).body.count === 1;
+  await until('it has joined', there);
+  await runShell(fit(snippet(page, 'Changes of rows', 'sh'), { nodes, folder }));
+  await until('it has the change', () => client.said.includes('UPDATE 7 new paid'));
+});

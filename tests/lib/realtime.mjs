@@ -1,4 +1,5 @@
-// Supabase's stock clients, as an application would use them under Node, with promises around their callbacks.
+// Supabase's stock clients, as an application would use them under Node, with promises around their callbacks: realtime-js, and supabase-js, with
+// which it comes.
 import { createRequire } from 'node:module';
 import { WebSocket } from './phoenix.mjs';
 import { within } from './wait.mjs';
@@ -11,6 +12,8 @@ export const clients = {
   'realtime-js 2.119': { library: current, binary: true },
   'realtime-js 2.119 with vsn 1': { library: current, options: { vsn: '1.0.0' } },
   'realtime-js 2.15': { library: require('realtime-js-2.15') },
+  'supabase-js 2.119': { createClient: require('@supabase/supabase-js').createClient, binary: true },
+  'supabase-js 2.57': { createClient: require('supabase-js-2.57').createClient },
 };
 
 export const realtimeRules = {
@@ -21,6 +24,7 @@ export const realtimeRules = {
 };
 
 const open = new Set();
+const channels = new Set();
 
 // 2.15 takes its handlers away before it closes a connection that is still being made. In a browser nobody hears of that failure then; `ws`
 // would end the process with it.
@@ -31,17 +35,20 @@ class Transport extends WebSocket {
   }
 }
 
+// What createClient of supabase-js gives, for the URL that an application has: it finds its realtime server below /realtime/v1.
+function supabase(url, createClient, { accessToken, key = 'anon', ...options }) {
+  const { host } = new URL(url);
+  const client = createClient(`http://${host}`, key, { accessToken, realtime: options, auth: { persistSession: false, autoRefreshToken: false } });
+  client.setAuth = (token) => client.realtime.setAuth(token);
+  client.disconnect = () => client.realtime.disconnect();
+  return client;
+}
+
 // A client of this node, or of this URL (that of a socket without its /websocket). It connects when its first channel subscribes.
-export function realtime(node, { library, options } = clients['realtime-js 2.119'], more = {}) {
+export function realtime(node, { library, createClient, options } = clients['realtime-js 2.119'], more = {}) {
   const url = typeof node === 'string' ? node : node.ws;
-  const client = new library.RealtimeClient(url, {
-    transport: Transport,
-    params: { apikey: 'anon' },
-    timeout: 10_000,
-    reconnectAfterMs: () => 50,
-    ...options,
-    ...more,
-  });
+  const all = { transport: Transport, timeout: 10_000, reconnectAfterMs: () => 50, ...options, ...more };
+  const client = createClient ? supabase(url, createClient, all) : new library.RealtimeClient(url, { params: { apikey: 'anon' }, ...all });
   open.add(client);
   return client;
 }
@@ -49,6 +56,7 @@ export function realtime(node, { library, options } = clients['realtime-js 2.119
 // Subscribes; throws unless it says SUBSCRIBED. What arrives is kept: channel.got (broadcasts), channel.systems, channel.states.
 export async function subscribe(client, name, config = {}, prepare = () => {}) {
   const channel = client.channel(name, { config });
+  channels.add(channel);
   Object.assign(channel, { got: [], systems: [], states: [] });
   channel.on('broadcast', { event: '*' }, (message) => channel.got.push(message));
   channel.on('system', {}, (message) => channel.systems.push(message));
@@ -78,4 +86,7 @@ export async function disconnectClients() {
       await client.disconnect();
     }),
   );
+  // A channel of 2.15 whose join was under way when it was removed tries again, and for ever, once that has timed out: the process would not end.
+  for (const { rejoinTimer } of channels) if (rejoinTimer) rejoinTimer.callback = () => {};
+  channels.clear();
 }
