@@ -53,7 +53,8 @@ export function realtime(node, { library, createClient, options } = clients['rea
   return client;
 }
 
-// Subscribes; throws unless it says SUBSCRIBED. What arrives is kept: channel.got (broadcasts), channel.systems, channel.states.
+// Subscribes; throws unless it says SUBSCRIBED. What arrives is kept: channel.got (broadcasts), channel.systems, channel.states. prepare: what else it
+// does with the channel before; channel.greet: ... and whenever it has subscribed, the first time and after each reconnect.
 export async function subscribe(client, name, config = {}, prepare = () => {}) {
   const channel = client.channel(name, { config });
   channels.add(channel);
@@ -64,6 +65,7 @@ export async function subscribe(client, name, config = {}, prepare = () => {}) {
   const state = await within(15_000, `the state of ${name}`, new Promise((resolve) => {
     channel.subscribe((status, error) => {
       channel.states.push(status);
+      if (status === 'SUBSCRIBED') channel.greet?.();
       channel.error = error;
       resolve(status);
     });
