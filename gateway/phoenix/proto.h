@@ -232,7 +232,7 @@ struct fm_join_ask {
     uint32_t last;
     bool chooses; /* fm_sub.chooses */
     bool watch;   /* it is told who is there: the state, then diffs */
-    bool track; /* it is shown as `shown` says, or the join fails with what fm_sub_track can fail with, or FM_E_PRESENCE_FULL */
+    bool track;   /* it is shown as `shown` says, or the join fails with what fm_sub_track can fail with, or FM_E_PRESENCE_FULL */
     struct fm_track_ask shown;
     struct fm_slice params; /* as the client gave them, JSON: for a handler of the program */
     uint64_t tag;           /* echoed to proto->joined */

@@ -14,8 +14,8 @@
 enum fm_supabase_flag { /* fm_sub.flags */
                         FM_SUPABASE = 1,
                         FM_SUPABASE_ACK = 2,
-                        FM_SUPABASE_REPLAY = 4,  /* what its join's answer holds was asked for by `replay` */
-                        FM_SUPABASE_WANTS = 8,   /* it asked for postgres_changes */
+                        FM_SUPABASE_REPLAY = 4, /* what its join's answer holds was asked for by `replay` */
+                        FM_SUPABASE_WANTS = 8,  /* it asked for postgres_changes */
                         FM_SUPABASE_PRESENCE = 16,
 };
 

@@ -188,8 +188,8 @@ static bool client_may(struct fm_http_request *req, const struct fm_api_order *o
     for (; bad.index < order->n; bad.index++) {
         struct fm_slice topic = fm_msg_topic(order->msgs[bad.index]);
         const char *why = "changes are published by the API";
-        bad.err = fm_supabase_is_change(topic, fm_msg_event(order->msgs[bad.index])) ? FM_E_RESERVED_EVENT
-                                                                                    : topic_may(config, id, topic, &why);
+        bad.err =
+            fm_supabase_is_change(topic, fm_msg_event(order->msgs[bad.index])) ? FM_E_RESERVED_EVENT : topic_may(config, id, topic, &why);
         if (!bad.err)
             continue;
         snprintf(bad.detail, sizeof bad.detail, "`%.*s`: %s", (int)topic.n, (const char *)topic.p, why);

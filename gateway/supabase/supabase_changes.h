@@ -1,7 +1,7 @@
 /* Changes of rows, as Supabase's clients listen to them: channel.on('postgres_changes', ...). No database is followed here: a backend
- * publishes each change on the topic of the channels that are to have it, as a message of the event `postgres_changes`, and by the API alone,
- * for a client that could push one would speak for the database. A channel gets those that its join's entries want (supabase_wants.h), with
- * their ids; to all others of the topic it is a message like any other.
+ * publishes each change on the topic of the channels that are to have it, as a message of the event `postgres_changes`, and by the API
+ * alone, for a client that could push one would speak for the database. A channel gets those that its join's entries want
+ * (supabase_wants.h), with their ids; to all others of the topic it is a message like any other.
  *
  * -- any thread -- */
 #pragma once

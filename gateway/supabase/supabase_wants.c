@@ -12,7 +12,8 @@ enum operator{ OP_NONE, OP_EQ, OP_NEQ, OP_LT, OP_LTE, OP_GT, OP_GTE, OP_IN, OP_I
 static const struct {
     const char *name;
     enum operator op;
-} operators[] = {{"eq", OP_EQ}, {"neq", OP_NEQ}, {"lt", OP_LT}, {"lte", OP_LTE}, {"gt", OP_GT}, {"gte", OP_GTE}, {"in", OP_IN}, {"is", OP_IS}};
+} operators[] = {{"eq", OP_EQ}, {"neq", OP_NEQ}, {"lt", OP_LT}, {"lte", OP_LTE},
+                 {"gt", OP_GT}, {"gte", OP_GTE}, {"in", OP_IN}, {"is", OP_IS}};
 
 static const struct {
     const char *name;
@@ -322,7 +323,7 @@ static enum truth holds(enum operator op, const struct fm_json *v, struct fm_sli
 /* Reads the next condition, too, where it does not hold. */
 static bool condition_holds(struct fm_rd *r, const struct fm_json *record)
 {
-    enum operator op = (enum operator) fm_rd_u8(r);
+    enum operator op =(enum operator) fm_rd_u8(r);
     bool negated = fm_rd_u8(r);
     struct fm_slice column = fm_rd_sized(r, TEXT_MAX);
     struct fm_json v;

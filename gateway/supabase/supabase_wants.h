@@ -1,9 +1,10 @@
-/* What a channel wants of the changes that a backend publishes: the entries of its join's `postgres_changes`, {event, schema, table, filter},
- * brought into a form that can be looked at for each change. Pure.
+/* What a channel wants of the changes that a backend publishes: the entries of its join's `postgres_changes`, {event, schema, table,
+ * filter}, brought into a form that can be looked at for each change. Pure.
  *
- * A filter is as these clients write it: `column=operator.value`, parts of it with commas between, all of which must hold. Operators are eq,
- * neq, lt, lte, gt, gte, in and is, and not. before any of them. A number is compared with a number and a text with a text, by its bytes;
- * with NULL nothing holds but `is`, as in SQL. The others of these clients (patterns and regular expressions) are refused, not passed over.
+ * A filter is as these clients write it: `column=operator.value`, parts of it with commas between, all of which must hold. Operators are
+ * eq, neq, lt, lte, gt, gte, in and is, and not. before any of them. A number is compared with a number and a text with a text, by its
+ * bytes; with NULL nothing holds but `is`, as in SQL. The others of these clients (patterns and regular expressions) are refused, not
+ * passed over.
  *
  * -- any thread -- */
 #pragma once

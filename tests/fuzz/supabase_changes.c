@@ -1,5 +1,5 @@
-/* Any bytes as the entries of a join's `postgres_changes` and, behind the first zero byte, as a change: what is written for it is JSON, whose
- * ids are of the entries and whose parts are of the kinds that clients rely on. */
+/* Any bytes as the entries of a join's `postgres_changes` and, behind the first zero byte, as a change: what is written for it is JSON,
+ * whose ids are of the entries and whose parts are of the kinds that clients rely on. */
 #include "../../gateway/supabase/supabase_changes.h"
 
 #include <stdlib.h>

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#define ROW "{\"id\":7,\"price\":1.50,\"big\":9007199254740993,\"name\":\"Ann, \\\"B\\\"\",\"city\":\"Rome\",\"ok\":true,\"gone\":null,\"list\":[1]}"
+#define ROW \
+    "{\"id\":7,\"price\":1.50,\"big\":9007199254740993,\"name\":\"Ann, " \
+    "\\\"B\\\"\",\"city\":\"Rome\",\"ok\":true,\"gone\":null,\"list\":[1]}"
 #define CHANGE(type, more) "{\"schema\":\"public\",\"table\":\"orders\",\"type\":\"" type "\"," more "}"
 #define INSERT CHANGE("INSERT", "\"record\":" ROW)
 
@@ -223,14 +225,16 @@ static void what_is_written_has_the_ids_of_those_that_want_it_and_every_part_tha
              ids[0], ids[2], ids[3]);
     fm_buf_u8(&out, 0);
     assert_string_equal((const char *)out.p, wanted);
-    assert_int_equal(give("[{}]",
-                          CHANGE("UPDATE", "\"record\":{\"id\":8},\"old_record\":{\"id\":7},\"errors\":[\"e\"],\"columns\":[{\"name\":\"id\","
-                                           "\"type\":\"int8\"}],\"commit_timestamp\":\"yesterday\",\"more\":1"),
-                          &out),
-                     FM_SUPABASE_WRITTEN);
+    assert_int_equal(
+        give("[{}]",
+             CHANGE("UPDATE", "\"record\":{\"id\":8},\"old_record\":{\"id\":7},\"errors\":[\"e\"],\"columns\":[{\"name\":\"id\","
+                              "\"type\":\"int8\"}],\"commit_timestamp\":\"yesterday\",\"more\":1"),
+             &out),
+        FM_SUPABASE_WRITTEN);
     fm_buf_u8(&out, 0);
-    assert_non_null(strstr((const char *)out.p, "\"record\":{\"id\":8},\"old_record\":{\"id\":7},\"columns\":[{\"name\":\"id\",\"type\":\"int8\"}],"
-                                                "\"commit_timestamp\":\"yesterday\",\"errors\":[\"e\"]}}"));
+    assert_non_null(strstr((const char *)out.p,
+                           "\"record\":{\"id\":8},\"old_record\":{\"id\":7},\"columns\":[{\"name\":\"id\",\"type\":\"int8\"}],"
+                           "\"commit_timestamp\":\"yesterday\",\"errors\":[\"e\"]}}"));
     assert_null(strstr((const char *)out.p, "more"));
     fm_buf_fini(&out);
     fm_buf_fini(&answer);

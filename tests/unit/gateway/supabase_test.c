@@ -94,7 +94,7 @@ static void joins_that_make_no_sense_are_refused_with_a_reason(void **state)
 }
 
 #define CHANGE(type, row) "{\"schema\":\"public\",\"table\":\"t\",\"type\":\"" type "\"," row "}"
-#define GIVEN(id, type, row, old)                                                                                                       \
+#define GIVEN(id, type, row, old) \
     "{\"ids\":[" id "],\"data\":{\"schema\":\"public\",\"table\":\"t\",\"type\":\"" type "\",\"record\":" row ",\"old_record\":" old \
     ",\"columns\":[],\"commit_timestamp\":\"1970-01-01T00:00:00.005Z\",\"errors\":null}}"
 
@@ -128,7 +128,8 @@ static void changes_are_answered_with_ids_and_given_to_whoever_wants_them_replay
                          SYSTEM("\"extension\":\"postgres_changes\",\"status\":\"ok\",\"message\":\"Subscribed: this server follows no "
                                 "database, what comes is what a backend publishes on this channel\",\"channel\":\"a\""),
                      wanted);
-    snprintf(given, sizeof given, "[null,null,\"" TOPIC "\",\"postgres_changes\"," GIVEN("%s,%s,%s", "INSERT", "{}", "{}") "]\n", id, any, id);
+    snprintf(given, sizeof given, "[null,null,\"" TOPIC "\",\"postgres_changes\"," GIVEN("%s,%s,%s", "INSERT", "{}", "{}") "]\n", id, any,
+             id);
     n += snprintf(all + n, sizeof all - (size_t)n, "%s", given);
     snprintf(given, sizeof given, "[null,null,\"" TOPIC "\",\"postgres_changes\"," GIVEN("%s", "DELETE", "{}", "{\"n\":1}") "]\n", any);
     snprintf(all + n, sizeof all - (size_t)n, "%s", given);
@@ -137,8 +138,10 @@ static void changes_are_answered_with_ids_and_given_to_whoever_wants_them_replay
     assert_true(s->subs->chooses && fm_phoenix.chosen(live[0]));
     fm_phoenix.encode_for(&f, s->subs, live, 2);
     frames_record(s, &f);
-    snprintf(all, sizeof all, "%s<040a100d017265616c74696d653a61706f7374677265735f6368616e676573"
-                              "7b226964223a2231302d37227d7b226e6f223a226368616e6765227d>\n", given);
+    snprintf(all, sizeof all,
+             "%s<040a100d017265616c74696d653a61706f7374677265735f6368616e676573"
+             "7b226964223a2231302d37227d7b226e6f223a226368616e6765227d>\n",
+             given);
     out(s, all); /* what came past the check is not lost, but is no change */
     fm_frames_reset(&f);
     fm_phoenix.encode(&f, FM_FORMAT_SUPA2, live, 1, &(struct fm_vector){0});
