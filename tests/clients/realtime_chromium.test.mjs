@@ -22,12 +22,12 @@ const versions = {
   'supabase-js-2.57': { library: 'supabase-js-2.57', make: supabase },
 };
 
-const script = ({ library, make }) => `
+const script = ({ library, make, binary }) => `
 import { ${make.match(/\w+(?=\()/)[0]} } from "${library}"
 
 const since = Date.now()
 const host = new URLSearchParams(location.search).get("host")
-const realtime = { reconnectAfterMs: () => 100 }
+const realtime = { reconnectAfterMs: () => ${binary ? 100 : 2000} } // see tests/lib/realtime.mjs
 window.got = []
 window.states = []
 window.changes = []
