@@ -1,4 +1,5 @@
 /* What a request asks to publish, message by message, within rules and limits. */
+#include "../supabase/supabase_changes.h"
 #include "api_parse.h"
 
 #include <stdio.h>
@@ -31,6 +32,12 @@ static enum fm_err judge(const struct fm_api_limits *limits, const struct fm_api
         snprintf(detail, FM_API_DETAIL_MAX, "the payload has %zu bytes, the rule [topic \"%.64s\"] allows %u", c->payload.n, rule->pattern,
                  rule->message_max);
         return FM_E_TOO_LARGE;
+    }
+    const char *bad = fm_supabase_is_change(topic, c->event) ? fm_supabase_change_bad(c->payload, c->flags & FM_MSG_BINARY) : NULL;
+    if (bad) {
+        *of_payload = true;
+        snprintf(detail, FM_API_DETAIL_MAX, "the payload of `" FM_SUPABASE_CHANGES "` is a change, and this is none: %s", bad);
+        return FM_E_INVALID;
     }
     if (o->n >= limits->batch_max) {
         snprintf(detail, FM_API_DETAIL_MAX, "a request publishes at most %u messages, counted over all topics", limits->batch_max);

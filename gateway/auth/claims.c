@@ -58,13 +58,21 @@ static bool is_one_of(const struct fm_json *v, const char *const *texts)
     return false;
 }
 
+/* The word `none` in the option: the keys of a Supabase project have no audience, its users' tokens have. */
+static bool takes_none(const char *const *own)
+{
+    while (*own && strcmp(*own, "none") != 0)
+        own++;
+    return *own != NULL;
+}
+
 /* RFC 7519, 4.1.3: who is not named must refuse it; so a token that names anyone needs the option. */
 static bool audience_ok(struct reading *r)
 {
     struct fm_json aud, item;
     const char *const *own = r->rules->audiences;
     if (!claim(r, "aud", &aud))
-        return !own || !*own || bad(r, "it names no audience (aud)");
+        return !own || !*own || takes_none(own) || bad(r, "it names no audience (aud)");
     if (!own || !*own)
         return bad(r, "it names an audience (aud), and the option token_audience is not set");
     if (aud.type != FM_JSON_ARRAY)

@@ -3,6 +3,7 @@
 
 #include "../edge/http.h"
 #include "../supabase/supabase.h"
+#include "../supabase/supabase_changes.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -228,7 +229,7 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
         return;
     if (format == FM_FORMAT_SUPA2 || format == FM_FORMAT_SUPA1) {
         for (size_t i = 0; i < n; i++)
-            fm_supabase_message(f, format, false, msgs[i]);
+            fm_supabase_message(f, format, false, (struct fm_slice){0}, msgs[i]);
         return;
     }
     enum fm_phx_version version = format == FM_FORMAT_PHX1 || format == FM_FORMAT_PHX1_CURSOR ? FM_PHX_V1 : FM_PHX_V2;
@@ -242,6 +243,17 @@ static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *m
         struct fm_phx_to to = {.version = version, .join_ref = FM_LIT("null"), .ref = FM_LIT("null"), .topic = fm_msg_topic(msgs[n - 1])};
         fm_phx_cursor_event(f, &to, at);
     }
+}
+
+static bool chosen(const struct fm_msg *m)
+{
+    return fm_supabase_is_change(fm_msg_topic(m), fm_msg_event(m));
+}
+
+static void encode_for(struct fm_frames *f, const struct fm_sub *sub, struct fm_msg *const *msgs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        fm_supabase_message(f, sub->format, false, fm_supabase_wants_of(sub), msgs[i]);
 }
 
 static void text_of(struct fm_buf *b, struct fm_slice binary)
@@ -264,4 +276,6 @@ const struct fm_proto fm_phoenix = {
     .text = text_of,
     .for_user = for_user,
     .encode = encode,
+    .chosen = chosen,
+    .encode_for = encode_for,
 };

@@ -4,6 +4,7 @@
  * items and the hub's answers are both first in, first out, so a push behind a join reaches the hub behind it, and its answer is behind the
  * join's. A channel that is left or replaced before its join was answered gets an error reply for that join: no request stays open. */
 #include "../supabase/supabase.h"
+#include "../supabase/supabase_wants.h"
 #include "gap_json.h"
 
 #include <assert.h>
@@ -15,8 +16,8 @@ struct joining { /* while it joins: the ref that the reply carries, */
     uint8_t ref[FM_PHX_REF_MAX];
     uint8_t key_n;
     uint64_t since_ms; /* and of a Supabase channel: from when on it wants a replay, */
-    uint32_t members_n;
-    uint8_t members[]; /* ... what its reply holds, and behind that its presence key */
+    uint32_t members_n, wants_n;
+    uint8_t members[]; /* ... what its reply holds, behind that its presence key and what it wants of changes */
 };
 
 struct replayed { /* once it has joined, in V2, if its join replayed something: the position behind the replay. NULL otherwise. (Of a
@@ -167,10 +168,11 @@ static struct joining *joining_new(struct fm_slice ref, const struct params *p)
     struct fm_slice key = {0};
     uint8_t room[FM_PRESENCE_KEY_MAX];
     if (p->supabase)
-        fm_supabase_changes_write(&members, &p->config.changes);
+        fm_supabase_wants_answer(&members, &p->config.changes);
     if (p->config.presence_key.type == FM_JSON_STRING && fm_json_text(&p->config.presence_key, room, sizeof room, &key) != FM_OK)
         key = (struct fm_slice){0}; /* its length was looked at */
-    struct joining *joining = members.failed ? NULL : calloc(1, sizeof *joining + members.n + key.n);
+    struct fm_slice wants = fm_buf_view(&p->config.wants);
+    struct joining *joining = members.failed ? NULL : calloc(1, sizeof *joining + members.n + key.n + wants.n);
     if (joining) {
         assert(ref.n <= sizeof joining->ref);
         joining->ref_n = (uint8_t)ref.n;
@@ -182,6 +184,9 @@ static struct joining *joining_new(struct fm_slice ref, const struct params *p)
         joining->key_n = (uint8_t)key.n;
         if (key.n)
             memcpy(joining->members + members.n, key.p, key.n);
+        joining->wants_n = (uint32_t)wants.n;
+        if (wants.n)
+            memcpy(joining->members + members.n + key.n, wants.p, wants.n);
     }
     fm_buf_fini(&members);
     return joining;
@@ -203,6 +208,7 @@ static const char *join_ask(struct fm_socket *s, const struct fm_phx_in *in, con
                : p->config.self ? FM_OWN_YES
                                 : FM_OWN_NO,
         .flags = p->supabase ? fm_supabase_flags_of(&p->config) : 0,
+        .chooses = p->config.wants.n > 0,
         .has_cursor = p->cursor.n > 0,
         .cut = p->cut,
         .cursor = p->cursor,
@@ -262,6 +268,7 @@ void fm_phx_join(struct fm_socket *s, const struct fm_phx_in *in)
         reason = fm_err_code(FM_E_NOMEM);
     if (!reason)
         reason = join_ask(s, in, &to, rule, &p);
+    fm_supabase_config_fini(&p.config);
     fm_vector_fini(&p.cursor);
     fm_vector_fini(&sent);
     free(replay);
@@ -329,22 +336,23 @@ void fm_phx_joined(struct fm_sub *sub, uint64_t tag, struct fm_join *j)
     /* In V1 and in Supabase's dialect frames name no channel: a client takes the old channel's replay for the new one's, so nothing is to
      * be remembered. */
     bool remember = j->replayed && to.version == FM_PHX_V2 && !fm_supabase_is(sub);
-    bool keep = joining->key_n > 0;
+    bool keep = joining->key_n > 0 || joining->wants_n > 0;
     void *stays = NULL;
     if (remember)
         stays = replayed_of(j);
     else if (keep)
-        stays = fm_supabase_keep(fm_slice_of(joining->members + joining->members_n, joining->key_n));
+        stays = fm_supabase_keep(fm_slice_of(joining->members + joining->members_n, joining->key_n),
+                                 fm_slice_of(joining->members + joining->members_n + joining->key_n, joining->wants_n));
     struct fm_source *rest = NULL;
     struct fm_frames *f = (remember || keep) && !stays ? NULL : fm_frames_new();
     if (f)
         joined_reply(f, &to, sub, joining, j);
+    free(joining);
+    sub->proto = stays; /* the replay goes by it */
     if (f && fm_supabase_is(sub))
         fm_supabase_welcome(f, sub);
     if (f && !fm_phx_replay(f, sub, j, &rest))
         f->bytes.failed = true;
-    free(joining);
-    sub->proto = stays;
     if (fm_phx_send(s, &f) && rest)
         fm_socket_send_source(s, rest);
     else if (rest)

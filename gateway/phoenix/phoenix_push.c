@@ -1,6 +1,7 @@
 /* Pushes: judged here, published by the hub, answered when it has. The answer finds its channel by a cookie, which goes with the push;
  * where the channel was left or joined again meanwhile it finds none. */
 #include "../supabase/supabase.h"
+#include "../supabase/supabase_changes.h"
 
 #include <assert.h>
 
@@ -49,7 +50,7 @@ static const char *push_judge(const struct fm_sub *sub, const struct fm_rule *ru
         return fm_err_code(err);
     if (push->event.n == 0)
         return "bad_event";
-    if (fm_event_reserved(push->event))
+    if (fm_event_reserved(push->event) || fm_supabase_is_change(fm_sub_topic(sub), push->event))
         return fm_err_code(FM_E_RESERVED_EVENT);
     return NULL;
 }

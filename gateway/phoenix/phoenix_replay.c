@@ -17,7 +17,8 @@ struct replay {
     struct fm_vector at;
     uint8_t join_ref_n;
     uint8_t topic_n;
-    uint8_t text[]; /* join_ref, then topic */
+    uint16_t wants_n;
+    uint8_t text[]; /* join_ref, topic, and what a Supabase channel wants of changes */
 };
 
 static struct fm_phx_to head_of(const struct replay *r)
@@ -36,7 +37,7 @@ static bool replay_more(struct fm_source *source, struct fm_frames *f, size_t by
     while (r->next < r->n && f->bytes.n < bytes && !f->bytes.failed) {
         struct fm_msg **m = &r->msgs[r->next++];
         if (r->format == FM_FORMAT_SUPA2 || r->format == FM_FORMAT_SUPA1)
-            fm_supabase_message(f, r->format, r->asked, *m);
+            fm_supabase_message(f, r->format, r->asked, fm_slice_of(r->text + r->join_ref_n + r->topic_n, r->wants_n), *m);
         else
             fm_phx_message(f, r->version, to.join_ref, fm_phx_id_of(r->format), *m);
         fm_msg_unref(m);
@@ -60,7 +61,8 @@ static void replay_free(struct fm_source *source)
 
 static struct replay *replay_new(const struct fm_sub *sub, struct fm_join *j)
 {
-    struct replay *r = malloc(sizeof *r + sub->join_ref_n + sub->topic_n);
+    struct fm_slice wants = fm_supabase_wants_of(sub);
+    struct replay *r = malloc(sizeof *r + sub->join_ref_n + sub->topic_n + wants.n);
     if (!r)
         return NULL;
     *r = (struct replay){
@@ -72,10 +74,13 @@ static struct replay *replay_new(const struct fm_sub *sub, struct fm_join *j)
         .msgs = j->replay,
         .join_ref_n = (uint8_t)sub->join_ref_n,
         .topic_n = (uint8_t)sub->topic_n,
+        .wants_n = (uint16_t)wants.n,
     };
     struct fm_slice join_ref = fm_sub_join_ref(sub), topic = fm_sub_topic(sub);
     memcpy(r->text, join_ref.p, join_ref.n);
     memcpy(r->text + join_ref.n, topic.p, topic.n);
+    if (wants.n)
+        memcpy(r->text + join_ref.n + topic.n, wants.p, wants.n);
     j->replay = NULL;
     j->replayed = 0;
     for (uint32_t i = 0; i < r->n && sub->format == FM_FORMAT_PHX2_CURSOR && !r->position; i++)

@@ -101,6 +101,7 @@ struct fm_sub { /* made by fm_socket_join; the protocol may read all and write w
     bool cursor_channel;         /* asked for a cursor */
     bool watch;                  /* asked for presences */
     bool given;                  /* by the server (user_subs.c): no channel, and in none of the socket's lists */
+    bool chooses;                /* of some messages it wants some, in a form of its own (fm_proto.chosen) */
     bool judge;                  /* the worker's: may it stay under the new rules? */
     uint8_t own;                 /* enum fm_own */
     uint8_t flags;               /* the protocol's own, as its join gave them */
@@ -173,6 +174,11 @@ struct fm_proto { /* a wire protocol: one static table */
     /* Encodes a drain's messages of one topic, diffs and states of presences among them (fm_msg_of_presence). FM_FORMAT_*: a format of this
      * protocol. at: the topic's position after them. */
     void (*encode)(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
+    /* Is it one of those of which a sub that `chooses` is given what it wants, and others of its format nothing? Such subs are of formats
+     * without a position. NULL: there are none. */
+    bool (*chosen)(const struct fm_msg *m);
+    /* As encode, but for one such sub. */
+    void (*encode_for)(struct fm_frames *f, const struct fm_sub *sub, struct fm_msg *const *msgs, size_t n);
 };
 
 extern const struct fm_proto fm_phoenix, fm_sse;
@@ -228,8 +234,9 @@ struct fm_join_ask {
     bool cut;                /* ... and it named more than it can hold */
     struct fm_vector cursor; /* moved: the callee owns it from the call on, also on error */
     uint32_t last;
-    bool watch; /* it is told who is there: the state, then diffs */
-    bool track; /* it is shown as `shown` says, or the join fails with what fm_sub_track can fail with, or FM_E_PRESENCE_FULL */
+    bool chooses; /* fm_sub.chooses */
+    bool watch;   /* it is told who is there: the state, then diffs */
+    bool track;   /* it is shown as `shown` says, or the join fails with what fm_sub_track can fail with, or FM_E_PRESENCE_FULL */
     struct fm_track_ask shown;
     struct fm_slice params; /* as the client gave them, JSON: for a handler of the program */
     uint64_t tag;           /* echoed to proto->joined */

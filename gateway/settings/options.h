@@ -124,7 +124,9 @@
       "PEM file with the certificates of who signs the server of token_jwks_url. Empty: those that the system trusts.") \
     X("Tokens", TEXT, token_issuer, 0, 1024, "", "What the claim iss of a token must be. Empty: anything. Read again on HUP.") \
     X("Tokens", LIST, token_audience, 0, 16, "", \
-      "Of these the claim aud of a token must name one. Empty: tokens that have this claim are refused. Read again on HUP.") \
+      "Of these the claim aud of a token must name one. With `none` among them also tokens without this claim are taken. Empty: tokens " \
+      "that " \
+      "have it are refused. Read again on HUP.") \
     X("Tokens", AGE, token_leeway, 0, 600000, "5s", "By how much the clocks of signers may differ from this node's. Read again on HUP.") \
     X("Tokens", AGE, token_lifetime_max, 60000, 34560000000, "30d", \
       "A token with a user that lives longer, from iat to exp, is refused. A revocation is kept for as long. All nodes of a cluster need " \

@@ -2,6 +2,7 @@
 
 #include "../auth/auth.h"
 #include "../phoenix/gap_json.h"
+#include "supabase_changes.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,19 +16,29 @@ uint8_t fm_supabase_flags_of(const struct fm_supabase_config *config)
     unsigned flags = FM_SUPABASE;
     flags |= config->ack ? FM_SUPABASE_ACK : 0;
     flags |= config->replay ? FM_SUPABASE_REPLAY : 0;
-    flags |= config->changes.type == FM_JSON_ARRAY ? FM_SUPABASE_CHANGES : 0;
+    flags |= config->changes.type == FM_JSON_ARRAY ? FM_SUPABASE_WANTS : 0;
     flags |= config->presence ? FM_SUPABASE_PRESENCE : 0;
     return (uint8_t)flags;
 }
 
-struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key)
+struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key, struct fm_slice wants)
 {
-    struct fm_supabase_kept *kept = malloc(sizeof *kept + key.n);
+    struct fm_supabase_kept *kept = malloc(sizeof *kept + key.n + wants.n);
     if (!kept)
         return NULL;
     kept->key_n = (uint8_t)key.n;
-    memcpy(kept->key, key.p, key.n);
+    kept->wants_n = (uint16_t)wants.n;
+    if (key.n)
+        memcpy(kept->bytes, key.p, key.n);
+    if (wants.n)
+        memcpy(kept->bytes + key.n, wants.p, wants.n);
     return kept;
+}
+
+struct fm_slice fm_supabase_wants_of(const struct fm_sub *sub)
+{
+    const struct fm_supabase_kept *kept = sub->joined && sub->flags & FM_SUPABASE_WANTS ? sub->proto : NULL;
+    return kept ? fm_slice_of(kept->bytes + kept->key_n, kept->wants_n) : (struct fm_slice){0};
 }
 
 /* ---- tokens ---- */
@@ -162,9 +173,29 @@ bool fm_supabase_text_of(struct fm_buf *b, struct fm_slice binary)
     return true;
 }
 
-void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, const struct fm_msg *m)
+/* true: that was all. */
+static bool change_given(struct fm_frames *f, unsigned format, struct fm_slice wants, const struct fm_msg *m)
+{
+    struct fm_phx_to to = {.version = format == FM_FORMAT_SUPA2 ? FM_PHX_V2 : FM_PHX_V1,
+                           .join_ref = FM_LIT("null"),
+                           .ref = FM_LIT("null"),
+                           .topic = fm_msg_topic(m)};
+    if (!fm_supabase_is_change(to.topic, fm_msg_event(m)))
+        return false;
+    size_t opened = fm_phx_event_open(f, &to, FM_LIT(FM_SUPABASE_CHANGES));
+    enum fm_supabase_given given = fm_supabase_change_write(&f->bytes, wants, m);
+    if (given == FM_SUPABASE_WRITTEN)
+        fm_phx_event_close_with(f, &to, opened, m);
+    else
+        fm_frames_abandon(f, opened);
+    return given != FM_SUPABASE_NOT_ONE;
+}
+
+void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, struct fm_slice wants, const struct fm_msg *m)
 {
     char text[META_MAX];
+    if (change_given(f, format, wants, m))
+        return;
     if (fm_msg_of_presence(m)) {
         fm_phx_message(f, format == FM_FORMAT_SUPA2 ? FM_PHX_V2 : FM_PHX_V1, FM_LIT("null"), FM_PHX_NO_ID, m);
         return;
@@ -210,9 +241,9 @@ void fm_supabase_gap(struct fm_frames *f, const struct fm_sub *sub, const struct
 
 void fm_supabase_welcome(struct fm_frames *f, const struct fm_sub *sub)
 {
-    if (sub->flags & FM_SUPABASE_CHANGES)
-        fm_supabase_system(f, sub, "postgres_changes", false,
-                           "PostgresChangesNotServed: this server follows no database; let a backend broadcast what changed",
+    if (sub->flags & FM_SUPABASE_WANTS)
+        fm_supabase_system(f, sub, FM_SUPABASE_CHANGES, true,
+                           "Subscribed: this server follows no database, what comes is what a backend publishes on this channel",
                            (struct fm_slice){0});
     if (sub->flags & FM_SUPABASE_PRESENCE && !sub->watch)
         fm_supabase_system(f, sub, "presence", false, "PresenceNotAllowed: the rule of this topic has no presence", (struct fm_slice){0});
@@ -274,7 +305,7 @@ static bool wants_stored(struct fm_slice meta)
 static void presence_take(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_in *in, const struct fm_phx_to *to)
 {
     const struct fm_supabase_kept *kept = sub->joined ? sub->proto : NULL;
-    struct fm_track_ask ask = {.key = kept ? fm_slice_of(kept->key, kept->key_n) : (struct fm_slice){0}, .meta = FM_LIT("{}")};
+    struct fm_track_ask ask = {.key = kept ? fm_slice_of(kept->bytes, kept->key_n) : (struct fm_slice){0}, .meta = FM_LIT("{}")};
     struct fm_json root, v;
     const char *reason = "presence is an object with `event`, track or untrack, and `payload`, an object";
     bool good =

@@ -14,19 +14,22 @@
 enum fm_supabase_flag { /* fm_sub.flags */
                         FM_SUPABASE = 1,
                         FM_SUPABASE_ACK = 2,
-                        FM_SUPABASE_REPLAY = 4,  /* what its join's answer holds was asked for by `replay` */
-                        FM_SUPABASE_CHANGES = 8, /* it asked for postgres_changes */
+                        FM_SUPABASE_REPLAY = 4, /* what its join's answer holds was asked for by `replay` */
+                        FM_SUPABASE_WANTS = 8,  /* it asked for postgres_changes */
                         FM_SUPABASE_PRESENCE = 16,
 };
 
-/* What a joined channel's `proto` points to, if its join gave a presence key. */
+/* What a joined channel's `proto` points to, if its join gave a presence key or wants changes. */
 struct fm_supabase_kept {
     uint8_t key_n;
-    uint8_t key[];
+    uint16_t wants_n;
+    uint8_t bytes[]; /* the key, then what it wants (supabase_wants.h) */
 };
 
 /* NULL without memory. */
-struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key);
+struct fm_supabase_kept *fm_supabase_keep(struct fm_slice key, struct fm_slice wants);
+/* What a joined channel wants; empty: nothing. */
+struct fm_slice fm_supabase_wants_of(const struct fm_sub *sub);
 
 static inline bool fm_supabase_is(const struct fm_sub *sub)
 {
@@ -43,8 +46,8 @@ void fm_supabase_join_params(struct fm_buf *out, struct fm_slice payload);
 /* An event access_token was refused: its client awaits no answer. */
 void fm_supabase_token_refused(struct fm_socket *s, const struct fm_sub *sub, enum fm_err err);
 
-/* One whole frame: the message as the format (FM_FORMAT_SUPA*) has it. */
-void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, const struct fm_msg *m);
+/* One whole frame: the message as the format (FM_FORMAT_SUPA*) has it; none for a change that `wants` has nothing of. */
+void fm_supabase_message(struct fm_frames *f, unsigned format, bool replayed, struct fm_slice wants, const struct fm_msg *m);
 /* Such a binary frame as the text frame that a client without binary ones gets in its place. false: it is none of these. */
 bool fm_supabase_text_of(struct fm_buf *b, struct fm_slice binary);
 /* An event `system`, by which Supabase's clients are told what is of no request. `more` (may be empty): further members, with a comma

@@ -6,7 +6,7 @@
 #include "../hooks/hook_config.h"
 #include "../worker/question.h"
 #include "supabase_body.h"
-#include "supabase_config.h"
+#include "supabase_changes.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -188,8 +188,9 @@ static bool client_may(struct fm_http_request *req, const struct fm_api_order *o
     struct fm_api_bad bad = {.has_index = order->several};
     for (; bad.index < order->n; bad.index++) {
         struct fm_slice topic = fm_msg_topic(order->msgs[bad.index]);
-        const char *why;
-        bad.err = topic_may(config, id, topic, &why);
+        const char *why = "changes are published by the API";
+        bad.err =
+            fm_supabase_is_change(topic, fm_msg_event(order->msgs[bad.index])) ? FM_E_RESERVED_EVENT : topic_may(config, id, topic, &why);
         if (!bad.err)
             continue;
         snprintf(bad.detail, sizeof bad.detail, "`%.*s`: %s", (int)topic.n, (const char *)topic.p, why);

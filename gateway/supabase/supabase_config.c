@@ -1,6 +1,7 @@
 #include "supabase_config.h"
 
 #include "../../broker/presence.h"
+#include "supabase_wants.h"
 
 #define BAD "InvalidJoinPayload: "
 
@@ -80,21 +81,13 @@ static const char *read_presence(const struct fm_json *config, struct fm_supabas
 
 static const char *read_changes(const struct fm_json *config, struct fm_supabase_config *out)
 {
-    struct fm_json v, entry;
-    uint32_t n = 0;
+    struct fm_json v;
     if (!has(config, "postgres_changes", &v))
         return NULL;
-    if (v.type != FM_JSON_ARRAY)
-        return BAD "postgres_changes must be an array of objects";
-    for (struct fm_json_walk w = fm_json_walk_of(&v); fm_json_next(&w, NULL, &entry);) {
-        if (entry.type != FM_JSON_OBJECT)
-            return BAD "postgres_changes must be an array of objects";
-        if (++n > FM_SUPABASE_CHANGES_MAX)
-            return BAD "postgres_changes has more than 1000 entries";
-    }
-    if (n)
-        out->changes = v;
-    return NULL;
+    if (v.type == FM_JSON_ARRAY && fm_json_count(&v) == 0)
+        return NULL;
+    out->changes = v;
+    return fm_supabase_wants_read(&v, &out->wants);
 }
 
 const char *fm_supabase_config_read(struct fm_slice topic, const struct fm_json *config, struct fm_supabase_config *out)
@@ -114,27 +107,7 @@ const char *fm_supabase_config_read(struct fm_slice topic, const struct fm_json 
     return reason ? reason : read_changes(config, out);
 }
 
-/* FNV-1a, cut to what is a whole number in every client. */
-static uint32_t id_of(struct fm_slice entry)
+void fm_supabase_config_fini(struct fm_supabase_config *config)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < entry.n; i++)
-        hash = (hash ^ entry.p[i]) * 16777619u;
-    return hash >> 1;
-}
-
-void fm_supabase_changes_write(struct fm_buf *b, const struct fm_json *changes)
-{
-    struct fm_json entry, member;
-    const char *comma = "";
-    fm_buf_str(b, "\"postgres_changes\":[");
-    for (struct fm_json_walk w = fm_json_walk_of(changes); fm_json_next(&w, NULL, &entry); comma = ",") {
-        struct fm_json_walk members = fm_json_walk_of(&entry);
-        fm_buf_str(b, comma);
-        fm_buf_slice(b, fm_slice_of(entry.raw.p, entry.raw.n - 1)); /* without its brace */
-        fm_buf_str(b, fm_json_next(&members, NULL, &member) ? ",\"id\":" : "\"id\":");
-        fm_buf_dec(b, id_of(entry.raw));
-        fm_buf_u8(b, '}');
-    }
-    fm_buf_u8(b, ']');
+    fm_buf_fini(&config->wants);
 }

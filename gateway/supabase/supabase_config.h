@@ -10,8 +10,7 @@
 #define FM_SUPABASE_PREFIX "realtime:" /* of the topics that Supabase's clients join: realtime-js puts it before each channel's name */
 
 enum {
-    FM_SUPABASE_REPLAY_LIMIT = 25,  /* messages of a replay that does not say how many */
-    FM_SUPABASE_CHANGES_MAX = 1000, /* entries of postgres_changes in one join */
+    FM_SUPABASE_REPLAY_LIMIT = 25, /* messages of a replay that does not say how many */
 };
 
 struct fm_supabase_config {
@@ -23,7 +22,8 @@ struct fm_supabase_config {
     uint32_t limit;    /* ... the newest so many */
     bool presence;
     struct fm_json presence_key; /* a string; type NULL: the client gave none */
-    struct fm_json changes;      /* an array of objects; type NULL: the client gave none */
+    struct fm_json changes;      /* an array of objects; type NULL: the client gave none, */
+    struct fm_buf wants;         /* ... and what it wants of them (supabase_wants.h) */
 };
 
 /* Is this join one of the dialect? `params` is what a phx_join of the topic carries; config (may be NULL) gets the member. Every other
@@ -32,6 +32,5 @@ bool fm_supabase_asked(struct fm_slice topic, const struct fm_json *params, stru
 
 /* NULL, or the reason for the error reply: Supabase's own code and a sentence, where it has one. */
 const char *fm_supabase_config_read(struct fm_slice topic, const struct fm_json *config, struct fm_supabase_config *out);
-
-/* Appends `"postgres_changes":[...]`: the entries as they came, each with an id that is the same for the same entry, in every join. */
-void fm_supabase_changes_write(struct fm_buf *b, const struct fm_json *changes);
+/* Also where there was a reason. */
+void fm_supabase_config_fini(struct fm_supabase_config *config);

@@ -97,6 +97,7 @@ struct fm_sub *fm_sub_new(struct fm_socket *s, const struct fm_join_ask *ask)
         .own = (uint8_t)ask->own,
         .flags = ask->flags,
         .tag = ask->tag,
+        .chooses = ask->chooses,
         .watch = ask->watch,
         .rule = ask->rule,
         .rules_age = s->worker->rules_age,

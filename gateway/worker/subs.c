@@ -191,6 +191,7 @@ enum fm_err fm_subs_add(struct fm_worker *w, struct fm_sub *sub, struct fm_join 
     sub->slot = t->n++;
     sub->topic = t;
     t->users[sub->format]++;
+    t->choosers += sub->chooses;
     t->packed_users[sub->format] += sub->socket->window > 0;
     t->slow = (uint8_t)sub->rule->slow;
     t->protos[sub->format] = sub->socket->proto;
@@ -224,6 +225,7 @@ void fm_subs_remove(struct fm_worker *w, struct fm_sub *sub)
     if (hole < t->n)
         t->slots[hole].sub->slot = hole;
     t->users[sub->format]--;
+    t->choosers -= sub->chooses;
     t->packed_users[sub->format] -= sub->socket->window > 0;
     t->leavers++;
     fm_subs_lag_end(w, sub);

@@ -108,8 +108,18 @@ static void give_others(const struct fm_slot *slot, struct fm_frames *f)
     fm_socket_give(slot->socket, f, first, f->n);
 }
 
-/* A sub that is ahead of this node in some origins gets frames of its own: the position in them is its own, too. */
-static void give_ahead(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot)
+void fm_sub_encode(struct fm_frames *f, const struct fm_sub *sub, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
+{
+    const struct fm_proto *proto = sub->socket->proto;
+    if (sub->chooses)
+        proto->encode_for(f, sub, msgs, n);
+    else
+        proto->encode(f, sub->format, msgs, n, at);
+}
+
+/* A sub that is ahead of this node in some origins gets frames of its own: the position in them is its own, too. So does one that chooses.
+ */
+static void give_own(struct fm_worker *w, struct fm_wtopic *t, const struct fm_batch *b, struct fm_slot *slot)
 {
     struct fm_sub *sub = slot->sub;
     struct fm_vector at = {0};
@@ -119,16 +129,16 @@ static void give_ahead(struct fm_worker *w, struct fm_wtopic *t, const struct fm
     bool ok = some && f && fm_subs_position(sub, &at) == FM_OK;
     for (uint32_t i = 0; ok && i < b->n; i++) {
         struct fm_msg *m = b->at[i];
-        if (is_for(slot, m) && (fm_msg_of_presence(m) || m->id.seq > fm_vector_get(sub->skip, m->id.origin)))
+        if (is_for(slot, m) && (fm_msg_of_presence(m) || !sub->skip || m->id.seq > fm_vector_get(sub->skip, m->id.origin)))
             some[n++] = m;
     }
     if (ok && n) {
-        t->protos[slot->format]->encode(f, slot->format, some, n, &at);
+        fm_sub_encode(f, sub, some, n, &at);
         ok = !f->bytes.failed;
     }
     if (!ok)
         fm_socket_close(slot->socket, 1013, "out of memory");
-    else if (n && t->slow != FM_SLOW_DISCONNECT && !fm_socket_fits(slot->socket, f->bytes.n, n == 1))
+    else if (f->n && t->slow != FM_SLOW_DISCONNECT && !fm_socket_fits(slot->socket, f->bytes.n, n == 1))
         fm_subs_lag_feed(w, t, b, slot);
     else
         fm_socket_give(slot->socket, f, 0, f->n);
@@ -151,7 +161,7 @@ static void give_filtered(struct fm_worker *w, struct fm_wtopic *t, const struct
     if (sub->lag)
         fm_subs_lag_feed(w, t, b, slot);
     else
-        give_ahead(w, t, b, slot);
+        give_own(w, t, b, slot);
     if (sub->skip && passed(sub->skip, &t->at))
         fm_subs_skip_drop(sub);
     slot->filtered = sub->skip || sub->lag;
@@ -174,6 +184,8 @@ static void give(struct fm_worker *w, struct fm_wtopic *t, const struct fm_run *
         f = run->packed[slot->format];
     if (slot->filtered) {
         give_filtered(w, t, b, slot);
+    } else if (run->chosen && slot->sub->chooses) {
+        give_own(w, t, b, slot);
     } else if (!f) {
         fm_socket_close(slot->socket, 1013, "out of memory");
     } else if (t->slow != FM_SLOW_DISCONNECT && !fm_socket_fits(slot->socket, f->bytes.n, b->n == 1)) {
@@ -329,6 +341,15 @@ static void run_keep(struct fm_worker *w, struct fm_wtopic *t, struct fm_run *ru
     run_append(w, t->run);
 }
 
+static bool any_chosen(const struct fm_wtopic *t, const struct fm_batch *b)
+{
+    for (unsigned format = 0; format < FM_FORMATS; format++)
+        for (uint32_t i = 0; t->users[format] && t->protos[format]->chosen && i < b->n; i++)
+            if (t->protos[format]->chosen(b->at[i]))
+                return true;
+    return false;
+}
+
 void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
 {
     if (t->batch.n == 0 || t->run)
@@ -339,6 +360,7 @@ void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t)
     for (uint32_t i = 0; i < run.batch.n; i++)
         if (!fm_msg_of_presence(run.batch.at[i]))
             fm_position_raise(&t->at, run.batch.at[i]->id);
+    run.chosen = t->choosers && any_chosen(t, &run.batch);
     for (unsigned format = 0; format < FM_FORMATS; format++) {
         run.frames[format] = t->users[format] ? encode(w, t, &run.batch, format) : NULL;
         if (run.frames[format] && t->packed_users[format])

@@ -139,7 +139,7 @@ static bool next_frames(struct fm_sub *sub, struct fm_frames *f, size_t room, bo
             proto->gap(f, sub, &gap, &sub->lag->sent);
             continue;
         }
-        proto->encode(f, sub->format, &m, 1, &sub->lag->sent);
+        fm_sub_encode(f, sub, &m, 1, &sub->lag->sent);
         fm_msg_unref(&m);
         (*given)++;
     }

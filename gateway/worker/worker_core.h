@@ -74,6 +74,7 @@ struct fm_run {          /* a batch that is being given to its topic's subscribe
     struct fm_frames *frames[FM_FORMATS]; /* NULL: nobody wants it, or no memory */
     struct fm_frames *packed[FM_FORMATS]; /* the same frames, compressed where that helps; NULL: use the others */
     uint8_t window[FM_FORMATS];           /* that a client needs for them */
+    bool chosen;                          /* some subs are to have some of it in a form of their own */
     uint32_t at, end;                     /* slots that it is still to be given to */
 };
 
@@ -90,7 +91,8 @@ struct fm_wtopic {
     uint64_t asked; /* ASKED: names the question; answers to earlier ones may still come */
     struct fm_slot *slots;
     uint32_t n, cap;
-    uint32_t lagging;           /* of the subs */
+    uint32_t choosers;          /* of the subs: they get some messages in a form of their own */
+    uint32_t lagging;           /* ... */
     uint32_t watchers;          /* ... those that are told who is there, or are to be, */
     uint32_t awaiting;          /* ... and those of them that wait for the state */
     bool watch_asked;           /* the hub owes the state: */
@@ -571,6 +573,8 @@ void fm_socket_timeout(void *worker, struct fm_timer *t); /* fires w->sockets_wh
 void fm_subs_flush(struct fm_worker *w, struct fm_wtopic *t);
 /* All topics' */
 void fm_subs_flush_all(struct fm_worker *w);
+/* Encodes what one sub alone is given. at: its position behind it. */
+void fm_sub_encode(struct fm_frames *f, const struct fm_sub *sub, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at);
 /* Everything that a topic has is given out before it returns. */
 void fm_subs_finish(struct fm_worker *w, struct fm_wtopic *t);
 /* What is being given over several turns: another slice of it. Is there more to come? */

@@ -6,16 +6,12 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { startCluster } from '../lib/cluster.mjs';
 import { apiKey, root, workFolder } from '../lib/node.mjs';
-import { fit, runShell, snippet, snippets } from '../lib/snippets.mjs';
+import { fit, runShell, settingsOf, snippet, snippets } from '../lib/snippets.mjs';
 import { until } from '../lib/wait.mjs';
 
 const page = 'docs/supabase.md';
 
-// Its rules, as a node of a test takes them.
-const rules = Object.fromEntries(
-  snippet(page, 'Clients of Supabase Realtime', 'ini').split(/^\[topic "(.*)"\]$/m).slice(1)
-    .flatMap((text, i, all) => (i % 2 ? [] : [[text, Object.fromEntries(all[i + 1].trim().split('\n').map((line) => line.split(' = ')))]])),
-);
+const { rules } = settingsOf(snippet(page, 'Clients of Supabase Realtime', 'ini'));
 
 // A program beside the stock packages, which runs until the test ends. program.said: the lines that it printed.
 function run(t, text) {
@@ -46,4 +42,24 @@ test('a_client_hears_itself_and_its_backend_in_every_way_that_the_page_shows', a
   for (const { text } of shell) await runShell(fit(text, { nodes, folder }));
   await until('all that the backend said', () => client.said.length === 5);
   assert.deepEqual(client.said.slice(2).map((line) => line.replace(/ \w+-\d+$/, '')), ['from the backend', 'as Supabase has it', 'one message']);
+});
+
+test('a_listener_to_changes_of_rows_gets_the_one_that_the_page_publishes', async (t) => {
+  const { nodes } = await startCluster(t, 3, { rules });
+  const folder = workFolder();
+  fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
+  const client = run(t, fit(`${snippet(page, 'A client', 'js')}\n${snippet(page, 'Changes of rows', 'js')}`, { nodes: nodes.slice(1) }));
+  const there = async () => (await nodes[0].request('GET', '/api/topics/realtime%3Aorders/subscribers?limit=0')).body.count === 1;
+  await until('it has joined', there);
+  await runShell(fit(snippet(page, 'Changes of rows', 'sh'), { nodes, folder }));
+  await until('it has the change', () => client.said.includes('UPDATE 7 new paid'));
+});
+
+test('a_client_of_supabase_js_hears_itself_and_whoever_has_the_channel_by_realtime_js', async (t) => {
+  const { nodes } = await startCluster(t, 3, { rules });
+  const other = run(t, fit(snippet(page, 'A client', 'js'), { nodes: nodes.slice(1) }));
+  await until('the other has joined', () => other.said.length === 2);
+  const client = run(t, fit(snippet(page, 'supabase-js', 'js'), { nodes }));
+  await until('both hear it', () => client.said.includes('hello') && other.said.length === 3);
+  assert.match(other.said[2], /^hello /);
 });

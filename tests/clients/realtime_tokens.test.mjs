@@ -1,9 +1,10 @@
 // Supabase's stock clients with tokens: what they bring at a join, what they send when it changes, and their broadcasts over HTTP.
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { sharedCluster } from '../lib/cluster.mjs';
+import { sharedCluster, startCluster } from '../lib/cluster.mjs';
 import { disconnectAll } from '../lib/phoenix.mjs';
 import { broadcast, clients, disconnectClients, realtime, subscribe } from '../lib/realtime.mjs';
+import { settingsOf, snippet } from '../lib/snippets.mjs';
 import { seconds, secret, token } from '../lib/tokens.mjs';
 import { patience, until } from '../lib/wait.mjs';
 
@@ -73,6 +74,42 @@ describe('tokens that are over', { concurrency: 6 }, () => {
       assert.equal(await broadcast(channel, 'shout', { n: 1 }), 'ok');
     });
   }
+});
+
+// As a project of Supabase has them, by the configuration of docs/supabase.md: a key without user and audience that lives for ten years, and users'
+// tokens that know nothing of topics.
+describe('tokens of Supabase itself', () => {
+  const exp = seconds(10 * 365 * 86_400);
+  const key = token({ iss: 'supabase', ref: 'abcdefghijklmnop', role: 'anon', exp });
+  const signedIn = (sub) => token({ iss: 'https://x.supabase.co/auth/v1', sub, aud: 'authenticated', role: 'authenticated', aal: 'aal1', is_anonymous: false, app_metadata: {} });
+  const ann = '0b0c3e5e-6a3b-4b0e-9f0e-0123456789ab';
+  const { rules: channelRules, options: { token_secret_file: _, ...options } } = settingsOf(snippet('docs/supabase.md', 'Users of Supabase Auth', 'ini'));
+
+  test('a_client_with_the_key_alone_is_nobody_and_whoever_signs_in_has_his_private_channel_until_he_signs_out', async (t) => {
+    t.after(disconnectClients);
+    const { nodes: [x, y] } = await startCluster(t, 2, { rules: channelRules, options: { ...options, token_secret: secret } });
+    for (const client of Object.values(clients).filter(({ createClient }) => createClient)) {
+      let now = key; // what its session says
+      const mine = realtime(x, client, { key, accessToken: async () => now });
+      await mine.setAuth();
+      const open = await subscribe(mine, 'public:lobby', { broadcast: { ack: true } });
+      await assert.rejects(subscribe(mine, `user:${ann}`, { private: true }), /CHANNEL_ERROR .*token_missing|not_granted/);
+      await mine.removeChannel(mine.getChannels().find(({ topic }) => topic === `realtime:user:${ann}`));
+      now = signedIn(ann);
+      await mine.setAuth();
+      const own = await subscribe(mine, `user:${ann}`, { private: true, broadcast: { ack: true } });
+      await assert.rejects(subscribe(mine, 'members', { private: true }), /CHANNEL_ERROR .*not_granted/);
+      assert.equal(await broadcast(own, 'e', { n: 1 }), 'ok');
+      const other = await authorized(y, client, () => signedIn(ann), { key });
+      const also = await subscribe(other, `user:${ann}`, { private: true });
+      assert.equal(await broadcast(own, 'e', { n: 2 }), 'ok');
+      await until('his other tab hears it', () => also.got.length > 0);
+      now = key;
+      await mine.setAuth();
+      await until('the private channel has ended', () => own.states.includes('CHANNEL_ERROR'));
+      assert.equal(await broadcast(open, 'e', {}), 'ok', 'the open one stays');
+    }
+  });
 });
 
 test('a_broadcast_over_http_is_its_senders', async () => {

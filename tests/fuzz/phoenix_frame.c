@@ -26,7 +26,7 @@ static void write_supabase(const struct fm_phx_in *in, const struct fm_msg *m)
     struct fm_frames f = {0};
     struct fm_phx_in back;
     struct fm_phx_bad bad;
-    fm_supabase_message(&f, FM_FORMAT_SUPA2, true, m);
+    fm_supabase_message(&f, FM_FORMAT_SUPA2, true, (struct fm_slice){0}, m);
     check(!f.bytes.failed && (f.bytes.p[0] & 0xf) == FM_WS_BINARY);
     struct fm_rd r = fm_rd_of(payload_of(&f));
     check(fm_rd_u8(&r) == 4);
@@ -37,7 +37,7 @@ static void write_supabase(const struct fm_phx_in *in, const struct fm_msg *m)
     check(fm_json_parse(fm_rd_bytes(&r, meta_n), 1, &meta, NULL) == FM_OK);
     check(fm_slice_eq(fm_rd_bytes(&r, fm_rd_left(&r)), in->payload) && !r.bad);
     fm_frames_reset(&f);
-    fm_supabase_message(&f, FM_FORMAT_SUPA1, false, m);
+    fm_supabase_message(&f, FM_FORMAT_SUPA1, false, (struct fm_slice){0}, m);
     check(!f.bytes.failed && fm_phx_parse(FM_PHX_V1, false, payload_of(&f), &back, &bad));
     check(fm_slice_eq(back.topic, in->topic) && fm_slice_eq(back.event, FM_LIT("broadcast")));
     fm_frames_fini(&f);

@@ -1,6 +1,7 @@
 /* Any bytes as the params of a join on one of Supabase's topics: either a reason that fits an error reply, or a configuration whose parts
  * lie where they may and whose answer is JSON with as many entries. */
 #include "../../gateway/supabase/supabase_config.h"
+#include "../../gateway/supabase/supabase_wants.h"
 
 #include <stdlib.h>
 
@@ -18,12 +19,13 @@ static void check_answer(const struct fm_supabase_config *c)
     struct fm_json root, list, entry, id;
     uint64_t number;
     fm_buf_u8(&b, '{');
-    fm_supabase_changes_write(&b, &c->changes);
+    fm_supabase_wants_answer(&b, &c->changes);
     fm_buf_u8(&b, '}');
     check(!b.failed && fm_json_parse(fm_buf_view(&b), FM_JSON_DEPTH_MAX, &root, NULL) == FM_OK);
     check(fm_json_get(&root, FM_LIT("postgres_changes"), &list) && fm_json_count(&list) == fm_json_count(&c->changes));
     for (struct fm_json_walk w = fm_json_walk_of(&list); fm_json_next(&w, NULL, &entry);)
-        check(fm_json_get(&entry, FM_LIT("id"), &id) && fm_json_u64(&id, INT32_MAX, &number) == FM_OK);
+        check(fm_json_get(&entry, FM_LIT("id"), &id) && fm_json_u64(&id, INT32_MAX, &number) == FM_OK && number > 0);
+    check(c->wants.n <= FM_SUPABASE_WANTS_MAX && (c->wants.n > 0) == (fm_json_count(&list) > 0));
     fm_buf_fini(&b);
 }
 
@@ -39,11 +41,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     const char *reason = fm_supabase_config_read(topic, &config, &c);
     if (reason) {
-        check(strlen(reason) > 0 && strlen(reason) < 100 && !strpbrk(reason, "\"\\"));
+        check(strlen(reason) > 0 && strlen(reason) < 120 && !strpbrk(reason, "\"\\"));
+        fm_supabase_config_fini(&c);
         return 0;
     }
     check(!c.replay || c.limit > 0);
     check(c.presence_key.type == FM_JSON_NULL || c.presence_key.type == FM_JSON_STRING);
     check_answer(&c);
+    fm_supabase_config_fini(&c);
     return 0;
 }

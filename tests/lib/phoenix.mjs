@@ -58,9 +58,11 @@ export function listen(channel, events) {
   for (const event of events) channel.on(event, (payload, id) => channel.got.push({ event, payload, id }));
 }
 
-// Joins with a cursor that follows everything that arrives, as an application would. channel.replies: what each join was answered.
-export async function follow(socket, topic, cursor = new Cursor(), events = ['msg']) {
+// Joins with a cursor that follows everything that arrives, as an application would. channel.replies: what each join was answered. prepare: what
+// else it does with its channel before it joins.
+export async function follow(socket, topic, cursor = new Cursor(), events = ['msg'], prepare = () => {}) {
   const channel = socket.channel(topic, cursor.params);
+  prepare(channel);
   channel.replies = [];
   channel.cursor = cursor;
   listen(channel, [...events, 'gap']);

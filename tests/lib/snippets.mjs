@@ -32,6 +32,13 @@ export function snippet(page, heading, kind) {
   return found.text;
 }
 
+// A settings file, as a node of a test takes it: { options, rules }.
+export function settingsOf(text) {
+  const members = (lines) => Object.fromEntries(lines.trim().split('\n').filter(Boolean).map((line) => line.split(' = ')));
+  const [options, ...rest] = text.split(/^\[topic "(.*)"\]$/m);
+  return { options: members(options), rules: Object.fromEntries(rest.flatMap((name, i) => (i % 2 ? [] : [[name, members(rest[i + 1])]]))) };
+}
+
 // nodes: for those on the ports 4000, 4010 and 4020, API on 4001, 4011 and 4021; folder: for /etc/fanmesh.
 export function fit(text, { nodes = [], folder } = {}) {
   for (const [i, node] of nodes.entries()) {

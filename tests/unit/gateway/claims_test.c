@@ -119,6 +119,12 @@ static void the_issuer_and_the_audience_are_those_of_the_options(void **state)
     refused("{\"aud\":[\"other\",[\"chat\"]]}", FM_E_TOKEN, "another audience");
     refused("{\"aud\":{\"chat\":1}}", FM_E_TOKEN, "another audience");
     refused("{\"aud\":\"chat \"}", FM_E_TOKEN, "another audience");
+    static const char *const any[] = {"chat", "none", NULL};
+    rules.audiences = any;
+    taken("{}");
+    taken("{\"aud\":\"chat\"}");
+    refused("{\"aud\":\"other\"}", FM_E_TOKEN, "another audience");
+    refused("{\"aud\":[]}", FM_E_TOKEN, "another audience");
 }
 
 static void the_user_is_a_text_or_a_whole_number(void **state)

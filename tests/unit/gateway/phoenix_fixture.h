@@ -176,6 +176,7 @@ enum fm_err fm_socket_join(struct fm_socket *s, struct fm_join_ask *ask)
     sub->cursor_channel = ask->cursor_channel;
     sub->own = (uint8_t)ask->own;
     sub->flags = ask->flags;
+    sub->chooses = ask->chooses;
     sub->watch = ask->watch;
     sub->proto = ask->proto;
     sub->topic_n = (uint16_t)ask->topic.n;

@@ -124,16 +124,36 @@ enum fm_err fm_hub_post(struct fm_hub_thread *t, struct fm_item *item)
     return FM_OK;
 }
 
+/* Of these, subs that choose are given the odd ones, and others of their format none. */
+static bool chosen(const struct fm_msg *m)
+{
+    return fm_slice_eq(fm_msg_event(m), FM_LIT("choice"));
+}
+
 static void encode(struct fm_frames *f, unsigned format, struct fm_msg *const *msgs, size_t n, const struct fm_vector *at)
 {
     (void)at;
     encodings++;
     for (size_t i = 0; i < n; i++) {
         char text[32];
+        if (format == FM_FORMAT_SUPA2 && chosen(msgs[i]))
+            continue;
         int len = fm_msg_of_presence(msgs[i])
                       ? snprintf(text, sizeof text, "%.*s ", (int)msgs[i]->payload_n, (const char *)fm_msg_payload(msgs[i]).p)
                       : snprintf(text, sizeof text, format == FM_FORMAT_PHX1 ? "v%d " : "%d ", (int)msgs[i]->id.seq);
         fm_frames_add(f, FM_WS_TEXT, fm_slice_of(text, (size_t)len), msgs[i]);
+    }
+}
+
+static void encode_for(struct fm_frames *f, const struct fm_sub *sub, struct fm_msg *const *msgs, size_t n)
+{
+    assert_true(sub->chooses);
+    for (size_t i = 0; i < n; i++) {
+        char text[32];
+        bool own = chosen(msgs[i]);
+        int len = snprintf(text, sizeof text, own ? "own%d " : "%d ", (int)msgs[i]->id.seq);
+        if (!own || msgs[i]->id.seq % 2)
+            fm_frames_add(f, FM_WS_TEXT, fm_slice_of(text, (size_t)len), msgs[i]);
     }
 }
 
@@ -153,7 +173,7 @@ static void gap(struct fm_frames *f, const struct fm_sub *sub, const struct fm_g
     fm_frames_add(f, FM_WS_TEXT, fm_slice_of(text, (size_t)n), NULL);
 }
 
-static const struct fm_proto proto = {.name = "test", .encode = encode, .gap = gap};
+static const struct fm_proto proto = {.name = "test", .encode = encode, .gap = gap, .chosen = chosen, .encode_for = encode_for};
 
 /* ---- vocabulary ---- */
 
@@ -211,6 +231,7 @@ static struct fm_vector at(uint64_t seq)
 }
 
 static uint64_t next_sub = 100;
+static bool choosing; /* who joins chooses */
 
 /* Client i joins the topic; the hub answered with this position, and says that the client is ahead up to `skip` (0: it isn't). */
 __attribute__((unused)) static struct fm_sub *join(size_t i, enum fm_format format, uint64_t position, uint64_t skip)
@@ -218,6 +239,7 @@ __attribute__((unused)) static struct fm_sub *join(size_t i, enum fm_format form
     struct fm_sub *sub = calloc(1, sizeof *sub + 1);
     struct fm_join *j = fm_join_new(0, 1, FM_LIT("t"));
     *sub = (struct fm_sub){.socket = &clients[i].socket, .format = (uint8_t)format, .id = next_sub++, .rule = &rule, .topic_n = 1};
+    sub->chooses = choosing;
     sub->socket->subs_n++;
     sub->text[0] = 't';
     j->at = at(position);

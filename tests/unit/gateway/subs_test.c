@@ -52,6 +52,43 @@ static void who_pushed_a_message_to_the_others_is_not_given_it(void **state)
     assert_got(2, "1 2 3 4 5 6 ");
 }
 
+static void choice(uint64_t seq)
+{
+    struct fm_msg *m = fm_msg_new(FM_LIT("t"), FM_LIT("choice"), (struct fm_msg_keys){0}, FM_LIT("{}"), 0);
+    fm_msg_accept(m, (struct fm_id){1, seq}, seq - 1, 0);
+    fm_subs_message(&worker, m);
+}
+
+static void who_chooses_is_given_what_it_wants_in_its_own_form_in_order_and_others_of_its_format_nothing_of_it(void **state)
+{
+    (void)state;
+    join(0, FM_FORMAT_SUPA2, 0, 0);
+    join(1, FM_FORMAT_PHX2, 0, 0);
+    choosing = true;
+    struct fm_sub *ahead = join(2, FM_FORMAT_SUPA2, 0, 5);
+    join(3, FM_FORMAT_SUPA2, 0, 0);
+    choosing = false;
+    messages(1, 2);
+    choice(3);
+    choice(4);
+    messages(5, 6);
+    choice(7);
+    fm_subs_flush_all(&worker);
+    assert_got(0, "1 2 5 6 ");
+    assert_got(1, "1 2 3 4 5 6 7 ");
+    assert_got(2, "6 own7 ");
+    assert_got(3, "1 2 own3 5 6 own7 ");
+    assert_null(ahead->skip);
+    choice(8); /* nobody of the format wants any of it */
+    fm_subs_flush_all(&worker);
+    assert_int_equal(clients[0].got.n + clients[2].got.n + clients[3].got.n, 0);
+    assert_got(1, "8 ");
+    messages(9, 9); /* what is for all is shared with them, too */
+    fm_subs_flush_all(&worker);
+    assert_ptr_equal(clients[0].last, clients[3].last);
+    assert_int_equal(fm_wtopic_find(&worker, FM_LIT("t"))->choosers, 2);
+}
+
 static void a_client_that_is_ahead_is_given_nothing_until_the_node_has_passed_it(void **state)
 {
     (void)state;
@@ -216,6 +253,7 @@ int main(void)
         CASE(a_message_for_a_topic_without_subscribers_is_dropped),
         CASE(a_large_batch_does_not_wait_for_the_end_of_the_drain),
         CASE(who_pushed_a_message_to_the_others_is_not_given_it),
+        CASE(who_chooses_is_given_what_it_wants_in_its_own_form_in_order_and_others_of_its_format_nothing_of_it),
         CASE(a_client_that_is_ahead_is_given_nothing_until_the_node_has_passed_it),
         CASE(those_who_leave_are_told_to_the_hub_together),
         CASE(after_an_overrun_everything_is_read_again_from_where_the_subs_are),

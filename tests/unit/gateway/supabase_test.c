@@ -93,26 +93,62 @@ static void joins_that_make_no_sense_are_refused_with_a_reason(void **state)
     out(s, "[null,\"1\",\"nope\",\"phx_reply\",{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}]\n");
 }
 
-static void changes_are_echoed_with_ids_and_it_is_said_that_they_are_not_served(void **state)
+#define CHANGE(type, row) "{\"schema\":\"public\",\"table\":\"t\",\"type\":\"" type "\"," row "}"
+#define GIVEN(id, type, row, old) \
+    "{\"ids\":[" id "],\"data\":{\"schema\":\"public\",\"table\":\"t\",\"type\":\"" type "\",\"record\":" row ",\"old_record\":" old \
+    ",\"columns\":[],\"commit_timestamp\":\"1970-01-01T00:00:00.005Z\",\"errors\":null}}"
+
+/* Of an entry `text`, as the answers of joins have it. */
+static void id_print(char id[16], const char *text)
+{
+    uint32_t hash = 2166136261u;
+    for (; *text; text++)
+        hash = (hash ^ (uint8_t)*text) * 16777619u;
+    snprintf(id, 16, "%u", hash >> 1);
+}
+
+static void changes_are_answered_with_ids_and_given_to_whoever_wants_them_replayed_ones_too(void **state)
 {
     struct fm_socket *s = *state;
-    in(s, JOIN("{\"postgres_changes\":[{\"event\":\"*\",\"schema\":\"public\"},{},{\"event\":\"*\",\"schema\":\"public\"}]}"));
-    answer(s, TOPIC, "a-1", "a-1", true, NULL, 0);
-    char text[1024], id[32];
-    snprintf(text, sizeof text, "%.*s", (int)s->out.n, (const char *)s->out.p);
-    const char *at = strstr(text, "\"id\":");
-    assert_non_null(at);
-    snprintf(id, sizeof id, "%.*s", (int)strspn(at + 5, "0123456789"), at + 5);
-    const char *empty = strstr(at + 1, "\"id\":");
-    assert_non_null(empty);
-    char wanted[1024];
-    snprintf(wanted, sizeof wanted,
-             OK_REPLY("\"postgres_changes\":[{\"event\":\"*\",\"schema\":\"public\",\"id\":%s},{\"id\":%.*s},"
-                      "{\"event\":\"*\",\"schema\":\"public\",\"id\":%s}]")
-                 SYSTEM("\"extension\":\"postgres_changes\",\"status\":\"error\",\"message\":\"PostgresChangesNotServed: this server "
-                        "follows no database; let a backend broadcast what changed\",\"channel\":\"a\""),
-             id, (int)strspn(empty + 5, "0123456789"), empty + 5, id);
-    out(s, wanted);
+    const char *entry = "{\"event\":\"INSERT\",\"schema\":\"public\"}";
+    char frame[512], id[16], any[16], given[512], wanted[2048];
+    id_print(id, entry);
+    id_print(any, "{}");
+    snprintf(frame, sizeof frame, JOIN("{\"postgres_changes\":[%s,{},%s],\"presence\":{\"key\":\"k\",\"enabled\":false}}"), entry, entry);
+    in(s, frame);
+    struct fm_msg *live[] = {said("postgres_changes", FM_LIT(CHANGE("DELETE", "\"old_record\":{\"n\":1}")), false, 5),
+                             said("postgres_changes", FM_LIT("{\"no\":\"change\"}"), false, 5)};
+    struct fm_msg *msgs[] = {said("postgres_changes", FM_LIT(CHANGE("INSERT", "\"record\":{}")), false, 5), fm_msg_ref(live[0])};
+    answer(s, TOPIC, "a-1", "a-2", true, msgs, 2);
+    snprintf(wanted, sizeof wanted, "\"postgres_changes\":[%.*s,\"id\":%s},{\"id\":%s},%.*s,\"id\":%s}]", (int)strlen(entry) - 1, entry, id,
+             any, (int)strlen(entry) - 1, entry, id);
+    char all[4096];
+    int n = snprintf(all, sizeof all,
+                     OK_REPLY("%s")
+                         SYSTEM("\"extension\":\"postgres_changes\",\"status\":\"ok\",\"message\":\"Subscribed: this server follows no "
+                                "database, what comes is what a backend publishes on this channel\",\"channel\":\"a\""),
+                     wanted);
+    snprintf(given, sizeof given, "[null,null,\"" TOPIC "\",\"postgres_changes\"," GIVEN("%s,%s,%s", "INSERT", "{}", "{}") "]\n", id, any,
+             id);
+    n += snprintf(all + n, sizeof all - (size_t)n, "%s", given);
+    snprintf(given, sizeof given, "[null,null,\"" TOPIC "\",\"postgres_changes\"," GIVEN("%s", "DELETE", "{}", "{\"n\":1}") "]\n", any);
+    snprintf(all + n, sizeof all - (size_t)n, "%s", given);
+    out(s, all);
+    struct fm_frames f = {0};
+    assert_true(s->subs->chooses && fm_phoenix.chosen(live[0]));
+    fm_phoenix.encode_for(&f, s->subs, live, 2);
+    frames_record(s, &f);
+    snprintf(all, sizeof all,
+             "%s<040a100d017265616c74696d653a61706f7374677265735f6368616e676573"
+             "7b226964223a2231302d37227d7b226e6f223a226368616e6765227d>\n",
+             given);
+    out(s, all); /* what came past the check is not lost, but is no change */
+    fm_frames_reset(&f);
+    fm_phoenix.encode(&f, FM_FORMAT_SUPA2, live, 1, &(struct fm_vector){0});
+    assert_int_equal(f.n + f.bytes.n, 0); /* for those who want none */
+    fm_frames_fini(&f);
+    fm_msg_unref(&live[0]);
+    fm_msg_unref(&live[1]);
 }
 
 static void a_replay_is_the_newest_since_a_time_and_says_that_it_is_one(void **state)
@@ -185,7 +221,7 @@ static void a_binary_frame_has_a_form_in_text(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct fm_frames f = {0};
         struct fm_buf b = {0};
-        fm_supabase_message(&f, FM_FORMAT_SUPA2, false, msgs[i]);
+        fm_supabase_message(&f, FM_FORMAT_SUPA2, false, (struct fm_slice){0}, msgs[i]);
         fm_phoenix.text(&b, fm_slice_of(f.bytes.p + 2, f.bytes.n - 2));
         assert_true(fm_slice_eq(fm_buf_view(&b), fm_slice_str(wanted[i])));
         fm_buf_fini(&b);
@@ -402,6 +438,21 @@ static void a_broadcast_that_is_to_be_stored_is_refused_where_nothing_is_kept(vo
     out(s, "");
 }
 
+static void a_client_publishes_no_changes(void **state)
+{
+    struct fm_socket *s = *state;
+    joined(s, JOIN("{\"broadcast\":{\"ack\":true}}"));
+    in(s, "[\"1\",\"2\",\"" TOPIC "\",\"broadcast\",{\"event\":\"postgres_changes\",\"payload\":" CHANGE("INSERT", "\"record\":{}") "}]");
+    out(s, ERROR_REPLY("reserved_event"));
+    fm_socket_leave(s, s->subs, NULL);
+    in(s, "[\"1\",\"1\",\"" TOPIC "\",\"phx_join\",{}]");
+    answer(s, TOPIC, "a-1", "a-1", true, NULL, 0);
+    out(s, OK_REPLY(""));
+    in(s, "[\"1\",\"2\",\"" TOPIC "\",\"postgres_changes\"," CHANGE("INSERT", "\"record\":{}") "]");
+    out(s, ERROR_REPLY("reserved_event"));
+    assert_int_equal(s->pushed.n, 0);
+}
+
 static void a_broadcast_on_a_phoenix_channel_is_a_push(void **state)
 {
     struct fm_socket *s = *state;
@@ -421,7 +472,8 @@ int main(void)
         TEST(a_join_with_config_makes_a_channel_of_the_dialect),
         TEST(without_config_or_on_another_topic_a_channel_is_phoenix),
         TEST(joins_that_make_no_sense_are_refused_with_a_reason),
-        TEST(changes_are_echoed_with_ids_and_it_is_said_that_they_are_not_served),
+        TEST(changes_are_answered_with_ids_and_given_to_whoever_wants_them_replayed_ones_too),
+        TEST(a_client_publishes_no_changes),
         TEST(a_replay_is_the_newest_since_a_time_and_says_that_it_is_one),
         TEST(what_a_rejoin_missed_is_no_replay),
         TEST(a_message_has_the_form_of_each_version),
