@@ -35,6 +35,12 @@ static inline uint64_t fm_unix_ms(void)
     return fm_clock_ns(CLOCK_REALTIME) / 1000000;
 }
 
+/* Since 1970, too. time() may be a tick behind this: what was made within the last milliseconds would lie in the future. */
+static inline uint64_t fm_unix_s(void)
+{
+    return fm_clock_ns(CLOCK_REALTIME) / 1000000000;
+}
+
 /* A moment of the steady clock, for calls that wait until then (pthread_cond_clockwait and the like). */
 static inline struct timespec fm_mono_at(uint64_t ns)
 {

@@ -97,7 +97,7 @@ static void got(struct fm_jwks *j, struct fm_key_set *set, const struct fm_jwks_
     j->warned_ms = 0;
     j->due_ms = fm_mono_ms() + j->config.refresh_ms;
     atomic_store(&j->stats.keys, read->taken);
-    atomic_store(&j->stats.got_s, (uint64_t)time(NULL));
+    atomic_store(&j->stats.got_s, fm_unix_s());
     if (!news) {
         fm_key_set_unref(&set);
         return;

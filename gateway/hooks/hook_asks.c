@@ -161,7 +161,7 @@ static void decide(struct fm_hooks *h, struct fm_ask *a)
     struct fm_answer *answer = fm_answer_new(a->q->token, FM_VERDICT_FAILED);
     if (!answer)
         return;
-    answer->err = fm_hook_answer_read(a->q->kind, fm_buf_view(&a->fetch.answer), h->now->message_max, fm_unix_ms() / 1000, answer, why);
+    answer->err = fm_hook_answer_read(a->q->kind, fm_buf_view(&a->fetch.answer), h->now->message_max, fm_unix_s(), answer, why);
     if (answer->err == FM_E_BAD_ANSWER)
         bad_say(h, a, why);
     answer_post(h, answer);

@@ -18,7 +18,7 @@ enum fm_err fm_hook_send(struct fm_hooks *h, struct fm_fetch *fetch, const struc
     const struct fm_hook_config *c = h->now;
     const char *headers[4] = {"Content-Type: application/json", "Accept: application/json", NULL, NULL};
     struct fm_buf signature = {0};
-    fm_hook_sign(&signature, c->secret, fm_unix_ms() / 1000, fm_buf_view(body));
+    fm_hook_sign(&signature, c->secret, fm_unix_s(), fm_buf_view(body));
     if (signature.n)
         headers[2] = (const char *)signature.p;
     /* Texts are copied when it starts. */
