@@ -6,7 +6,8 @@
  * - Its timers are a sorted list, so no connection may have one for long: the retry policy is all zero and every timer that adoption sets
  * is taken off again. The worker's wheel does all timing.
  * - Told to close by lws_close_reason it closes the connection behind the frame at once. What a client has sent meanwhile would then make
- * the kernel take the frame back, and the client would not know why it was closed: the frame is ours, and the client ends the connection.
+ * the kernel take the frame back, and the client would not know why it was closed: the frame is ours, what still comes is dropped unread
+ * (it would answer a ping, and close where it can't), and the client ends the connection.
  */
 #include "edge.h"
 #include "ws_feed.h"
@@ -24,12 +25,13 @@
 #include <unistd.h>
 
 enum {
-    RX_BUFFER = 512,       /* of a connection; larger messages come in pieces, and a read takes so much */
-    READS_A_TURN = 16,     /* of a connection, then others have their turn */
-    SERVICE_BUFFER = 4096, /* of the context: reads, and the answer to an upgrade */
-    TX_PACKET = 1 << 20,   /* the most that one send is given */
-    REQUEST_MAX = 1024,    /* of the request that is written for libwebsockets */
-    HEADERS_MAX = 1024,    /* what it may keep of that */
+    RX_BUFFER = 512,        /* of a connection; larger messages come in pieces, and a read takes so much */
+    READS_A_TURN = 16,      /* of a connection, then others have their turn */
+    DROP_BUFFER = 16 << 10, /* a read of what a client sends that has been told that it is closed */
+    SERVICE_BUFFER = 4096,  /* of the context: reads, and the answer to an upgrade */
+    TX_PACKET = 1 << 20,    /* the most that one send is given */
+    REQUEST_MAX = 1024,     /* of the request that is written for libwebsockets */
+    HEADERS_MAX = 1024,     /* what it may keep of that */
 };
 
 struct fm_edge {
@@ -61,7 +63,50 @@ static int add_subprotocol(const struct fm_edge *edge, struct lws_process_html_a
     return 0;
 }
 
-/* What still comes is read, and dropped, until the client has ended it; if it doesn't the worker's wheel does. */
+/* ---- closing ---- */
+
+struct farewell { /* a connection that has had its close frame */
+    struct ev_io io;
+    struct lws *wsi;
+};
+
+static void on_rest(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    struct farewell *f = io->data;
+    uint8_t dropped[DROP_BUFFER];
+    ssize_t n = recv(io->fd, dropped, sizeof dropped, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        fm_lws_kill(f->wsi); /* *f is gone */
+}
+
+/* What still comes is read, and dropped, until the client has ended it; if it doesn't the worker's wheel does. Without memory libwebsockets
+ * reads it. */
+static void rest_drop(struct lws *wsi, int fd)
+{
+    const struct fm_edge *edge = lws_context_user(lws_get_context(wsi));
+    struct farewell *f = calloc(1, sizeof *f);
+    if (!f)
+        return;
+    f->wsi = wsi;
+    lws_rx_flow_control(wsi, 0);
+    lws_set_opaque_user_data(wsi, f);
+    ev_io_init(&f->io, on_rest, fd, EV_READ);
+    f->io.data = f;
+    ev_io_start(edge->loops[0], &f->io);
+}
+
+static void rest_forget(struct lws *wsi)
+{
+    const struct fm_edge *edge = lws_context_user(lws_get_context(wsi));
+    struct farewell *f = lws_get_opaque_user_data(wsi);
+    if (!f)
+        return;
+    ev_io_stop(edge->loops[0], &f->io);
+    lws_set_opaque_user_data(wsi, NULL);
+    free(f);
+}
+
 static int close_say(struct lws *wsi, const struct fm_close *close)
 {
     uint8_t frame[FM_WS_CLOSE_FRAME_MAX];
@@ -69,6 +114,7 @@ static int close_say(struct lws *wsi, const struct fm_close *close)
     switch (fm_lws_write(wsi, fd, fm_slice_of(frame, fm_ws_close_frame(frame, close->code, close->reason)))) {
     case FM_EDGE_SENT:
         (void)shutdown(fd, SHUT_WR);
+        rest_drop(wsi, fd);
         return 0;
     case FM_EDGE_PARTIAL: /* the rest leaves by itself, and the client's answer ends it */
         return 0;
@@ -132,10 +178,12 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
     case LWS_CALLBACK_CLOSED:
+        rest_forget(wsi); /* before its descriptor is closed */
         if (user)
             fm_socket_closing(user);
         return 0;
     case LWS_CALLBACK_WSI_DESTROY:
+        rest_forget(wsi);
         if (user) {
             fm_socket_gone(user);
             lws_set_wsi_user(wsi, NULL);

@@ -5,7 +5,7 @@
 #define BAD "InvalidJoinPayload: "
 #define BAD_FILTER BAD "a filter of postgres_changes is column=operator.value, with commas between several"
 
-enum { TEXT_MAX = 255, FILTER_MAX = 1024, VALUES_MAX = 100, NUMBER_MAX = 63 };
+enum { TEXT_MAX = 255, FILTER_MAX = 1024, VALUES_MAX = 100, NUMBER_MAX = 63, EXPONENT_MAX = 1000000000 };
 
 enum operator{ OP_NONE, OP_EQ, OP_NEQ, OP_LT, OP_LTE, OP_GT, OP_GTE, OP_IN, OP_IS };
 
@@ -116,9 +116,11 @@ static unsigned values_read(struct fm_slice *rest, enum operator op, struct fm_b
     return out->failed || op != OP_IS || is_value(fm_rd_sized(&value, TEXT_MAX)) ? 1 : 0;
 }
 
-static const char *condition_read(struct fm_slice *rest, struct fm_buf *out)
+static const char *condition_read(struct fm_slice *rest, unsigned *conditions, struct fm_buf *out)
 {
     struct fm_slice column, word;
+    if (++*conditions > FM_SUPABASE_CONDITIONS_MAX)
+        return BAD "the filters of postgres_changes have more than 200 conditions";
     if (!take_to(rest, '=', &column) || column.n == 0 || column.n > TEXT_MAX || !take_to(rest, '.', &word))
         return BAD_FILTER;
     bool negated = fm_slice_eq(word, FM_LIT("not"));
@@ -140,12 +142,12 @@ static const char *condition_read(struct fm_slice *rest, struct fm_buf *out)
     return NULL;
 }
 
-static const char *filter_read(struct fm_slice rest, struct fm_buf *out)
+static const char *filter_read(struct fm_slice rest, unsigned *conditions, struct fm_buf *out)
 {
     if (rest.n == 0)
         return NULL;
     do {
-        const char *reason = condition_read(&rest, out);
+        const char *reason = condition_read(&rest, conditions, out);
         if (reason)
             return reason;
     } while (take_char(&rest, ','));
@@ -176,7 +178,7 @@ static bool name_read(const struct fm_json *entry, const char *member, struct fm
     return true;
 }
 
-static const char *entry_read(const struct fm_json *entry, struct fm_buf *out)
+static const char *entry_read(const struct fm_json *entry, unsigned *conditions_n, struct fm_buf *out)
 {
     uint8_t room[FILTER_MAX];
     struct fm_json v;
@@ -193,7 +195,7 @@ static const char *entry_read(const struct fm_json *entry, struct fm_buf *out)
         return BAD "schema and table of postgres_changes must be strings of at most 255 bytes";
     const char *reason = NULL;
     if (fm_json_get(entry, FM_LIT("filter"), &v) && v.type != FM_JSON_NULL)
-        reason = fm_json_text(&v, room, sizeof room, &text) == FM_OK ? filter_read(text, &conditions)
+        reason = fm_json_text(&v, room, sizeof room, &text) == FM_OK ? filter_read(text, conditions_n, &conditions)
                                                                      : BAD "a filter of postgres_changes is a string of at most 1024 bytes";
     fm_buf_sized(out, fm_buf_view(&conditions));
     out->failed |= conditions.failed;
@@ -205,6 +207,7 @@ const char *fm_supabase_wants_read(const struct fm_json *entries, struct fm_buf 
 {
     struct fm_json entry;
     uint32_t n = 0;
+    unsigned conditions = 0;
     if (entries->type == FM_JSON_NULL)
         return NULL;
     if (entries->type != FM_JSON_ARRAY)
@@ -212,7 +215,7 @@ const char *fm_supabase_wants_read(const struct fm_json *entries, struct fm_buf 
     for (struct fm_json_walk w = fm_json_walk_of(entries); fm_json_next(&w, NULL, &entry);) {
         if (++n > FM_SUPABASE_CHANGES_MAX)
             return BAD "postgres_changes has more than 100 entries";
-        const char *reason = entry_read(&entry, wants);
+        const char *reason = entry_read(&entry, &conditions, wants);
         if (reason)
             return reason;
         if (wants->n > FM_SUPABASE_WANTS_MAX)
@@ -241,16 +244,59 @@ void fm_supabase_wants_answer(struct fm_buf *b, const struct fm_json *entries)
 
 enum truth { NO, YES, UNKNOWN }; /* SQL's three */
 
-static bool number_of(struct fm_slice text, long double *number)
+struct number { /* 0.d1d2d3... * 10^magnitude, exactly; without digits it is 0 */
+    bool negative;
+    int64_t magnitude;
+    size_t n;
+    uint8_t digits[NUMBER_MAX];
+};
+
+/* The power of ten behind an `e`; beyond EXPONENT_MAX it makes no difference. */
+static int64_t exponent_of(struct fm_slice text)
 {
-    char room[NUMBER_MAX + 1];
+    int64_t value = 0;
+    bool negative = text.n && text.p[0] == '-';
+    for (size_t i = 0; i < text.n && value < EXPONENT_MAX; i++)
+        if (text.p[i] >= '0' && text.p[i] <= '9')
+            value = value * 10 + (text.p[i] - '0');
+    return negative ? -value : value;
+}
+
+/* As JSON has them. Their texts are compared digit by digit: no type of C holds all that a column of a database may. */
+static bool number_of(struct fm_slice text, struct number *number)
+{
     struct fm_json v;
     if (text.n > NUMBER_MAX || fm_json_parse(text, 0, &v, NULL) != FM_OK || v.type != FM_JSON_NUMBER)
         return false;
-    memcpy(room, v.raw.p, v.raw.n);
-    room[v.raw.n] = 0;
-    *number = strtold(room, NULL);
+    *number = (struct number){.negative = v.raw.p[0] == '-'};
+    bool whole = true;
+    for (size_t i = number->negative; i < v.raw.n; i++) {
+        uint8_t c = v.raw.p[i];
+        if (c == 'e' || c == 'E') {
+            number->magnitude += exponent_of(fm_slice_of(v.raw.p + i + 1, v.raw.n - i - 1));
+            break;
+        }
+        if (c == '.')
+            whole = false;
+        else if (number->n || c != '0')
+            number->digits[number->n++] = c;
+        if (whole ? number->n > 0 : c == '0' && number->n == 0)
+            number->magnitude += whole ? 1 : -1;
+    }
+    while (number->n && number->digits[number->n - 1] == '0')
+        number->n--;
     return true;
+}
+
+static int order_of_numbers(const struct number *a, const struct number *b)
+{
+    int sign_a = a->n == 0 ? 0 : a->negative ? -1 : 1, sign_b = b->n == 0 ? 0 : b->negative ? -1 : 1;
+    if (sign_a != sign_b || sign_a == 0)
+        return sign_a - sign_b;
+    if (a->magnitude != b->magnitude)
+        return a->magnitude > b->magnitude ? sign_a : -sign_a;
+    int order = memcmp(a->digits, b->digits, a->n < b->n ? a->n : b->n);
+    return sign_a * (order ? order : (a->n > b->n) - (a->n < b->n));
 }
 
 /* *order: negative, 0 or positive. false: the two can't be compared. */
@@ -273,7 +319,7 @@ static bool order_of_texts(const struct fm_json *v, struct fm_slice value, int *
 
 static bool order_of(const struct fm_json *v, struct fm_slice value, int *order)
 {
-    long double a, b;
+    struct number a, b;
     bool truth = fm_slice_eq(value, FM_LIT("true")) || fm_slice_eq(value, FM_LIT("t"));
     switch (v->type) {
     case FM_JSON_STRING:
@@ -284,7 +330,7 @@ static bool order_of(const struct fm_json *v, struct fm_slice value, int *order)
             return true;
         if (!number_of(v->raw, &a) || !number_of(value, &b))
             return false;
-        *order = (a > b) - (a < b);
+        *order = order_of_numbers(&a, &b);
         return true;
     case FM_JSON_TRUE:
     case FM_JSON_FALSE:
@@ -320,22 +366,57 @@ static enum truth holds(enum operator op, const struct fm_json *v, struct fm_sli
     }
 }
 
-/* Reads the next condition, too, where it does not hold. */
-static bool condition_holds(struct fm_rd *r, const struct fm_json *record)
+/* The columns that conditions name, in their order, and what stands in the row. The row is walked over once for all of them: how long a
+ * change takes is not the client's to say. */
+struct columns {
+    unsigned n;
+    struct column {
+        struct fm_slice name;
+        struct fm_json value; /* type NULL: there is none */
+    } at[FM_SUPABASE_CONDITIONS_MAX];
+};
+
+struct condition {
+    enum operator op;
+    bool negated;
+    unsigned values_n;
+    struct fm_slice column;
+};
+
+/* What stands before its values. */
+static struct condition condition_next(struct fm_rd *r)
 {
-    enum operator op =(enum operator) fm_rd_u8(r);
-    bool negated = fm_rd_u8(r);
-    struct fm_slice column = fm_rd_sized(r, TEXT_MAX);
-    struct fm_json v;
+    struct condition c = {.op = (enum operator)fm_rd_u8(r), .negated = fm_rd_u8(r)};
+    c.column = fm_rd_sized(r, TEXT_MAX);
+    c.values_n = fm_rd_u8(r);
+    return c;
+}
+
+static void columns_find(struct columns *columns, const struct fm_json *record)
+{
+    struct fm_json key, value;
+    if (columns->n == 0)
+        return;
+    for (struct fm_json_walk w = fm_json_walk_of(record); fm_json_next(&w, &key, &value);) {
+        struct fm_slice name = fm_slice_of(key.raw.p + 1, key.raw.n - 2);
+        bool as_it_is = !memchr(name.p, '\\', name.n);
+        for (unsigned i = 0; i < columns->n; i++)
+            if (as_it_is ? fm_slice_eq(name, columns->at[i].name) : fm_json_is(&key, columns->at[i].name))
+                columns->at[i].value = value;
+    }
+}
+
+/* Reads the next condition, too, where it does not hold. */
+static bool condition_holds(struct fm_rd *r, const struct column *column)
+{
+    struct condition c = condition_next(r);
     enum truth truth = NO;
-    if (!fm_json_get(record, column, &v))
-        v = (struct fm_json){.type = FM_JSON_NULL};
-    for (unsigned n = fm_rd_u8(r); n > 0 && !r->bad; n--) {
-        enum truth one = holds(op, &v, fm_rd_sized(r, TEXT_MAX));
+    for (unsigned n = c.values_n; n > 0 && !r->bad; n--) {
+        enum truth one = holds(c.op, &column->value, fm_rd_sized(r, TEXT_MAX));
         if (truth != YES && one != NO)
             truth = one;
     }
-    return !r->bad && truth == (negated ? NO : YES);
+    return !r->bad && truth == (c.negated ? NO : YES);
 }
 
 static bool is_name(struct fm_slice wanted, const struct fm_json *name)
@@ -343,23 +424,55 @@ static bool is_name(struct fm_slice wanted, const struct fm_json *name)
     return wanted.n == 0 || fm_json_is(name, wanted);
 }
 
+struct entry {
+    uint32_t id;
+    struct fm_slice conditions;
+};
+
+/* The next entry that wants such a change, if its conditions hold. */
+static bool entry_next(struct fm_rd *r, const struct fm_supabase_row *row, struct entry *e)
+{
+    while (fm_rd_left(r)) {
+        e->id = fm_rd_u32(r);
+        unsigned wanted = fm_rd_u8(r);
+        struct fm_slice schema = fm_rd_sized(r, TEXT_MAX), table = fm_rd_sized(r, TEXT_MAX);
+        e->conditions = fm_rd_sized(r, FM_SUPABASE_WANTS_MAX);
+        if (!r->bad && wanted & row->kind && is_name(schema, &row->schema) && is_name(table, &row->table))
+            return true;
+    }
+    return false;
+}
+
+static void columns_of(struct columns *columns, struct fm_slice wants, const struct fm_supabase_row *row)
+{
+    struct entry e;
+    columns->n = 0;
+    for (struct fm_rd r = fm_rd_of(wants); entry_next(&r, row, &e);)
+        for (struct fm_rd of = fm_rd_of(e.conditions); fm_rd_left(&of) && columns->n < FM_SUPABASE_CONDITIONS_MAX;) {
+            struct condition c = condition_next(&of);
+            columns->at[columns->n++] = (struct column){.name = c.column, .value.type = FM_JSON_NULL};
+            while (c.values_n-- > 0)
+                (void)fm_rd_sized(&of, TEXT_MAX);
+        }
+    columns_find(columns, &row->record);
+}
+
 bool fm_supabase_wanted(struct fm_slice wants, const struct fm_supabase_row *row, struct fm_buf *ids)
 {
     bool any = false;
-    struct fm_rd r = fm_rd_of(wants);
-    while (fm_rd_left(&r)) {
-        uint32_t id = fm_rd_u32(&r);
-        unsigned kinds_wanted = fm_rd_u8(&r);
-        struct fm_slice schema = fm_rd_sized(&r, TEXT_MAX), table = fm_rd_sized(&r, TEXT_MAX);
-        struct fm_rd conditions = fm_rd_of(fm_rd_sized(&r, FM_SUPABASE_WANTS_MAX));
-        bool wanted = !r.bad && kinds_wanted & row->kind && is_name(schema, &row->schema) && is_name(table, &row->table);
-        while (wanted && fm_rd_left(&conditions))
-            wanted = condition_holds(&conditions, &row->record);
+    struct columns columns;
+    struct entry e;
+    unsigned at = 0;
+    columns_of(&columns, wants, row);
+    for (struct fm_rd r = fm_rd_of(wants); entry_next(&r, row, &e);) {
+        bool wanted = true;
+        for (struct fm_rd of = fm_rd_of(e.conditions); fm_rd_left(&of) && at < columns.n; at++)
+            wanted = condition_holds(&of, &columns.at[at]) && wanted;
         if (!wanted)
             continue;
         if (any)
             fm_buf_u8(ids, ',');
-        fm_buf_dec(ids, id);
+        fm_buf_dec(ids, e.id);
         any = true;
     }
     return any;

@@ -2,9 +2,9 @@
  * filter}, brought into a form that can be looked at for each change. Pure.
  *
  * A filter is as these clients write it: `column=operator.value`, parts of it with commas between, all of which must hold. Operators are
- * eq, neq, lt, lte, gt, gte, in and is, and not. before any of them. A number is compared with a number and a text with a text, by its
- * bytes; with NULL nothing holds but `is`, as in SQL. The others of these clients (patterns and regular expressions) are refused, not
- * passed over.
+ * eq, neq, lt, lte, gt, gte, in and is, and not. before any of them. A number is compared with a number, by all of its digits, and a text
+ * with a text, by its bytes; with NULL nothing holds but `is`, as in SQL. The others of these clients (patterns and regular expressions)
+ * are refused, not passed over.
  *
  * -- any thread -- */
 #pragma once
@@ -12,8 +12,9 @@
 #include "../phoenix/json_slice.h"
 
 enum {
-    FM_SUPABASE_CHANGES_MAX = 100, /* entries in one join */
-    FM_SUPABASE_WANTS_MAX = 4096,  /* bytes of all of them: they are looked at for each change, and held as long as the channel */
+    FM_SUPABASE_CHANGES_MAX = 100,    /* entries in one join */
+    FM_SUPABASE_CONDITIONS_MAX = 200, /* in all their filters, which are looked at for each change */
+    FM_SUPABASE_WANTS_MAX = 4096,     /* bytes of all of them, which are held as long as the channel */
 };
 
 enum fm_supabase_kind { FM_SUPABASE_INSERT = 1, FM_SUPABASE_UPDATE = 2, FM_SUPABASE_DELETE = 4, FM_SUPABASE_ANY = 7 };

@@ -244,6 +244,7 @@ void fm_subs_replace(struct fm_worker *w, struct fm_sub *sub, struct fm_sub *by)
     fm_subs_lag_end(w, sub);
     t->users[sub->format]--;
     t->packed_users[sub->format] -= sub->socket->window > 0;
+    t->choosers += by->chooses - sub->chooses;
     t->users[by->format]++;
     t->packed_users[by->format] += sub->socket->window > 0;
     t->protos[by->format] = by->socket->proto;

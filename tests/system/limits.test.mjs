@@ -1,6 +1,7 @@
 // What one client may take of a node: whoever is over a limit is told which and until when, is counted, and is a line in the log once a burst.
 // The clients are the stock ones where they can be; refusals of connections are looked at on the wire.
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { after, test } from 'node:test';
 import { startNode } from '../lib/cluster.mjs';
 import { testRules } from '../lib/node.mjs';
@@ -215,6 +216,34 @@ test('who_sends_on_while_it_is_closed_reads_why_all_the_same', async (t) => {
   raw.socket.resume();
   await raw.end();
   assert.equal(closeCode(raw), 1008);
+});
+
+test('who_pings_when_it_has_been_closed_gets_no_answer_and_no_reset', async (t) => {
+  const node = await startNode(t, { options: { pushes_per_s: 5, rate_burst_ms: '1s' } });
+  const before = await node.metric('fanmesh_connections');
+  const socket = net.connect({ port: node.port, host: '127.0.0.1', allowHalfOpen: true });
+  open.push(socket);
+  const received = [];
+  const ended = new Promise((resolve, reject) => socket.on('data', (chunk) => received.push(chunk)).once('end', resolve).once('error', reject));
+  const write = (bytes) => new Promise((resolve, reject) => socket.write(bytes, (err) => (err ? reject(err) : resolve())));
+  await write(upgradeRequest());
+  await until('it is open', () => Buffer.concat(received).includes('\r\n\r\n'));
+  const pushes = Buffer.concat(Array.from({ length: 40 }, (_, i) => frame(1, JSON.stringify(['1', String(i), 'room:1', 'msg', {}]))));
+  await write(frame(1, JSON.stringify(['1', '1', 'room:1', 'phx_join', {}])));
+  await write(pushes);
+  await ended;
+  const all = Buffer.concat(received);
+  assert.equal(closeCode({ received: all.subarray(all.indexOf('\r\n\r\n') + 4) }), 1008);
+  // More than the kernel keeps for who does not read.
+  for (let i = 0; i < 24; i++) {
+    await write(frame(9, 'still there?'));
+    await write(Buffer.alloc(1 << 17));
+  }
+  assert.equal(Buffer.concat(received).length, all.length);
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.end();
+  assert.equal(await closed, false); // without an error
+  await until('the node has seen it end', async () => (await node.metric('fanmesh_connections')) === before);
 });
 
 test('topics_and_sizes_beyond_their_limits_are_counted_and_told_once', async (t) => {

@@ -89,6 +89,25 @@ static void who_chooses_is_given_what_it_wants_in_its_own_form_in_order_and_othe
     assert_int_equal(fm_wtopic_find(&worker, FM_LIT("t"))->choosers, 2);
 }
 
+static void nobody_is_counted_as_choosing_whose_place_was_taken_by_one_who_does_not(void **state)
+{
+    (void)state;
+    choosing = true;
+    struct fm_sub *channel = join(0, FM_FORMAT_SUPA2, 0, 0);
+    choosing = false;
+    join(1, FM_FORMAT_PHX2, 0, 0);
+    struct fm_sub *of_user = calloc(1, sizeof *of_user);
+    assert_non_null(of_user);
+    *of_user = (struct fm_sub){.socket = channel->socket, .format = FM_FORMAT_PHX2_USER, .joined = true, .given = true};
+    fm_subs_replace(&worker, channel, of_user);
+    free(channel);
+    assert_int_equal(fm_wtopic_find(&worker, FM_LIT("t"))->choosers, 0);
+    choice(1);
+    fm_subs_flush_all(&worker);
+    assert_got(0, "1 ");
+    assert_got(1, "1 ");
+}
+
 static void a_client_that_is_ahead_is_given_nothing_until_the_node_has_passed_it(void **state)
 {
     (void)state;
@@ -254,6 +273,7 @@ int main(void)
         CASE(a_large_batch_does_not_wait_for_the_end_of_the_drain),
         CASE(who_pushed_a_message_to_the_others_is_not_given_it),
         CASE(who_chooses_is_given_what_it_wants_in_its_own_form_in_order_and_others_of_its_format_nothing_of_it),
+        CASE(nobody_is_counted_as_choosing_whose_place_was_taken_by_one_who_does_not),
         CASE(a_client_that_is_ahead_is_given_nothing_until_the_node_has_passed_it),
         CASE(those_who_leave_are_told_to_the_hub_together),
         CASE(after_an_overrun_everything_is_read_again_from_where_the_subs_are),

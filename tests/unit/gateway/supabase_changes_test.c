@@ -9,7 +9,8 @@
 
 #define ROW \
     "{\"id\":7,\"price\":1.50,\"big\":9007199254740993,\"name\":\"Ann, " \
-    "\\\"B\\\"\",\"city\":\"Rome\",\"ok\":true,\"gone\":null,\"list\":[1]}"
+    "\\\"B\\\"\",\"city\":\"Rome\",\"ok\":true,\"gone\":null,\"list\":[1],\"low\":-0.0250," \
+    "\"zero\":0.00,\"long\":123456789012345678901234567890.5,\"far\":1e999999999999}"
 #define CHANGE(type, more) "{\"schema\":\"public\",\"table\":\"orders\",\"type\":\"" type "\"," more "}"
 #define INSERT CHANGE("INSERT", "\"record\":" ROW)
 
@@ -99,6 +100,28 @@ static void a_filter_is_looked_at_as_the_database_would(void **state)
         {"big=eq.9007199254740993", true}, /* a double would not tell them apart */
         {"big=gt.9007199254740992", true},
         {"price=eq.1.5", true},
+        {"price=eq.15e-1", true},
+        {"price=eq.0.15E+1", true},
+        {"price=lt.1.51", true},
+        {"price=gt.1.499", true},
+        {"price=gt.0.9", true},
+        {"price=lt.10", true},
+        {"low=eq.-25e-3", true},
+        {"low=lt.0", true},
+        {"low=lt.-0.0249", true},
+        {"low=gt.-0.1", true},
+        {"low=gt.0.01", false},
+        {"zero=eq.0", true},
+        {"zero=eq.-0", true},
+        {"zero=eq.0e7", true},
+        {"zero=gt.-1", true},
+        {"zero=lt.0.0001", true},
+        {"long=eq.123456789012345678901234567890.50", true}, /* no type of C has so many digits */
+        {"long=eq.123456789012345678901234567890.4", false},
+        {"long=gt.123456789012345678901234567890", true},
+        {"long=lt.1e30", true},
+        {"far=gt.1e300", true},
+        {"far=lt.1e300", false},
         {"id=eq.seven", false}, /* not to be compared, so that neither holds */
         {"id=neq.seven", false},
         {"id=in.(1,7)", true},
@@ -138,6 +161,39 @@ static void a_filter_is_looked_at_as_the_database_would(void **state)
         if (is_given(entry, INSERT) != cases[i].wanted)
             fail_msg("%s", cases[i].filter);
     }
+}
+
+static void each_entry_is_judged_by_its_own_conditions(void **state)
+{
+    (void)state;
+    static const char *const filters[] = {
+        "id=eq.8,city=eq.Rome,gone=is.null", "city=eq.Rome", "id=gt.8", "absent=is.null,id=eq.7", "", "id=eq.7,city=eq.Oslo"};
+    static const bool holds[] = {false, true, false, true, true, false};
+    struct fm_buf entries = {0}, out = {0}, ids = {0};
+    struct fm_json v;
+    for (size_t i = 0; i < sizeof holds; i++)
+        fm_buf_printf(&entries, "%c{\"event\":\"*\",\"filter\":\"%s\"},{\"event\":\"UPDATE\",\"filter\":\"id=eq.7\"}", i ? ',' : '[',
+                      filters[i]);
+    fm_buf_put(&entries, "]", 2);
+    assert_int_equal(give((const char *)entries.p, INSERT, &out), FM_SUPABASE_WRITTEN);
+    fm_buf_u8(&out, 0);
+    assert_int_equal(fm_json_parse(fm_slice_str((const char *)entries.p), 8, &v, NULL), FM_OK);
+    fm_supabase_wants_answer(&ids, &v);
+    fm_buf_u8(&ids, 0);
+    const char *at = (const char *)ids.p, *written = strstr((const char *)out.p, "\"ids\":[") + 6;
+    for (size_t i = 0; i < 2 * sizeof holds; i++) {
+        char id[32];
+        at = strstr(at, "\"id\":") + 5;
+        size_t n = (size_t)snprintf(id, sizeof id, "%lu", strtoul(at, NULL, 10));
+        if (i % 2 || !holds[i / 2])
+            continue;
+        assert_memory_equal(written + 1, id, n);
+        written += 1 + n;
+    }
+    assert_int_equal(*written, ']');
+    fm_buf_fini(&entries);
+    fm_buf_fini(&out);
+    fm_buf_fini(&ids);
 }
 
 static void entries_that_make_no_sense_are_refused_with_a_reason(void **state)
@@ -195,6 +251,19 @@ static void too_many_or_too_large_entries_are_refused(void **state)
     fm_buf_printf(&text, "[{\"filter\":\"c=eq.%0256d\"}]", 1);
     fm_buf_u8(&text, 0);
     assert_non_null(strstr(read_wants((const char *)text.p, &wants), "column=operator.value"));
+    for (int more = 0; more < 2; more++) {
+        text.n = wants.n = 0;
+        for (int i = 0; i < FM_SUPABASE_CONDITIONS_MAX / 50; i++) {
+            fm_buf_str(&text, i ? ",{\"filter\":\"c=gt.0" : "[{\"filter\":\"c=gt.0");
+            for (int k = 1; k < 50; k++)
+                fm_buf_str(&text, ",c=gt.0");
+            fm_buf_str(&text, "\"}");
+        }
+        fm_buf_str(&text, more ? ",{\"filter\":\"c=gt.0\"}]" : "]");
+        fm_buf_u8(&text, 0);
+        const char *reason = read_wants((const char *)text.p, &wants);
+        assert_true(more ? reason && strstr(reason, "more than 200 conditions") : !reason);
+    }
     fm_buf_fini(&text);
     fm_buf_fini(&wants);
 }
@@ -279,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_entry_wants_changes_of_its_event_schema_and_table),
         cmocka_unit_test(a_filter_is_looked_at_as_the_database_would),
+        cmocka_unit_test(each_entry_is_judged_by_its_own_conditions),
         cmocka_unit_test(entries_that_make_no_sense_are_refused_with_a_reason),
         cmocka_unit_test(too_many_or_too_large_entries_are_refused),
         cmocka_unit_test(what_is_written_has_the_ids_of_those_that_want_it_and_every_part_that_clients_rely_on),
