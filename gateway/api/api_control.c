@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { LIMIT_DEFAULT = 100, CLOSE_FOR_GOOD = 1000 /* stock clients do not come back after it */ };
+enum { LIMIT_DEFAULT = 100, CLOSE_FOR_GOOD = 1000 /* the client is not to come back; phoenix 1.7 doesn't by itself */ };
 
 /* ---- what came of a command ---- */
 
