@@ -35,6 +35,12 @@ static inline uint64_t fm_unix_ms(void)
     return fm_clock_ns(CLOCK_REALTIME) / 1000000;
 }
 
+/* The same in seconds, as in tokens. Not time(): it may be a few ms late, and a token that was just made is then one of the future. */
+static inline uint64_t fm_unix_s(void)
+{
+    return fm_clock_ns(CLOCK_REALTIME) / 1000000000;
+}
+
 /* A moment of the steady clock, for calls that wait until then (pthread_cond_clockwait and the like). */
 static inline struct timespec fm_mono_at(uint64_t ns)
 {

@@ -7,9 +7,10 @@
 
 #include "../auth/auth.h"
 
+#include "../../broker/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { LIMIT_DEFAULT = 100, CLOSE_FOR_GOOD = 1000 /* the client is not to come back; phoenix 1.7 doesn't by itself */ };
 
@@ -170,7 +171,7 @@ void fm_api_revoke(struct fm_http_request *req, struct fm_slice variable)
     const struct fm_auth *auth = fm_worker_config(req->worker)->auth;
     struct fm_api_limits limits;
     struct fm_api_told told;
-    uint64_t now_s = (uint64_t)time(NULL);
+    uint64_t now_s = fm_unix_s();
     if (!fm_api_told(req, FM_API_TOLD_USER | FM_API_TOLD_ISSUED_UNTIL | FM_API_TOLD_TIMEOUT_MS, FM_API_TOLD_USER, &limits, &told))
         return;
     if (!auth) {

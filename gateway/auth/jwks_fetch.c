@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WARN_EVERY_MS = 60000, ANSWER_MAX = FM_KEY_TEXT_MAX, QUOTE_MAX = 512 };
@@ -97,7 +96,7 @@ static void got(struct fm_jwks *j, struct fm_key_set *set, const struct fm_jwks_
     j->warned_ms = 0;
     j->due_ms = fm_mono_ms() + j->config.refresh_ms;
     atomic_store(&j->stats.keys, read->taken);
-    atomic_store(&j->stats.got_s, (uint64_t)time(NULL));
+    atomic_store(&j->stats.got_s, fm_unix_s());
     if (!news) {
         fm_key_set_unref(&set);
         return;

@@ -5,6 +5,7 @@
 #include "../auth/key_core.h"
 
 #include "../../broker/base64.h"
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 
 #include <openssl/ecdsa.h>
@@ -13,7 +14,6 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { HASH_BYTES = 32, P256_BYTES = 32 };
@@ -65,7 +65,7 @@ static void text_json(struct fm_buf *b, const char *name, const char *text)
 static void signing_input(struct fm_buf *token, const struct signing *s)
 {
     struct fm_buf header = {0}, claims = {0};
-    uint64_t now = (uint64_t)time(NULL);
+    uint64_t now = fm_unix_s();
     fm_buf_printf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\"", fm_alg_name(s->alg));
     text_json(&header, "kid", s->o->kid);
     fm_buf_u8(&header, '}');
@@ -251,7 +251,7 @@ static enum fm_exit judge(const struct fm_command *command, const struct fm_sett
     char why[FM_JWKS_WHY_MAX], quote[256];
     struct fm_key_set *fetched = auth->from_url ? fm_jwks_get(&config, &read, why) : NULL;
     enum fm_exit code = FM_EXIT_FAILED;
-    bool good = fm_auth_verify(auth, fetched, token, (uint64_t)time(NULL), &id, &fault);
+    bool good = fm_auth_verify(auth, fetched, token, fm_unix_s(), &id, &fault);
     if (auth->from_url && !fetched)
         fm_cli_complain(command, "%stoken_jwks_url = %s gives no keys: %s", good ? "warning: " : "",
                         fm_cli_url(quote, sizeof quote, config.url), why);

@@ -4,7 +4,7 @@
 #include "../auth/credential.h"
 #include "../worker/worker_core.h"
 
-#include <time.h>
+#include "../../broker/clock.h"
 
 bool fm_admit_refuse(struct fm_worker *w, const struct fm_peer *peer, struct fm_token_fault *fault, enum fm_err err, const char *why)
 {
@@ -21,7 +21,7 @@ bool fm_admit_token(struct fm_worker *w, const struct fm_peer *peer, struct fm_s
     *id = NULL;
     if (!auth)
         return fm_admit_refuse(w, peer, fault, FM_E_TOKEN_KEY, NULL);
-    if (!fm_auth_verify(auth, w->fetched_keys, token, (uint64_t)time(NULL), id, fault)) {
+    if (!fm_auth_verify(auth, w->fetched_keys, token, fm_unix_s(), id, fault)) {
         if (fault->err == FM_E_TOKEN_KEY && auth->from_url)
             fm_jwks_want(w->config.jwks);
         return fm_admit_refuse(w, peer, fault, fault->err, fault->why);

@@ -1,5 +1,7 @@
 #include "tls.h"
 
+#include "../../broker/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <openssl/core_names.h>
@@ -10,7 +12,6 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { SECRET_OWN = 32 };
 
@@ -51,7 +52,7 @@ void fm_tls_ticket_key(struct fm_slice secret, uint64_t period, struct fm_tls_ti
 /* 0: of none of the times that count, 1: of now, 2: of the one before or the next, so the client should get a new one. */
 static int key_find(struct fm_slice secret, const uint8_t name[16], struct fm_tls_ticket_key *key)
 {
-    uint64_t now = (uint64_t)time(NULL) / FM_TLS_TICKET_S;
+    uint64_t now = fm_unix_s() / FM_TLS_TICKET_S;
     const uint64_t periods[] = {now, now - 1, now + 1};
     for (size_t i = 0; i < 3; i++) {
         fm_tls_ticket_key(secret, periods[i], key);
@@ -77,7 +78,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     struct fm_tls_ticket_key key;
     int r = 1;
     if (encrypt) {
-        fm_tls_ticket_key(secret, (uint64_t)time(NULL) / FM_TLS_TICKET_S, &key);
+        fm_tls_ticket_key(secret, fm_unix_s() / FM_TLS_TICKET_S, &key);
         memcpy(name, key.name, sizeof key.name);
         if (RAND_bytes(iv, EVP_CIPHER_iv_length(EVP_aes_256_cbc())) != 1)
             r = -1;

@@ -8,9 +8,10 @@
 #include "supabase_body.h"
 #include "supabase_changes.h"
 
+#include "../../broker/clock.h"
+
 #include <stdio.h>
 #include <strings.h>
-#include <time.h>
 
 #define PATH "/api/broadcast"
 
@@ -168,7 +169,7 @@ static const char *somebody_is_asked(const struct fm_worker_config *config, cons
 static enum fm_err topic_may(const struct fm_worker_config *config, const struct fm_identity *id, struct fm_slice topic, const char **why)
 {
     const struct fm_rule *rule = fm_rules_match(config->rules, topic);
-    uint64_t now_s = (uint64_t)time(NULL);
+    uint64_t now_s = fm_unix_s();
     *why = "clients may not push there";
     enum fm_err err = fm_who_may(rule ? rule->push : FM_WHO_NOBODY, id, topic, FM_RIGHT_PUSH, now_s);
     if (err)

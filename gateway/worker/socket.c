@@ -4,11 +4,11 @@
  * leave, and the edge closes it from its own writable call. So whoever walks over sockets or subs never loses them under way. */
 #include "worker_core.h"
 
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { CLOSE_REASON_MAX = 123 };
 
@@ -131,7 +131,7 @@ const struct fm_identity *fm_socket_identity(const struct fm_socket *s)
 
 enum fm_err fm_socket_may(const struct fm_socket *s, enum fm_who who, struct fm_slice topic, enum fm_right right)
 {
-    return fm_who_may(who, s->identity, topic, right, who == FM_WHO_TOKEN ? (uint64_t)time(NULL) : 0);
+    return fm_who_may(who, s->identity, topic, right, who == FM_WHO_TOKEN ? fm_unix_s() : 0);
 }
 
 const struct fm_rule *fm_socket_rule(const struct fm_socket *s, struct fm_slice topic)
