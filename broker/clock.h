@@ -35,7 +35,7 @@ static inline uint64_t fm_unix_ms(void)
     return fm_clock_ns(CLOCK_REALTIME) / 1000000;
 }
 
-/* Since 1970, too. time() may be a tick behind this: what was made within the last milliseconds would lie in the future. */
+/* The same in seconds, as in tokens. Not time(): it may be a few ms late, and a token that was just made is then one of the future. */
 static inline uint64_t fm_unix_s(void)
 {
     return fm_clock_ns(CLOCK_REALTIME) / 1000000000;

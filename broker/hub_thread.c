@@ -1,8 +1,8 @@
 /* The hub's thread. Its loop has three watchers: the inboxes' wake-up, the hub's own next time, and the end.
  *
- * What comes from the mesh has an inbox of its own and goes first: an acknowledgement that waited behind thousands of publishes would keep
- * their batches from leaving, and a node that acknowledged in time would be taken for one that doesn't. What workers post is handled in
- * slices, after each of which all that was gathered leaves. */
+ * What comes from the mesh has an inbox of its own and waits for one slice at most: an acknowledgement that waited behind thousands of
+ * publishes would keep their batches from leaving, and a node that acknowledged in time would be taken for one that doesn't. What workers
+ * post is handled in slices, after each of which all that was gathered leaves. */
 #include "hub_thread.h"
 #include "clock.h"
 #include "diag.h"
@@ -148,11 +148,10 @@ static bool deaf(void)
     return fm_mutation(HUB_DEAF) && ++emptied > 100;
 }
 
-static void mesh_handle(struct fm_hub_thread *t, struct fm_now now)
+static void mesh_handle(struct fm_hub_thread *t, struct fm_now now, struct fm_item *it)
 {
-    struct fm_item *next;
     fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
-    for (struct fm_item *it = fm_inbox_take(&t->mesh, NULL); it; it = next) {
+    for (struct fm_item *next; it; it = next) {
         next = it->next;
         fm_hub_handle(t->hub, now, it);
     }
@@ -189,8 +188,12 @@ static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
         return;
     struct fm_now now = now_read();
     learn_handle(t);
-    mesh_handle(t, now);
-    if (slice_handle(t, now))
+    /* Taken before the slice, handled behind it: what another node sends because of what a worker posted, such as a message to a client
+     * that knows that it is connected, must not overtake that. */
+    struct fm_item *mesh = fm_inbox_take(&t->mesh, NULL);
+    bool more = slice_handle(t, now);
+    mesh_handle(t, now, mesh);
+    if (more)
         ev_async_send(loop, &t->wake); /* by the loop, so that the timer and the end are not kept waiting */
     /* What was handled may be due sooner than what the timer waits for. */
     uint64_t due_ms = fm_hub_flush(t->hub, now);

@@ -8,11 +8,12 @@
 #include "../auth/auth.h"
 #include "../../broker/clock.h"
 
+#include "../../broker/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-enum { LIMIT_DEFAULT = 100, CLOSE_FOR_GOOD = 1000 /* stock clients do not come back after it */ };
+enum { LIMIT_DEFAULT = 100, CLOSE_FOR_GOOD = 1000 /* the client is not to come back; phoenix 1.7 doesn't by itself */ };
 
 /* ---- what came of a command ---- */
 

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WARN_EVERY_MS = 60000, ANSWER_MAX = FM_KEY_TEXT_MAX, QUOTE_MAX = 512 };

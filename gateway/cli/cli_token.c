@@ -6,6 +6,7 @@
 #include "../auth/key_core.h"
 
 #include "../../broker/base64.h"
+#include "../../broker/clock.h"
 #include "../../broker/diag.h"
 
 #include <openssl/ecdsa.h>
@@ -14,7 +15,6 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { HASH_BYTES = 32, P256_BYTES = 32 };

@@ -5,7 +5,7 @@
 #include "../../broker/clock.h"
 #include "../worker/worker_core.h"
 
-#include <time.h>
+#include "../../broker/clock.h"
 
 bool fm_admit_refuse(struct fm_worker *w, const struct fm_peer *peer, struct fm_token_fault *fault, enum fm_err err, const char *why)
 {

@@ -12,7 +12,6 @@
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { SECRET_OWN = 32 };
 

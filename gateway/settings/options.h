@@ -420,7 +420,7 @@
     FM_OPTIONS_OF_CONNECTION(X) \
     X("Command", TEXT, reason, 0, 123, "", "What the clients are told, at most 123 bytes.") \
     X("Command", FLAG, reconnect, 0, 1, "true", \
-      "Whether stock clients connect again by themselves (the code is 1001); with false it is 1000, after which they don't.")
+      "Whether clients are to connect again (the code is 1001) or stay away (1000: phoenix 1.7 does; others come back unless told not to).")
 
 #define FM_OPTIONS_UNSUBSCRIBE(X) \
     FM_OPTIONS_TELL(X) \

@@ -9,9 +9,10 @@
 #include "supabase_body.h"
 #include "supabase_changes.h"
 
+#include "../../broker/clock.h"
+
 #include <stdio.h>
 #include <strings.h>
-#include <time.h>
 
 #define PATH "/api/broadcast"
 

@@ -9,7 +9,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { CLOSE_REASON_MAX = 123 };
 

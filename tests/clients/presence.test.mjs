@@ -7,7 +7,7 @@ import { connect, disconnect, disconnectAll, leave, push, settled, versions, Web
 import { attend, listOf, membersOf, watch } from '../lib/presence.mjs';
 import { fit, snippet } from '../lib/snippets.mjs';
 import { secret, token } from '../lib/tokens.mjs';
-import { until } from '../lib/wait.mjs';
+import { patience, until } from '../lib/wait.mjs';
 
 const rules = {
   ...testRules,
@@ -312,7 +312,7 @@ test('the_presences_of_a_node_that_is_killed_are_hidden_and_those_of_others_stay
 });
 
 test('clients_of_a_node_that_drains_are_never_seen_to_go_if_they_are_back_elsewhere_in_time', async (t) => {
-  const own = await startCluster(t, 3, { rules, options: { presence_grace_ms: '10s' } });
+  const own = await startCluster(t, 3, { rules, options: { presence_grace_ms: 15_000 * patience } });
   const [one, two, three] = own.nodes;
   const topic = topicOf();
   const watchers = [await come(two, topic), await come(three, topic)];

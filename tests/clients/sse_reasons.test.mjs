@@ -4,24 +4,24 @@ import { test } from 'node:test';
 import { Backend, hookSecret } from '../lib/backend.mjs';
 import { startNode } from '../lib/cluster.mjs';
 import { Stream, sseOf } from '../lib/sse.mjs';
-import { secret, token } from '../lib/tokens.mjs';
+import { seconds, secret, token } from '../lib/tokens.mjs';
 import { patience, until, within } from '../lib/wait.mjs';
 
 const rules = { 'ask:*': { join: 'hook' }, 'room:*': { join: 'anyone' }, 'closed:*': { join: 'nobody' }, 'token:*': { join: 'token' } };
 
-// A node, and a stream of ann's whose join the backend was asked about; stream is a promise.
-async function waiting(t, more = {}, claims = {}) {
+// A node, and a stream of ann's whose join the backend was asked about; stream is a promise. claims: made when the node is there.
+async function waiting(t, more = {}, claims = () => ({})) {
   const backend = await Backend.start(t);
   backend.answer = ({ event }) => (event === 'phx_join' || event === 'join' ? undefined : { allow: true });
   const options = { hook_url: backend.url, hook_secret: hookSecret, hook_open_after: 0, hook_retries: 0, hook_timeout_ms: '60s', token_secret: secret, token_grace_ms: 0, ...more };
   const node = await startNode(t, { rules, options });
-  const stream = Stream.open(t, sseOf(node, 'ask:1', { token: token({ sub: 'ann', topics: ['*'], ...claims }) }));
+  const stream = Stream.open(t, sseOf(node, 'ask:1', { token: token({ sub: 'ann', topics: ['*'], ...claims() }) }));
   await until('the backend is asked', () => backend.asks.length > 0);
   return { node, backend, stream };
 }
 const told = (node, path, body) => node.request('POST', path, { body, headers: { 'content-type': 'application/json' } });
 const said = async (stream) => {
-  const { status, error } = await within(20_000 * patience, 'the answer', stream);
+  const { status, error } = await within(20_000, 'the answer', stream);
   return { status, ...error };
 };
 
@@ -41,7 +41,7 @@ test('a_user_whose_token_is_revoked_is_told_so', async (t) => {
 });
 
 test('a_client_whose_token_expires_meanwhile_is_told_so', async (t) => {
-  const { stream } = await waiting(t, {}, { exp: Math.floor(Date.now() / 1000) + 2 * patience });
+  const { stream } = await waiting(t, {}, () => ({ exp: seconds(4 * patience) }));
   const { status, code } = await said(stream);
   assert.deepEqual([status, code], [403, 'token_expired']);
 });

@@ -1,25 +1,39 @@
 // Free ports on loopback. A node is restarted on the ports that it had, so they are chosen here and not by the system.
-// Test files run in parallel as processes of their own: each takes a slice of the range by its process id, and every port is
-// tried before it is given away.
+// Test files run in parallel as processes of their own, several runs of all of them as well. So each takes slices of the range for itself: it
+// listens on a slice's first port for as long as it lives. Every other port is tried before it is given away, for whoever knows nothing of this.
 import net from 'node:net';
 
 const [low, high] = (process.env.FANMESH_TEST_PORTS ?? '20000-29999').split('-').map(Number);
-const slice = 50;
-const slices = Math.max(1, Math.floor((high - low + 1) / slice));
-let next = 0;
+const size = 50;
+const slices = Math.floor((high - low + 1) / size);
 
-function isFree(port) {
+// A server that listens there, undefined where somebody else does.
+function listen(port) {
   return new Promise((resolve) => {
-    const probe = net.createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)));
+    const server = net.createServer((socket) => socket.destroy());
+    server.once('error', () => resolve(undefined));
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => resolve(server));
   });
 }
 
-export async function freePort() {
-  for (let tries = 0; tries < high - low; tries++) {
-    const port = low + (((process.pid % slices) * slice + next++) % (high - low + 1));
-    if (await isFree(port)) return port;
+async function* ports() {
+  for (let tries = 0, slice = process.pid; tries < slices; tries++, slice++) {
+    const first = low + (slice % slices) * size;
+    const mine = await listen(first);
+    mine?.unref();
+    for (let port = first + 1; mine && port < first + size; port++) {
+      const probe = await listen(port);
+      if (!probe) continue;
+      await new Promise((resolve) => probe.close(resolve));
+      yield port;
+    }
   }
-  throw new Error(`no free port between ${low} and ${high} (FANMESH_TEST_PORTS)`);
+}
+
+const free = ports();
+
+export async function freePort() {
+  const { value } = await free.next(); // one after another, also where several ask at once
+  if (!value) throw new Error(`no free port between ${low} and ${high} (FANMESH_TEST_PORTS)`);
+  return value;
 }

@@ -12,7 +12,7 @@ import { seconds, secret, token } from '../lib/tokens.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const rules = { ...testRules, 'who:*': { join: 'anyone', presence: 'anyone' }, 'user:*': { join: 'token', history_count: 10 }, 'mine:*': { join: 'token', history_count: 10 } };
-const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, token_topics: 'user:{user}, mine:*' } });
+const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, token_topics: 'user:{user}, mine:*', ack_timeout_ms: '15s' } });
 const [a, b, c] = cluster.nodes;
 after(disconnectAll);
 

@@ -2,35 +2,20 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import net from 'node:net';
-import path from 'node:path';
 import { after, test } from 'node:test';
 import { startCluster, startNode } from '../lib/cluster.mjs';
-import { mutated } from '../lib/node.mjs';
+import { freeze } from '../lib/freeze.mjs';
 import { connect, disconnectAll, join, settled } from '../lib/phoenix.mjs';
 import { sleep, until } from '../lib/wait.mjs';
 
 after(disconnectAll);
 
 const options = { probe_ms: 50, probe_timeout_ms: 1000 };
-const freezer = path.join(path.dirname(mutated), 'freeze');
 
 const readiness = async (node) => {
   const { status, body } = await node.request('GET', '/readyz');
   return { status, code: body.error?.code, message: body.error?.message };
 };
-
-// Stops one thread of a node, until the function that it returns is called. Undefined where the system does not let it.
-async function freeze(node, thread) {
-  const child = spawn(freezer, [String(node.pid), thread], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  const said = await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), exited]);
-  if (said === 3) return undefined;
-  assert.equal(String(said), 'frozen\n');
-  return async () => {
-    child.stdin.end();
-    assert.equal(await exited, 0);
-  };
-}
 
 async function isDeaf(node, what) {
   const told = await until(`it is deaf: ${what}`, async () => {
