@@ -420,7 +420,7 @@
     FM_OPTIONS_OF_CONNECTION(X) \
     X("Command", TEXT, reason, 0, 123, "", "What the clients are told, at most 123 bytes.") \
     X("Command", FLAG, reconnect, 0, 1, "true", \
-      "Whether clients are to connect again (the code is 1001) or stay away (1000: phoenix 1.7 does; others come back unless told not to).")
+      "Whether clients are to connect again (the code is 1001) or stay away (1000: phoenix 1.7 does; others if the application says so).")
 
 #define FM_OPTIONS_UNSUBSCRIBE(X) \
     FM_OPTIONS_TELL(X) \
