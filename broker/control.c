@@ -149,12 +149,14 @@ static void standing_limit(struct fm_hub *h)
     }
 }
 
-/* It came again, or something newer says all that it says. */
+/* It came again, or something newer says all that it says. Messages of several nodes come in any order: the newest is kept. */
 static bool standing_known(struct fm_hub *h, const struct fm_standing *s)
 {
     for (struct fm_standing *old = standing_find(h, s->subject, s->subject_n); old; old = old->more) {
         if (old->id.origin == s->id.origin && old->id.seq == s->id.seq) {
             struct fm_msg *before = old->msg;
+            if (s->msg->born_ms < before->born_ms)
+                return true;
             h->control.bytes += fm_msg_size(s->msg) - fm_msg_size(before);
             old->msg = fm_msg_ref(s->msg);
             old->unheld_ms = 0;
@@ -270,7 +272,7 @@ void fm_control_take(struct fm_hub *h, struct fm_msg *m)
     if (c.kind == FM_COMMAND_UNTRACK)
         fm_lease_command(h, &c, m);
     if (c.kind == FM_COMMAND_RECALL)
-        fm_recall_take(h, &c);
+        fm_recall_take(h, &c, m);
     fm_command_say_taken(h, &c, m);
     if (c.keep_ms) {
         struct fm_standing *s = standing_new(&c, m);
@@ -287,13 +289,14 @@ static bool is_missed(const struct fm_missed *missed, struct fm_id id)
     return missed->origin == 0 || (id.origin == missed->origin && id.seq >= missed->from && id.seq <= missed->to);
 }
 
-/* By the message that carries it: who has lost an older one still gets, or has, this one. */
-void fm_control_recall(struct fm_hub *h, const struct fm_missed *missed)
+/* By the message that carries it: who has lost an older one still gets, or has, this one. Nobody publishes it again sooner than a turn
+ * after that was asked for. */
+void fm_control_recall(struct fm_hub *h, const struct fm_missed *missed, int64_t asked_ms)
 {
     struct fm_standing *first, *next;
     HASH_ITER (hh, h->control.standing, first, next)
         for (struct fm_standing *s = first; s; s = s->more)
-            s->recalled = s->recalled || is_missed(missed, s->msg->id);
+            s->recalled = s->recalled || (is_missed(missed, s->msg->id) && s->msg->born_ms < asked_ms + TURN_MS / 2);
 }
 
 /* ---- in time ---- */

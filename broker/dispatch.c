@@ -105,10 +105,18 @@ static void dispatch_one(struct fm_hub *h, struct fm_pos *pos, struct fm_msg *m)
     out_msg(h, t, m);
 }
 
+/* To a node that takes over it is no loss that some are not kept any more: what they were for was done before it had a client, and those
+ * that stand come again. */
+static void commands_missed(struct fm_hub *h, struct fm_id from, uint64_t to, enum fm_gap_reason reason)
+{
+    if (h->ready || reason == FM_GAP_LOST)
+        fm_recall_missed(h, from.origin, from.seq, to);
+}
+
 void fm_gap_tell(struct fm_hub *h, const struct fm_topic *t, struct fm_id from, uint64_t to, enum fm_gap_reason reason, uint64_t asof_ms)
 {
-    if (t->commands)
-        fm_recall_missed(h, from.origin, from.seq, to); /* workers have no use for a gap of theirs */
+    if (t->commands) /* workers have no use for a gap of theirs */
+        commands_missed(h, from, to, reason);
     if (t->interest == 0 || t->commands || fm_mutation(GAPS_SILENT))
         return;
     h->stats.gaps++;
@@ -190,7 +198,7 @@ void fm_origin_gap(struct fm_hub *h, struct fm_origin *o, uint64_t to, enum fm_g
 {
     struct fm_topic *t, *tmp;
     if (!h->control.has_topic)
-        fm_recall_missed(h, o->id, o->contig + 1, to);
+        commands_missed(h, (struct fm_id){o->id, o->contig + 1}, to, reason);
     HASH_ITER (hh, h->topics, t, tmp) {
         struct fm_pos *pos = t->interest || t->commands ? fm_pos_get(t, o) : fm_pos_find(t, o);
         if (pos)

@@ -427,8 +427,9 @@ void fm_keys_tend(struct fm_hub *h);
 FM_MUST_CHECK enum fm_err fm_control_complete(struct fm_hub *h, struct fm_msg **m, struct fm_id id);
 /* A command is dispatched, and no other thread has it yet. */
 void fm_control_take(struct fm_hub *h, struct fm_msg *m);
-/* One that any log or history holds is published again in turn, as if none did. */
-void fm_control_recall(struct fm_hub *h, const struct fm_missed *missed);
+/* One that any log or history holds is published again in turn, as if none did; but what was published since that was asked for (mono) is
+ * the answer. */
+void fm_control_recall(struct fm_hub *h, const struct fm_missed *missed, int64_t asked_ms);
 /* A line in the log, now and then. Plain text without quotes. */
 void fm_control_tell(struct fm_hub *h, const char *event, const char *why, const char *then);
 void fm_control_tend(struct fm_hub *h);
@@ -444,7 +445,7 @@ void fm_command_say_done(struct fm_hub *h, const struct fm_command_report *r, ui
 /* These were given up, and some may have been commands. origin 0: nobody knows whose. */
 void fm_recall_missed(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t to);
 /* Another node, or this one, has lost some: those that stand here are to be published again. */
-void fm_recall_take(struct fm_hub *h, const struct fm_cluster_command *c);
+void fm_recall_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m);
 /* Asks for what was missed, when it can. */
 void fm_recall_tend(struct fm_hub *h);
 

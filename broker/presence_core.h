@@ -218,8 +218,9 @@ struct fm_pentry *fm_presence_vacant(struct fm_hub *h, const struct fm_pkey *k);
 void fm_presence_leaves(struct fm_hub *h, struct fm_pentry *e);
 /* It is gone, and clients were told of it: it is to be seen until somebody is who came for it, at most for the grace. */
 void fm_pentry_keep(struct fm_hub *h, struct fm_pentry *e);
-/* Those of the key that are kept, and need not be any more, are dirty. All joins of the key have been told. */
-void fm_pkey_release(struct fm_hub *h, struct fm_pkey *k);
+/* Those of the key that are kept, and need not be any more, are dirty: true if there are some. All that else has changed under the key has
+ * been told. */
+bool fm_pkey_release(struct fm_hub *h, struct fm_pkey *k);
 /* It goes: it has no place and no time. */
 void fm_pentry_unplace(struct fm_hub *h, struct fm_pentry *e);
 void fm_presence_expire(struct fm_hub *h);

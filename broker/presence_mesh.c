@@ -116,9 +116,10 @@ static enum fm_err take_record(struct fm_hub *h, struct fm_porigin *o, const str
     struct fm_pchange change = {.id = rec->id, .ver = rec->ver, .topic = rec->topic, .key = rec->key, .heir = rec->heir};
     bool came = !rec->gone && (!e || !e->meta);
     if (!rec->gone) {
-        /* The same meta stays the same thing, so that nobody is told of it again. */
-        bool same = e && e->meta && e->meta->ref == rec->ref;
-        change.meta = same ? fm_pmeta_ref(e->meta) : fm_pmeta_new(rec->ref, rec->prev, rec->meta);
+        /* The same meta stays the same thing, so that nobody is told of it again: also where it was gone, and whoever gives the whole set
+         * has not heard of that yet. */
+        struct fm_pmeta *had = e && e->meta ? e->meta : e ? e->shown : NULL;
+        change.meta = had && had->ref == rec->ref ? fm_pmeta_ref(had) : fm_pmeta_new(rec->ref, rec->prev, rec->meta);
         if (!change.meta)
             return FM_E_NOMEM;
     }
@@ -163,6 +164,9 @@ static void apply(struct fm_hub *h, struct fm_peer *from, struct fm_slice body, 
         err = FM_E_SYNTAX;
     if (!err) {
         o->claimed = fm_later(o->claimed, page.upto);
+        /* What was missing has come by itself meanwhile, and more: the set from its beginning would be an older one. */
+        if (page.flags & FM_PRESENCE_WHOLE && !o->whole && page.base <= o->ver)
+            return;
         if (page.flags & FM_PRESENCE_WHOLE) {
             (void)!fm_vector_raise(&from->presence, o->id, page.base);
             whole_begin(h, o, page.base);

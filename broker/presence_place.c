@@ -147,16 +147,19 @@ static bool is_followed(struct fm_hub *h, const struct fm_pentry *e)
     return e->key->shown > e->key->kept;
 }
 
-void fm_pkey_release(struct fm_hub *h, struct fm_pkey *k)
+bool fm_pkey_release(struct fm_hub *h, struct fm_pkey *k)
 {
     struct fm_pentry *e, *next;
+    bool some = false;
     for (e = k->places[FM_PPLACE_KEPT]; e; e = next) {
         next = e->place_next;
         if (!is_followed(h, e))
             continue;
         fm_pentry_unplace(h, e);
         fm_pentry_mark(h, e);
+        some = true;
     }
+    return some;
 }
 
 /* ---- time ---- */

@@ -152,8 +152,15 @@ static void entry_tell(struct telling *to, struct fm_pentry *e)
     diff_out(to->hub, t, to->diff);
 }
 
-/* Whoever comes is told first: the key is not without anybody between two diffs if it is not at their end, and it shows who of those that
- * are kept may go. */
+static void leaves_tell(struct telling *to)
+{
+    for (struct fm_pentry *e = to->key->dirty; e; e = e->dirty_next)
+        if (!fm_pentry_seen(e))
+            entry_tell(to, e);
+}
+
+/* Whoever comes is told first: the key is not without anybody between two diffs if it is not at their end. Who of those that are kept may
+ * go is known when it is clear who else is there. */
 static void key_tell(struct fm_hub *h, struct fm_pkey *k, struct diff *d)
 {
     struct telling to = {h, k, d, {.b = &d->joins, .key = k}, {.b = &d->leaves, .key = k}};
@@ -161,10 +168,9 @@ static void key_tell(struct fm_hub *h, struct fm_pkey *k, struct diff *d)
     for (struct fm_pentry *e = k->dirty; e; e = e->dirty_next)
         if (fm_pentry_seen(e))
             entry_tell(&to, e);
-    fm_pkey_release(h, k);
-    for (struct fm_pentry *e = k->dirty; e; e = e->dirty_next)
-        if (!fm_pentry_seen(e))
-            entry_tell(&to, e);
+    leaves_tell(&to);
+    if (fm_pkey_release(h, k))
+        leaves_tell(&to);
     metas_close(&to.joins);
     metas_close(&to.leaves);
     k->topic->shown += k->shown - was;

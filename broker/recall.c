@@ -27,11 +27,14 @@ void fm_recall_missed(struct fm_hub *h, uint64_t origin, uint64_t from, uint64_t
     c->missed[c->missed_n++] = (struct fm_missed){origin, from, to};
 }
 
-void fm_recall_take(struct fm_hub *h, const struct fm_cluster_command *c)
+/* A node that takes over learns of many that are long answered, and holds nothing that those do not hold who answered them. */
+void fm_recall_take(struct fm_hub *h, const struct fm_cluster_command *c, const struct fm_msg *m)
 {
     const struct fm_missed missed = {c->connection.origin, c->connection.seq, c->number};
+    if (!h->ready)
+        return;
     h->stats.commands_recalled++;
-    fm_control_recall(h, &missed);
+    fm_control_recall(h, &missed, fm_command_asked_hub(c, m));
 }
 
 static enum fm_err ask(struct fm_hub *h, const struct fm_missed *missed)

@@ -474,6 +474,60 @@ static void what_was_lost_and_held_no_command_makes_nobody_publish_anything_agai
     assert_true(fm_hub_stats(a->hub)->commands_again == 0 && fm_hub_stats(b->hub)->commands_again == 0);
 }
 
+static uint64_t again(void)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < SCENE_NODES; i++)
+        n += scene.nodes[i].hub ? fm_hub_stats(scene.nodes[i].hub)->commands_again : 0;
+    return n;
+}
+
+static void a_node_that_takes_over_does_not_answer_what_others_have_answered(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    three(&a, &b, &c);
+    lose(b, c, act_revoke);
+    scene_faults(scene_calm);
+    scene_run(15000);
+    assert_int_equal(fm_hub_stats(a->hub)->commands_again, 1);
+    scene_stop(a);
+    scene_run(3000);
+    a = scene_start(0);
+    scene_run(20000);
+    assert_int_equal(fm_hub_stats(a->hub)->commands_standing, 1);
+    assert_int_equal(again(), 0); /* of those that are there now */
+}
+
+static void short_log(struct fm_hub_config *c)
+{
+    c->log_age_ms = 10000;
+}
+
+static void a_node_that_takes_over_has_not_missed_what_is_not_kept_any_more(void **state)
+{
+    (void)state;
+    scene.tune = short_log;
+    scene.age_ms = 10000;
+    scene.ttl_ms = 60000;
+    struct scene_node *a, *b;
+    scene_start_two(&a, &b);
+    for (unsigned i = 0; i < 3; i++) {
+        (void)command(a, &(struct fm_cluster_command){.kind = FM_COMMAND_DISCONNECT, .user = FM_LIT("ann")});
+        (void)revoke(a, "mallory", HOUR_MS);
+        scene_run(20000);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        scene_run(5000);
+        scene_publish(a, 1);
+    }
+    struct scene_node *c = scene_start(2);
+    scene_run(20000);
+    assert_int_equal(fm_hub_stats(c->hub)->commands_standing, 1);
+    assert_int_equal(fm_hub_stats(c->hub)->commands_missed, 0);
+    assert_int_equal(fm_hub_stats(a->hub)->commands_recalled, 0);
+}
+
 /* ---- those that come late ---- */
 
 static void a_command_that_comes_after_a_split_says_when_it_was_asked_for(void **state)
@@ -563,6 +617,8 @@ int main(void)
         SCENE(a_node_that_lost_a_deletion_for_good_is_told_of_it_by_those_who_have_it),
         SCENE(a_lost_revocation_comes_from_a_node_that_was_out_of_reach_when_it_was_missed),
         SCENE(what_was_lost_and_held_no_command_makes_nobody_publish_anything_again),
+        SCENE(a_node_that_takes_over_does_not_answer_what_others_have_answered),
+        SCENE(a_node_that_takes_over_has_not_missed_what_is_not_kept_any_more),
         SCENE(a_command_that_comes_after_a_split_says_when_it_was_asked_for),
         SCENE(a_command_over_a_slow_link_is_as_old_as_the_cluster_s_time_says),
         SCENE(a_retry_with_its_key_is_the_same_command),

@@ -175,6 +175,47 @@ static void a_node_that_missed_where_they_went_and_takes_the_whole_set_sees_nobo
     assert_true(fm_hub_stats(c->hub)->presence_whole > 0);
 }
 
+static void quick_small_pages(struct fm_hub_config *c)
+{
+    c->presence_tombs = 0;
+    c->presence_pace_ms = 2;
+    c->batch_bytes = 300;
+}
+
+static void who_is_kept_stays_though_another_one_under_the_key_leaves_at_that_moment(void **state)
+{
+    (void)state;
+    enum { OTHERS = 200 };
+    scene.tune = quick_small_pages;
+    struct scene_node *a, *b, *c;
+    scene_start_three(&a, &b, &c);
+    scene_show(a, 1, "ann", "{\"tab\":1}");
+    scene_show(b, 1, "bob", "{}");
+    scene_show(c, 1, "ann", "{\"tab\":2}");
+    scene_run(5000);
+    assert_string_equal(scene_count(c), "3 of 2");
+    scene_cut(a, c);
+    scene_cut(b, c);
+    lag(b, c, 900);
+    for (unsigned i = 2; i < OTHERS; i++) /* so that it takes c a while to come to where ann went */
+        scene_show(b, i, "bob", "{}");
+    scene_run(100);
+    scene_lose(a, 1);
+    scene_show(b, OTHERS, "ann", "{\"tab\":1}");
+    all_stay(c, " of 2", 500);
+    fm_sim_net_heal_all(scene.net);
+    for (unsigned i = 0; i < 3000 && fm_hub_stats(c->hub)->presence_whole == 0; i++)
+        scene_run(2);
+    assert_true(fm_hub_stats(c->hub)->presence_whole > 0); /* it knows that the one of a is gone, and not where */
+    assert_string_equal(strchr(scene_count(c), ' '), " of 2");
+    scene_unshow(c, 1);
+    for (unsigned i = 0; i < 3000; i++) {
+        scene_run(2);
+        assert_string_equal(strchr(scene_count(c), ' '), " of 2");
+    }
+    assert_string_equal(scene_count(c), "200 of 2");
+}
+
 static void who_leaves_a_node_that_drains_for_another_one_is_not_seen_to_go(void **state)
 {
     (void)state;
@@ -227,6 +268,7 @@ int main(void)
         SCENE(who_moves_on_and_on_is_there_all_the_time_and_in_the_end_once),
         SCENE(who_went_to_a_node_that_dies_before_it_tells_goes_with_the_grace),
         SCENE(a_node_that_missed_where_they_went_and_takes_the_whole_set_sees_nobody_go),
+        SCENE(who_is_kept_stays_though_another_one_under_the_key_leaves_at_that_moment),
         SCENE(who_leaves_a_node_that_drains_for_another_one_is_not_seen_to_go),
         SCENE(what_the_api_shows_at_another_node_is_not_seen_to_go),
     };
