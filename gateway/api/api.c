@@ -161,7 +161,7 @@ enum fm_err fm_api_judge(const struct fm_http_request *req, struct fm_slice give
         given = bearer_of(req->authorization);
     if (given.n && is_key(given, key))
         return FM_OK;
-    if (!req->authorization.n)
+    if (!given.n && !req->authorization.n)
         *detail = "there is no Authorization header";
     return FM_E_UNAUTHORIZED;
 }

@@ -40,8 +40,9 @@ struct fm_command {
       "each.") \
     X(disconnect, "USER", \
       "Closes the connections of a user, on all nodes, and prints the API's answer as one line of JSON: how many there were, on which " \
-      "nodes. Nodes that could not be asked are in its `missing`; they do it when they are back.") \
-    X(unsubscribe, "USER TOPIC", "Ends a user's channels of a topic, on all nodes. It prints what disconnect prints.") \
+      "nodes. Nodes that could not be asked are in its `missing`; they do it when they are back. With --connection USER may be left out.") \
+    X(unsubscribe, "USER TOPIC", \
+      "Ends a user's channels of a topic, on all nodes. It prints what disconnect prints. With --connection USER may be left out.") \
     X(revoke, "USER", \
       "Revokes the tokens of a user that were made until now, on all nodes, and closes the connections made with them. It prints what " \
       "disconnect prints.") \

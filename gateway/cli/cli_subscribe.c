@@ -150,11 +150,16 @@ static enum fm_err step(struct subscribe *s)
     return fm_mono_ms() >= s->beat_ms ? beat(s) : FM_OK;
 }
 
-static const char no_token[] = " (no token was sent; give one with --token-file or FANMESH_TOKEN)";
-
+/* What a reason means that only names what is wrong. */
 static const char *hint(const struct subscribe *s, const char *why)
 {
-    return *s->o->token || !strstr(why, "token_missing") ? "" : no_token;
+    if (strstr(why, "token_missing") && !*s->o->token)
+        return " (no token was sent; give one with --token-file or FANMESH_TOKEN)";
+    if (strstr(why, "\"unmatched topic\""))
+        return " (no [topic] rule of the node's settings matches it)";
+    if (strstr(why, "\"not_granted\""))
+        return " (the token does not grant it; `fanmesh token verify` prints what it grants)";
+    return "";
 }
 
 /* Why the connection or its channel ended. */

@@ -283,7 +283,11 @@ static enum fm_exit verify(const struct fm_command *command, const struct fm_set
         fm_cli_complain(command, "there are no keys; give token_secret_file, token_key_file or token_jwks_url, or the node's settings by "
                                  "--config");
     } else {
-        code = judge(command, s, auth, fm_slice_of(token, token_read(token)));
+        size_t n = token_read(token);
+        if (n)
+            code = judge(command, s, auth, fm_slice_of(token, n));
+        else
+            fm_cli_complain(command, "standard input holds no token: fanmesh token verify <FILE");
         explicit_bzero(token, sizeof token);
     }
     fm_auth_free(&auth);
@@ -305,7 +309,9 @@ enum fm_exit fm_run_token__verify(const struct fm_command *command, int argc, ch
         fm_cli_help(&text, command);
         code = fm_cli_print(command, &text);
         fm_buf_fini(&text);
-    } else if (ready && fm_cli_positionals(command, &args, 0)) {
+    } else if (ready && args.positionals) { /* it may be the token, which is not to be told */
+        fm_cli_complain(command, "takes no arguments; the token comes from standard input: fanmesh token verify <FILE");
+    } else if (ready) {
         const char *path = fm_args_value(&args, "config");
         path = path ? path : fm_env_value(environ, "config");
         set.file = path;

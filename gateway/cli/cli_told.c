@@ -35,14 +35,16 @@ static const char *shown(const struct fm_json *object, const char *name, char ou
     return out;
 }
 
-void fm_cli_missing(const struct fm_command *command, const struct fm_json *answer, const char *then)
+bool fm_cli_missing(const struct fm_command *command, const struct fm_json *answer, const char *then)
 {
     struct fm_json missing, node;
     char name[TEXT_MAX], why[TEXT_MAX];
+    bool any = false;
     if (!fm_json_get(answer, FM_LIT("missing"), &missing))
-        return;
-    for (struct fm_json_walk w = fm_json_walk_of(&missing); fm_json_next(&w, NULL, &node);)
+        return false;
+    for (struct fm_json_walk w = fm_json_walk_of(&missing); fm_json_next(&w, NULL, &node); any = true)
         fm_cli_complain(command, "warning: the node %s: %s; %s", shown(&node, "node", name), shown(&node, "why", why), then);
+    return any;
 }
 
 enum fm_exit fm_cli_print_answer(const struct fm_command *command, const struct fm_call *call)
@@ -82,9 +84,9 @@ static enum fm_exit tell(const struct fm_command *command, struct fm_call *call,
         fm_cli_complain(command, "the answer holds no count; is this the address of a fanmesh node's API?");
     } else {
         code = fm_cli_print_answer(command, call);
-        fm_cli_missing(command, &root, "it does this when it is back");
+        bool missing = fm_cli_missing(command, &root, "it does this when it is back");
         if (nobody && fm_json_u64(&count, UINT64_MAX, &n) == FM_OK && n == 0)
-            fm_cli_complain(command, "warning: %s", nobody);
+            fm_cli_complain(command, "warning: %s%s", missing ? "on the nodes that answered " : "", nobody);
     }
     fm_call_fini(call);
     return code;
@@ -103,19 +105,36 @@ static enum fm_exit post(const struct fm_command *command, struct fm_call *call,
     return code;
 }
 
-static const char no_user[] = "nobody of this name is connected; `fanmesh connections` lists who is";
+/* Whom a command is about: its first argument, before `rest` others, which may be left out (NULL) where a connection is named. False: the
+ * number of arguments is wrong, which is said. */
+static bool whom(const struct fm_command *command, const struct fm_args *args, const char *connection, size_t rest, const char **user)
+{
+    bool left_out = *connection && args->positionals == rest;
+    *user = NULL;
+    if (!fm_cli_positionals(command, args, left_out ? rest : rest + 1))
+        return false;
+    if (!left_out)
+        *user = args->positional[0];
+    return true;
+}
 
 static enum fm_exit disconnect(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args)
 {
     const struct fm_disconnect_options *o = set->base;
     struct fm_call call = {FM_CALL_OF(o), .path = "/api/disconnect", .once = o->key};
     struct fm_buf body = {0};
-    member(&body, "user", args->positional[0]);
+    const char *user;
+    if (!whom(command, args, o->connection, 0, &user))
+        return FM_EXIT_USAGE;
+    member(&body, "user", user ? user : "");
     member(&body, "connection", o->connection);
     member(&body, "reason", o->reason);
     if (!o->reconnect)
         fm_buf_str(&body, ",\"reconnect\":false");
-    return post(command, &call, &body, *o->connection ? "this user has no such connection; `fanmesh connections` lists who has" : no_user);
+    return post(command, &call, &body,
+                !*o->connection ? "nobody of this name is connected; `fanmesh connections` lists who is"
+                : user          ? "this user has no such connection; `fanmesh connections` lists who has"
+                                : "there is no such connection, or not any more; `fanmesh connections` lists them");
 }
 
 static enum fm_exit unsubscribe(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args)
@@ -123,10 +142,15 @@ static enum fm_exit unsubscribe(const struct fm_command *command, struct fm_opti
     const struct fm_unsubscribe_options *o = set->base;
     struct fm_call call = {FM_CALL_OF(o), .path = "/api/unsubscribe", .once = o->key};
     struct fm_buf body = {0};
-    member(&body, "user", args->positional[0]);
-    member(&body, "topic", args->positional[1]);
+    const char *user;
+    if (!whom(command, args, o->connection, 1, &user))
+        return FM_EXIT_USAGE;
+    member(&body, "user", user ? user : "");
+    member(&body, "topic", args->positional[args->positionals - 1]);
     member(&body, "connection", o->connection);
-    return post(command, &call, &body, "nobody of this name has joined it; `fanmesh connections --topic TOPIC` lists who has");
+    return post(command, &call, &body,
+                *o->connection ? "this connection has not joined it, or is not there; `fanmesh connections --topic TOPIC` lists who has"
+                               : "nobody of this name has joined it; `fanmesh connections --topic TOPIC` lists who has");
 }
 
 static enum fm_exit revoke(const struct fm_command *command, struct fm_option_set *set, const struct fm_args *args)
@@ -161,13 +185,13 @@ static enum fm_exit delete_history(const struct fm_command *command, struct fm_o
 enum fm_exit fm_run_disconnect(const struct fm_command *command, int argc, char *const *argv)
 {
     struct fm_disconnect_options o = {0};
-    return fm_cli_run(command, argc, argv, &o, 1, disconnect);
+    return fm_cli_run(command, argc, argv, &o, FM_ANY_WORDS, disconnect);
 }
 
 enum fm_exit fm_run_unsubscribe(const struct fm_command *command, int argc, char *const *argv)
 {
     struct fm_unsubscribe_options o = {0};
-    return fm_cli_run(command, argc, argv, &o, 2, unsubscribe);
+    return fm_cli_run(command, argc, argv, &o, FM_ANY_WORDS, unsubscribe);
 }
 
 enum fm_exit fm_run_revoke(const struct fm_command *command, int argc, char *const *argv)

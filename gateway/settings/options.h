@@ -413,7 +413,8 @@
       "Idempotency key: a second command with the same key does nothing again, and is answered as the first.")
 
 #define FM_OPTIONS_OF_CONNECTION(X) \
-    X("Command", TEXT, connection, 0, 64, "", "Only on this connection, by its name in `fanmesh connections`.")
+    X("Command", TEXT, connection, 0, 64, "", \
+      "This connection alone, by its name in `fanmesh connections`. Of a USER as well: only if it is theirs.")
 
 #define FM_OPTIONS_DISCONNECT(X) \
     FM_OPTIONS_TELL(X) \

@@ -471,7 +471,7 @@ test('subscribe_says_why_it_can_not', async (t) => {
   const node = await startNode(t);
   const nobody = await freePort();
   for (const [args, line] of [
-    [['--socket-url', node.ws, 'nowhere'], /^fanmesh subscribe: the node refuses the join: "unmatched topic"$/],
+    [['--socket-url', node.ws, 'nowhere'], /^fanmesh subscribe: the node refuses the join: "unmatched topic" \(no \[topic\] rule of the node's settings matches it\)$/],
     [['--socket-url', node.ws, 'closed:1'], /^fanmesh subscribe: the node refuses the join: "forbidden"$/],
     [['--socket-url', `ws://127.0.0.1:${nobody}/socket`, 'room:1'], /can't connect to .*: Connection refused/],
     [['--socket-url', `${node.ws}/elsewhere`, 'room:1'], /answered with HTTP status 404 .*; is this where clients connect/],

@@ -60,6 +60,33 @@ test('disconnect_may_be_for_good_of_one_connection_and_with_a_key_only_once', as
   assert.equal((await answer('connections', ...key(c), '--user', 'both', '--count')).count, 1);
 });
 
+test('a_connection_is_named_by_itself_with_no_user_or_with_its_own', async () => {
+  const [guest, reader] = [await connect(b, { reconnectAfterMs: () => 1e6 }), await come(c, 'named')];
+  let closed = false;
+  guest.onClose(() => (closed = true));
+  const [left, kept] = [await join(guest, 'room:named'), await join(reader, 'room:named')];
+  const listed = linesOf(await good(['connections', ...key(a), '--topic', 'room:named', '--json'])).map((line) => JSON.parse(line));
+  const { connection } = listed.find(({ user }) => !user);
+  const wrong = await run(['disconnect', ...key(a), '--connection', connection, 'named']);
+  assert.deepEqual([wrong.code, JSON.parse(wrong.out).count], [0, 0]);
+  assert.match(wrong.err, /^fanmesh disconnect: warning: this user has no such connection; /);
+  assert.equal((await answer('unsubscribe', ...key(a), '--connection', connection, 'room:named')).count, 1);
+  await until('the channel is closed', () => left.state === 'closed');
+  const again = await run(['unsubscribe', ...key(a), '--connection', connection, 'room:named']);
+  assert.match(again.err, /^fanmesh unsubscribe: warning: this connection has not joined it, or is not there; /);
+  assert.equal((await answer('disconnect', ...key(a), '--connection', connection)).count, 1);
+  await until('it is closed', () => closed);
+  const gone = await run(['disconnect', ...key(a), '--connection', connection]);
+  assert.deepEqual([gone.code, JSON.parse(gone.out).count], [0, 0]);
+  assert.match(gone.err, /^fanmesh disconnect: warning: there is no such connection, or not any more; /);
+  assert.deepEqual([kept.state, reader.closes], ['joined', []]);
+  for (const args of [['disconnect'], ['unsubscribe', 'room:named'], ['unsubscribe', '--connection', connection], ['disconnect', '--connection', connection, 'a', 'b']]) {
+    const { code, err } = await run([args[0], ...key(a), ...args.slice(1)]);
+    assert.equal(code, 2, err);
+    assert.match(err, /^fanmesh \w+: takes USER[^\n]*given\n$/);
+  }
+});
+
 test('what_concerned_nobody_is_said', async () => {
   for (const [args, warning] of [
     [['disconnect', 'nobody'], /^fanmesh disconnect: warning: nobody of this name is connected; `fanmesh connections` lists who is\n$/],
@@ -107,6 +134,8 @@ test('a_node_that_is_out_of_reach_is_named_and_the_rest_is_done', async (t) => {
   assert.deepEqual([JSON.parse(told.out).count, JSON.parse(told.out).missing.map(({ node }) => node)], [1, ['node2']]);
   assert.match(told.err, /^fanmesh disconnect: warning: the node node2: it [^\n]*; it does this when it is back\n$/);
   await until('it is closed', () => socket.closes.length === 1);
+  const nobody = await run(['disconnect', ...key(here), 'zoe']);
+  assert.match(linesOf(nobody.err)[1], /^fanmesh disconnect: warning: on the nodes that answered nobody of this name is connected; /);
   const listed = await run(['connections', ...key(here)]);
   assert.equal(listed.code, 0);
   assert.match(listed.err, /^fanmesh connections: warning: the node node2: it [^\n]*; its clients are not listed or counted\n$/);

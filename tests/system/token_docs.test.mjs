@@ -33,7 +33,7 @@ test('its_settings_are_those_of_a_node', () => {
 
 test('what_its_programs_sign_is_taken_and_grants_what_it_says', async (t) => {
   const { nodes } = await startCluster(t, 1, settings);
-  const shell = take('Signing', 'sh').replaceAll(/>token$/gm, '| tee token').split('\n')[0];
+  const shell = take('Signing', 'sh').replace(/>token\)$/m, '| tee token)').split('\n')[0];
   const signed = {
     Node: await runNode(take('Signing', 'js')),
     Python: await runPython(take('Signing', 'python')),
@@ -64,7 +64,7 @@ test('its_command_says_what_a_token_grants_or_why_it_is_refused', async () => {
   await assert.rejects(verify(token({ exp: seconds(-10) })), /fanmesh token verify: token_expired: [^\n]*its time is over/);
   await assert.rejects(verify(token({}, { key: `${secret}x` })), /fanmesh token verify: bad_token: [^\n]*its signature is wrong/);
   await assert.rejects(verify('a.b.c'), /bad_token/);
-  await assert.rejects(verify(''), /bad_token: [^\n]*three parts/);
+  await assert.rejects(verify(''), /fanmesh token verify: standard input holds no token: fanmesh token verify <FILE/);
   await assert.rejects(verify('x'.repeat(10_000)), /longer than 8192/);
   const narrow = JSON.parse(await verify(token({ sub: 7, topics: { 'a:*': 'join' } }), { FANMESH_TOKEN_TOPICS: 'me:{user}' }));
   assert.deepEqual([narrow.user, narrow.topics], ['7', { 'a:*': ['join'], 'me:7': ['join', 'push', 'presence'] }]);
