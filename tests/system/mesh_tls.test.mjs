@@ -136,8 +136,9 @@ test('a_client_without_a_certificate_is_refused_on_both_ports', async (t) => {
     let text = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => (text += bytes));
     await new Promise((resolve) => child.once('close', resolve));
-    assert.match(text, /alert certificate required/);
-    assert.match(text, /Verification: OK/);
+    // It ends though its input is open: the node has closed. Where the reset that may follow is faster, it takes the alert away.
+    assert.match(text, /alert certificate required|errno=104|reset by peer|unexpected eof/i, text);
+    assert.match(text, /Verification: OK|verify return:1/);
   }
   await until('it says why', () => refusals(a).some((line) => /why="it has no certificate"/.test(line)));
   const { cert, key } = makeSigned(folder, 'guest', authority);
