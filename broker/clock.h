@@ -3,8 +3,12 @@
  * -- any thread -- */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <time.h>
+
+enum { FM_STAMP_MAX = 64 };
 
 static inline uint64_t fm_clock_ns(clockid_t id)
 {
@@ -39,6 +43,18 @@ static inline uint64_t fm_unix_ms(void)
 static inline uint64_t fm_unix_s(void)
 {
     return fm_clock_ns(CLOCK_REALTIME) / 1000000000;
+}
+
+/* Such a moment in UTC as RFC 3339 has it, with its milliseconds. false: it lies beyond the years that there are. */
+static inline bool fm_unix_print(uint64_t ms, char out[FM_STAMP_MAX])
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm))
+        return false;
+    size_t n = strftime(out, FM_STAMP_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, FM_STAMP_MAX - n, ".%03uZ", (unsigned)(ms % 1000));
+    return true;
 }
 
 /* A moment of the steady clock, for calls that wait until then (pthread_cond_clockwait and the like). */

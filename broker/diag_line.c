@@ -1,5 +1,6 @@
 /* One line of the log. Callers write pairs by printf, as logfmt; here they are read back and written anew, in either format, so that no
  * value, however it came in, ends a line, begins another pair, or makes JSON that can't be read. */
+#include "clock.h"
 #include "diag.h"
 
 #include <assert.h>
@@ -222,12 +223,8 @@ static void put_pair(struct line *l, const struct pair *v, enum fm_diag_format f
 static void put_head(struct line *l, enum fm_diag_format format, const struct fm_diag_head *head)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
-    char at[64];
-    size_t n = 0;
-    struct tm tm;
-    if (head->at && gmtime_r(&head->at->tv_sec, &tm)) {
-        n = strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%S", &tm);
-        snprintf(at + n, sizeof at - n, ".%03ldZ", head->at->tv_nsec / 1000000);
+    char at[FM_STAMP_MAX];
+    if (head->at && fm_unix_print((uint64_t)head->at->tv_sec * 1000 + (uint64_t)head->at->tv_nsec / 1000000, at)) {
         put_text(l, format == FM_JSON_LINES ? "\"ts\":\"" : "ts=");
         put_text(l, at);
         put_text(l, format == FM_JSON_LINES ? "\"," : " ");

@@ -7,36 +7,41 @@
 #include <stdlib.h>
 #include <strings.h>
 
+static bool body_good(struct fm_http_request *req);
+
 const struct fm_route fm_api_routes[] = {
-    {FM_HTTP_POST, "/api/publish", FM_ON_INTERNAL, true, "", fm_api_publish, "publish a message to one or several topics"},
-    {FM_HTTP_POST, "/api/publish/batch", FM_ON_INTERNAL, true, "ack replicas timeout_ms", fm_api_publish_batch,
+    {FM_HTTP_POST, "/api/publish", FM_ON_INTERNAL, true, "", body_good, fm_api_publish, "publish a message to one or several topics"},
+    {FM_HTTP_POST, "/api/publish/batch", FM_ON_INTERNAL, true, "ack replicas timeout_ms", body_good, fm_api_publish_batch,
      "publish many messages: a JSON array, or one object a line (application/x-ndjson)"},
-    {FM_HTTP_POST, "/api/broadcast", FM_ON_BOTH, false, "*", fm_supabase_api_batch,
+    {FM_HTTP_POST, "/api/broadcast", FM_ON_BOTH, false, "*", fm_supabase_api_batch_head, fm_supabase_api_batch,
      "broadcast messages to Supabase's channels, as its clients do"},
-    {FM_HTTP_POST, "/api/broadcast/{topic}/events/{event}", FM_ON_BOTH, false, "*", fm_supabase_api_one,
+    {FM_HTTP_POST, "/api/broadcast/{topic}/events/{event}", FM_ON_BOTH, false, "*", fm_supabase_api_one_head, fm_supabase_api_one,
      "broadcast one message, JSON or bytes, likewise"},
-    {FM_HTTP_GET, "/api/topics", FM_ON_INTERNAL, true, "prefix after limit", fm_api_topics, "the topics that this node knows"},
-    {FM_HTTP_GET, "/api/topics/{topic}/history", FM_ON_INTERNAL, true, "cursor limit", fm_api_history,
+    {FM_HTTP_GET, "/api/topics", FM_ON_INTERNAL, true, "prefix after limit", NULL, fm_api_topics, "the topics that this node knows"},
+    {FM_HTTP_GET, "/api/topics/{topic}/history", FM_ON_INTERNAL, true, "cursor limit", NULL, fm_api_history,
      "what a topic remembers, from a cursor on"},
-    {FM_HTTP_DELETE, "/api/topics/{topic}/history", FM_ON_INTERNAL, true, "timeout_ms", fm_api_delete_history,
+    {FM_HTTP_DELETE, "/api/topics/{topic}/history", FM_ON_INTERNAL, true, "timeout_ms", NULL, fm_api_delete_history,
      "deletes what a topic remembers, on all nodes"},
-    {FM_HTTP_GET, "/api/topics/{topic}/subscribers", FM_ON_INTERNAL, true, "user after limit timeout_ms", fm_api_subscribers,
+    {FM_HTTP_GET, "/api/topics/{topic}/subscribers", FM_ON_INTERNAL, true, "user after limit timeout_ms", NULL, fm_api_subscribers,
      "who has joined a topic, on all nodes"},
-    {FM_HTTP_GET, "/api/connections", FM_ON_INTERNAL, true, "user after limit timeout_ms", fm_api_connections,
+    {FM_HTTP_GET, "/api/connections", FM_ON_INTERNAL, true, "user after limit timeout_ms", NULL, fm_api_connections,
      "who is connected, to all nodes"},
-    {FM_HTTP_POST, "/api/disconnect", FM_ON_INTERNAL, true, "", fm_api_disconnect, "disconnects a user, on all nodes"},
-    {FM_HTTP_POST, "/api/revoke", FM_ON_INTERNAL, true, "", fm_api_revoke, "revokes a user's tokens, on all nodes"},
-    {FM_HTTP_POST, "/api/unsubscribe", FM_ON_INTERNAL, true, "", fm_api_unsubscribe, "ends a user's channels of a topic, on all nodes"},
-    {FM_HTTP_GET, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "after limit", fm_api_presence, "who is on a topic, on all nodes"},
-    {FM_HTTP_PUT, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "", fm_api_show, "shows somebody on a topic, for a while"},
-    {FM_HTTP_DELETE, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "key timeout_ms", fm_api_hide,
+    {FM_HTTP_POST, "/api/disconnect", FM_ON_INTERNAL, true, "", body_good, fm_api_disconnect, "disconnects a user, on all nodes"},
+    {FM_HTTP_POST, "/api/revoke", FM_ON_INTERNAL, true, "", body_good, fm_api_revoke, "revokes a user's tokens, on all nodes"},
+    {FM_HTTP_POST, "/api/unsubscribe", FM_ON_INTERNAL, true, "", body_good, fm_api_unsubscribe,
+     "ends a user's channels of a topic, on all nodes"},
+    {FM_HTTP_GET, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "after limit", NULL, fm_api_presence,
+     "who is on a topic, on all nodes"},
+    {FM_HTTP_PUT, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "", body_good, fm_api_show,
+     "shows somebody on a topic, for a while"},
+    {FM_HTTP_DELETE, "/api/topics/{topic}/presence", FM_ON_INTERNAL, true, "key timeout_ms", NULL, fm_api_hide,
      "shows nobody under a key any more whom the API showed, on all nodes"},
-    {FM_HTTP_GET, "/api/topics/{topic}/presence/count", FM_ON_INTERNAL, true, "", fm_api_presence_count, "how many are on a topic"},
-    {FM_HTTP_GET, "/api/cluster", FM_ON_INTERNAL, true, "", fm_api_cluster, "this node, its peers, and what it has of whom"},
-    {FM_HTTP_GET, "/api", FM_ON_INTERNAL, true, "", fm_api_list, "this list"},
-    {FM_HTTP_GET, "/metrics", FM_ON_INTERNAL, true, "", fm_api_metrics, "counters in Prometheus's text format"},
-    {FM_HTTP_GET, "/healthz", FM_ON_BOTH, false, "", fm_api_healthz, "200 while the node runs"},
-    {FM_HTTP_GET, "/readyz", FM_ON_BOTH, false, "", fm_api_readyz, "200 while clients should be sent here, else 503"},
+    {FM_HTTP_GET, "/api/topics/{topic}/presence/count", FM_ON_INTERNAL, true, "", NULL, fm_api_presence_count, "how many are on a topic"},
+    {FM_HTTP_GET, "/api/cluster", FM_ON_INTERNAL, true, "", NULL, fm_api_cluster, "this node, its peers, and what it has of whom"},
+    {FM_HTTP_GET, "/api", FM_ON_INTERNAL, true, "", NULL, fm_api_list, "this list"},
+    {FM_HTTP_GET, "/metrics", FM_ON_INTERNAL, true, "", NULL, fm_api_metrics, "counters in Prometheus's text format"},
+    {FM_HTTP_GET, "/healthz", FM_ON_BOTH, false, "", NULL, fm_api_healthz, "200 while the node runs"},
+    {FM_HTTP_GET, "/readyz", FM_ON_BOTH, false, "", NULL, fm_api_readyz, "200 while clients should be sent here, else 503"},
     {.path = NULL},
 };
 
@@ -306,6 +311,17 @@ static void request_prepare(struct fm_http_request *req)
         req->readable_by = req->origin;
 }
 
+static bool body_good(struct fm_http_request *req)
+{
+    if (req->announced == FM_HTTP_UNKNOWN)
+        fm_http_fail(req, FM_E_LENGTH_REQUIRED, NULL);
+    else if (req->announced > fm_worker_config(req->worker)->body_max)
+        fm_http_fail(req, FM_E_TOO_LARGE, "the body is larger than api_body_max");
+    else
+        return true;
+    return false;
+}
+
 bool fm_api_head(struct fm_http_request *req)
 {
     struct fm_slice variable;
@@ -318,16 +334,9 @@ bool fm_api_head(struct fm_http_request *req)
     }
     if (route->key && !authorized(req))
         return false;
-    if (route->handle == fm_supabase_api_batch || route->handle == fm_supabase_api_one)
-        return fm_supabase_api_head(req, route->handle == fm_supabase_api_one);
-    if (route->method != FM_HTTP_POST && route->method != FM_HTTP_PUT)
-        fm_http_fail(req, FM_E_TOO_LARGE, "this path takes no body");
-    else if (req->announced == FM_HTTP_UNKNOWN)
-        fm_http_fail(req, FM_E_LENGTH_REQUIRED, NULL);
-    else if (req->announced > fm_worker_config(req->worker)->body_max)
-        fm_http_fail(req, FM_E_TOO_LARGE, "the body is larger than api_body_max");
-    else
-        return true;
+    if (route->head)
+        return route->head(req);
+    fm_http_fail(req, FM_E_TOO_LARGE, "this path takes no body");
     return false;
 }
 

@@ -6,7 +6,6 @@
 #include "api_state.h"
 
 #include "../auth/auth.h"
-#include "../../broker/clock.h"
 
 #include "../../broker/clock.h"
 

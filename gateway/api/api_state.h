@@ -34,6 +34,8 @@ struct fm_route {
     bool key; /* the API key is needed */
     const char
         *params; /* names of the query parameters that it takes, separated by spaces; "*": it passes over those that it doesn't know */
+    /* Judges a request that has, or may have, a body, before that is read; false: it was answered. NULL: the path takes none. */
+    bool (*head)(struct fm_http_request *req);
     /* `variable` is what stood for {name}, with all behind it where there are two; it points into req->path. */
     void (*handle)(struct fm_http_request *req, struct fm_slice variable);
     const char *prose;
@@ -50,6 +52,8 @@ void fm_api_publish(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_publish_batch(struct fm_http_request *req, struct fm_slice variable);
 void fm_supabase_api_batch(struct fm_http_request *req, struct fm_slice variable);
 void fm_supabase_api_one(struct fm_http_request *req, struct fm_slice variable);
+bool fm_supabase_api_batch_head(struct fm_http_request *req);
+bool fm_supabase_api_one_head(struct fm_http_request *req);
 void fm_api_topics(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_history(struct fm_http_request *req, struct fm_slice variable);
 void fm_api_presence(struct fm_http_request *req, struct fm_slice variable);

@@ -62,7 +62,7 @@ static void member(const struct fm_json *object, const char *name, char out[TEXT
     if (text.n == 0 || text.n >= TEXT_MAX)
         return;
     for (size_t i = 0; i < text.n; i++)
-        out[i] = (char)(text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : text.p[i]);
+        out[i] = (char)fm_shown(text.p[i]);
     out[text.n] = 0;
 }
 

@@ -15,7 +15,7 @@ static size_t width_of(const char *text)
 void fm_table_cell(struct fm_table *t, struct fm_slice text)
 {
     for (size_t i = 0; i < text.n; i++)
-        fm_buf_u8(&t->cells, text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : text.p[i]);
+        fm_buf_u8(&t->cells, fm_shown(text.p[i]));
     if (text.n == 0)
         fm_buf_u8(&t->cells, '-');
     fm_buf_u8(&t->cells, 0);

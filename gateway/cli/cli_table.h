@@ -8,6 +8,12 @@
 
 enum { FM_TABLE_COLUMNS_MAX = 16 };
 
+/* A byte of what comes from outside, as a terminal may be given it. */
+static inline uint8_t fm_shown(uint8_t c)
+{
+    return c < 0x20 || c == 0x7f ? '?' : c;
+}
+
 struct fm_table_column {
     const char *title;
     bool right; /* on which side it stands */

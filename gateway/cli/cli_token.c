@@ -2,7 +2,6 @@
 #include "cli_tables.h"
 #include "../auth/auth.h"
 #include "../auth/jwks_fetch.h"
-#include "../../broker/clock.h"
 #include "../auth/key_core.h"
 
 #include "../../broker/base64.h"

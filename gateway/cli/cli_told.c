@@ -1,5 +1,6 @@
 /* disconnect, unsubscribe, revoke, delete-history: one call each, whose answer is printed as it came. */
 #include "../phoenix/json_slice.h"
+#include "cli_table.h"
 #include "cli_tables.h"
 #include "cli_told.h"
 
@@ -30,7 +31,7 @@ static const char *shown(const struct fm_json *object, const char *name, char ou
     if (fm_json_get(object, fm_slice_str(name), &value) && fm_json_text(&value, space, sizeof space, &text) != FM_OK)
         text = FM_LIT("?");
     for (size_t i = 0; i < text.n && i < sizeof space; i++)
-        out[i] = (char)(text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : text.p[i]);
+        out[i] = (char)fm_shown(text.p[i]);
     out[text.n < sizeof space ? text.n : sizeof space] = 0;
     return out;
 }

@@ -2,7 +2,6 @@
 
 #include "web_origin.h"
 #include "../auth/credential.h"
-#include "../../broker/clock.h"
 #include "../worker/worker_core.h"
 
 #include "../../broker/clock.h"

@@ -2,7 +2,6 @@
 
 #include "../api/api_state.h"
 #include "../edge/admit.h"
-#include "../../broker/clock.h"
 #include "../edge/web_origin.h"
 #include "../hooks/hook_config.h"
 #include "../worker/question.h"
@@ -217,20 +216,28 @@ static bool client_limit(struct fm_http_request *req, const struct fm_api_order 
 
 enum { WHITE_SPACE = 1024 /* around the one message of a body */ };
 
-bool fm_supabase_api_head(struct fm_http_request *req, bool one)
+static bool head_good(struct fm_http_request *req, uint32_t max, const char *too_large)
 {
-    const struct fm_worker_config *config = fm_worker_config(req->worker);
-    uint32_t max = one ? config->message_max + WHITE_SPACE : config->body_max;
     bool backend;
     if (!caller_of(req, &backend))
         return false;
     if (req->announced == FM_HTTP_UNKNOWN)
         refuse(req, FM_E_LENGTH_REQUIRED, NULL, NULL);
     else if (req->announced > max)
-        refuse(req, FM_E_TOO_LARGE, NULL, one ? "the body is larger than message_max" : "the body is larger than api_body_max");
+        refuse(req, FM_E_TOO_LARGE, NULL, too_large);
     else
         return true;
     return false;
+}
+
+bool fm_supabase_api_batch_head(struct fm_http_request *req)
+{
+    return head_good(req, fm_worker_config(req->worker)->body_max, "the body is larger than api_body_max");
+}
+
+bool fm_supabase_api_one_head(struct fm_http_request *req)
+{
+    return head_good(req, fm_worker_config(req->worker)->message_max + WHITE_SPACE, "the body is larger than message_max");
 }
 
 /* ---- the requests ---- */

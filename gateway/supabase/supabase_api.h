@@ -9,7 +9,5 @@
 
 /* The path without what stands before /api/broadcast there; any other path as it is. */
 struct fm_slice fm_supabase_api_path(const struct fm_worker_config *config, struct fm_slice path);
-/* Looks at such a request, of one message or several, before its body is read. false: it was answered. */
-FM_MUST_CHECK bool fm_supabase_api_head(struct fm_http_request *req, bool one);
 /* May a page of this origin send such a request, and read the answer? */
 bool fm_supabase_api_readable(const struct fm_http_request *req);

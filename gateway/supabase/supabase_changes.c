@@ -1,8 +1,6 @@
 #include "supabase_changes.h"
 
-#include <time.h>
-
-enum { STAMP_MAX = 64 };
+#include "../../broker/clock.h"
 
 enum part { SCHEMA, TABLE, TYPE, RECORD, OLD_RECORD, COLUMNS, COMMIT_TIMESTAMP, ERRORS, PARTS };
 
@@ -82,11 +80,8 @@ const char *fm_supabase_change_bad(struct fm_slice payload, bool binary)
 /* When this cluster took it, where the backend does not say when the database did. */
 static void stamp_write(struct fm_buf *b, uint64_t ts_ms)
 {
-    char at[STAMP_MAX];
-    time_t seconds = (time_t)(ts_ms / 1000);
-    struct tm tm;
-    size_t n = gmtime_r(&seconds, &tm) ? strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%S", &tm) : 0;
-    fm_buf_printf(b, "\"%.*s.%03uZ\"", (int)n, at, (unsigned)(ts_ms % 1000));
+    char at[FM_STAMP_MAX];
+    fm_buf_printf(b, "\"%s\"", fm_unix_print(ts_ms, at) ? at : "");
 }
 
 /* Of what is absent these clients want an empty one, or fail on it. */
