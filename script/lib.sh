@@ -77,9 +77,26 @@ step() {
         return 0
     fi
     printf '  %sFAIL%s  %s: %d passed, %d failed %s(%d s)%s\n' "$red" "$plain" "$name" "$p" "$f" "$dim" $((SECONDS - start)) "$plain"
-    grep -E -a -m 12 '^ *not ok|\*\*\*Failed|\*\*\*Exception|\*\*\*Timeout|\[  FAILED  \] [^0-9]|^ERROR|ERROR: |runtime error|error:' "$log" |
-        sed 's/^/        /' || tail -n 12 "$log" | sed 's/^/        /'
+    why "$log" | sed 's/^/        /'
     say "        the whole log: $log"
+}
+
+# What went wrong, in at most 40 lines: who reads only the summary, of a machine that is gone, must be able to tell what failed and where.
+# Of node's tests the name, the place and the message; of all else the lines that speak of failures, or the end of the log.
+why() { # why LOG
+    local said
+    said=$(awk '
+        /^ *not ok / { print; told = 1; message = 0; next }
+        told && /^ *(location|failureType): / { print; next }
+        told && /^ *error: / { print; message = 12; next }
+        /^ *(code|name|stack|\.\.\.)(: |$)/ { message = 0; if (/\.\.\.$/) told = 0 }
+        message > 0 && /[^ ]/ { print; message-- }
+        !told && /\*\*\*Failed|\*\*\*Exception|\*\*\*Timeout|\[  FAILED  \] [^0-9]|^ERROR|ERROR: |runtime error|error:/' "$1")
+    if [[ -n $said ]]; then
+        head -n 40 <<<"$said"
+    else
+        tail -n 12 "$1"
+    fi
 }
 
 # Counters. One command, one test:
