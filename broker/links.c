@@ -2,6 +2,8 @@
  * that it dialled itself, so that two sides never close both of a pair. */
 #include "hub_core.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -148,6 +150,11 @@ void fm_link_of(struct fm_hub *h, uint32_t pipe, struct fm_peer *p)
     if (!l || l->peer == p->incarnation)
         return;
     l->peer = p->incarnation;
+    if (p->alive && p->alone_ms) { /* the end of a link_down that was none of the node */
+        char more[48];
+        snprintf(more, sizeof more, " after_ms=%" PRIu64, h->now.mono_ms - p->alone_ms);
+        fm_peer_say(p, FM_INFO, "link_back", more);
+    }
     p->alone_ms = 0;
     if (l->dialled) {
         fm_address_good(h, l->address);

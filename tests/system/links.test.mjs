@@ -63,6 +63,20 @@ test('two_nodes_without_a_link_get_each_others_messages_through_the_third', asyn
   await whole();
 });
 
+test('a_link_that_ends_and_comes_back_while_the_node_is_not_yet_down_is_told_at_both_ends', async (t) => {
+  const { nodes, links, whole } = await startFollowed(t, 2, { down_ms: '60s', heartbeat_ms: '250ms' });
+  const both = (event, n) => untilNodes(nodes, `both say ${event}`, () => nodes.every((node) => node.logged(event) === n));
+  const [a, b] = nodes;
+  links.between(a, b).cut();
+  await both('link_down', 1);
+  assert.deepEqual(nodes.map((node) => node.logged('link_back')), [0, 0]);
+  links.between(a, b).heal();
+  await both('link_back', 1);
+  for (const node of nodes) assert.match(node.log, /event=link_back node="?node[12]"? incarnation=\S+ mesh=\S+ after_ms=\d+\n/);
+  assert.deepEqual(nodes.map((node) => [node.logged('peer_down'), node.logged('peer_up')]), [[0, 1], [0, 1]]);
+  await whole();
+});
+
 test('a_link_that_is_deaf_in_one_direction_loses_nothing_and_both_ends_say_so', async (t) => {
   const { nodes, links, publishOnAll, everyoneHasAll, whole } = await startFollowed(t, 3);
   const [a, b] = nodes;
