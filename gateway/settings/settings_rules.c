@@ -34,6 +34,7 @@ void fm_section_open(struct fm_section *s, struct fm_rules *rules, const char *p
     s->keys = (struct fm_rule_keys){0};
     s->rule = NULL;
     s->set = (struct fm_option_set){fm_rule_options, FM_RULE_KEYS_N, &s->keys, s->from, file, report};
+    s->errors_before = report->n_errors;
     snprintf(s->where, sizeof s->where, "%s: [topic %s]", where, quote);
     if (has_section(rules, pattern)) {
         fm_report_error(report, where, "[topic %s]: there is a section of this pattern already; write all of it in one of the two", quote);
@@ -63,13 +64,10 @@ void fm_section_set(struct fm_section *s, const char *key, const char *value, un
     fm_option_set(&s->set, o, (struct fm_from){.rank = FM_RANK_FILE, .line = line}, where, value);
 }
 
-void fm_section_close(struct fm_section *s)
+/* What its keys say together. */
+static void section_check(struct fm_section *s)
 {
-    struct fm_rule_keys *k = &s->keys;
-    struct fm_rule *r = s->rule;
-    if (!r)
-        return;
-    s->rule = NULL;
+    const struct fm_rule_keys *k = &s->keys;
     if (k->push != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
         fm_report_error(s->set.report, s->where, "push = %s needs a join as well, since only who joined can push", who_text(k->push));
     if (k->presence != FM_WHO_NOBODY && k->join == FM_WHO_NOBODY)
@@ -77,15 +75,26 @@ void fm_section_close(struct fm_section *s)
                         who_text(k->presence));
     else if (k->presence == FM_WHO_HOOK && k->join != FM_WHO_HOOK)
         fm_report_error(s->set.report, s->where, "presence = hook needs join = hook, since the answer to a join says who is shown");
-    if (k->last > k->history_count) {
-        if (fm_option_from(&s->set, "history_count")->rank != FM_RANK_DEFAULT)
-            fm_report_error(s->set.report, s->where, "last = %llu is more than the history keeps: history_count = %llu",
-                            (unsigned long long)k->last, (unsigned long long)k->history_count);
-        k->history_count = k->last;
-    }
-    if (k->history_count == 0 && (fm_option_from(&s->set, "history_bytes")->rank != FM_RANK_DEFAULT ||
-                                  fm_option_from(&s->set, "history_age")->rank != FM_RANK_DEFAULT))
+    if (k->last > k->history_count && fm_option_from(&s->set, "history_count")->rank != FM_RANK_DEFAULT)
+        fm_report_error(s->set.report, s->where, "last = %llu is more than the history keeps: history_count = %llu",
+                        (unsigned long long)k->last, (unsigned long long)k->history_count);
+    if (k->history_count == 0 && k->last == 0 &&
+        (fm_option_from(&s->set, "history_bytes")->rank != FM_RANK_DEFAULT ||
+         fm_option_from(&s->set, "history_age")->rank != FM_RANK_DEFAULT))
         fm_report_error(s->set.report, s->where, "history_bytes and history_age do nothing while history_count is 0");
+}
+
+void fm_section_close(struct fm_section *s)
+{
+    struct fm_rule_keys *k = &s->keys;
+    struct fm_rule *r = s->rule;
+    if (!r)
+        return;
+    s->rule = NULL;
+    if (s->set.report->n_errors == s->errors_before) /* a key that was refused has its default, of which nothing follows */
+        section_check(s);
+    if (k->last > k->history_count)
+        k->history_count = k->last;
     r->join = k->join;
     r->push = k->push;
     r->presence = k->presence;

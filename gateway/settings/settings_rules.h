@@ -30,8 +30,9 @@ struct fm_section {
     struct fm_rule_keys keys;
     struct fm_from from[FM_RULE_KEYS_N];
     struct fm_option_set set;
-    struct fm_rule *rule; /* NULL: no section is open, or its heading was wrong */
-    char where[320];      /* "path:line: [topic "pattern"]" of its heading */
+    unsigned errors_before; /* in the report, when it was opened */
+    struct fm_rule *rule;   /* NULL: no section is open, or its heading was wrong */
+    char where[320];        /* "path:line: [topic "pattern"]" of its heading */
 };
 
 /* Opens a section; the rule is added with the keys' defaults. Problems go to the report. */

@@ -152,6 +152,7 @@ static void a_mistake_in_a_section_is_told_with_its_line_and_the_nearest_key(voi
         {"listen = h:1",
          "f.ini:2: unknown key \"listen\" in a [topic] section; it is an option of the node and belongs above the first section\n"},
         {"join = everyone", "f.ini:2: join takes nobody|anyone|token|hook, not \"everyone\"\n"},
+        {"join = everyone\npush = anyone\nlast = 1", "f.ini:2: join takes nobody|anyone|token|hook, not \"everyone\"\n"},
         {"push_to = none", "f.ini:2: push_to takes all|others, not \"none\"\n"},
         {"slow = explode", "f.ini:2: slow takes disconnect|drop|conflate, not \"explode\"\n"},
         {"history_count = 1\nhistory_age = 60", "f.ini:3: history_age takes a number with ms, s, m, h or d, such as 10m, not \"60\"\n"},
