@@ -328,6 +328,9 @@ static void caches_free(struct fm_worker *w)
     free(w->inbound);
 }
 
+/* Those that ended with connections, which still refer to much: kept, so that this is no leak. Only the thread that ends the process. */
+static struct fm_worker *left_to_the_kernel;
+
 void fm_worker_stop(struct fm_worker **wp)
 {
     struct fm_worker *w = *wp;
@@ -344,8 +347,12 @@ void fm_worker_stop(struct fm_worker **wp)
     probe_take(w);
     fm_front_close_all(w);
     fm_socket_kill(w, w->config.outlived);
-    if (w->sockets_n && !w->config.outlived)
-        return; /* the process ends: the kernel closes them at once, libwebsockets would take a table scan for each */
+    if (w->sockets_n && !w->config.outlived) {
+        /* The process ends: the kernel closes them at once, libwebsockets would take a table scan for each. */
+        w->left_next = left_to_the_kernel;
+        left_to_the_kernel = w;
+        return;
+    }
     on_settle(w->loop, &w->settle, 0);
     fm_intake_free(w);
     fm_questions_free_all(w);

@@ -206,6 +206,7 @@ struct fm_worker {
     struct fm_edge *edge; /* NULL: internal */
     pthread_t thread;
     bool started;
+    struct fm_worker *left_next; /* fm_worker_stop */
 
     struct ev_io door; /* the inbox's bell */
     struct ev_timer tick;

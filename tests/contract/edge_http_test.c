@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { HURRY_MS = 4000 }; /* more than the machine may stand still between a connection and what is sent on it */
+
 static struct edge_node node;
 static char body[1 << 17];
 
@@ -17,8 +19,16 @@ static int start(void **state)
 {
     (void)state;
     edge_node_defaults(&node);
-    node.client.handshake_ms = 300;
     node.client.body_max = 4096;
+    edge_node_start(&node);
+    return 0;
+}
+
+static int start_in_a_hurry(void **state)
+{
+    (void)state;
+    edge_node_defaults(&node);
+    node.client.handshake_ms = HURRY_MS;
     edge_node_start(&node);
     return 0;
 }
@@ -97,7 +107,7 @@ static void a_head_larger_than_16_kib_gets_431(void **state)
     for (int i = 0; i < 200; i++)
         raw_puts(&c, "X-Padding: 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890\r\n");
     assert_int_equal(raw_answer(&c, body, sizeof body), 431);
-    assert_true(raw_ends(&c, 3000));
+    assert_true(raw_ends(&c, RAW_SOON_MS));
     raw_close(&c);
 }
 
@@ -124,7 +134,7 @@ static void a_client_that_sends_on_after_413_still_reads_the_answer(void **state
         raw_send(&c, block, sizeof block);
     usleep(50000);
     assert_int_equal(raw_answer(&c, body, sizeof body), 413);
-    assert_true(raw_ends(&c, 3000));
+    assert_true(raw_ends(&c, RAW_SOON_MS));
     raw_close(&c);
 }
 
@@ -193,7 +203,7 @@ static void a_client_that_closes_its_half_still_gets_its_answer(void **state)
     raw_puts(&c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     shutdown(c.fd, SHUT_WR);
     assert_int_equal(raw_answer(&c, body, sizeof body), 200);
-    assert_true(raw_ends(&c, 3000));
+    assert_true(raw_ends(&c, RAW_SOON_MS));
     raw_close(&c);
 }
 
@@ -214,7 +224,12 @@ static void the_connection_lives_as_long_as_the_client_says(void **state)
         raw_open(&c, node.api_port);
         raw_puts(&c, cases[i].request);
         assert_int_equal(raw_answer(&c, body, sizeof body), 200);
-        assert_int_equal(raw_ends(&c, 100), cases[i].ends);
+        if (cases[i].ends) {
+            assert_true(raw_ends(&c, RAW_SOON_MS));
+        } else {
+            raw_puts(&c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_int_equal(raw_answer(&c, body, sizeof body), 200);
+        }
         raw_close(&c);
     }
 }
@@ -225,8 +240,7 @@ static void a_head_request_gets_the_length_but_no_body(void **state)
     struct raw_client c;
     raw_open(&c, node.api_port);
     raw_puts(&c, "HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    for (int i = 0; i < 20 && !(c.in.n && memmem(c.in.p, c.in.n, "\r\n\r\n", 4)); i++)
-        (void)raw_quiet(&c, 50);
+    raw_until(&c, "\r\n\r\n");
     assert_non_null(memmem(c.in.p, c.in.n, "Content-Length: ", 16));
     assert_memory_equal(c.in.p + c.in.n - 4, "\r\n\r\n", 4);
     raw_close(&c);
@@ -247,7 +261,7 @@ static void unknown_upgrades_over_keep_alive_are_refused_by_name(void **state)
         raw_puts(&c, request);
         assert_int_equal(raw_answer(&c, body, sizeof body), 400);
         assert_non_null(strstr(body, "\"bad_upgrade\""));
-        assert_true(raw_ends(&c, 3000));
+        assert_true(raw_ends(&c, RAW_SOON_MS));
         raw_close(&c);
     }
 }
@@ -270,14 +284,12 @@ static void a_half_open_request_ends_in_time(void **state)
     raw_open(&trickle, node.api_port);
     raw_puts(&half, "POST /api/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc");
     raw_puts(&trickle, "GET / HTTP/1.1\r\n");
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 300 && raw_quiet(&trickle, 100); i++)
         raw_puts(&trickle, "X: y\r\n");
-        usleep(30000);
-    }
     assert_int_equal(raw_answer(&trickle, body, sizeof body), 408);
     assert_int_equal(raw_answer(&half, body, sizeof body), 408);
     assert_non_null(strstr(body, "\"timeout\""));
-    assert_true(raw_ends(&silent, 1000));
+    assert_true(raw_ends(&silent, RAW_SOON_MS));
     raw_close(&silent);
     raw_close(&half);
     raw_close(&trickle);
@@ -308,8 +320,11 @@ int main(void)
         cmocka_unit_test_teardown(a_head_request_gets_the_length_but_no_body, still_serves),
         cmocka_unit_test_teardown(unknown_upgrades_over_keep_alive_are_refused_by_name, still_serves),
         cmocka_unit_test_teardown(an_offer_of_h2c_is_passed_over, still_serves),
-        cmocka_unit_test_teardown(a_half_open_request_ends_in_time, still_serves),
         cmocka_unit_test_teardown(websockets_are_not_served_by_the_internal_listener, still_serves),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    const struct CMUnitTest in_a_hurry[] = {
+        cmocka_unit_test_teardown(a_half_open_request_ends_in_time, still_serves),
+    };
+    int failed = cmocka_run_group_tests(tests, start, stop);
+    return failed + cmocka_run_group_tests(in_a_hurry, start_in_a_hurry, stop);
 }

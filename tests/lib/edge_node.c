@@ -13,7 +13,7 @@ void edge_node_defaults(struct edge_node *n)
                    .mount = "/socket",
                    .message_max = 64 << 10,
                    .body_max = 4 << 20,
-                   .handshake_ms = 2000,
+                   .handshake_ms = 60000,
                    .idle_ms = 60000,
                    .outbox_bytes = 1 << 20,
                    .connections_max = 1000,
@@ -82,6 +82,11 @@ void edge_node_stop(struct edge_node *n, uint32_t drain_ms)
     edge_node_await(&stats->connections, 0);
     assert_int_equal(edge_node_stat(&stats->subscriptions), 0);
     assert_int_equal(edge_node_stat(&stats->outbox_bytes), 0);
+    edge_node_end(n);
+}
+
+void edge_node_end(struct edge_node *n)
+{
     fm_worker_stop(&n->worker);
     fm_worker_stop(&n->internal);
     fm_hub_thread_stop(&n->hub);
@@ -98,7 +103,7 @@ uint64_t edge_node_stat(const _Atomic uint64_t *counter)
 
 void edge_node_await(const _Atomic uint64_t *counter, uint64_t value)
 {
-    for (int i = 0; i < 500 && edge_node_stat(counter) != value; i++)
+    for (int i = 0; i < 3000 && edge_node_stat(counter) != value; i++)
         usleep(10000);
     assert_int_equal(edge_node_stat(counter), value);
 }

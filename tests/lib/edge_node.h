@@ -22,6 +22,8 @@ void edge_node_defaults(struct edge_node *n);
 void edge_node_start(struct edge_node *n);
 /* Drains within ms, then stops. Asserts that nothing is left. */
 void edge_node_stop(struct edge_node *n, uint32_t drain_ms);
+/* Stops whatever is left. */
+void edge_node_end(struct edge_node *n);
 uint64_t edge_node_stat(const _Atomic uint64_t *counter);
-/* Waits until a counter has this value, at most 5 s; asserts it. */
+/* Waits until a counter has this value, at most 30 s; asserts it. */
 void edge_node_await(const _Atomic uint64_t *counter, uint64_t value);

@@ -12,8 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LIMIT_MS = 5000 };
-
 void raw_open_small(struct raw_client *c, uint16_t port, int receive_bytes)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -74,8 +72,8 @@ static bool need(struct raw_client *c, size_t n)
 {
     while (c->in.n < n) {
         bool end;
-        if (!read_more(c, LIMIT_MS, &end))
-            fail_msg("nothing came within %d ms; have %zu of %zu bytes: %.*s", LIMIT_MS, c->in.n, n, (int)c->in.n, c->in.p);
+        if (!read_more(c, RAW_SOON_MS, &end))
+            fail_msg("nothing came within %d ms; have %zu of %zu bytes: %.*s", RAW_SOON_MS, c->in.n, n, (int)c->in.n, c->in.p);
         if (end)
             return false;
     }
@@ -93,6 +91,12 @@ static void take(struct raw_client *c, void *to, size_t n)
 static const char *find(const struct raw_client *c, size_t n, const char *what)
 {
     return memmem(c->in.p, n, what, strlen(what));
+}
+
+void raw_until(struct raw_client *c, const char *text)
+{
+    while (!c->in.n || !find(c, c->in.n, text))
+        assert_true(need(c, c->in.n + 1));
 }
 
 unsigned raw_answer(struct raw_client *c, char *body, size_t body_size)
@@ -135,8 +139,7 @@ void raw_upgrade(struct raw_client *c, const char *path, const char *headers)
                   path, headers);
     raw_send(c, request.p, request.n);
     fm_buf_fini(&request);
-    while (!c->in.n || !find(c, c->in.n, "\r\n\r\n"))
-        assert_true(need(c, c->in.n + 1));
+    raw_until(c, "\r\n\r\n");
     assert_non_null(find(c, c->in.n, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_int_equal(raw_answer(c, body, sizeof body), 101);
 }
@@ -219,7 +222,7 @@ void raw_expect_close(struct raw_client *c, unsigned code)
     assert_int_equal(m.bytes[0] << 8 | m.bytes[1], code);
     raw_frame(c, 0x88, m.bytes, 2);
     free(m.bytes);
-    assert_true(raw_ends(c, LIMIT_MS));
+    assert_true(raw_ends(c, RAW_SOON_MS));
 }
 
 bool raw_quiet(struct raw_client *c, int ms)

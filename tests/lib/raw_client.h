@@ -1,8 +1,10 @@
-/* A client made of a socket and bytes, so that tests can send what no library would. Blocking, with a time limit of 5 s on every read;
- * failures end the test. */
+/* A client made of a socket and bytes, so that tests can send what no library would. Blocking, with a time limit on every read; failures
+ * end the test. */
 #pragma once
 
 #include "../../broker/bytes.h"
+
+enum { RAW_SOON_MS = 30000 }; /* longer than anything may take, on a busy machine under a sanitizer */
 
 struct raw_client {
     int fd;
@@ -16,6 +18,8 @@ void raw_close(struct raw_client *c);
 void raw_send(struct raw_client *c, const void *bytes, size_t n);
 void raw_puts(struct raw_client *c, const char *text);
 
+/* Reads until what was read and not taken yet has this text. */
+void raw_until(struct raw_client *c, const char *text);
 /* Reads one HTTP answer; body is zero-terminated. Returns the status. 0: the connection ended before. */
 unsigned raw_answer(struct raw_client *c, char *body, size_t body_size);
 /* Does nothing more come, and is the connection closed (or reset) within ms? */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { startNode } from '../lib/cluster.mjs';
+import { closeCode, rawSocket } from '../lib/raw.mjs';
 import { until, within } from '../lib/wait.mjs';
 import { wsChannel } from '../lib/ws_channel.mjs';
 
@@ -37,4 +38,16 @@ test('after_drain_wait_ms_clients_are_told_with_1012_and_the_node_ends_well', as
   await node.stop();
   assert.equal(await within(5000, 'the close', closed), 1012);
   assert.match(node.log, /event=draining .*drain_wait_ms=300 /);
+});
+
+test('a_node_ends_well_though_a_client_does_not_answer_the_close', async (t) => {
+  const node = await startNode(t);
+  const { closed } = await client(node); // one that does
+  const silent = await rawSocket(node);
+  silent.socket.allowHalfOpen = true; // it does not even answer the end of the connection
+  t.after(() => silent.close());
+  await node.stop(); // under AddressSanitizer: nothing is left that nobody refers to
+  assert.equal(await within(5000, 'the close', closed), 1012);
+  await until('the other was told, too', () => closeCode(silent) === 1012);
+  assert.match(node.log, /event=drained /);
 });
