@@ -170,5 +170,5 @@ node_tests() {
     return "$status"
 }
 node_run() { # node_run FILES_AT_A_TIME FILE...
-    "${under[@]}" node --test --test-reporter=tap --test-timeout="${TEST_TIMEOUT_MS:-240000}" --test-force-exit --test-concurrency="$1" "${@:2}"
+    "${under[@]}" node --test --test-reporter=tap --test-timeout="${TEST_TIMEOUT_MS:-600000}" --test-force-exit --test-concurrency="$1" "${@:2}"
 }

@@ -103,7 +103,7 @@ export class Haproxy extends Balancer {
     let text = '';
     socket.on('data', (bytes) => (text += bytes));
     socket.end('show stat\n');
-    await within(5000, 'the statistics', new Promise((resolve, reject) => socket.once('close', resolve).once('error', reject)));
+    await within(15_000, 'the statistics', new Promise((resolve, reject) => socket.once('close', resolve).once('error', reject)));
     const [head, ...rows] = text.trim().split('\n').map((line) => line.split(','));
     const name = `node${this.nodes.indexOf(node) + 1}`;
     return rows.filter((row) => row[head.indexOf('svname')] === name).map((row) => row[head.indexOf('status')]);

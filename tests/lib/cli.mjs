@@ -21,7 +21,7 @@ export function start(args, env = {}) {
 export function run(args, { stdin = '', env = {} } = {}) {
   const child = start(args, env);
   child.stdin.end(stdin);
-  return within(20_000, `fanmesh ${args.join(' ')}`, child.ended);
+  return within(60_000, `fanmesh ${args.join(' ')}`, child.ended);
 }
 
 export const linesOf = (text) => text.trim().split('\n');

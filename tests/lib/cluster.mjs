@@ -34,7 +34,7 @@ export class Cluster {
   }
 
   // Every node sees all others.
-  async linked(nodes = this.nodes, limitMs = 15_000) {
+  async linked(nodes = this.nodes, limitMs = 30_000) {
     for (const node of nodes) {
       await this.until(
         `${node.name} sees ${nodes.length - 1} peers`,

@@ -17,7 +17,7 @@ export function answersIn(text) {
 }
 
 // The first `n` answers, or fewer if the connection is closed before.
-export async function answersOf(raw, n = 1, limitMs = 5000) {
+export async function answersOf(raw, n = 1, limitMs = 15_000) {
   const enough = new Promise((resolve) => {
     const look = () => answersIn(raw.text).length >= n && resolve();
     raw.socket.on('data', look);

@@ -164,13 +164,13 @@ export class Node {
     return this;
   }
 
-  async start(limitMs = 15_000) {
+  async start(limitMs = 30_000) {
     this.spawn();
     await this.ready(limitMs);
     return this;
   }
 
-  async ready(limitMs = 15_000) {
+  async ready(limitMs = 30_000) {
     await until(
       `${this.name} is ready`,
       async () => {
@@ -188,7 +188,7 @@ export class Node {
   }
 
   // TERM, and what a good end is: within the limit, exit code 0, nothing from a sanitizer in the log.
-  async stop(limitMs = 10_000) {
+  async stop(limitMs = 20_000) {
     if (!this.running) return;
     this.child.kill('SIGTERM');
     // within() drops its timer: one left behind would keep the test's process alive for the whole limit.

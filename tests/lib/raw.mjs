@@ -38,7 +38,7 @@ export class Raw {
   }
 
   // Until `pattern` is in what arrived; throws if the other side closes first.
-  async expect(pattern, limitMs = 5000) {
+  async expect(pattern, limitMs = 15_000) {
     const found = () => this.text.match(pattern);
     await within(limitMs, `${pattern} in ${JSON.stringify(this.text.slice(0, 300))}`, new Promise((resolve, reject) => {
       const look = () => found() && resolve();
@@ -50,7 +50,7 @@ export class Raw {
   }
 
   // Until the other side closes; gives everything that arrived.
-  async end(limitMs = 5000) {
+  async end(limitMs = 15_000) {
     await within(limitMs, 'the other side closes', this.closed);
     return this.text;
   }

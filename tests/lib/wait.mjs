@@ -6,7 +6,7 @@ export const patience = /tsan/.test(process.env.FANMESH_BIN) ? 5 : /asan/.test(p
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Calls `check` (which may be async) until it gives something truthy, and returns that. What it throws counts as "not yet".
-export async function until(what, check, limitMs = 10_000, everyMs = 20) {
+export async function until(what, check, limitMs = 20_000, everyMs = 20) {
   limitMs *= patience;
   const end = Date.now() + limitMs;
   let last;

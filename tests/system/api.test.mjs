@@ -16,7 +16,7 @@ const json = { 'content-type': 'application/json' };
 const ndjson = { 'content-type': 'application/x-ndjson' };
 
 const rules = { ...testRules, 'room:*': { ...testRules['room:*'], presence: 'anyone' } };
-const [a, b] = (await startCluster({ after }, 2, { rules, options: { api_batch_max: 50, api_body_max: 65536, token_secret: secret } })).nodes;
+const [a, b] = (await startCluster({ after }, 2, { rules, options: { api_batch_max: 50, api_body_max: 65536, token_secret: secret, down_ms: '30s', ack_timeout_ms: '20s' } })).nodes;
 
 const publish = (node, body, headers = {}) => node.request('POST', '/api/publish', { body, headers: { ...json, ...headers } });
 const batch = (node, body, query = '', headers = ndjson) => node.request('POST', `/api/publish/batch${query}`, { body, headers });
@@ -123,13 +123,17 @@ test('a_replicated_publish_is_confirmed_by_the_other_node', async () => {
   assert.equal(answer.status, 200, answer.text);
   assert.equal(answer.body.confirmed, 1);
   assert.equal((await history(b, 'room:ack')).body.messages[0].id, answer.body.id);
-  assert.equal((await batch(a, '{"topic":"room:ack","event":"msg"}', '?ack=replicated&timeout_ms=3000')).body.confirmed, 1);
+  assert.equal((await batch(a, '{"topic":"room:ack","event":"msg"}', '?ack=replicated&timeout_ms=20000')).body.confirmed, 1);
 });
 
 test('more_replicas_than_there_are_nodes_is_an_error_with_the_id', async () => {
-  const body = refused(await publish(a, { topic: 'room:ack2', event: 'msg', ack: 'replicated', replicas: 2, timeout_ms: 200 }), 504, 'not_replicated', '1 of 2');
-  assert.equal((await history(a, 'room:ack2')).body.messages[0].id, body.id);
-  assert.equal(body.confirmed, 1);
+  // The other node confirms in time at least once, however busy the machine is.
+  const body = await until('one has confirmed', async () => {
+    const answer = refused(await publish(a, { topic: 'room:ack2', event: 'msg', ack: 'replicated', replicas: 2, timeout_ms: 200 }), 504, 'not_replicated', ' of 2');
+    return answer.confirmed === 1 && answer;
+  });
+  assert.ok(body.error.message.includes('1 of 2'), body.error.message);
+  assert.equal((await history(a, 'room:ack2')).body.messages.at(-1).id, body.id);
   const many = await batch(a, '{"topic":"room:ack2","event":"msg"}', '?ack=replicated&replicas=2&timeout_ms=200');
   assert.equal(refused(many, 504, 'not_replicated').results.length, 1);
 });
@@ -193,7 +197,8 @@ test('the_cluster_view_shows_both_nodes', async () => {
   assert.equal(body.self.name, a.name);
   assert.equal(body.self.mesh, a.meshAddress);
   assert.equal(body.self.ready, true);
-  assert.deepEqual(body.peers.map(({ name, state, linked }) => ({ name, state, linked })), [{ name: b.name, state: 'up', linked: true }]);
+  const peers = async () => (await a.clusterView()).peers.map(({ name, state, linked }) => [name, state, linked].join());
+  await until('the other is up and linked', async () => (await peers()).join(';') === `${b.name},up,true`);
   assert.ok(body.origins.some(({ origin, self, missing }) => origin === body.self.incarnation && self && missing === 0));
 });
 

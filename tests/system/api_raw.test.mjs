@@ -15,22 +15,25 @@ const message = '{"topic":"room:raw","event":"msg","payload":1}';
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fanmesh-web-'));
 fs.mkdirSync(path.join(folder, 'web'));
 after(() => fs.rmSync(folder, { recursive: true }));
-const node = await startNode({ after }, { options: { api_body_max: 4096, message_max: 4096, handshake_ms: 1000, web_root: path.join(folder, 'web') } });
+const options = { api_body_max: 4096, message_max: 4096, web_root: path.join(folder, 'web') };
+const node = await startNode({ after }, { options });
+// Where requests are not made whole on purpose. Elsewhere a busy machine may take its time for one.
+const hasty = await startNode({ after }, { options: { ...options, handshake_ms: 500 } });
 const open = [];
 afterEach(async () => {
   for (const raw of open.splice(0)) raw.close();
-  assert.match(await node.publish({ topic: 'room:alive', event: 'msg' }), /-/);
+  for (const each of [node, hasty]) assert.match(await each.publish({ topic: 'room:alive', event: 'msg' }), /-/);
 });
 
-const connect = async () => {
-  const raw = await Raw.open(node.apiPort);
+const connect = async (to = node) => {
+  const raw = await Raw.open(to.apiPort);
   open.push(raw);
   return raw;
 };
 const head = (lines = [], target = '/api/publish', method = 'POST') =>
   [`${method} ${target} HTTP/1.1`, 'Host: localhost', `Authorization: Bearer ${apiKey}`, 'Content-Type: application/json', ...lines, '', ''].join('\r\n');
 const request = (body = message, lines = []) => head([`Content-Length: ${body.length}`, ...lines]) + body;
-const kept = async () => (await node.request('GET', '/api/topics/room%3Araw/history?limit=1000')).body.messages.length;
+const kept = async (at = node) => (await at.request('GET', '/api/topics/room%3Araw/history?limit=1000')).body.messages.length;
 const refused = (answer, status, code) => {
   assert.equal(answer.status, status, answer.body);
   assert.equal(JSON.parse(answer.body).error.code, code);
@@ -119,18 +122,18 @@ test('a_request_that_comes_byte_by_byte_is_answered', async () => {
 });
 
 test('half_a_body_publishes_nothing_whether_the_client_leaves_or_waits', async () => {
-  const before = await kept();
-  const leaves = await connect();
+  const before = await kept(hasty);
+  const leaves = await connect(hasty);
   leaves.send(head([`Content-Length: ${message.length}`]) + message.slice(0, 20));
   leaves.socket.end();
-  const waits = await connect();
+  const waits = await connect(hasty);
   waits.send(head([`Content-Length: ${message.length}`]) + message.slice(0, 20));
   await within(8000, 'the half request is closed', Promise.all([leaves.closed, waits.closed]));
-  assert.equal(await kept(), before);
+  assert.equal(await kept(hasty), before);
 });
 
 test('half_a_head_is_closed_in_time', async () => {
-  const raw = await connect();
+  const raw = await connect(hasty);
   raw.send('POST /api/publish HTTP/1.1\r\nHost: local');
   await within(8000, 'the half head is closed', raw.closed);
 });
@@ -168,7 +171,7 @@ test('a_client_that_leaves_while_its_acknowledgement_is_awaited_harms_nobody', a
     await until('it is taken', async () => (await node.metric('fanmesh_published_total')) > before + i);
     raw.close();
   }
-  await until('all waited in vain', async () => (await node.metric('fanmesh_not_replicated_total')) >= 20, 10_000);
+  await until('all waited in vain', async () => (await node.metric('fanmesh_not_replicated_total')) >= 20, 20_000);
 });
 
 test('a_wrong_key_is_refused_for_every_request_of_a_connection', async () => {

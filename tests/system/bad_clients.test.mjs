@@ -1,13 +1,12 @@
 // Clients that break the rules: each gets its error, and the node goes on serving the others.
 import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
-import { sharedCluster } from '../lib/cluster.mjs';
-import { connect, disconnectAll, join, push } from '../lib/phoenix.mjs';
+import { sharedCluster, startNode } from '../lib/cluster.mjs';
+import { connect, disconnect, disconnectAll, join, push } from '../lib/phoenix.mjs';
 import { closeCode, frame, Raw, rawSocket, upgradeRequest } from '../lib/raw.mjs';
-import { sleep, until } from '../lib/wait.mjs';
+import { until } from '../lib/wait.mjs';
 
-const handshakeMs = 500;
-const cluster = await sharedCluster(1, { options: { handshake_ms: handshakeMs, message_max: 4096 } });
+const cluster = await sharedCluster(1, { options: { message_max: 4096 } });
 const [node] = cluster.nodes;
 const pid = node.pid;
 const witness = await join(await connect(node), 'room:witness');
@@ -22,31 +21,39 @@ after(disconnectAll);
 
 const endOf = async (path, headers) => (await Raw.open(node.port)).send(upgradeRequest(path, headers)).expect(/^HTTP\/1\.1 (\d+)[^]*\r\n\r\n/);
 
-test('a_handshake_that_does_not_come_is_closed_in_time', async () => {
-  const timeouts = (await node.metric('fanmesh_handshake_timeouts_total')) ?? 0;
-  const start = Date.now();
-  const silent = await Raw.open(node.port);
-  await silent.end();
-  assert.ok(Date.now() - start >= handshakeMs - 100, 'not before its time');
-  await until('it is counted', async () => (await node.metric('fanmesh_handshake_timeouts_total')) > timeouts);
-});
+// Handshakes that never come whole, at a node of their own: a client of a busy machine may need longer than that for a good one.
+test('handshakes_that_do_not_come_are_closed_in_time_and_keep_nobody_out', async (t) => {
+  const handshakeMs = 500;
+  const hasty = await startNode(t, { options: { handshake_ms: handshakeMs } });
 
-test('a_handshake_that_comes_byte_by_byte_gets_no_more_time', async () => {
-  const slow = await Raw.open(node.port);
-  const request = upgradeRequest();
-  let at = 0;
-  const drip = setInterval(() => slow.send(request[at++]), 20);
-  await slow.end();
-  clearInterval(drip);
-  assert.ok(at < request.length, 'it ended before the request was whole');
-  assert.ok(!/ 101 /.test(slow.text));
-});
+  await t.test('one_of_which_nothing_comes', async () => {
+    const timeouts = (await hasty.metric('fanmesh_handshake_timeouts_total')) ?? 0;
+    const start = Date.now();
+    const silent = await Raw.open(hasty.port);
+    await silent.end();
+    assert.ok(Date.now() - start >= handshakeMs - 100, 'not before its time');
+    await until('it is counted', async () => (await hasty.metric('fanmesh_handshake_timeouts_total')) > timeouts);
+  });
 
-test('two_hundred_half_open_handshakes_do_not_keep_others_out', async () => {
-  const many = await Promise.all(Array.from({ length: 200 }, () => Raw.open(node.port)));
-  for (const one of many) one.send('GET /socket/websocket HTTP/1.1\r\nHost: x\r\n');
-  await join(await connect(node), 'room:in-between');
-  await Promise.all(many.map((one) => one.end()));
+  await t.test('one_that_comes_byte_by_byte_gets_no_more_time', async () => {
+    const slow = await Raw.open(hasty.port);
+    const request = upgradeRequest(undefined, { 'X-Long': 'x'.repeat(2000) });
+    let at = 0;
+    const drip = setInterval(() => slow.send(request[at++]), 20);
+    await slow.end();
+    clearInterval(drip);
+    assert.ok(at < request.length, 'it ended before the request was whole');
+    assert.ok(!/ 101 /.test(slow.text));
+  });
+
+  await t.test('two_hundred_of_which_half_comes', async () => {
+    const many = await Promise.all(Array.from({ length: 200 }, () => Raw.open(hasty.port)));
+    for (const one of many) one.send('GET /socket/websocket HTTP/1.1\r\nHost: x\r\n');
+    const socket = await connect(hasty); // which tries again until it is in
+    await join(socket, 'room:in-between');
+    await Promise.all(many.map((one) => one.end()));
+    await disconnect(socket);
+  });
 });
 
 test('an_unknown_upgrade_over_keep_alive_is_refused_and_harms_nothing', async () => {
@@ -136,6 +143,7 @@ test('messages_that_are_no_phoenix_frames_close_that_connection_with_a_reason', 
     raw.send(frame(1, text));
     await raw.end().catch((error) => assert.fail(`${JSON.stringify(text.slice(0, 50))}: ${error.message}`));
     assert.ok([1002, 1003, 1007].includes(closeCode(raw)), `${JSON.stringify(text.slice(0, 50))}: ${closeCode(raw)}`);
+    await until('it is counted', async () => (await count()) > before);
     assert.equal(await count(), before + 1);
   }
 });
@@ -192,14 +200,15 @@ test('pushes_to_topics_that_were_not_joined_are_refused', async () => {
 });
 
 test('a_client_that_vanishes_in_the_middle_of_a_frame_is_forgotten', async () => {
-  const open = () => node.metric('fanmesh_connections');
-  const before = await open();
+  // The witness is there all the time; those of the tests before may still be going.
+  const open = async () => (await node.request('GET', '/api/connections?limit=0')).body.count;
+  const joined = async () => (await node.request('GET', '/api/topics/room%3Abad/subscribers?limit=0')).body.count;
+  await until('only the witness is there', async () => (await open()) === 1);
   for (let i = 0; i < 20; i++) {
     const raw = await rawSocket(node);
     raw.send(frame(1, joinFrame)).send(frame(1, 'x'.repeat(1000)).subarray(0, 50));
     await raw.expect(/phx_reply/);
     raw.close();
   }
-  await until('they are gone', async () => (await open()) === before);
-  await sleep(50);
+  await until('they are gone', async () => (await open()) === 1 && (await joined()) === 0);
 });

@@ -10,7 +10,9 @@ import { Raw } from '../lib/raw.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { sleep, until } from '../lib/wait.mjs';
 
-const cluster = await sharedCluster(2);
+// Nodes are silent now and then on a busy machine, and not down.
+const options = { down_ms: '6s' };
+const cluster = await sharedCluster(2, { options });
 const [a, b] = cluster.nodes;
 const witnesses = [await join(await connect(a), 'room:witness'), await join(await connect(b), 'room:witness')];
 afterEach(async () => {
@@ -19,8 +21,8 @@ afterEach(async () => {
     assert.ok(node.running, node.name);
     await node.publish({ topic: 'room:witness', event: 'msg', payload: 1 });
   }
-  for (const [i, { got }] of witnesses.entries()) await until('the witnesses hear both', () => got.length === before[i] + 2, 10_000);
-  assert.equal(await a.metric('fanmesh_peers'), 1);
+  for (const [i, { got }] of witnesses.entries()) await until('the witnesses hear both', () => got.length === before[i] + 2, 20_000);
+  await until('no stranger is a peer, and the other node is', async () => (await a.metric('fanmesh_peers')) === 1);
 });
 after(disconnectAll);
 
@@ -55,7 +57,7 @@ test('garbage_envelopes_are_refused_and_counted_on_the_live_plane', async () => 
     const raw = await Raw.open(a.meshPort);
     raw.send(Buffer.concat([hello(bus0), sized(body)]));
     await raw.end(5000);
-    await until('it is counted', async () => (await refused(a)) === before + i + 1);
+    await until('it is counted', async () => (await refused(a)) > before + i);
   }
   assert.match(a.log, /event=envelope_refused .*code=\w+/);
 });
@@ -82,14 +84,13 @@ test('a_node_with_another_secret_is_refused_by_name_and_serves_alone', async (t)
   const stranger = await Node.create({ name: 'other-secret', folder: workFolder(), secret: 'not the secret of that cluster', join: a });
   t.after(() => stranger.stop());
   await stranger.start();
-  await until('it says why', () => /code=bad_seal/.test(a.log) || /code=bad_seal/.test(stranger.log), 10_000);
+  await until('it says why', () => /code=bad_seal/.test(a.log) || /code=bad_seal/.test(stranger.log), 20_000);
   assert.equal(await stranger.metric('fanmesh_peers'), 0);
-  assert.equal(await a.metric('fanmesh_peers'), 1);
 });
 
 test('a_node_with_another_secret_dials_ever_more_rarely_and_costs_the_cluster_next_to_nothing', async (t) => {
   const links = () => a.metric('fanmesh_mesh_links_refused_total');
-  const [sent, before, lines] = [await a.metric('fanmesh_mesh_bytes_out_total'), await links(), a.logged('envelope_refused')];
+  const [began, sent, before, lines] = [Date.now(), await a.metric('fanmesh_mesh_bytes_out_total'), await links(), a.logged('envelope_refused')];
   const stranger = await Node.create({ name: 'insistent', folder: workFolder(), secret: 'not the secret of that cluster', join: a });
   t.after(() => stranger.stop());
   await stranger.start();
@@ -97,7 +98,8 @@ test('a_node_with_another_secret_dials_ever_more_rarely_and_costs_the_cluster_ne
   // 60 times a second without pauses; with them after 0.5, 1, 2 and 4 s.
   const n = (await links()) - before;
   assert.ok(n > 0 && n <= 8, `${n} links were refused`);
-  assert.ok((await a.metric('fanmesh_mesh_bytes_out_total')) - sent < 20_000);
+  const bytes = (await a.metric('fanmesh_mesh_bytes_out_total')) - sent;
+  assert.ok(bytes < (20_000 * (Date.now() - began)) / 8000, `${bytes} bytes were sent`); // heartbeats between the two nodes among them
   assert.ok(a.logged('envelope_refused') - lines <= 1, 'one line an address');
   // It is told once that its dials come to nothing, and once that it refuses what it hears there, if it hears anything before it is cut off.
   assert.ok(stranger.logged('link_refused') <= 1 && stranger.logged('envelope_refused') <= 1, stranger.log);
@@ -108,9 +110,8 @@ test('a_node_of_another_cluster_is_refused_by_name_and_serves_alone', async (t) 
   const stranger = await Node.create({ name: 'other-cluster', folder: workFolder(), options: { cluster: 'elsewhere' }, join: a });
   t.after(() => stranger.stop());
   await stranger.start();
-  await until('it says why', () => /code=wrong_cluster/.test(a.log) || /code=wrong_cluster/.test(stranger.log), 10_000);
+  await until('it says why', () => /code=wrong_cluster/.test(a.log) || /code=wrong_cluster/.test(stranger.log), 20_000);
   assert.equal(await stranger.metric('fanmesh_peers'), 0);
-  assert.equal(await a.metric('fanmesh_peers'), 1);
 });
 
 test('a_node_without_secret_is_refused', async (t) => {
@@ -119,7 +120,7 @@ test('a_node_without_secret_is_refused', async (t) => {
   const before = await refused(a);
   await stranger.start();
   // Whoever hears the other first ends the link.
-  await until('one refuses the other', async () => (await refused(a)) > before || (await refused(stranger)) > 0, 10_000);
+  await until('one refuses the other', async () => (await refused(a)) > before || (await refused(stranger)) > 0, 20_000);
   assert.equal(await stranger.metric('fanmesh_peers'), 0);
 });
 
@@ -127,10 +128,10 @@ test('what_a_listener_recorded_and_sends_again_reaches_nobody', async (t) => {
   // A node joins through a relay that records what it sends, and publishes.
   const recorded = [];
   const relay = await Relay.open(t, () => a.meshPort, (chunk, toTarget) => toTarget && recorded.push(chunk));
-  const node = await Node.create({ name: 'recorded', folder: workFolder(), join: { meshAddress: relay.address } });
+  const node = await Node.create({ name: 'recorded', folder: workFolder(), options, join: { meshAddress: relay.address } });
   t.after(() => node.stop());
   await node.start();
-  await until('it is linked', async () => (await a.metric('fanmesh_peers')) === 2, 10_000);
+  await until('it is linked', async () => (await a.metric('fanmesh_peers')) === 2, 20_000);
   const topic = 'room:replayed';
   const listener = await join(await connect(a), topic);
   for (let n = 0; n < 5; n++) await node.publish({ topic, event: 'msg', payload: { n } });
@@ -142,14 +143,13 @@ test('what_a_listener_recorded_and_sends_again_reaches_nobody', async (t) => {
   replay.on('error', () => {});
   replay.write(Buffer.concat(recorded));
   // Once it had the time in which a node would have said something new.
-  await until('it is refused as a replay', async () => (await refused(a)) > before, 10_000);
-  await sleep(300);
+  await until('it is refused', async () => (await refused(a)) > before, 30_000);
+  await until('as a replay', () => /code=replayed/.test(a.log));
   replay.destroy();
-  assert.match(a.log, /code=replayed/);
-  assert.equal(listener.got.length, 5);
   // The node that was recorded is not harmed by its double.
   await node.publish({ topic, event: 'msg', payload: { n: 5 } });
-  await until('its next message arrives', () => listener.got.length === 6, 10_000);
+  await until('its next message arrives', () => listener.got.some(({ payload }) => payload.n === 5), 20_000);
+  assert.deepEqual(listener.got.map(({ payload }) => payload.n), [0, 1, 2, 3, 4, 5]);
   await node.stop();
-  await until('it is gone', async () => (await a.metric('fanmesh_peers')) === 1, 10_000);
+  await until('it is gone', async () => (await a.metric('fanmesh_peers')) === 1, 20_000);
 });

@@ -7,11 +7,13 @@ import { answersOf } from '../lib/http_raw.mjs';
 import { Poller } from '../lib/longpoll.mjs';
 import { apiKey } from '../lib/node.mjs';
 import { Raw } from '../lib/raw.mjs';
-import { within } from '../lib/wait.mjs';
+import { until, within } from '../lib/wait.mjs';
 
-const options = { api_body_max: '256KiB', message_max: '64KiB', handshake_ms: 1000 };
+const options = { api_body_max: '256KiB', message_max: '64KiB' };
 const rules = { 'room:*': { join: 'anyone', push: 'anyone' }, 'realtime:*': { join: 'anyone', push: 'anyone' } };
 const node = await startNode({ after }, { options, rules });
+// For bodies that never come whole. Elsewhere a busy machine may take its time for a request.
+const hasty = await startNode({ after }, { options: { ...options, handshake_ms: 1000 }, rules });
 
 async function send(t, port, line, lines = [], body = '') {
   const raw = await Raw.open(port);
@@ -102,18 +104,21 @@ describe('paths that take one', () => {
   });
 
   test('wait_for_it_no_longer_than_handshake_ms_however_it_comes', async (t) => {
-    const { token } = await Poller.to(node).open();
+    const { token } = await until('a session', () => Poller.to(hasty).open());
     for (const line of ['POST /api/broadcast', `POST /socket/longpoll?vsn=2.0.0&token=${token}`]) {
-      const stops = await send(t, node.port, line, [json, 'Content-Length: 100'], '[');
-      const drips = await send(t, node.port, line, [json, 'Content-Length: 100000']);
-      const dripping = setInterval(() => drips.send(' '), 50);
-      t.after(() => clearInterval(dripping));
-      for (const raw of [stops, drips]) {
+      // A connection whose request did not even begin in that time is closed without an answer, on a busy machine.
+      const refusedLate = (how, length, first, more) => until(how, async () => {
+        const raw = await send(t, hasty.port, line, [json, `Content-Length: ${length}`], first);
+        const dripping = setInterval(() => more && raw.send(more), 50);
+        t.after(() => clearInterval(dripping));
         const [answer] = await answersOf(raw, 1, 10_000);
-        assert.equal(answer.status, 408, raw.text);
-      }
-      clearInterval(dripping);
-      await within(10_000, 'both end', Promise.all([stops.closed, drips.closed]));
+        clearInterval(dripping);
+        await within(10_000, 'it ends', raw.closed);
+        if (answer) assert.equal(answer.status, 408, raw.text);
+        return answer;
+      }, 30_000);
+      await refusedLate('it stops', 100, '[');
+      await refusedLate('it drips', 100_000, '', ' ');
     }
   });
 

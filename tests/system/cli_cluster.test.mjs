@@ -12,7 +12,7 @@ import { seconds, secret, token } from '../lib/tokens.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const rules = { ...testRules, 'who:*': { join: 'anyone', presence: 'anyone' }, 'user:*': { join: 'token', history_count: 10 }, 'mine:*': { join: 'token', history_count: 10 } };
-const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, token_topics: 'user:{user}, mine:*', ack_timeout_ms: '15s' } });
+const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, token_topics: 'user:{user}, mine:*', ack_timeout_ms: '15s', down_ms: '30s' } });
 const [a, b, c] = cluster.nodes;
 after(disconnectAll);
 
@@ -125,7 +125,7 @@ test('delete_history_deletes_it_on_all_nodes_also_of_a_topic_that_needs_escapes'
 });
 
 test('a_node_that_is_out_of_reach_is_named_and_the_rest_is_done', async (t) => {
-  const own = await startCluster(t, 2, { rules, options: { token_secret: secret, down_ms: '1s', heartbeat_ms: '200ms', ack_timeout_ms: '300ms' } });
+  const own = await startCluster(t, 2, { rules, options: { token_secret: secret, down_ms: '1s', heartbeat_ms: '200ms', ack_timeout_ms: '5s' } });
   const [here, gone] = own.nodes;
   const socket = await come(here, 'ann');
   await gone.kill();
@@ -278,12 +278,12 @@ test('subscribe_comes_back_with_the_token_that_is_in_its_file_by_then_and_misses
   fs.writeFileSync(file, token({ sub: 'before' }), { mode: 0o600 });
   const client = subscriber(t, ['--socket-url', b.ws, '--token-file', file, '--count', '2', 'mine:on']);
   const has = async (user, topic = 'mine:on') => (await answer('connections', ...key(a), '--user', user, '--topic', topic, '--count')).count === 1;
-  await until('it is subscribed', () => has('before'));
+  await until('it is subscribed', () => has('before'), 20_000);
   const first = await c.publish({ topic: 'mine:on', event: 'msg', payload: 1 });
   await until('it is printed', () => client.out.includes(first));
   fs.writeFileSync(file, token({ sub: 'after' }), { mode: 0o600 });
   assert.equal((await answer('disconnect', ...key(a), 'before')).count, 1);
-  await until('it is back as another', () => has('after'));
+  await until('it is back as another', () => has('after'), 30_000);
   const second = await c.publish({ topic: 'mine:on', event: 'msg', payload: 2 });
   const { code, out, err } = await within(20_000, 'it ends', client.ended);
   assert.equal(code, 0, err);

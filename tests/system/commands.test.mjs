@@ -13,7 +13,7 @@ const rules = {
   'pushes:*': { join: 'anyone', push: 'hook' },
 };
 const backend = await Backend.start();
-const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '60s' } });
+const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '60s', down_ms: '30s' } });
 const { nodes } = cluster;
 const [a, b, c] = nodes;
 after(() => backend.close());
@@ -31,7 +31,7 @@ async function come(node, user, more = {}) {
 }
 const post = (node, route, body, headers = {}) => node.request('POST', route, { body, headers: { 'content-type': 'application/json', ...headers } });
 async function tell(node, route, body) {
-  const answer = await post(node, route, { timeout_ms: 10_000, ...body });
+  const answer = await post(node, route, { timeout_ms: 20_000, ...body });
   assert.equal(answer.status, 200, answer.text);
   return answer.body;
 }
@@ -161,6 +161,7 @@ test('what_a_backend_has_not_decided_is_not_broadcast_once_its_client_is_sent_aw
     held.open();
     assert.equal((await good).status, 'ok');
     for (const answer of await Promise.all(answers)) assert.deepEqual(answer, { status: 'error', response: { reason } });
+    await until('both are counted', async () => (await a.metric('fanmesh_handler_withdrawn_total')) >= withdrawn + 2);
     assert.equal(await a.metric('fanmesh_handler_withdrawn_total'), withdrawn + 2);
     await push(others, 'msg', { n: 4 });
     await until('the listener has what others push', () => listener.got.length >= 2);

@@ -92,7 +92,7 @@ test('sixty_clients_miss_nothing_while_a_node_is_restarted', async (t) => {
   for (const one of running) one.stopped = true;
   await Promise.all(running.map((one) => one.done));
   await everyoneHasAll(channels, published);
-  assert.ok(channels.filter(({ node }) => node === cluster.nodes[0]).every(({ recovered }) => recovered.length === 2));
+  assert.ok(channels.filter(({ node }) => node === cluster.nodes[0]).every(({ recovered }) => recovered.length >= 2), 'each was there before and after');
 });
 
 test('sixty_clients_miss_nothing_acknowledged_as_replicated_while_a_node_is_killed', async (t) => {
@@ -100,7 +100,7 @@ test('sixty_clients_miss_nothing_acknowledged_as_replicated_while_a_node_is_kill
   const topic = 'room:kill';
   const channels = await subscribers(cluster, topic);
   const published = [];
-  const message = { ack: 'replicated' };
+  const message = { ack: 'replicated', timeout_ms: 30_000 };
   const survivors = cluster.nodes.slice(0, 2).map((node) => publisher(node, topic, published, { message, paceMs: 5, mayFail: true }));
   // The third node's own messages stop just before its end, so that each is known to be accepted or not.
   const third = publisher(cluster.nodes[2], topic, published, { message, count: 50 });

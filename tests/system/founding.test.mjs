@@ -19,7 +19,7 @@ async function create(t, n, config = {}) {
 }
 
 test('five_nodes_that_start_at_once_and_list_each_other_are_one_cluster_that_stays', async (t) => {
-  const cluster = await create(t, 5);
+  const cluster = await create(t, 5, { options: { down_ms: '6s' } }); // which the machine may keep a node busy for
   const { nodes } = cluster;
   for (const node of nodes) {
     node.options.join = nodes.filter((other) => other !== node).map((other) => other.meshAddress).join(',');
@@ -35,11 +35,9 @@ test('five_nodes_that_start_at_once_and_list_each_other_are_one_cluster_that_sta
     await until('every client has a message of every node', () => channel.got.length >= nodes.length);
     assert.deepEqual(compare(published, idsOf(channel)), clean);
   }
-  await sleep(3000);
-  for (const node of nodes) {
-    assert.equal(node.logged('peer_down'), 0, node.log);
-    assert.equal(await node.metric('fanmesh_peers'), nodes.length - 1);
-  }
+  await sleep(8000); // longer than a link could be dead without a word
+  for (const node of nodes) assert.equal(node.logged('peer_down'), 0, node.log);
+  await cluster.linked();
 });
 
 // Two clusters of two, {1, 2} and {3, 4}, each with a message before and a client that follows both topics.
@@ -95,7 +93,9 @@ test('two_clusters_that_were_founded_apart_merge_when_a_node_of_one_is_told_of_t
   await d.stop();
   await d.start();
   await oneCluster(all, beforeJoin(all.nodes, all.published));
-  assert.deepEqual(all.channels.map(({ replies }) => replies.map(({ recovered }) => recovered)), [[true], [true], [true], [true, true]]);
+  const replies = all.channels.map((channel) => channel.replies.map(({ recovered }) => recovered));
+  assert.deepEqual(replies.slice(0, 3), [[true], [true], [true]]);
+  assert.ok(replies[3].length >= 2 && replies[3].every(Boolean), JSON.stringify(replies));
 });
 
 test('two_clusters_that_were_founded_apart_merge_when_the_link_between_them_opens', async (t) => {
@@ -125,6 +125,7 @@ test('a_node_that_finds_nobody_says_where_it_looked_and_what_goes_with_it_when_i
   await other.start();
   node.options.join = `127.0.0.1:${other.askPort}`; // the wrong one of the two ports
   await node.start();
+  await until('it says so', () => node.logged('ready') > 0);
   assert.match(node.log, new RegExp(`event=ready why="no node answered within found_ms; founded a cluster" join=127\\.0\\.0\\.1:${other.askPort} then=".*mesh_listen`));
   await node.publish({ topic: 'room:1', event: 'msg' });
   await node.stop();
@@ -134,12 +135,14 @@ test('a_node_that_finds_nobody_says_where_it_looked_and_what_goes_with_it_when_i
 });
 
 test('a_node_that_stops_says_whether_others_have_what_it_had', async (t) => {
-  const { nodes: [first, last] } = await create(t, 2);
+  const cluster = await create(t, 2, { options: { leave_ms: '30s', down_ms: '30s' } });
+  const [first, last] = cluster.nodes;
   last.options.join = first.meshAddress;
   await first.start();
   await last.start();
+  await cluster.linked();
   await first.publish({ topic: 'room:1', event: 'msg' });
-  await first.stop();
+  await first.stop(30_000);
   assert.match(first.log, /level=info event=left why="every other node has what this one accepted"/);
   await last.stop();
   assert.doesNotMatch(last.log, /event=left why="every other node/);

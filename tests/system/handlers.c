@@ -62,6 +62,16 @@ static void laters_end(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* The callback thread is busy until there is a file that the push names: {"until":"/path"}. No worker is. */
+static void be_slow(const char *payload)
+{
+    char path[256];
+    if (sscanf(payload, "{\"until\":\"%255[^\"]\"}", path) != 1)
+        abort();
+    while (access(path, F_OK) != 0)
+        usleep(10000);
+}
+
 static void refuse_with(struct fm_node *node, uint64_t token, enum fm_err err)
 {
     char json[128];
@@ -121,7 +131,7 @@ static void on_push(struct fm_node *node, const struct fm_question *q, void *ctx
         text[0] = text[sizeof text - 2] = '"';
         (void)fm_rewrite(node, q->token, &(struct fm_message){.event = "large", .payload = text}, NULL);
     } else if (strcmp(q->event, "slow") == 0) {
-        usleep(300000); /* the callback thread is busy; no worker is */
+        be_slow(q->payload);
         (void)fm_reply(node, q->token, NULL);
     } else {
         (void)fm_allow(node, q->token, "{\"seen\":true}");
