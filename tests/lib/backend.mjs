@@ -49,6 +49,7 @@ export class Backend {
     const serve = (request, response) => void this.serve(request, response).catch((error) => (this.failure = error));
     const files = this.tls && { cert: fs.readFileSync(this.tls.cert), key: fs.readFileSync(this.tls.key) };
     this.server = files ? https.createServer(files, serve) : http.createServer(serve);
+    this.server.keepAliveTimeout = 600_000; // a connection that is kept is not closed in the moment in which the node uses it
     for (const event of ['connection', 'secureConnection']) {
       this.server.on(event, (socket) => {
         this.sockets.add(socket);

@@ -30,7 +30,8 @@ export async function checked(t, port) {
     for await (const chunk of request) chunks.push(chunk);
     const text = Buffer.concat(chunks);
     const { host, connection, ...headers } = request.headers;
-    const answer = await fetch(`http://127.0.0.1:${port}${request.url}`, { method: 'POST', headers, body: text });
+    // A connection of its own each time: one that is kept may be closed by the backend in the moment in which it is used.
+    const answer = await fetch(`http://127.0.0.1:${port}${request.url}`, { method: 'POST', headers: { ...headers, connection: 'close' }, body: text });
     const said = await answer.text();
     try {
       const body = JSON.parse(text);

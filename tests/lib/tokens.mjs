@@ -66,14 +66,14 @@ export class Provider {
 // Opens a WebSocket as no library would hide it: { socket } or { status, code, message }.
 export async function attempt(WebSocket, url, { protocols, ...options } = {}) {
   const socket = new WebSocket(url, protocols, options);
-  return within(10_000, `an answer of ${url.replace(/\?.*/, '')}`, new Promise((resolve) => {
+  return within(30_000, `an answer of ${url.replace(/\?.*/, '')}`, new Promise((resolve) => {
     socket.on('error', (error) => resolve({ error }));
     socket.on('open', () => resolve({ socket, status: 101 }));
     socket.on('unexpected-response', (request, response) => {
       let text = '';
       response.on('data', (chunk) => (text += chunk)).on('end', () => {
         request.destroy();
-        resolve({ status: response.statusCode, ...JSON.parse(text).error });
+        resolve({ status: response.statusCode, ...(text.startsWith('{') ? JSON.parse(text).error : {}) }); // a balancer's own answers are no JSON
       });
     });
   }));

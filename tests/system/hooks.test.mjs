@@ -14,7 +14,7 @@ const rules = {
   'room:*': { join: 'anyone', push: 'anyone', history_count: 1000 },
 };
 const backend = await Backend.start();
-const options = { hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '5s', hook_open_after: 0, hook_headers: 'cookie, X-Other' };
+const options = { hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '20s', hook_open_after: 0, hook_headers: 'cookie, X-Other' };
 const cluster = await sharedCluster(3, { rules, options });
 const { nodes } = cluster;
 after(() => backend.close());
@@ -181,7 +181,7 @@ describe('a backend that', () => {
 
   test('hangs_is_given_up_after_the_time_limit_and_other_topics_do_not_notice', async () => {
     const node = nodes[0];
-    node.options.hook_timeout_ms = 1500 * patience;
+    node.options.hook_timeout_ms = 4000 * patience;
     await node.reload();
     backend.answer = ({ topic }) => (topic.includes('hang') ? undefined : { allow: true });
     const socket = await connect(node);
@@ -212,6 +212,7 @@ describe('a backend that', () => {
     const node = await startNode(t, { rules, options });
     const socket = await connect(node);
     const channel = await join(socket, 'pushes:garbage');
+    const began = Date.now();
     const bad = (answer) => ({ answer, reason: 'bad_answer' });
     const cases = [
       bad('<html>'), bad('[]'), bad('{}'), bad('{"allow":true'), bad({ allow: 'yes' }), bad({ allow: true, alow: false }), bad({ allow: true, reason: 'x' }),
@@ -232,7 +233,7 @@ describe('a backend that', () => {
     assert.equal(await node.metric('fanmesh_hook_bad_answers_total'), cases.filter(({ reason }) => reason === 'bad_answer').length + 1);
     assert.equal(backend.asks.filter(({ topic, payload }) => topic === 'pushes:garbage' && payload.i === 20).length, 1, 'a redirect is not followed');
     assert.match(node.log, /event=hook_answer_bad asked=push topic="pushes:garbage" why="it is not JSON: [^"]*" answers=1 then=/);
-    assert.equal(node.logged('hook_answer_bad') < 3, true, 'one line for a burst');
+    assert.ok(node.logged('hook_answer_bad') <= 1 + (Date.now() - began) / 10_000, 'one line in ten seconds');
     assert.equal(channel.got.length, 0);
     backend.answer = () => ({ allow: true });
     assert.equal((await push(channel, 'msg', {})).status, 'ok');
@@ -292,7 +293,10 @@ describe('the breaker', () => {
     const { reason, retry_after_ms } = (await push(channel, 'msg', 3)).response;
     assert.equal(reason, 'unavailable');
     assert.ok(retry_after_ms > 0 && retry_after_ms <= openMs, `${retry_after_ms}`);
-    assert.ok((await node.metric('fanmesh_hook_unasked_total')) >= 1);
+    await until('it is not asked while it is left alone', async () => {
+      await push(channel, 'msg', 3);
+      return (await node.metric('fanmesh_hook_unasked_total')) >= 1;
+    });
     await until('one tries and fails', async () => {
       await push(channel, 'msg', 4);
       return its.asks.length > before;
@@ -309,7 +313,7 @@ describe('the breaker', () => {
 
   test('that_is_told_to_allow_lets_questions_pass_but_never_what_it_does_not_understand', async (t) => {
     const its = await Backend.start(t);
-    const node = await startNode(t, { rules, options: { ...options, hook_url: its.url, hook_failed: 'allow', hook_timeout_ms: 1500 * patience, hook_retries: 0 } });
+    const node = await startNode(t, { rules, options: { ...options, hook_url: its.url, hook_failed: 'allow', hook_timeout_ms: 4000 * patience, hook_retries: 0 } });
     const channel = await join(await connect(node), 'ask:x');
     its.answer = () => undefined;
     assert.equal((await push(channel, 'msg', 1)).status, 'ok');
@@ -355,6 +359,7 @@ test('one_client_can_not_fill_the_queue_of_the_others', async (t) => {
   const [greedy, modest] = [await join(await connect(node), 'pushes:few'), await join(await connect(node), 'pushes:few')];
   const answers = Array.from({ length: 20 }, (_, i) => push(greedy, 'msg', { n: i + 1 }));
   assert.equal((await push(modest, 'msg', {})).status, 'ok');
+  await until('what is too much is refused', async () => (await node.metric('fanmesh_handler_overloads_total')) === 15);
   held.open();
   const refused = (await Promise.all(answers)).filter(({ status }) => status === 'error');
   assert.deepEqual(refused.map(({ response }) => response), Array(15).fill({ reason: 'overloaded' }));

@@ -37,7 +37,7 @@ async function startBackend(t, { kind, file, command, env }, heading) {
     process.kill(-child.pid, 'SIGKILL');
     await ended;
   });
-  const post = (body, headers = {}) => fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body, headers });
+  const post = (body, headers = {}) => fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body, headers: { connection: 'close', ...headers } });
   await until(`${heading} listens`, async () => (await post('{}')).status === 401);
   assert.equal((await post('{}', { 'x-fanmesh-signature': `t=${Math.floor(Date.now() / 1000)},v1=${'0'.repeat(64)}` })).status, 401);
   return backend;
@@ -49,7 +49,7 @@ for (const [heading, language] of Object.entries(languages)) {
     const schema = await checked(t, backend.port);
     const node = await startNode(t, {
       rules: { 'room:*': { join: 'hook', push: 'hook' } },
-      options: { hook_url: `http://127.0.0.1:${schema.port}/`, hook_secret_file: path.join(backend.folder, 'hook.secret'), hook_connect: true, hook_events: 'connect, join, leave, disconnect' },
+      options: { hook_url: `http://127.0.0.1:${schema.port}/`, hook_secret_file: path.join(backend.folder, 'hook.secret'), hook_connect: true, hook_timeout_ms: '20s', hook_events: 'connect, join, leave, disconnect' },
     });
     const stranger = new WebSocket(`${node.ws}/websocket?vsn=2.0.0`);
     const [error] = await once(stranger, 'error');

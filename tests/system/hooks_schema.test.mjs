@@ -16,7 +16,7 @@ const { nodes } = await sharedCluster(1, {
   rules: { 'ask:*': { join: 'hook', push: 'hook', presence: 'hook' } },
   options: {
     hook_url: backend.url, hook_secret: hookSecret, hook_connect: true, hook_events: 'connect, join, leave, disconnect', hook_headers: 'cookie', hook_batch_ms: 0,
-    hook_open_after: 0, token_secret: secret,
+    hook_open_after: 0, hook_timeout_ms: '20s', token_secret: secret,
   },
 });
 const [node] = nodes;

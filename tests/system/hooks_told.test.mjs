@@ -13,7 +13,7 @@ import { freePort } from '../lib/ports.mjs';
 import { patience, until, within } from '../lib/wait.mjs';
 
 const rules = { 'ask:*': { join: 'hook', push: 'hook' }, 'room:*': { join: 'anyone', push: 'anyone' } };
-const optionsOf = (backend, more = {}) => ({ hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '5s', ...more });
+const optionsOf = (backend, more = {}) => ({ hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '20s', ...more });
 after(disconnectAll);
 
 // The client waits for longer than the node waits for the backend.
@@ -79,11 +79,11 @@ describe('what a backend is told', () => {
     backend.tell = () => ({ status: 400 });
     sockets.push(await connect(node));
     await until('it is dropped', async () => (await node.metric('fanmesh_hook_dropped_total')) === 1);
-    assert.match(node.log, /event=hook_dropped events=1 total=1 why="it answered with status 400" then=/);
+    await until('the log says why', () => /event=hook_dropped events=1 total=1 why="it answered with status 400" then=/.test(node.log));
     backend.tell = () => ({});
     sockets.push(await connect(node));
     await until('the next is told', () => backend.told.length === 2);
-    assert.equal(await node.metric('fanmesh_hook_untold'), 0);
+    await until('nothing is left to tell', async () => (await node.metric('fanmesh_hook_untold')) === 0);
   });
 
   test('waits_while_the_backend_is_gone_and_nothing_of_it_is_lost', async (t) => {
@@ -104,15 +104,15 @@ describe('what a backend is told', () => {
     const node = await startNode(t, { rules, options: optionsOf(backend, { hook_events: 'join, leave', hook_queue: '64KiB', hook_batch: 1 }) });
     const socket = await connect(node);
     const topic = `room:${'x'.repeat(200)}`;
+    const began = Date.now();
     let joins = 0;
     await until('some are dropped', async () => {
       for (let i = 0; i < 20; i++, joins++) await leave(await join(socket, topic));
       return (await node.metric('fanmesh_hook_dropped_total')) > 0;
     });
-    const [waiting, dropped] = [await node.metric('fanmesh_hook_untold'), await node.metric('fanmesh_hook_dropped_total')];
-    assert.equal(waiting + dropped, 2 * joins);
-    assert.match(node.log, /event=hook_dropped events=1 total=1 why="more events wait than hook_queue holds" then=/);
-    assert.equal(node.logged('hook_dropped'), 1);
+    await until('each waits or is dropped', async () => (await node.metric('fanmesh_hook_untold')) + (await node.metric('fanmesh_hook_dropped_total')) === 2 * joins);
+    await until('the log says why', () => /event=hook_dropped events=1 total=1 why="more events wait than hook_queue holds" then=/.test(node.log));
+    assert.ok(node.logged('hook_dropped') <= 1 + (Date.now() - began) / 10_000, 'one line in ten seconds');
   });
 });
 
@@ -137,7 +137,7 @@ describe('who may connect', () => {
 
   test('is_refused_when_the_backend_hangs_or_is_gone_and_those_who_are_there_do_not_notice', async (t) => {
     const backend = await Backend.start(t);
-    const node = await startNode(t, { rules, options: optionsOf(backend, { hook_connect: true, hook_timeout_ms: 1500 * patience, hook_retries: 0 }) });
+    const node = await startNode(t, { rules, options: optionsOf(backend, { hook_connect: true, hook_timeout_ms: 4000 * patience, hook_retries: 0 }) });
     const [one, two] = [await join(await connect(node), 'room:there'), await join(await connect(node), 'room:there')];
     const works = async (n) => {
       assert.equal((await push(one, 'msg', n)).status, 'ok');
@@ -194,8 +194,9 @@ describe('who may connect', () => {
     const { value } = await stream.body.getReader().read();
     assert.match(Buffer.from(value).toString(), /event: fm_joined\n/);
     leave.abort();
-    await until('it is told', () => backend.told.some(({ event }) => event === 'disconnect'));
-    const connects = backend.told.filter(({ event }) => event === 'connect').map(({ client }) => client.id);
+    const ofAll = (name) => backend.told.filter(({ event }) => event === name).map(({ client }) => client.id);
+    await until('it is told', () => ofAll('connect').length >= 3 && ofAll('disconnect').includes(ofAll('connect')[2]));
+    const connects = ofAll('connect');
     assert.equal(connects.length, 3);
     const asked = backend.asks.map(({ client }) => client.id);
     assert.ok(connects.every((id) => asked.includes(id)), 'a connection has the id that was asked about');
@@ -337,7 +338,7 @@ describe('HUP', () => {
 describe('a node that ends', () => {
   test('does_so_in_time_with_questions_under_way_and_tells_of_its_clients_before', async (t) => {
     const backend = await Backend.start(t);
-    const { nodes } = await startCluster(t, 2, { rules, options: optionsOf(backend, { hook_events: 'disconnect', hook_timeout_ms: '60s' }) });
+    const { nodes } = await startCluster(t, 2, { rules, options: optionsOf(backend, { hook_events: 'disconnect', hook_timeout_ms: '60s', leave_ms: '10s' }) });
     backend.answer = ({ topic }) => (topic === 'ask:hangs' ? undefined : { allow: true });
     const closes = [];
     for (let i = 0; i < 5; i++) {
@@ -351,6 +352,7 @@ describe('a node that ends', () => {
     nodes[0].child.kill('SIGTERM');
     assert.equal((await within(15_000, 'its end', nodes[0].exited)).code, 0);
     nodes[0].checkLog();
+    await until('all are closed', () => closes.length === 5);
     assert.deepEqual(closes, Array(5).fill(1012));
     await until('all five are told', () => backend.told.length === 5);
     assert.ok(backend.told.every(({ event, code }) => event === 'disconnect' && code === 1012));

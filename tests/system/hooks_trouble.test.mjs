@@ -47,6 +47,7 @@ test('whatever_a_backend_does_to_joins_and_pushes_others_are_served_and_who_aske
   const node = await startNode(t, { rules, options: optionsOf(backend, { workers: 1 }) });
   const socket = await connect(node);
   const channels = await Promise.all(names.map((name) => join(socket, `pushes:${name}`)));
+  const began = Date.now();
   const reasons = await beside(node, () =>
     Promise.all(names.map(async (name, i) => {
       const joining = socket.channel(`ask:${name}`);
@@ -57,7 +58,7 @@ test('whatever_a_backend_does_to_joins_and_pushes_others_are_served_and_who_aske
   assert.deepEqual(reasons, names.map((name) => [name, troubles[name].reason, troubles[name].reason]));
   assert.ok(channels.every(({ got }) => got.length === 0), 'nothing of it was broadcast');
   assert.equal(elsewhere.asks.length, 0, 'nobody is sent elsewhere');
-  assert.equal(node.logged('hook_answer_bad') <= 3, true, 'not a line for each');
+  assert.ok(node.logged('hook_answer_bad') <= 1 + (Date.now() - began) / 10_000, 'not a line for each');
   // What left the node is not put again, but where a kept connection was closed in that moment, by the same id.
   for (const name of names) assert.ok(backend.asks.filter((ask) => caseOf(ask) === name && ask.event === 'push').every(({ id }, _, all) => id === all[0].id), name);
   backend.trouble = () => allow;

@@ -9,7 +9,8 @@ import { load, startFloor, verdict } from '../lib/load.mjs';
 import { workFolder } from '../lib/node.mjs';
 import { freePort } from '../lib/ports.mjs';
 
-const small = { connections: 50, messages: 400, window: 4, settle_ms: '500ms' };
+// What is missing is waited for this long, and holds up its place in the window for as long; a broadcaster that is not given its turn has the time.
+const small = { connections: 50, messages: 400, window: 20, settle_ms: '3s' };
 
 test('a good broadcaster is not accused, by pushes and by HTTP', async (t) => {
   const floor = await startFloor(t);
@@ -73,7 +74,7 @@ test('a lost message is excused by the death of its node only if it was local, n
   const drop = ['--drop-every', '997'];
   const dropLast = ['--drop-every', '19999']; // of 20,000 deliveries
   const last = { messages: 100 };
-  for (const [faults, nodes, options, want, tally] of [
+  const cases = [
     [swallow, 1, last, verdict.declared, { tail_unknown: 50, missing: 0 }],
     [swallow, 1, { ...last, gone_file: '/nonexistent' }, verdict.broken, { tail_unknown: 0, missing: 50 }],
     [swallow, 1, { ...last, ack: 'replicated' }, verdict.broken, { tail_unknown: 0, missing: 50 }],
@@ -81,12 +82,13 @@ test('a lost message is excused by the death of its node only if it was local, n
     [dropLast, 1, {}, verdict.declared, { tail_local: 1, missing: 0 }],
     [dropLast, 2, {}, verdict.broken, { tail_local: 0, missing: 1 }],
     [drop, 1, {}, verdict.broken, { tail_local: 0, missing: 20 }],
-  ]) {
+  ];
+  await Promise.all(cases.map(async ([faults, nodes, options, want, tally]) => {
     const { code, result, errors } = await load({ ...small, ...(await startVictim(t, faults, nodes)), ...options });
     const text = JSON.stringify([faults, nodes, options, result, errors]);
     assert.equal(code, want, text);
     for (const [name, value] of Object.entries(tally)) assert.equal(result.tally[name], value, `${name} in ${text}`);
-  }
+  }));
 });
 
 test('of mixed acknowledgements each is judged by what it asked for', async (t) => {
@@ -154,10 +156,11 @@ test('a gap declares what it covers, and one that covers too little hides nothin
 test('a node that answers no heartbeats is left', async (t) => {
   for (const [faults, silent] of [[['--mute'], true], [[], false]]) {
     const floor = await startFloor(t, faults);
-    const { result } = await load({ ...small, nodes: floor.nodes, messages: 0, duration_ms: '2500ms', rate: 100, heartbeat_ms: '500ms' });
+    const { result } = await load({
+      ...small, nodes: floor.nodes, messages: 0, duration_ms: '5s', rate: 100, heartbeat_ms: '500ms', heartbeat_timeout_ms: silent ? '500ms' : '3s',
+    });
     const text = JSON.stringify(result);
-    assert.equal(result.clients.silent > 50, silent, text);
-    assert.equal(result.recovery_ms.count > 50, silent, text);
+    for (const n of [result.clients.silent, result.recovery_ms.count]) assert.ok(silent ? n >= 50 : n === 0, text);
     assert.equal(result.tally.malformed, 0, text);
   }
 });
@@ -168,10 +171,10 @@ test('a node that accepts connections and says nothing is left for the next one'
   t.after(() => silent.close());
   const floor = await startFloor(t);
   const nodes = `ws://127.0.0.1:${silent.address().port},${floor.nodes}`;
-  const { code, result } = await load({ ...small, nodes, join_timeout_ms: '500ms' });
+  const { code, result } = await load({ ...small, nodes, join_timeout_ms: '3s' });
   assert.equal(code, verdict.good, JSON.stringify(result));
   assert.equal(result.clients.connect_failures, 25, JSON.stringify(result));
-  assert.ok(result.connect_s >= 0.5 && result.connect_s < 5, JSON.stringify(result));
+  assert.ok(result.connect_s >= 3, JSON.stringify(result));
 });
 
 test('a file of killed origins that holds something else is named, and nothing is judged', async (t) => {
@@ -188,7 +191,7 @@ test('a node that is not there, wrong options and unknown processes end with a s
   const port = await freePort();
   const nodes = `ws://127.0.0.1:${port}`;
   for (const [options, sentence] of [
-    [{ nodes, connect_ms: '300ms' }, /only 0 of 1000 clients joined.*refused/],
+    [{ nodes, connect_ms: '3s' }, /only 0 of 1000 clients joined.*refused/],
     [{ nodes: 'http://127.0.0.1' }, /http:\/\/127.0.0.1 is not an address/],
     [{ nodes, connections: 3, topics: 4 }, /--connections: 3 clients don't reach every topic/],
     [{ nodes, connections: 900000 }, /descriptors are needed/],

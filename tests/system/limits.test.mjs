@@ -157,9 +157,10 @@ test('pushes_beyond_the_rate_of_the_node_or_of_the_topic_s_rule_are_refused_and_
   for (const [topic, most, name] of [['slowly:1', 20, 'rule'], ['room:1', 40, 'node']]) {
     const channel = await join(await connect(node), topic);
     const answers = await Promise.all(Array.from({ length: most + 15 }, (_, n) => push(channel, 'msg', { n })));
-    const ok = answers.filter(({ status }) => status === 'ok');
-    assert.ok(ok.length >= most && ok.length < most + 15, `${name}: ${ok.length} of ${most + 15}`);
-    for (const { response } of answers.slice(ok.length)) {
+    const [ok, refused] = ['ok', 'error'].map((is) => answers.filter(({ status }) => status === is));
+    assert.ok(ok.length >= most && ok.length < most + 15 && ok.length + refused.length === most + 15, `${name}: ${ok.length} of ${most + 15}`);
+    assert.ok(answers.slice(0, most).every(({ status }) => status === 'ok'), name);
+    for (const { response } of refused) {
       assert.equal(response.reason, 'rate_limited');
       assert.ok(response.retry_after_ms > 0);
     }
@@ -199,8 +200,25 @@ test('who_goes_on_without_listening_is_disconnected_with_1008_and_others_are_not
   assert.equal(lines(node, 'pushes_per_s').length, 1);
 });
 
+// A client has 3 s to take its close. One that could not, since this process was not given its turn, proves nothing and is followed by another.
+async function inTime(client) {
+  for (let tries = 0; ; tries++) {
+    const began = Date.now();
+    try {
+      return await client();
+    } catch (error) {
+      if (tries === 5 || Date.now() - began < 2500) throw error;
+    }
+  }
+}
+
 test('who_sends_on_while_it_is_closed_reads_why_all_the_same', async (t) => {
   const node = await startNode(t, { options: { pushes_per_s: 5, rate_burst_ms: '1s' } });
+  await inTime(() => sendOn(node));
+});
+
+async function sendOn(node) {
+  const before = await count(node, 'disconnects');
   const raw = await rawSocket(node);
   const pushes = (n) => Buffer.concat(Array.from({ length: n }, (_, i) => frame(1, JSON.stringify(['1', String(i), 'room:1', 'msg', {}]))));
   raw.send(frame(1, JSON.stringify(['1', '1', 'room:1', 'phx_join', {}])));
@@ -208,7 +226,7 @@ test('who_sends_on_while_it_is_closed_reads_why_all_the_same', async (t) => {
   // What is still to be read here would be gone if the kernel took the connection for broken.
   raw.socket.pause();
   raw.send(pushes(40));
-  await until('it is closed', async () => (await count(node, 'disconnects')) === 1);
+  await until('it is closed', async () => (await count(node, 'disconnects')) === before + 1);
   for (let i = 0; i < 5; i++) {
     raw.send(pushes(5));
     await node.metric('fanmesh_connections'); // a way there and back
@@ -216,11 +234,15 @@ test('who_sends_on_while_it_is_closed_reads_why_all_the_same', async (t) => {
   raw.socket.resume();
   await raw.end();
   assert.equal(closeCode(raw), 1008);
-});
+}
 
 test('who_pings_when_it_has_been_closed_gets_no_answer_and_no_reset', async (t) => {
   const node = await startNode(t, { options: { pushes_per_s: 5, rate_burst_ms: '1s' } });
   const before = await node.metric('fanmesh_connections');
+  await inTime(() => pingOn(node, before));
+});
+
+async function pingOn(node, before) {
   const socket = net.connect({ port: node.port, host: '127.0.0.1', allowHalfOpen: true });
   open.push(socket);
   const received = [];
@@ -244,7 +266,7 @@ test('who_pings_when_it_has_been_closed_gets_no_answer_and_no_reset', async (t) 
   socket.end();
   assert.equal(await closed, false); // without an error
   await until('the node has seen it end', async () => (await node.metric('fanmesh_connections')) === before);
-});
+}
 
 test('topics_and_sizes_beyond_their_limits_are_counted_and_told_once', async (t) => {
   const rules = { ...testRules, 'small:*': { join: 'anyone', push: 'anyone', message_max: 100 } };

@@ -94,7 +94,7 @@ describe('connections_per_user', () => {
   test('holds_for_whom_the_backend_of_hooks_names', async (t) => {
     const backend = await Backend.start(t);
     backend.answer = ({ client }) => ({ allow: true, user: new URLSearchParams(client.query).get('who') });
-    const node = await startNode(t, { rules, options: { connections_per_user: 1, hook_url: backend.url, hook_secret: hookSecret, hook_connect: true } });
+    const node = await startNode(t, { rules, options: { connections_per_user: 1, hook_url: backend.url, hook_secret: hookSecret, hook_connect: true, hook_timeout_ms: '20s' } });
     const dial = async (who) => {
       const { socket, status, code } = await attempt(WebSocket, `${node.ws}/websocket?vsn=2.0.0&who=${who}`);
       if (socket) t.after(() => socket.terminate());
@@ -108,7 +108,7 @@ describe('connections_per_user', () => {
 
 describe('connections_per_address', () => {
   test('counts_sessions_and_streams_for_the_client_behind_a_proxy', async (t) => {
-    const node = await startNode(t, { options: { connections_per_address: 2, trusted_proxies: '127.0.0.1', workers: 1 } });
+    const node = await startNode(t, { options: { connections_per_address: 2, trusted_proxies: '127.0.0.1', longpoll_ttl_ms: '2m', workers: 1 } });
     const from = (address) => ({ 'x-forwarded-for': address });
     const [ann, bob] = ['198.51.100.1', '198.51.100.2'];
     await Poller.to(node, { headers: from(ann) }).open();
@@ -133,11 +133,12 @@ describe('connections_per_address', () => {
     test(`counts_clients_behind_${Kind.name.toLowerCase()}_each_for_itself`, async (t) => {
       const { nodes } = await startCluster(t, 3, { options: { ...Kind.options, connections_per_address: 1 } });
       const balancer = await Kind.start(t, nodes);
-      const dial = async (localAddress) => {
+      // An answer of the balancer itself, which has no code, is none: for a moment a busy node may be none for it.
+      const dial = (localAddress) => until('a node answers', async () => {
         const { socket, status, code } = await attempt(WebSocket, `${balancer.url}/websocket?vsn=2.0.0`, { ca: balancer.ca, family: 4, localAddress });
         if (socket) t.after(() => socket.terminate());
         return status === 101 ? 'in' : code;
-      };
+      });
       const read = (localAddress) =>
         within(10_000, 'an answer', new Promise((resolve, reject) => {
           const request = https.get(`${balancer.url.replace('wss:', 'https:').replace('/socket', '/sse')}?topic=room:1`, { ca: balancer.ca, family: 4, localAddress, agent: false }, ({ statusCode }) => resolve(statusCode));
@@ -149,7 +150,7 @@ describe('connections_per_address', () => {
       assert.ok(greedy.filter((each) => each === 'in').length <= 3, 'one a node');
       assert.deepEqual([...new Set(greedy)].sort(), ['in', 'too_many_connections']);
       for (let i = 6; i < 12; i++) assert.equal(await dial(`127.0.0.${i}`), 'in');
-      assert.equal(await read('127.0.0.12'), 200);
+      await until('a stream is let in as well', async () => (await read('127.0.0.12')) === 200);
     });
   }
 });
@@ -171,16 +172,16 @@ describe('over LongPoll', () => {
   });
 
   test('rates_refuse_with_the_time_to_wait_and_what_is_refused_reaches_nobody', async (t) => {
-    // What is sent at once comes in one request, and is more than a bucket holds.
-    const rules = { ...testRules, 'slowly:*': { join: 'anyone', push: 'anyone', pushes_per_s: 1, history_count: 10 } };
-    const node = await startNode(t, { options: { joins_per_s: 1, rate_burst_ms: '4s' }, rules });
+    // What is sent at once comes in one request, and is more than a bucket holds; what is refused is together less than what ends the session.
+    const rules = { ...testRules, 'slowly:*': { join: 'anyone', push: 'anyone', pushes_per_s: 1, history_count: 100 } };
+    const node = await startNode(t, { options: { joins_per_s: 1, rate_burst_ms: '20s' }, rules });
     const socket = await poll(node);
     const channel = await join(socket, 'slowly:1');
-    const joins = await Promise.all(Array.from({ length: 5 }, (_, i) => settled(socket.channel(`room:${i}`).join())));
-    const pushes = await Promise.all(Array.from({ length: 5 }, (_, n) => push(channel, 'msg', { n })));
+    const joins = await Promise.all(Array.from({ length: 26 }, (_, i) => settled(socket.channel(`room:${i}`).join())));
+    const pushes = await Promise.all(Array.from({ length: 26 }, (_, n) => push(channel, 'msg', { n })));
     for (const answers of [joins, pushes]) {
       const refused = answers.filter(({ status }) => status === 'error');
-      assert.ok(refused.length > 0 && refused.length < 5, JSON.stringify(answers));
+      assert.ok(refused.length > 0 && refused.length < 26, JSON.stringify(answers));
       for (const { response } of refused) assert.ok(response.reason === 'rate_limited' && response.retry_after_ms > 0, JSON.stringify(response));
     }
     const ok = pushes.filter(({ status }) => status === 'ok').length;

@@ -5,7 +5,7 @@ import { untilNodes } from '../lib/cluster.mjs';
 import { clean, compare } from '../lib/ledger.mjs';
 import { startMesh } from '../lib/links.mjs';
 import { connect, disconnectAll, follow, gapsOf, idsOf } from '../lib/phoenix.mjs';
-import { sleep, until } from '../lib/wait.mjs';
+import { patience, sleep, until } from '../lib/wait.mjs';
 
 after(disconnectAll);
 
@@ -101,7 +101,7 @@ test('two_nodes_alone_of_which_one_is_deaf_have_everything_after_the_heal', asyn
 });
 
 test('a_link_with_300_ms_of_delay_stays_up_and_loses_nothing', async (t) => {
-  const { nodes, links, publishOnAll, everyoneHasAll } = await startFollowed(t, 3, { down_ms: '5s' });
+  const { nodes, links, publishOnAll, everyoneHasAll } = await startFollowed(t, 3, { down_ms: 5000 * patience });
   const [a, , c] = nodes;
   links.between(a, c).delayMs = 300;
   const downs = () => nodes.map((node) => node.logged('peer_down'));

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { startCluster } from '../lib/cluster.mjs';
 import { load, urlsOf, verdict } from '../lib/load.mjs';
-import { sleep } from '../lib/wait.mjs';
+import { sleep, until } from '../lib/wait.mjs';
 
 const good = (outcome, deliveries) => {
   const text = JSON.stringify(outcome, null, 1);
@@ -130,7 +130,8 @@ test('no_more_connections_than_connecting_max_wait_for_a_server_that_does_not_an
   t.after(() => server.close());
   await once(server, 'listening');
   const nodes = `ws://127.0.0.1:${server.address().port}`;
-  const { code } = await load({ nodes, connections: 100, connect_rate: 0, connecting_max: 7, connect_ms: '1s', join_timeout_ms: '10s' });
+  const { code } = await load({ nodes, connections: 100, connect_rate: 0, connecting_max: 7, connect_ms: '3s', join_timeout_ms: '1m' });
   assert.equal(code, verdict.unusable);
+  await until('all have been accepted', () => accepted >= 7);
   assert.equal(accepted, 7);
 });

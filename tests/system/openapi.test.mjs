@@ -17,7 +17,7 @@ const ajv = addFormats(new Ajv({ strict: true, allowUnionTypes: true, strictRequ
 const rules = { ...testRules, 'realtime:1': { join: 'anyone' }, 'who:*': { join: 'anyone', presence: 'anyone' } };
 const { nodes } = await sharedCluster(2, {
   rules,
-  options: { token_secret: 'a secret of tests that has at least 32 bytes', ack_timeout_ms: '500ms', api_batch_max: 10, message_max: '1KiB' },
+  options: { token_secret: 'a secret of tests that has at least 32 bytes', ack_timeout_ms: '20s', down_ms: '8s', api_batch_max: 10, message_max: '1KiB' },
 });
 const [a, b] = nodes;
 
@@ -86,7 +86,7 @@ test('requests_that_the_node_takes_fit_the_schema_and_those_that_it_refuses_for_
   const { schema } = operations.find(({ route }) => route === '/api/publish').operation.requestBody.content['application/json'];
   for (const good of [
     message, { event: 'msg', topic: 'room:1' }, { ...message, topic: undefined, topics: ['room:1', 'room:2'] },
-    { ...message, key: 'k1', conflation_key: 'c', ack: 'local' }, { ...message, ack: 'replicated', replicas: 1, timeout_ms: 5000 },
+    { ...message, key: 'k1', conflation_key: 'c', ack: 'local' }, { ...message, ack: 'replicated', replicas: 1, timeout_ms: 20_000 },
     { ...message, payload: undefined, payload_base64: 'AAE=' }, { ...message, payload: 5, key: null }, { ...message, payload: 'text' },
   ]) {
     check(schema, JSON.parse(JSON.stringify(good)), 'request');
@@ -114,7 +114,7 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
   assert.equal((await publish(message, { headers: { 'content-type': 'text/plain' } })).status, 415);
   const batch = (body, query, more = json) => call('POST', '/api/publish/batch', { body, query, ...more });
   assert.equal((await batch([message, { ...message, topic: undefined, topics: ['room:1', 'room:2'] }])).body.results.length, 3);
-  assert.equal((await batch([message], '?ack=replicated&timeout_ms=5000')).body.confirmed, 1);
+  assert.equal((await batch([message], '?ack=replicated&timeout_ms=20000')).body.confirmed, 1);
   assert.equal((await batch(`${JSON.stringify(message)}\n`, '', { headers: { 'content-type': 'application/x-ndjson' } })).status, 200);
   assert.equal((await batch([message, { ...message, topic: 'nobody:knows' }])).body.error.index, 1);
   assert.equal((await batch(Array(11).fill(message))).status, 413);
@@ -156,7 +156,7 @@ test('answers_of_every_operation_are_as_described_errors_included', async () => 
   const presence = '/api/topics/{topic}/presence';
   const shown = (sent, topic = 'who:1', more = json) => call('PUT', presence, { topic, body: sent, ...more });
   assert.equal((await shown({ key: 'ann' })).body.ttl_ms, 60_000);
-  assert.equal((await shown({ key: 'ann', meta: { mood: 'well' }, ttl_ms: 5000 })).body.key, 'ann');
+  assert.equal((await shown({ key: 'ann', meta: { mood: 'well' }, ttl_ms: 600_000 })).body.key, 'ann');
   await until('it is shown', async () => (await call('GET', presence, { topic: 'who:1' })).body.members.ann?.metas[0].mood === 'well');
   assert.equal((await call('GET', `${presence}/count`, { topic: 'who:1' })).body.keys, 1);
   for (const bad of [{}, { key: '' }, { key: 'ann', meta: 1 }, { key: 'ann', ttl_ms: 3_600_001 }, { key: 'ann', nonsense: 1 }]) assert.equal((await shown(bad)).status, 400);
@@ -204,7 +204,7 @@ test('answers_of_a_node_that_shows_all_that_it_may_and_of_one_that_limits_broadc
 
 test('answers_of_a_node_that_is_alone_or_ends_are_as_described', async () => {
   await b.kill();
-  await until('b is gone', async () => (await a.clusterView()).peers[0].state === 'down');
+  await until('b is gone', async () => (await a.clusterView()).peers[0].state === 'down', 30_000);
   await call('GET', '/api/cluster');
   const alone = await call('POST', '/api/disconnect', { body: { user: 'ann', timeout_ms: 200 }, ...json });
   assert.match(alone.body.missing[0].why, /out of reach/);

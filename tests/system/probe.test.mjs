@@ -23,8 +23,8 @@ async function isDeaf(node, what) {
     return now.code === 'deaf' && what.test(now.message) && now;
   });
   assert.equal(told.status, 503);
-  assert.match(node.log, /level=warn event=deaf part="[^"]+" ms=\d+ why="[^"]+"/);
-  assert.ok((await node.metric('fanmesh_probe_failures_total')) > 0);
+  await until('the log says so', () => /level=warn event=deaf part="[^"]+" ms=\d+ why="[^"]+"/.test(node.log));
+  await until('it is counted', async () => (await node.metric('fanmesh_probe_failures_total')) > 0);
 }
 
 for (const [thread, what] of [
@@ -38,8 +38,8 @@ for (const [thread, what] of [
     await isDeaf(node, what);
     await release();
     await until('it is ready', async () => (await readiness(node)).status === 200);
-    assert.match(node.log, /level=info event=deaf_over part="worker \d" ms=\d+/);
-    assert.equal(await node.metric('fanmesh_probe_ok'), 3);
+    await until('the log says so', () => /level=info event=deaf_over part="worker \d" ms=\d+/.test(node.log));
+    await until('it hears itself everywhere', async () => (await node.metric('fanmesh_probe_ok')) === 3);
   });
 }
 
@@ -54,7 +54,7 @@ for (const [mutation, what] of [
     await sleep(2000);
     assert.equal((await readiness(node)).code, 'deaf');
     assert.equal((await node.request('GET', '/healthz')).status, 200);
-    assert.doesNotMatch(node.log, /event=deaf_over/);
+    assert.doesNotMatch(node.log, /event=deaf_over part="worker 0"/);
   });
 }
 
@@ -68,7 +68,7 @@ test('a_listener_that_can_take_no_more_connections_is_told', async (t) => {
   await limit(3);
   const told = await until('it is deaf', async () => {
     const now = await asking('/readyz');
-    return now.error?.code === 'deaf' && now.error;
+    return now.error?.code === 'deaf' && /listener/.test(now.error.message) && now.error;
   });
   assert.match(told.message, /listener, for \d+\.\d s: .*descriptor/);
   await limit(4096);
@@ -107,28 +107,38 @@ test('a_storm_of_connections_that_wait_their_turn_is_no_deafness', async (t) => 
 
 // A worker hangs for a moment, and in that moment all of the process stands still: only the moment counts.
 test('a_node_that_stood_still_as_a_whole_is_not_deaf', async (t) => {
-  const node = await startNode(t, { options: { ...options, probe_timeout_ms: 2500 } });
-  const asked = [];
-  for (let round = 0; round < 2; round++) {
-    const release = await freeze(node, 'worker-1');
-    if (!release) return t.skip('the system does not allow ptrace');
-    await sleep(200);
-    node.child.kill('SIGSTOP');
-    await sleep(3000);
-    node.child.kill('SIGCONT');
-    await sleep(200);
-    asked.push((await readiness(node)).status);
-    await release();
-    await sleep(500);
-    asked.push((await readiness(node)).status);
+  for (let tries = 0; tries < 5; tries++) {
+    const node = await startNode(t, { options: { ...options, probe_timeout_ms: 2500 } });
+    const asked = [];
+    let hung = 0; // for how long the worker hung at most while the rest went on: too long where this process is not given its turn
+    for (let round = 0; round < 2; round++) {
+      const began = Date.now();
+      const release = await freeze(node, 'worker-1');
+      if (!release) return t.skip('the system does not allow ptrace');
+      await sleep(200);
+      node.child.kill('SIGSTOP');
+      const stopped = Date.now();
+      await sleep(3000);
+      const woken = Date.now();
+      node.child.kill('SIGCONT');
+      await sleep(200);
+      asked.push((await readiness(node)).status);
+      await release();
+      hung = Math.max(hung, stopped - began + Date.now() - woken);
+      await sleep(500);
+      asked.push((await readiness(node)).status);
+    }
+    if (hung > 2000) continue;
+    assert.deepEqual([...new Set(asked)], [200]);
+    assert.equal(await node.metric('fanmesh_probe_failures_total'), 0);
+    assert.doesNotMatch(node.log, /event=deaf/);
+    return;
   }
-  assert.deepEqual([...new Set(asked)], [200]);
-  assert.equal(await node.metric('fanmesh_probe_failures_total'), 0);
-  assert.doesNotMatch(node.log, /event=deaf/);
+  t.skip('this machine is too busy');
 });
 
 test('the_probe_is_seen_by_nobody', async (t) => {
-  const cluster = await startCluster(t, 2, { options: { ...options, connections_max: 2, workers: 2 } });
+  const cluster = await startCluster(t, 2, { options: { ...options, probe_timeout_ms: 10_000, connections_max: 2, workers: 2 } });
   const [node] = cluster.nodes;
   await sleep(1000);
   const nothing = ['connections', 'subscriptions', 'messages_in_total', 'deliveries_total', 'joins_total', 'published_total', 'topics', 'log_messages',
@@ -136,7 +146,7 @@ test('the_probe_is_seen_by_nobody', async (t) => {
   for (const name of nothing.filter((name) => name !== 'connections')) assert.equal(await node.metric(`fanmesh_${name}`), 0, name);
   assert.deepEqual((await node.request('GET', '/api/topics')).body.topics, []);
   assert.equal((await node.request('GET', '/api/cluster')).body.self.topics, 0);
-  assert.equal(await node.metric('fanmesh_probe_ok'), 3);
+  await until('it hears itself everywhere', async () => (await node.metric('fanmesh_probe_ok')) === 3);
   const seconds = await node.metric('fanmesh_probe_round_trip_seconds');
   assert.ok(seconds > 0 && seconds < 60, `${seconds}`);
 
@@ -151,7 +161,7 @@ test('the_probe_is_seen_by_nobody', async (t) => {
 });
 
 test('a_node_full_of_clients_or_topics_is_still_ready', async (t) => {
-  const node = await startNode(t, { options: { ...options, workers: 1, connections_max: 1, topics_max: 1 } });
+  const node = await startNode(t, { options: { ...options, probe_timeout_ms: 10_000, workers: 1, connections_max: 1, topics_max: 1 } });
   await join(await connect(node), 'room:1');
   await sleep(1500);
   assert.deepEqual(await readiness(node), { status: 200, code: undefined, message: undefined });
@@ -167,32 +177,31 @@ test('a_node_that_drains_does_not_wait_for_its_probe', async (t) => {
 test('a_node_cut_off_from_all_others_tells_it_and_is_unready_only_by_option', async (t) => {
   const cluster = await startCluster(t, 2, { options: { isolated_unready: true, down_ms: 500, heartbeat_ms: 100 } });
   const [a, b] = cluster.nodes;
-  assert.equal(await a.metric('fanmesh_mesh_isolated'), 0);
+  await until('they are linked', async () => (await a.metric('fanmesh_mesh_isolated')) === 0);
   await b.kill();
-  const told = await until('it is isolated', async () => {
-    const now = await readiness(a);
-    return now.status === 503 && now;
+  await until('it is isolated', async () => {
+    const { status, code } = await readiness(a);
+    return status === 503 && code === 'isolated';
   });
-  assert.equal(told.code, 'isolated');
   assert.equal(await a.metric('fanmesh_mesh_isolated'), 1);
-  assert.match(a.log, /level=warn event=mesh_isolated why=/);
+  await until('the log says so', () => /level=warn event=mesh_isolated why=/.test(a.log));
   await a.publish({ topic: 'room:1', event: 'msg', payload: 1 }); // it goes on by itself
 
   b.options.isolated_unready = null;
   await b.start();
   await until('it is ready again', async () => (await readiness(a)).status === 200);
-  assert.match(a.log, /level=info event=mesh_isolation_over ms=\d+/);
+  await until('the log says so', () => /level=info event=mesh_isolation_over ms=\d+/.test(a.log));
   await a.kill();
   await until('b is isolated', async () => (await b.metric('fanmesh_mesh_isolated')) === 1);
   assert.equal((await readiness(b)).status, 200);
 });
 
 test('a_node_whose_others_left_in_good_order_is_not_isolated', async (t) => {
-  const cluster = await startCluster(t, 2, { options: { isolated_unready: true, down_ms: 500, heartbeat_ms: 100 } });
+  const cluster = await startCluster(t, 2, { options: { isolated_unready: true, down_ms: 2000, heartbeat_ms: 100 } });
   const [a, b] = cluster.nodes;
   await a.stop();
   await cluster.until('b sees nobody', async () => (await b.metric('fanmesh_peers')) === 0);
-  await sleep(1000);
+  await sleep(3000); // more than down_ms
   assert.equal(await b.metric('fanmesh_mesh_isolated'), 0);
   assert.equal((await readiness(b)).status, 200);
 });

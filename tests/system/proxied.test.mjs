@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, test } from 'node:test';
 import { makeCertificate } from '../lib/certificate.mjs';
-import { sharedCluster } from '../lib/cluster.mjs';
+import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { apiKey, workFolder } from '../lib/node.mjs';
 import { connect, drip, secure, v1, v2, v2Raw } from '../lib/proxied.mjs';
 import { frame, upgradeRequest } from '../lib/raw.mjs';
@@ -19,10 +19,11 @@ after(() => open.forEach((socket) => socket.destroy()));
 const { cert, key } = makeCertificate(workFolder());
 const ca = fs.readFileSync(cert);
 const options = {
-  log_level: 'debug', handshake_ms: '1s', proxy_protocol_from: balancer, api_proxy_protocol_from: balancer, trusted_proxies: relay,
+  log_level: 'debug', proxy_protocol_from: balancer, api_proxy_protocol_from: balancer, trusted_proxies: relay,
 };
+const withTls = { ...options, tls_cert: cert, tls_key: key };
 const [plain] = (await sharedCluster(1, { options })).nodes;
-const [secured] = (await sharedCluster(1, { options: { ...options, tls_cert: cert, tls_key: key } })).nodes;
+const [secured] = (await sharedCluster(1, { options: withTls })).nodes;
 
 const from = async (address, node, port = node.port) => {
   const socket = await connect(port, address);
@@ -86,14 +87,14 @@ for (const [how, node] of [['plain', plain], ['TLS', secured]]) {
     }
   });
 
-  test(`over_${how}_a_header_that_does_not_end_is_cut_off_in_time`, async () => {
-    const before = (await node.metric('fanmesh_handshake_timeouts_total')) ?? 0;
+  test(`over_${how}_a_header_that_does_not_end_is_cut_off_in_time`, async (t) => {
+    const hasty = await startNode(t, { options: { ...(how === 'TLS' ? withTls : options), handshake_ms: '1s' } });
     for (const begun of [Buffer.from('PROXY TCP4 192.0'), v2(nobody()).subarray(0, 20), Buffer.alloc(0)]) {
-      const socket = await from(balancer, node);
+      const socket = await from(balancer, hasty);
       socket.write(begun);
       assert.equal(await within(10_000, 'the end', socket.ended), '');
     }
-    assert.equal(await node.metric('fanmesh_handshake_timeouts_total'), before + 3);
+    assert.equal(await hasty.metric('fanmesh_handshake_timeouts_total'), 3);
   });
 }
 
@@ -129,7 +130,7 @@ test('a_node_whose_own_address_is_listed_goes_on_hearing_itself', async () => {
     const [node] = cluster.nodes;
     const accepted = await node.metric('fanmesh_accepted_total');
     await until('the probe has knocked often', async () => (await node.metric('fanmesh_accepted_total')) > accepted + 20);
-    assert.equal((await fetch(`${node.api}/readyz`)).status, 200);
+    await until('it is ready', async () => (await fetch(`${node.api}/readyz`)).status === 200); // on a busy machine it may have been deaf for a moment
     assert.equal((await node.metric('fanmesh_proxy_refused_total')) ?? 0, 0);
   }
 });
