@@ -1,7 +1,7 @@
 // The stock npm clients, as an application would use them under Node, with promises around their callbacks.
 import { createRequire } from 'node:module';
 import { Cursor } from './ledger.mjs';
-import { within } from './wait.mjs';
+import { patience, within } from './wait.mjs';
 
 const require = createRequire(new URL('../clients/package.json', import.meta.url));
 export const WebSocket = require('ws');
@@ -19,7 +19,7 @@ export async function connect(node, { client = versions['phoenix 1.8'], vsn = 2,
   };
   const socket = new client.Socket(url, {
     transport: WebSocket,
-    timeout: 5000,
+    timeout: 5000 * patience,
     reconnectAfterMs: () => 50,
     rejoinAfterMs: () => 50,
     ...(vsn === 1 ? v1 : {}),

@@ -143,7 +143,7 @@ describe('with three nodes behind HAProxy, which takes no WebSockets', () => {
     let saying = true;
     const talks = said.map(async ({ taken, sub }) => {
       for (let n = 0; saying; n++) {
-        await sub.push('msg', { n }).then(({ id }) => taken.push(id), (error) => assert.equal(error.sent, true, error));
+        await sub.push('msg', { n }).then(({ id }) => taken.push(id), (error) => assert.ok(error.sent || error.reason === 'timeout', error));
       }
     });
     await until('some have come', () => subs.every(({ got }) => got.length >= 10), 20_000);
