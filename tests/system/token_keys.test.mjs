@@ -218,7 +218,7 @@ test('a_node_whose_url_is_down_at_the_start_serves_and_takes_tokens_as_soon_as_i
   const a = rsa();
   const node = await startNode(t, { rules, options: { token_jwks_url: `http://127.0.0.1:${port}/keys`, token_jwks_pause: '200ms', token_jwks_timeout_ms: 500 } });
   assert.equal(await ask(node, by(a.privateKey, 'RS256', 'a')), 'token_key');
-  assert.match(node.log, /event=jwks_failed .*tokens that need its keys are refused until it answers/);
+  await until('the log says why', () => /event=jwks_failed .*tokens that need its keys are refused until it answers/.test(node.log));
   const p = await Provider.start(port);
   t.after(() => p.stop());
   p.keys = [jwk(a.publicKey, { kid: 'a' })];
