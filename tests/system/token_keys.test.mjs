@@ -181,6 +181,8 @@ test('while_the_url_gives_nothing_usable_the_keys_of_its_last_answer_stay', asyn
   const p = await provider(t, jwk(a.publicKey, { kid: 'a' }));
   const node = await startNode(t, { rules, options: jwksOptions(p, { token_jwks_refresh: '1s', token_jwks_timeout_ms: 3000 * patience }) });
   const mine = by(a.privateKey, 'RS256', 'a');
+  await until('it has the key', async () => (await node.metric('fanmesh_jwks_keys')) === 1);
+  const [before, began] = [node.log.length, Date.now()];
   const bad = {
     hangs: () => {},
     dies: (request) => request.socket.destroy(),
@@ -205,9 +207,10 @@ test('while_the_url_gives_nothing_usable_the_keys_of_its_last_answer_stay', asyn
     assert.equal(await ask(node, by(secret, 'HS256', 'a')), 'token_key', what);
     assert.equal(await node.metric('fanmesh_jwks_keys'), 1);
   }
-  assert.equal(node.logged('jwks_failed'), 1); // a line for the lot of them
+  const lines = node.log.slice(before).match(/event=jwks_failed /g).length;
+  assert.ok(lines <= 1 + (Date.now() - began) / 60_000, `${lines} lines for the lot of them`); // one a minute
   p.behave = null;
-  await until('it answers again', () => /event=jwks_keys .*why="it answers again"/.test(node.log), 20_000);
+  await until('it answers again', () => /event=jwks_keys .*why="it answers again"/.test(node.log.slice(before)), 20_000);
 });
 
 test('a_node_whose_url_is_down_at_the_start_serves_and_takes_tokens_as_soon_as_it_is_there', async (t) => {
@@ -215,7 +218,7 @@ test('a_node_whose_url_is_down_at_the_start_serves_and_takes_tokens_as_soon_as_i
   const a = rsa();
   const node = await startNode(t, { rules, options: { token_jwks_url: `http://127.0.0.1:${port}/keys`, token_jwks_pause: '200ms', token_jwks_timeout_ms: 500 } });
   assert.equal(await ask(node, by(a.privateKey, 'RS256', 'a')), 'token_key');
-  assert.match(node.log, /event=jwks_failed .*tokens that need its keys are refused until it answers/);
+  await until('the log says why', () => /event=jwks_failed .*tokens that need its keys are refused until it answers/.test(node.log));
   const p = await Provider.start(port);
   t.after(() => p.stop());
   p.keys = [jwk(a.publicKey, { kid: 'a' })];

@@ -7,7 +7,7 @@ import { WebSocket } from '../lib/phoenix.mjs';
 import { attempt, seconds, secret, token } from '../lib/tokens.mjs';
 import { until, within } from '../lib/wait.mjs';
 
-const config = { rules: { 'room:*': { join: 'token', push: 'token' } }, options: { token_secret: secret, connect: 'token' } };
+const config = { rules: { 'room:*': { join: 'token', push: 'token' } }, options: { token_secret: secret, connect: 'token', ack_timeout_ms: '20s' } };
 const made = (sub, iat, more = {}) => token({ sub, iat: seconds(iat), topics: ['room:*'], ...more });
 const open = (node, text) => attempt(WebSocket, `${node.ws}/websocket?vsn=2.0.0&token=${text}`);
 
@@ -28,6 +28,11 @@ async function ask(node, text) {
 async function everywhere(nodes, text, wanted, what) {
   for (const node of nodes) for (let i = 0; i < 8; i++) assert.equal(await ask(node, text), wanted, `${what} on ${node.name}`);
 }
+// Until it has learned that on all of them.
+const learns = (node, text) => until(`${node.name} knows it`, async () => {
+  for (let i = 0; i < 8; i++) if ((await ask(node, text)) !== 'token_revoked') return false;
+  return true;
+});
 const revoke = (node, body) => node.request('POST', '/api/revoke', { body, headers: { 'content-type': 'application/json' } });
 
 test('a_user_whose_tokens_are_revoked_is_out_on_all_nodes_and_nobody_else_is', async (t) => {
@@ -82,11 +87,11 @@ test('nodes_that_start_later_know_it_also_when_the_one_that_was_told_is_gone', a
   const three = await Node.create({ name: 'node3', folder: two.folder, ...config, join: two });
   cluster.nodes.push(three);
   await three.start();
-  await until('the new node knows it', async () => (await ask(three, old)) === 'token_revoked');
+  await learns(three, old);
   await everywhere([two, three], old, 'token_revoked', 'the old token');
   await everywhere([three], made('ann', 3), 'taken', 'a later one');
   await cluster.restart(one);
-  await until('and so does the one that came back', async () => (await ask(one, old)) === 'token_revoked');
+  await learns(one, old);
   await everywhere([one], old, 'token_revoked', 'the old token');
 });
 
@@ -97,7 +102,11 @@ test('a_node_that_was_out_of_reach_does_it_when_it_is_back', async (t) => {
   nodes[2].freeze();
   t.after(() => nodes[2].thaw());
   await until('it is missed', async () => (await nodes[0].viewOf(nodes[2]))?.state === 'down', 20_000);
-  const { body } = await revoke(nodes[0], { user: 'ann', timeout_ms: 200 });
+  // The other one may be late, too: then once more, which is nothing new to anybody.
+  const { body } = await until('only one is missing', async () => {
+    const answer = await revoke(nodes[0], { user: 'ann', timeout_ms: 200 });
+    return answer.body.missing.length <= 1 && answer;
+  });
   assert.deepEqual([body.count, body.missing.length], [0, 1]);
   nodes[2].thaw();
   assert.equal((await within(20_000, 'her end', ann.ended))[0], 4003);

@@ -12,6 +12,7 @@ import { until } from '../lib/wait.mjs';
 
 const topic = 'room:fallback';
 const complete = (sub, n, who) => checkComplete(() => sub.got.map(({ id, payload }) => ({ id, n: payload.n })), n, who);
+const patient = { fallbackMs: 60_000 }; // a WebSocket that is only slow is no reason to fall back
 const transportsOf = (mesh) => mesh.states.filter(({ state }) => state === 'open').map(({ transport }) => transport);
 
 // sessionStorage, which Node has none of.
@@ -45,7 +46,7 @@ for (const mode of ['refuse', 'dangle', 'swallow']) {
     await follow(next, topic);
     assert.deepEqual(transportsOf(next), ['longpoll']);
     assert.equal(proxy.asked, 1, 'nobody asks for a WebSocket any more');
-    const elsewhere = openMesh(t, node.ws);
+    const elsewhere = openMesh(t, node.ws, patient);
     await follow(elsewhere, topic);
     assert.deepEqual(transportsOf(elsewhere), ['websocket'], 'other nodes are another matter');
   });
@@ -68,7 +69,7 @@ test('messages_in_bytes_are_bytes_over_LongPoll_too', async (t) => {
 test('nothing_is_lost_or_doubled_by_changes_of_what_carries_the_connection', async (t) => {
   const { nodes } = await startCluster(t, 2);
   const proxy = await Blocking.start(t, nodes[0], 'pass');
-  const mesh = openMesh(t, proxy.url);
+  const mesh = openMesh(t, proxy.url, patient);
   const sub = await follow(mesh, topic);
   await until('a WebSocket has answered', () => mesh.ping().then(() => true));
   const publisher = publishing(nodes, topic);
@@ -91,7 +92,7 @@ test('nothing_is_lost_or_doubled_by_changes_of_what_carries_the_connection', asy
 
 test('where_WebSockets_came_through_a_dead_node_is_no_reason_to_fall_back_before_the_others_were_tried', async (t) => {
   const cluster = await startCluster(t, 2);
-  const mesh = openMesh(t, cluster.nodes.map(({ ws }) => ws));
+  const mesh = openMesh(t, cluster.nodes.map(({ ws }) => ws), patient);
   const sub = await follow(mesh, topic);
   await mesh.ping();
   await cluster.nodes[0].kill();
@@ -101,7 +102,7 @@ test('where_WebSockets_came_through_a_dead_node_is_no_reason_to_fall_back_before
 
 test('where_nobody_answers_at_a_node_by_either_the_next_one_is_tried_by_WebSocket', async (t) => {
   const node = await startNode(t);
-  const mesh = openMesh(t, [`ws://127.0.0.1:${await freePort()}/socket`, node.ws]);
+  const mesh = openMesh(t, [`ws://127.0.0.1:${await freePort()}/socket`, node.ws], patient);
   await follow(mesh, topic);
   assert.deepEqual(mesh.states.map(({ state, transport }) => `${state} ${transport}`), [
     'connecting longpoll', 'reconnecting websocket', 'connecting websocket', 'open websocket',
@@ -143,7 +144,7 @@ describe('with three nodes behind HAProxy, which takes no WebSockets', () => {
     let saying = true;
     const talks = said.map(async ({ taken, sub }) => {
       for (let n = 0; saying; n++) {
-        await sub.push('msg', { n }).then(({ id }) => taken.push(id), (error) => assert.equal(error.sent, true, error));
+        await sub.push('msg', { n }).then(({ id }) => taken.push(id), (error) => assert.ok(error.sent || error.reason === 'timeout', error));
       }
     });
     await until('some have come', () => subs.every(({ got }) => got.length >= 10), 20_000);

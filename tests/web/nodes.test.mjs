@@ -73,6 +73,7 @@ for (const version of Object.keys(versions)) {
       assert.equal(JSON.parse(kept).keys.length, 1);
       await first.close();
       for (let n = 1; n < 20; n++) published.push(await cluster.nodes[n % 3].publish({ topic, event: 'msg', payload: n }));
+      await until('the node has it', async () => (await c.history(topic)).length === 20);
       const loads = [];
       const after = await follow(openMesh(t, c.ws, { version }), topic, { from: JSON.parse(kept), load: ({ reason }) => void loads.push(reason) });
       await until('the rest is there', () => after.got.length >= 19);

@@ -101,7 +101,7 @@ test('the_guides_program_for_node_prints_what_is_published_on_any_node', async (
   const publish = (node, text) => node.publish({ topic: 'room:lobby', event: 'msg', payload: { text }, ack: 'replicated' });
   const ids = [await publish(nodes[0], 'before')];
   await until('it has what was there', () => out.includes('before'));
-  const url = err.match(/^open (\S+)/m)[1];
+  const url = await until('it says where it is', () => err.match(/^open (\S+)/m)?.[1]);
   const node = nodes.find(({ ws }) => ws === url);
   await node.kill();
   ids.push(await publish(nodes.find(({ running }) => running), 'after'));
