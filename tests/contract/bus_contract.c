@@ -331,6 +331,7 @@ static void an_ask_that_nobody_answers_times_out_once(void **state)
 {
     (void)state;
     struct probe *a = probe_start(0), *b = probe_start(1);
+    probe_asked_once(a, b);
     probe_ask(a, b, 5, FM_LIT("?"), 100);
     uint64_t handle = probe_next(b, FM_BUS_ASKED)->handle;
     const struct fm_bus_item *answered = probe_next_within(a, FM_BUS_ANSWERED, 2000);
@@ -359,6 +360,7 @@ static void an_ask_ends_when_the_node_that_is_asked_stops(void **state)
 {
     (void)state;
     struct probe *a = probe_start(0), *b = probe_start(1);
+    probe_asked_once(a, b);
     probe_ask(a, b, 9, FM_LIT("?"), 2000);
     (void)probe_next(b, FM_BUS_ASKED);
     probe_stop(b);

@@ -13,7 +13,7 @@
 #include <nng/supplemental/util/platform.h>
 #include <cmocka.h>
 
-enum { SOON_MS = 5000, SLEEP_MS = 400, SLEEPS = 10, GIVEN_UP_MS = 30000 };
+enum { SOON_MS = 30000, SLEEP_MS = 400, SLEEPS = 10, GIVEN_UP_MS = 30000 };
 
 static nng_stream *stream; /* between two ends in this process */
 static nng_stream *other;

@@ -190,3 +190,12 @@ void probe_answer(struct probe *p, uint64_t handle, struct fm_slice bytes)
 {
     assert_int_equal(adapter->ops->answer(p->bus, handle, bytes), FM_OK);
 }
+
+void probe_asked_once(struct probe *from, struct probe *to)
+{
+    const uint64_t id = UINT32_MAX;
+    probe_ask(from, to, id, FM_LIT("first"), PROBE_SOON_MS);
+    probe_answer(to, probe_next(to, FM_BUS_ASKED)->handle, FM_LIT("first"));
+    const struct fm_bus_item *answered = probe_next(from, FM_BUS_ANSWERED);
+    assert_true(answered->err == FM_OK && answered->handle == id);
+}

@@ -63,4 +63,6 @@ void probe_link(struct probe *from, const struct probe *to);
 uint32_t probe_linked(struct probe *from, struct probe *to);
 void probe_publish(struct probe *p, struct fm_slice bytes);
 void probe_ask(struct probe *from, const struct probe *to, uint64_t id, struct fm_slice bytes, unsigned timeout_ms);
+/* One ask and its answer: the connection stands, so that the next ask leaves at once. */
+void probe_asked_once(struct probe *from, struct probe *to);
 void probe_answer(struct probe *p, uint64_t handle, struct fm_slice bytes);

@@ -176,9 +176,15 @@ static void what_is_in_no_history_is_told_as_a_gap(void **state)
     unsigned got = box->messages;
     pthread_mutex_unlock(&box->lock);
     assert_true(got < N + 2);
+    /* The gap may come while the hub still gives out, or fails to. When this result is there the callback has had all of that. */
     assert_int_equal(publish(node, "live:1", 7), FM_OK);
-    await(box, &box->messages, got + 1);
-    assert_string_equal(box->last, "{\"n\":7}");
+    assert_int_equal(publish(node, "live:1", 8), FM_OK);
+    for (bool last = false; !last;) {
+        await(box, &box->messages, ++got);
+        pthread_mutex_lock(&box->lock);
+        last = strcmp(box->last, "{\"n\":8}") == 0;
+        pthread_mutex_unlock(&box->lock);
+    }
     stop(&node);
     box_free(box);
 }
