@@ -19,7 +19,7 @@ export async function connect(node, { client = versions['phoenix 1.8'], vsn = 2,
   };
   const socket = new client.Socket(url, {
     transport: WebSocket,
-    timeout: 5000,
+    timeout: 10_000,
     reconnectAfterMs: () => 50,
     rejoinAfterMs: () => 50,
     ...(vsn === 1 ? v1 : {}),
