@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { sharedCluster } from '../lib/cluster.mjs';
 import { connect, disconnect, disconnectAll, join, leave, push, settled, versions } from '../lib/phoenix.mjs';
-import { sleep, until } from '../lib/wait.mjs';
+import { until } from '../lib/wait.mjs';
 
 const cluster = await sharedCluster(3);
 const [a, b, c] = cluster.nodes;
@@ -86,12 +86,13 @@ for (const [name, client] of Object.entries(versions)) {
         const second = await join(socket, topic);
         await b.publish({ topic, event: 'msg', payload: { n: 1 } });
         await until('the message is there', () => second.got.length === 1);
-        // Nothing comes twice: two channels of one name would each cause a frame, and the client gives every frame to both.
-        await sleep(100);
-        assert.equal(second.got.length, 1);
         assert.equal(second.state, 'joined');
         if (vsn === 2) assert.equal(first.state, 'closed');
         assert.equal((await push(second, 'msg', { n: 2 })).status, 'ok');
+        await b.publish({ topic, event: 'msg', payload: { n: 3 } });
+        await until('what comes behind the first', () => [2, 3].every((n) => second.got.some(({ payload }) => payload.n === n)));
+        // Nothing comes twice: two channels of one name would each cause a frame, and the client gives every frame to both.
+        assert.deepEqual(second.got.map(({ payload }) => payload.n).sort(), [1, 2, 3]);
       });
 
       test('a_topic_without_a_rule_is_refused_as_unmatched', async () => {
@@ -134,7 +135,7 @@ for (const [name, client] of Object.entries(versions)) {
         socket.onMessage((message) => message.topic === 'phoenix' && heard.push(message));
         await until('three heartbeats are answered', () => heard.length >= 3);
         assert.ok(heard.every(({ event, payload }) => event === 'phx_reply' && payload.status === 'ok'));
-        assert.equal(socket.isConnected(), true);
+        await until('it is connected', () => socket.isConnected());
       });
 
       test('a_client_has_a_hundred_channels_on_one_socket_and_no_more', async () => {
@@ -162,7 +163,7 @@ for (const [name, client] of Object.entries(versions)) {
         const answer = await a.request('POST', '/api/publish', { body, headers: { 'content-type': 'application/json' } });
         assert.equal(answer.status, 200, answer.text);
         await until('the message is there', () => channel.got.length === 1);
-        assert.ok(seen.at(-1).includes(payload), seen.at(-1));
+        assert.ok(seen.some((text) => text.includes(payload)), seen.join('\n'));
       });
     });
   }

@@ -8,7 +8,8 @@ import { Node } from '../lib/node.mjs';
 import { Raw } from '../lib/raw.mjs';
 import { patience, until, within } from '../lib/wait.mjs';
 
-const cluster = await sharedCluster(3, { options: { longpoll_wait_ms: 1000, origins: 'https://app.example' } });
+// None of these nodes ends: one that the machine lets wait is not to be taken for dead, which would end its sessions.
+const cluster = await sharedCluster(3, { options: { longpoll_wait_ms: 1000, longpoll_ttl_ms: '5m', down_ms: '1m', origins: 'https://app.example' } });
 const { nodes } = cluster;
 const [a] = nodes;
 
@@ -68,7 +69,9 @@ test('an_answer_that_did_not_arrive_ends_the_session_so_that_the_client_resumes_
   const before = poller.token;
   const polled = poller.poll();
   const id = await a.publish({ topic, event: 'msg', payload: 1 });
-  assert.equal((await polled).status, 200);
+  let answer = await polled;
+  while (answer.status === 204) answer = await poller.poll(); // its time was over before the message came, and its token is the same
+  assert.equal(answer.status, 200);
   assert.notEqual(poller.token, before, 'an answer with messages brings a new token');
   // As a proxy does that saw the connection break before the answer: it sends the request again.
   const again = await poller.request('GET', { token: before });
@@ -118,11 +121,15 @@ test('a_guessed_token_reaches_no_session', async () => {
 
 test('a_session_that_nobody_polls_ends', async (t) => {
   const node = await startNode(t, { options: { longpoll_ttl_ms: 1000 } });
-  const poller = await Poller.to(node).open();
-  await poller.join('room:expires');
+  let poller, opened = 0;
+  await until('it has joined in time', async () => {
+    poller = await Poller.to(node).open();
+    opened++;
+    return poller.join('room:expires');
+  });
   await until('it has ended', async () => (await node.metric('fanmesh_longpoll_sessions')) === 0);
-  assert.equal(await node.metric('fanmesh_longpoll_expired_total'), 1);
-  assert.equal(await node.metric('fanmesh_subscriptions'), 0);
+  assert.equal(await node.metric('fanmesh_longpoll_expired_total'), opened);
+  await until('and its subscription', async () => (await node.metric('fanmesh_subscriptions')) === 0);
   assert.equal((await poller.request('GET')).status, 410);
   assert.equal((await poller.push([null, '1', 'phoenix', 'heartbeat', {}])).status, 410);
 });
@@ -203,24 +210,25 @@ test('a_topic_that_leaves_out_what_a_client_is_too_slow_for_tells_it_by_gaps', a
   const ids = [];
   const publish = async (n) => ids.push(await node.publish({ topic: 'drop:slow', event: 'msg', payload: { n, filler: 'x'.repeat(10_000) } }));
   for (let n = 0; n < 20; n++) await publish(n);
+  await until('it is behind', async () => (await node.metric('fanmesh_slow_skipped_total')) > 0);
   await poller.message((message) => message[3] === 'gap');
   await publish(20);
   await poller.message((message) => message[3] === 'msg' && message[4].n === 20);
-  const [[, , , , gap]] = poller.got('gap');
-  assert.equal(gap.reason, 'slow');
-  assert.equal(poller.got().length + gap.skipped, 21);
+  const gaps = poller.got('gap').map(([, , , , gap]) => gap);
+  assert.ok(gaps.every(({ reason }) => reason === 'slow'));
+  assert.equal(poller.got().length + gaps.reduce((sum, { skipped }) => sum + skipped, 0), 21);
 });
 
 test('requests_that_were_sent_before_the_answers_of_earlier_ones_do_no_harm', async (t) => {
   const node = await startNode(t, { options: { workers: 1, longpoll_wait_ms: 200, longpoll_ttl_ms: 1000 } });
   const topic = 'room:pipelined';
   const get = (token) => `GET /socket/longpoll?vsn=2.0.0&token=${token} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
-  const pair = async () => {
+  const pair = () => until('two have joined in time', async () => {
     const pollers = [await Poller.to(node).open(), await Poller.to(node).open()];
     const old = pollers.map(({ token }) => token);
     for (const poller of pollers) await poller.join(topic);
     return { pollers, old, now: pollers.map(({ token }) => token) };
-  };
+  });
   const sent = [];
   const send = async (...tokens) => {
     const raw = await Raw.open(node.port);

@@ -49,7 +49,7 @@ const clusters = {
 
 for (const [name, { n, ...more }] of Object.entries(clusters)) {
   describe(name, async () => {
-    const { nodes } = await startCluster({ after }, n, more);
+    const { nodes } = await startCluster({ after }, n, { options: { longpoll_ttl_ms: '5m', down_ms: '1m' }, ...more });
     const a = nodes[0], b = nodes.at(-1);
 
     test('a_POST_whose_token_no_node_has_made_is_answered_before_its_body_comes_and_goes_no_further', async (t) => {

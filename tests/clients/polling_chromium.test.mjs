@@ -86,8 +86,11 @@ test('EventSource_in_chromium_goes_on_where_it_was_when_its_node_ends_or_dies', 
   const published = [];
   const publish = async (node) => published.push(await node.publish({ topic, event: 'msg', payload: published.length }));
   for (const end of [(node) => node.stop(20_000), (node) => node.kill()]) {
-    await until('it has joined', async () => (await streams()).includes(1), 20_000);
-    const owner = nodes[(await streams()).indexOf(1)];
+    const found = await until('it has joined', async () => {
+      const counts = await streams();
+      return counts.includes(1) && counts;
+    }, 20_000);
+    const owner = nodes[found.indexOf(1)];
     const staying = nodes.filter((node) => node !== owner && node.running);
     for (let n = 0; n < 10; n++) await publish(staying[n % staying.length]);
     const ended = end(owner);

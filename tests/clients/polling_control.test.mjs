@@ -8,7 +8,7 @@ import { secret, token } from '../lib/tokens.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const rules = { 'room:*': { join: 'token', push: 'token', history_count: 100 } };
-const { nodes: [a, b] } = await sharedCluster(2, { rules, options: { token_secret: secret } });
+const { nodes: [a, b] } = await sharedCluster(2, { rules, options: { token_secret: secret, down_ms: '1m' } });
 const as = (user) => token({ sub: user, topics: ['room:*'] });
 
 async function told(path, body) {

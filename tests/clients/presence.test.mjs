@@ -14,7 +14,8 @@ const rules = {
   'who:*': { join: 'anyone', push: 'anyone', presence: 'anyone' },
   'lossy:*': { join: 'anyone', push: 'anyone', presence: 'anyone', slow: 'drop' },
 };
-const cluster = await sharedCluster(3, { rules });
+// None of these nodes ends: one that the machine lets wait is not to be taken for dead, nor who comes back a little late for gone.
+const cluster = await sharedCluster(3, { rules, options: { down_ms: '1m', presence_grace_ms: 6000 * patience } });
 const [a, b, c] = cluster.nodes;
 after(disconnectAll);
 
@@ -27,7 +28,7 @@ const as = (key, meta = {}) => ({ presence: { key, meta } });
 async function agree(watchers, topic, wanted, nodes = [a, b, c]) {
   const text = JSON.stringify(wanted);
   for (const who of watchers)
-    await until(`a client shows ${text}`, () => JSON.stringify(who.list()) === text).catch((error) => {
+    await until(`a client shows ${text}`, () => JSON.stringify(who.list()) === text, 20_000).catch((error) => {
       throw new Error(`${error.message}; it shows ${JSON.stringify(who.list())}`);
     });
   for (const node of nodes)
@@ -139,9 +140,10 @@ test('who_does_not_want_to_be_told_is_told_nothing_and_is_shown_if_it_likes', as
   const [deaf, quiet] = [await come(a, topic, { presence: false }), await come(b, topic, { presence: { key: 'ann', watch: false } })];
   const bob = await come(a, topic, as('bob'));
   await agree([bob], topic, { ann: [{}], bob: [{}] });
-  await bob.channel.push('msg', {});
-  const [heard] = [deaf, quiet].map(({ states, diffs }) => states.length + diffs.length);
-  assert.equal(heard, 0);
+  for (const { channel, states, diffs } of [deaf, quiet]) {
+    assert.equal((await push(channel, 'msg', {})).status, 'ok'); // whose answer comes behind what it was told before
+    assert.equal(states.length + diffs.length, 0);
+  }
 });
 
 test('broadcasts_and_presences_stand_side_by_side_on_cursor_channels_too', async () => {
@@ -301,8 +303,8 @@ test('the_presences_of_a_node_that_is_killed_are_hidden_and_those_of_others_stay
   await one.kill();
   await until('they are hidden', () => bob.keys().length === 2 && cy.keys().length === 2);
   console.log(`# hidden ${Date.now() - killed} ms after the death`);
-  for (const node of [two, three])
-    assert.deepEqual(await membersOf(node, topic), { bob: [{}], cy: [{}] });
+  const left = JSON.stringify({ bob: [{}], cy: [{}] });
+  for (const node of [two, three]) await until(`${node.name} shows them no more`, async () => JSON.stringify(await membersOf(node, topic)) === left);
   assert.ok(!bob.gone('cy') && !cy.gone('bob'));
   await own.restart(one);
   const dee = await come(one, topic, as('dee'));

@@ -10,6 +10,8 @@ import { until } from '../lib/wait.mjs';
 const cluster = await sharedCluster(3);
 const [a, b, c] = cluster.nodes;
 after(disconnectAll);
+const replicated = { ack: 'replicated', timeout_ms: 30_000 };
+const everywhere = { ...replicated, replicas: 2 };
 
 for (const [name, client] of Object.entries(versions)) {
   for (const vsn of [2, 1]) {
@@ -32,12 +34,12 @@ for (const [name, client] of Object.entries(versions)) {
         const relay = await Relay.open(t, () => target.port);
         const channel = await follow(await connect(`ws://127.0.0.1:${relay.port}/socket`, how), topic);
         const published = [];
-        const publish = async (node, n) => published.push(await node.publish({ topic, event: 'msg', payload: { n } }));
+        const publish = async (node, n, more) => published.push(await node.publish({ topic, event: 'msg', payload: { n }, ...more }));
         for (let n = 0; n < 10; n++) await publish(cluster.nodes[n % 3], n);
         await until('ten are there', () => channel.got.length === 10);
         relay.cut();
         target = b;
-        for (let n = 10; n < 30; n++) await publish(cluster.nodes[n % 3], n);
+        for (let n = 10; n < 30; n++) await publish(cluster.nodes[n % 3], n, everywhere);
         relay.heal();
         await until('it has joined again', () => channel.replies.length === 2);
         for (let n = 30; n < 40; n++) await publish(cluster.nodes[n % 3], n);
@@ -138,7 +140,7 @@ test('a_client_of_a_killed_node_resumes_all_its_topics_on_another', async (t) =>
   const publish = async (nodes, rounds) => {
     for (let n = 0; n < rounds; n++) {
       for (const [i, topic] of topics.entries()) {
-        published[i].push(await nodes[n % nodes.length].publish({ topic, event: 'msg', payload: n, ack: 'replicated' }));
+        published[i].push(await nodes[n % nodes.length].publish({ topic, event: 'msg', payload: n, ...replicated }));
       }
     }
   };
@@ -158,7 +160,7 @@ test('clients_of_a_killed_node_come_back_when_it_does_and_miss_nothing_that_was_
   const topic = 'room:killed';
   const channel = await follow(await connect(c), topic);
   const published = [];
-  const publish = async (node, n) => published.push(await node.publish({ topic, event: 'msg', payload: n, ack: 'replicated' }));
+  const publish = async (node, n) => published.push(await node.publish({ topic, event: 'msg', payload: n, ...replicated }));
   for (let n = 0; n < 10; n++) await publish(cluster.nodes[n % 3], n);
   await until('ten are there', () => channel.got.length === 10);
   await c.kill();

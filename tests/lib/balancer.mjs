@@ -21,7 +21,8 @@ function sample(name, replacements, { passing, from }) {
     if (!text.includes(what)) throw new Error(`deploy/${name} has no ${what}`);
     text = text.replaceAll(what, by);
   }
-  return text;
+  // The files name three nodes: those that the test doesn't have go, with the ports that are theirs whoever else runs here.
+  return text.replace(/^.*\b(10\.0\.0\.[1-3]:400[01]|127\.0\.0\.1:410[1-3])\b.*\n/gm, '');
 }
 
 const accepts = (port) =>

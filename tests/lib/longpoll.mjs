@@ -1,5 +1,6 @@
 // LongPoll: a client of our own that shows every answer, and the stock ones.
 import { connect, versions } from './phoenix.mjs';
+import { within } from './wait.mjs';
 
 // One session, by hand. Every request goes to the next of `bases`, or to the one that is named.
 export class Poller {
@@ -42,13 +43,17 @@ export class Poller {
   }
 
   // Polls until a message is what `is` says; returns it.
-  async message(is) {
-    for (;;) {
-      const found = this.messages.find(is);
-      if (found) return found;
-      const answer = await this.poll();
-      if (answer.status !== 200 && answer.status !== 204) throw new Error(`poll: ${answer.text}`);
-    }
+  message(is, limitMs = 60_000) {
+    const over = new AbortController();
+    const polling = async () => {
+      for (;;) {
+        const found = this.messages.find(is);
+        if (found) return found;
+        const answer = await this.poll({ signal: over.signal });
+        if (answer.status !== 200 && answer.status !== 204) throw new Error(`poll: ${answer.text}`);
+      }
+    };
+    return within(limitMs, `a message over LongPoll that is as ${is}`, polling()).finally(() => over.abort());
   }
 
   // Returns the response of the reply.
