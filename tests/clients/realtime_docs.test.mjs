@@ -35,12 +35,12 @@ test('a_client_hears_itself_and_its_backend_in_every_way_that_the_page_shows', a
   const folder = workFolder();
   fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
   const client = run(t, fit(snippet(page, 'A client', 'js'), { nodes: nodes.slice(1) }));
-  await until('it hears itself', () => client.said.length === 2);
+  await until('it hears itself', () => client.said.length === 2, 30_000);
   assert.ok(client.said.includes('ok'));
   assert.match(client.said.find((line) => line !== 'ok'), /^hello \w+-1$/);
   const shell = snippets(page).filter(({ heading, kind }) => heading === 'A backend' && kind === 'sh');
   for (const { text } of shell) await runShell(fit(text, { nodes, folder }));
-  await until('all that the backend said', () => client.said.length === 5);
+  await until('all that the backend said', () => client.said.length === 5, 30_000);
   assert.deepEqual(client.said.slice(2).map((line) => line.replace(/ \w+-\d+$/, '')), ['from the backend', 'as Supabase has it', 'one message']);
 });
 
@@ -50,16 +50,16 @@ test('a_listener_to_changes_of_rows_gets_the_one_that_the_page_publishes', async
   fs.writeFileSync(path.join(folder, 'api.key'), `${apiKey}\n`, { mode: 0o600 });
   const client = run(t, fit(`${snippet(page, 'A client', 'js')}\n${snippet(page, 'Changes of rows', 'js')}`, { nodes: nodes.slice(1) }));
   const there = async () => (await nodes[0].request('GET', '/api/topics/realtime%3Aorders/subscribers?limit=0')).body.count === 1;
-  await until('it has joined', there);
+  await until('it has joined', there, 30_000);
   await runShell(fit(snippet(page, 'Changes of rows', 'sh'), { nodes, folder }));
-  await until('it has the change', () => client.said.includes('UPDATE 7 new paid'));
+  await until('it has the change', () => client.said.includes('UPDATE 7 new paid'), 30_000);
 });
 
 test('a_client_of_supabase_js_hears_itself_and_whoever_has_the_channel_by_realtime_js', async (t) => {
   const { nodes } = await startCluster(t, 3, { rules });
   const other = run(t, fit(snippet(page, 'A client', 'js'), { nodes: nodes.slice(1) }));
-  await until('the other has joined', () => other.said.length === 2);
+  await until('the other has joined', () => other.said.length === 2, 30_000);
   const client = run(t, fit(snippet(page, 'supabase-js', 'js'), { nodes }));
-  await until('both hear it', () => client.said.includes('hello') && other.said.length === 3);
+  await until('both hear it', () => client.said.includes('hello') && other.said.length === 3, 30_000);
   assert.match(other.said[2], /^hello /);
 });
