@@ -49,6 +49,7 @@ export class Cluster {
   async restart(node) {
     await node.stop();
     node.options.join = this.nodes.filter((other) => other !== node && other.running).map((other) => other.meshAddress).join(',') || null;
+    node.options.found_ms ??= '12s'; // on a busy machine these may not answer for a while; without them it would have forgotten everything
     await node.start();
     await this.linked(this.nodes.filter((other) => other.running));
   }

@@ -26,8 +26,15 @@ export function token(claims = {}, { alg = 'HS256', key = secret, kid, header = 
   return signed({ alg, typ: 'JWT', ...(kid ? { kid } : {}), ...header }, { iat: seconds(), exp: seconds(600), ...claims }, key);
 }
 
-export const rsa = (bits = 2048) => crypto.generateKeyPairSync('rsa', { modulusLength: bits });
-export const p256 = () => crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' });
+// By way of PEM: Node 20 hangs for ever where a key that was just made is exported in the moment in which what made it is collected, since
+// both lock one mutex.
+export function keyPair(type, options) {
+  const encoding = (kind) => ({ type: kind, format: 'pem' });
+  const made = crypto.generateKeyPairSync(type, { ...options, publicKeyEncoding: encoding('spki'), privateKeyEncoding: encoding('pkcs8') });
+  return { publicKey: crypto.createPublicKey(made.publicKey), privateKey: crypto.createPrivateKey(made.privateKey) };
+}
+export const rsa = (bits = 2048) => keyPair('rsa', { modulusLength: bits });
+export const p256 = () => keyPair('ec', { namedCurve: 'P-256' });
 export const pem = (key) => key.export({ type: 'spki', format: 'pem' });
 export const jwk = (key, more = {}) => ({ ...key.export({ format: 'jwk' }), ...more });
 

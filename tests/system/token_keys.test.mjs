@@ -11,7 +11,7 @@ import { startCluster, startNode } from '../lib/cluster.mjs';
 import { binary, Node, workFolder } from '../lib/node.mjs';
 import { WebSocket } from '../lib/phoenix.mjs';
 import { freePort } from '../lib/ports.mjs';
-import { attempt, jwk, p256, pem, Provider, rsa, secret, token } from '../lib/tokens.mjs';
+import { attempt, jwk, keyPair, p256, pem, Provider, rsa, secret, token } from '../lib/tokens.mjs';
 import { patience, until } from '../lib/wait.mjs';
 
 const folder = workFolder();
@@ -39,8 +39,8 @@ function start(options) {
 
 test('weak_and_wrong_keys_stop_the_start_with_a_sentence_that_says_why', async () => {
   const small = rsa(1024);
-  const p384 = crypto.generateKeyPairSync('ec', { namedCurve: 'P-384' });
-  const ed = crypto.generateKeyPairSync('ed25519');
+  const p384 = keyPair('ec', { namedCurve: 'P-384' });
+  const ed = keyPair('ed25519');
   const good = rsa();
   const set = (...keys) => file(JSON.stringify({ keys }));
   const cases = [
@@ -99,7 +99,7 @@ test('a_jwks_file_may_hold_secrets_and_keys_that_are_not_for_us', async (t) => {
     { kty: 'oct', kid: 'k', k: k.toString('base64url') },
     jwk(rsa().publicKey, { use: 'enc' }),
     jwk(rsa().publicKey, { alg: 'PS256' }),
-    jwk(crypto.generateKeyPairSync('ed25519').publicKey),
+    jwk(keyPair('ed25519').publicKey),
     { kty: 'what?' },
   ];
   const node = await startNode(t, { rules, options: { token_key_file: file(JSON.stringify({ keys })) } });
