@@ -13,7 +13,7 @@ const rules = {
   'pushes:*': { join: 'anyone', push: 'hook' },
 };
 const backend = await Backend.start();
-const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '60s', down_ms: '30s' } });
+const cluster = await sharedCluster(3, { rules, options: { token_secret: secret, hook_url: backend.url, hook_secret: hookSecret, hook_timeout_ms: '60s', down_ms: '30s', ack_timeout_ms: '20s' } });
 const { nodes } = cluster;
 const [a, b, c] = nodes;
 after(() => backend.close());
