@@ -74,8 +74,10 @@ function repair(seen) {
   const dropped = (sums.fanmesh_mesh_dropped_total ?? 0) - (sums.fanmesh_hub_inbox_dropped_total ?? 0);
   const repaired = sums.fanmesh_repaired_messages_total ?? 0;
   const text = `${dropped} envelopes dropped by full queues of the mesh, ${repaired} messages repaired`;
-  // It says whether the run was hard enough, not whether a promise held; a short one may have met no fault that fills a queue.
-  if (seen.options.minutes < REPAIR_MINUTES && repaired && !dropped) return { ok: undefined, text: `${text}; a run of ${REPAIR_MINUTES} minutes fills queues` };
+  // It says whether the run was hard enough, not whether a promise held; a short one, or one of a machine that is behind, may have met no
+  // fault that fills a queue.
+  const filled = seen.options.minutes >= REPAIR_MINUTES && seen.faults.some(({ kind }) => kind === 'throttle');
+  if (!filled && repaired && !dropped) return { ok: undefined, text: `${text}; a run of ${REPAIR_MINUTES} minutes with a throttled link fills queues` };
   return { ok: dropped > 0 && repaired > 0, text: dropped && repaired ? text : `${text}: the faults of this run were too mild to show that both are mended` };
 }
 

@@ -65,11 +65,12 @@ export class Samples {
     return sums;
   }
 
-  // Of a counter, a second, between two moments; undefined without samples there.
+  // Of a counter, a second, between two moments; where the machine stood still and there are no two samples, between the next ones around.
   rate(name, from, to) {
-    const rows = this.rows.filter(({ t_ms }) => t_ms >= from && t_ms <= to);
-    if (rows.length < 2) return undefined;
-    const [first, last] = [rows[0], rows.at(-1)];
+    const last = this.rows.findLast(({ t_ms }) => t_ms <= to) ?? this.rows[1];
+    let first = this.rows.find(({ t_ms }) => t_ms >= from);
+    if (!first || !last || first.t_ms >= last.t_ms) first = this.rows.findLast(({ t_ms }) => t_ms < Math.min(from, last?.t_ms));
+    if (!first) return undefined;
     return ((last.sums[name] ?? 0) - (first.sums[name] ?? 0)) / ((last.t_ms - first.t_ms) / 1000);
   }
 }

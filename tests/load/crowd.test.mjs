@@ -49,7 +49,7 @@ async function prober(t, node) {
     await asked();
     const came = await during();
     const times = await asked();
-    const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))].toFixed(1);
+    const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))]?.toFixed(1) ?? '?';
     return [came, `${times.length} round trips of another topic ${at(0.5)} ms (p50), ${at(0.99)} ms (p99), ${at(1)} ms (max)`];
   };
 }

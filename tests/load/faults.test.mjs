@@ -9,6 +9,9 @@ import { sleep, until } from '../lib/wait.mjs';
 
 after(disconnectAll);
 
+// No machine stands still for so long that a node that lives is taken for one that is down.
+const options = { down_ms: '10s' };
+
 const followers = (nodes, topic) => Promise.all(nodes.map(async (node) => follow(await connect(node), topic)));
 
 // Publishes on all nodes by turns, every paceMs, until the time is up.
@@ -29,7 +32,7 @@ async function everyoneHasAll(nodes, channels, published) {
 }
 
 test('for_20_seconds_two_nodes_without_a_link_get_everything_through_the_third', async (t) => {
-  const { cluster, nodes, links } = await startMesh(t, 3);
+  const { cluster, nodes, links } = await startMesh(t, 3, { options });
   const [a, b, c] = nodes;
   const topic = 'room:apart';
   const channels = await followers(nodes, topic);
@@ -38,7 +41,7 @@ test('for_20_seconds_two_nodes_without_a_link_get_everything_through_the_third',
   const published = [];
   links.between(a, c).cut();
   await until('a and c are down to each other', async () =>
-    (await a.viewOf(c)).state === 'down' && (await c.viewOf(a)).state === 'down');
+    (await a.viewOf(c)).state === 'down' && (await c.viewOf(a)).state === 'down', 60_000);
   await publishFor(20_000, nodes, topic, published);
   await everyoneHasAll(nodes, channels, published);
   ages.sort((x, y) => x - y);
@@ -94,7 +97,7 @@ async function wholeHistory(node, topic) {
 }
 
 test('a_node_that_stood_still_for_30_seconds_is_down_once_and_back_once_and_misses_nothing', async (t) => {
-  const cluster = await startCluster(t, 3);
+  const cluster = await startCluster(t, 3, { options });
   const [a, b, c] = cluster.nodes;
   const topic = 'room:still';
   const channels = await followers(cluster.nodes, topic);

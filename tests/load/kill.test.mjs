@@ -21,7 +21,7 @@ test('3000_clients_of_a_killed_node_are_all_back_on_the_others_and_miss_nothing_
     topics: 50,
     connect_rate: 40_000,
     messages: 0,
-    duration_ms: '20s',
+    duration_ms: '10m', // it is stopped before
     rate: 100,
     ack: 'mixed',
     replicated_percent: 50,
@@ -29,10 +29,12 @@ test('3000_clients_of_a_killed_node_are_all_back_on_the_others_and_miss_nothing_
     settle_ms: '20s',
     gone_file,
   });
-  await until('its clients are there', async () => (await victim.metric('fanmesh_connections')) >= clients / 3, 60_000);
+  await until('all clients are there', async () => (await victim.metric('fanmesh_deliveries_total')) > 0, 120_000);
   await sleep(5000);
   await victim.kill();
   fs.writeFileSync(gone_file, `${self.incarnation}\n`);
+  await sleep(15_000);
+  running.stop();
   const { code, result, text } = await running;
   assert.ok(code === verdict.good || code === verdict.declared, text);
   assert.equal(result.tally.missing, 0, text);

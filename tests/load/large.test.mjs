@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startCluster, startNode } from '../lib/cluster.mjs';
 import { load, urlsOf, verdict } from '../lib/load.mjs';
-import { sleep } from '../lib/wait.mjs';
+import { until } from '../lib/wait.mjs';
 
 const clients = 1500;
 const messages = 10_000;
@@ -20,8 +20,9 @@ test('1500_clients_on_three_nodes_get_10000_messages_in_order_each_once', async 
 test('1500_clients_miss_nothing_of_10000_messages_while_a_node_is_restarted', async (t) => {
   const cluster = await startCluster(t, 3);
   const running = load({ ...urlsOf(cluster.nodes), connections: clients, messages, window: 32, settle_ms: '20s' });
-  await sleep(10_000);
-  await cluster.restart(cluster.nodes[2]);
+  const { nodes } = cluster;
+  await until('it is under way', async () => (await nodes[2].metric('fanmesh_deliveries_total')) >= (clients / 3) * 500, 120_000, 100);
+  await cluster.restart(nodes[2]);
   const { code, result, text } = await running;
   assert.equal(code, verdict.good, text);
   assert.ok(result.clients.reconnects >= clients / 3, text);
