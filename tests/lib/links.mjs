@@ -26,8 +26,15 @@ async function socketsOf({ pid, running }) {
 const inTable = (port) => `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
 
 // Which of the nodes holds the other end of a connection that came to this port of ours. Both ports count: the system gives one local port
-// to several connections, if they lead to different places.
-async function holder({ remotePort, localPort }, nodes) {
+// to several connections, if they lead to different places. The table is not read in one piece: what is missed is looked for again.
+async function holder(socket, nodes) {
+  for (let tries = 0; tries < 3; tries++) {
+    const node = await holderNow(socket, nodes);
+    if (node) return node;
+  }
+  return undefined;
+}
+async function holderNow({ remotePort, localPort }, nodes) {
   if (!remotePort) return undefined; // closed at once
   const pair = `: ${inTable(remotePort)}${inTable(localPort)}`;
   const table = await connections();
@@ -156,6 +163,6 @@ export async function startMesh(t, n, config = {}) {
   await first.start();
   for (const node of others) node.options.join = first.meshAddress;
   await Promise.all(others.map((node) => node.start()));
-  await cluster.linked();
+  await cluster.linked(cluster.nodes, 60_000);
   return { cluster, nodes: cluster.nodes, links };
 }

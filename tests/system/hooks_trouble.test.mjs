@@ -15,7 +15,7 @@ const rules = {
   'room:*': { join: 'anyone', push: 'anyone', history_count: 1000 },
 };
 const optionsOf = (backend, more = {}) => ({
-  hook_url: backend.url, hook_secret: hookSecret, hook_open_after: 0, hook_retries: 1, hook_concurrency: 200, hook_timeout_ms: 6000 * patience, ...more,
+  hook_url: backend.url, hook_secret: hookSecret, hook_open_after: 0, hook_retries: 1, hook_concurrency: 200, hook_timeout_ms: 10_000 * patience, ...more,
 });
 // The client waits for longer than the node waits for the backend.
 const connect = (node, options) => open(node, { timeout: 60_000, ...options });

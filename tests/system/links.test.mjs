@@ -15,7 +15,7 @@ async function startFollowed(t, n, options = { down_ms: '1s', heartbeat_ms: '250
   const channels = await Promise.all(mesh.nodes.map(async (node) => follow(await connect(node), topic)));
   const published = [];
   const publish = async (node) => published.push(await node.publish({ topic, event: 'msg', payload: published.length }));
-  const everyoneHasAll = async (limitMs = 20_000) => {
+  const everyoneHasAll = async (limitMs = 60_000) => {
     const all = () => channels.every(({ got }) => got.length >= published.length);
     await until('everyone has everything', all, limitMs).catch(() => {}); // the ledgers say what is missing
     for (const [i, channel] of channels.entries()) {
@@ -31,7 +31,7 @@ async function startFollowed(t, n, options = { down_ms: '1s', heartbeat_ms: '250
   };
   // After the heal: all links are there again, and work.
   const whole = async () => {
-    await mesh.cluster.linked();
+    await mesh.cluster.linked(mesh.nodes, 60_000);
     await publishOnAll(mesh.nodes.length);
     await everyoneHasAll();
   };
@@ -40,7 +40,7 @@ async function startFollowed(t, n, options = { down_ms: '1s', heartbeat_ms: '250
 
 const bothDown = (a, b) => Promise.all([sees(a, b, 'down', false), sees(b, a, 'down', false)]);
 
-const sees = (node, other, state, linked, limitMs = 15_000) =>
+const sees = (node, other, state, linked, limitMs = 30_000) =>
   untilNodes(
     [node, other],
     `${node.name} says that ${other.name} is ${state}`,
