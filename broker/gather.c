@@ -14,7 +14,7 @@
 enum {
     GATHERS_MAX = 64, /* under way at once, */
     REPORTS_MAX = 64, /* ... and as many besides that only the log waits for, */
-    REPORT_MS = 5000, /* ... which it does so long */
+    REPORT_MS = 1000, /* ... which it does so long */
     OTHERS_PART = 4,  /* of the time limit, by which other nodes answer sooner, so that what they have found still arrives */
 };
 
