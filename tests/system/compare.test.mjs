@@ -44,8 +44,8 @@ test('a_table_wider_than_the_terminal_goes_on_below_with_its_labels', () => {
 });
 
 test('what_a_peer_loses_is_told_and_is_not_a_figure', async (t) => {
-  const floor = await startFloor(t, ['--drop-every', '50']);
-  await assert.rejects(load({ nodes: floor.nodes, connections: 20, messages: 20, settle_ms: 3000 }, 60_000), /^Error: 8 missing$/);
+  const floor = await startFloor(t, ['--drop-every', '150']);
+  await assert.rejects(load({ nodes: floor.nodes, connections: 20, messages: 20, settle_ms: 3000 }, 60_000), /^Error: 2 missing$/);
 });
 
 test('a_peer_that_does_not_exist_is_refused_with_the_list_of_those_that_do', () => {
