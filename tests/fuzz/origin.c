@@ -33,6 +33,22 @@ static bool names_host(struct fm_slice s)
     return s.n > 0;
 }
 
+/* Without a port that one of the schemes implies. */
+static struct fm_slice plain(struct fm_slice host)
+{
+    size_t port = ends(host, ":80") ? 3 : ends(host, ":443") ? 4 : 0;
+    return fm_slice_of(host.p, host.n > port ? host.n - port : host.n);
+}
+
+/* Is `origin` a scheme that is `n` bytes long, then the host, then nothing or the port that this scheme implies? */
+static bool is_page_of(struct fm_slice origin, size_t n, const char *port, struct fm_slice host)
+{
+    if (origin.n < n + host.n || strncasecmp((const char *)origin.p + n, (const char *)host.p, host.n) != 0)
+        return false;
+    const struct fm_slice rest = fm_slice_of(origin.p + n + host.n, origin.n - n - host.n);
+    return rest.n == 0 || fm_slice_eq(rest, fm_slice_str(port));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const char *const all[] = {"*", NULL}, *const below[] = {"https://*.example.org", NULL},
@@ -49,8 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     }
     bool https = begins(origin, "https://"), http = begins(origin, "http://");
-    if (fm_origin_named(origin, host, none)) /* but for a port that a scheme implies both are the same */
-        must((https || http) && origin.n >= (https ? 8u : 7u) + host.n - (host.n > 4 ? 4 : 0));
+    if (fm_origin_named(origin, host, none))
+        must((https && is_page_of(origin, 8, ":443", plain(host))) || (http && is_page_of(origin, 7, ":80", plain(host))));
     must(!fm_origin_allowed(origin, empty, none));
     if (fm_origin_allowed(origin, empty, below))
         must(https && ends(origin, ".example.org") && names_host(fm_slice_of(origin.p + 8, origin.n - 8)));
