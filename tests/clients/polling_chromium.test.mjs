@@ -52,7 +52,7 @@ for (const version of ['phoenix-1.8', 'phoenix-1.7']) {
       });
       window.push = (payload) => new Promise((resolve) => channel.push('msg', payload).receive('ok', ({ id }) => resolve(id)));
     }, [`./${version}.mjs`, topic]);
-    await until('it has joined', () => page.evaluate(() => window.replies.length > 0), 20_000);
+    await until('it has joined', () => page.evaluate(() => window.replies.length > 0));
     const sessions = await until('one session is left', async () => {
       const counts = await Promise.all(nodes.map((node) => node.metric('fanmesh_longpoll_sessions')));
       return counts.reduce((x, y) => x + y) === 1 && counts;
@@ -63,11 +63,11 @@ for (const version of ['phoenix-1.8', 'phoenix-1.7']) {
     const publish = async (n) => published.push(await others[n % 2].publish({ topic, event: 'msg', payload: { n } }));
     for (let n = 0; n < 10; n++) await publish(n);
     published.push(await page.evaluate(() => window.push({ from: 'the page' })));
-    await until('all are there', () => page.evaluate((n) => window.ids.length >= n, published.length), 20_000);
+    await until('all are there', () => page.evaluate((n) => window.ids.length >= n, published.length));
     await owner.kill();
     for (let n = 10; n < 30; n++) await publish(n);
     await until('it has come back', () => page.evaluate(() => window.replies.length > 1), 60_000);
-    await until('all are there', () => page.evaluate((n) => window.ids.length >= n, published.length), 20_000);
+    await until('all are there', () => page.evaluate((n) => window.ids.length >= n, published.length));
     assert.deepEqual(compare(published, await page.evaluate(() => window.ids)), clean);
     assert.deepEqual(page.problems, []);
   });

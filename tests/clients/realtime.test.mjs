@@ -85,7 +85,7 @@ for (const [name, client] of Object.entries(clients)) {
 
     test('a_replay_gives_the_newest_since_a_time_marked_as_such_and_what_follows_it', async () => {
       const topic = named('replay');
-      const tell = (n) => a.publish({ topic: `realtime:${topic}`, event: 'e', payload: { n }, ack: 'replicated', replicas: 2, timeout_ms: 30_000 });
+      const tell = (n) => a.publish({ topic: `realtime:${topic}`, event: 'e', payload: { n }, ack: 'replicated', replicas: 2 });
       const ids = [await tell(0), await tell(1)];
       await new Promise((resolve) => setTimeout(resolve, 5));
       const since = Date.now();

@@ -176,3 +176,15 @@ export class Nginx extends Balancer {
   async has() {}
   async misses() {}
 }
+
+// At least `n` clients, made one by one by make(i), and as many as it takes until each of the nodes has one, by a metric: where the next
+// one gets nobody can say from here, and for a balancer a node that a busy machine keeps waiting is away for a while.
+export async function clientsOn(nodes, n, make, metric = 'fanmesh_subscriptions') {
+  const clients = [];
+  const haveAll = async () => (await Promise.all(nodes.map((node) => node.metric(metric)))).every((count) => count > 0);
+  while (clients.length < n || !(await haveAll())) {
+    if (clients.length >= 10 * n) throw new Error('there is a node that has none of the clients');
+    clients.push(await make(clients.length));
+  }
+  return clients;
+}

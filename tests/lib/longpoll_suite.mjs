@@ -2,7 +2,7 @@
 // version runs it, since 1.7 needs a browser's globals, which 1.8 would take, too.
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { Spread } from './balancer.mjs';
+import { clientsOn, Spread } from './balancer.mjs';
 import { sharedCluster, startCluster } from './cluster.mjs';
 import { clean, compare } from './ledger.mjs';
 import { connectLongPoll } from './longpoll.mjs';
@@ -70,14 +70,11 @@ export async function suite(version) {
       const balancer = await Spread.start(t, own.nodes);
       const [going, ...staying] = own.nodes;
       const topic = `room:${how}`;
-      const clients = [];
-      // Each request, of whichever client, goes to the next node: where a session is made nobody can say from here.
-      const some = async () => clients.length >= 6 && (await going.metric('fanmesh_longpoll_sessions')) > 0;
-      while (!(await some())) {
-        assert.ok(clients.length < 60, 'it has some of them');
-        const socket = await connectLongPoll(balancer.url, version, { vsn: 2 - (clients.length % 2) });
-        clients.push({ socket, channel: await follow(socket, topic) });
-      }
+      const make = async (i) => {
+        const socket = await connectLongPoll(balancer.url, version, { vsn: 2 - (i % 2) });
+        return { socket, channel: await follow(socket, topic) };
+      };
+      const clients = await clientsOn([going], 6, make, 'fanmesh_longpoll_sessions');
       const published = [];
       const publish = async (n) => published.push(await staying[n % 2].publish({ topic, event: 'msg', payload: { n } }));
       for (let n = 0; n < 20; n++) await publish(n);

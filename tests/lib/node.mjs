@@ -1,6 +1,7 @@
 // One fanmesh node as a real process: started, asked, killed and restarted by tests; always ended by its process id.
 //
 // Variables: FANMESH_BIN (default build/release/fanmesh), FANMESH_KEEP_LOGS=1 keeps the folder of a run.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -286,6 +287,12 @@ export class Node {
     return lines.filter((line) => !other || line.includes(` node="${other.name}" `)).length;
   }
 
+  // Is the event in the log, and in a burst that began at a moment (Date.now()) no more often than once in ten seconds?
+  loggedSeldom(event, began) {
+    const n = this.logged(event);
+    return n >= 1 && n <= 1 + (Date.now() - began) / 10_000;
+  }
+
   // A number of /metrics, summed over its labels.
   async metric(name) {
     const { text } = await this.request('GET', '/metrics');
@@ -295,5 +302,14 @@ export class Node {
       if (match && match[1] === name) sum = (sum ?? 0) + Number(match[2]);
     }
     return sum;
+  }
+
+  // Until a counter is at n, behind whose effects it may be; throws if it is beyond that.
+  async counts(name, n) {
+    const found = await until(`${name} is ${n}`, async () => {
+      const now = await this.metric(name);
+      return now >= n && { now };
+    });
+    assert.equal(found.now, n, name);
   }
 }

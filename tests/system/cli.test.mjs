@@ -361,7 +361,7 @@ test('status_json_is_for_programs', async (t) => {
     return { code, ...JSON.parse(out) };
   };
   let well;
-  await until('all is well', async () => (well = await status('--check')).code === 0, 20_000);
+  await until('all is well', async () => (well = await status('--check')).code === 0);
   assert.deepEqual([well.well, well.wrong], [true, []]);
   assert.deepEqual(well.cluster.peers.map(({ name, state }) => [name, state]), [['node2', 'up']]);
   await b.kill();

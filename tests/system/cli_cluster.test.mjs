@@ -278,7 +278,7 @@ test('subscribe_comes_back_with_the_token_that_is_in_its_file_by_then_and_misses
   fs.writeFileSync(file, token({ sub: 'before' }), { mode: 0o600 });
   const client = subscriber(t, ['--socket-url', b.ws, '--token-file', file, '--count', '2', 'mine:on']);
   const has = async (user, topic = 'mine:on') => (await answer('connections', ...key(a), '--user', user, '--topic', topic, '--count')).count === 1;
-  await until('it is subscribed', () => has('before'), 20_000);
+  await until('it is subscribed', () => has('before'));
   const first = await c.publish({ topic: 'mine:on', event: 'msg', payload: 1 });
   await until('it is printed', () => client.out.includes(first));
   fs.writeFileSync(file, token({ sub: 'after' }), { mode: 0o600 });

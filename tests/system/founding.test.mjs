@@ -69,14 +69,14 @@ async function oneCluster({ cluster, nodes, topic, published, publish, channels 
   for (const node of nodes) await publish(node);
   const [first] = nodes;
   for (const node of nodes) {
-    await until('the whole history', async () => (await node.history(topic)).length === published.length, 20_000);
+    await until('the whole history', async () => (await node.history(topic)).length === published.length);
     assert.deepEqual(await node.history(topic), await first.history(topic));
     const late = await join(await connect(node), topic, { cursor: [], last: 1000 });
     await until('a later joiner has everything', () => late.got.length >= published.length);
     assert.deepEqual(compare(published, idsOf(late)), clean);
   }
   for (const [i, channel] of channels.entries()) {
-    await until('what came after the join', () => idsOf(channel).length >= published.length - before[i].length, 20_000);
+    await until('what came after the join', () => idsOf(channel).length >= published.length - before[i].length);
     assert.deepEqual(compare(published.filter((id) => !before[i].includes(id)), idsOf(channel)), clean);
     assert.deepEqual(gapsOf(channel), []);
   }
@@ -115,7 +115,7 @@ test('two_clusters_that_were_founded_apart_merge_when_the_link_between_them_open
   for (let i = 0; i < 20; i++) await publish(nodes[i % 4]);
   for (const channel of channels) await until('what its side publishes', () => channel.got.length === 10);
   links.between(nodes[1], nodes[2]).heal(); // one of the four links: what it brings must reach the other two as well
-  for (const channel of channels) await until('the other side', () => channel.got.length >= 20, 20_000);
+  for (const channel of channels) await until('the other side', () => channel.got.length >= 20);
   for (const link of across) link.heal();
   await oneCluster({ cluster, nodes, topic, published, publish, channels }, nodes.map(() => []));
 });

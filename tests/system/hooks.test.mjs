@@ -233,7 +233,7 @@ describe('a backend that', () => {
     assert.equal(await node.metric('fanmesh_hook_bad_answers_total'), cases.filter(({ reason }) => reason === 'bad_answer').length + 1);
     assert.equal(backend.asks.filter(({ topic, payload }) => topic === 'pushes:garbage' && payload.i === 20).length, 1, 'a redirect is not followed');
     assert.match(node.log, /event=hook_answer_bad asked=push topic="pushes:garbage" why="it is not JSON: [^"]*" answers=1 then=/);
-    assert.ok(node.logged('hook_answer_bad') <= 1 + (Date.now() - began) / 10_000, 'one line in ten seconds');
+    assert.ok(node.loggedSeldom('hook_answer_bad', began));
     assert.equal(channel.got.length, 0);
     backend.answer = () => ({ allow: true });
     assert.equal((await push(channel, 'msg', {})).status, 'ok');

@@ -66,7 +66,7 @@ test('three_nodes_with_certificates_split_and_heal_and_lose_nothing', async (t) 
   for (const relay of relays.flat()) relay.heal();
   await cluster.linked();
   for (const channel of channels) {
-    await until('each has the others', () => channel.got.length >= 60, 20_000);
+    await until('each has the others', () => channel.got.length >= 60);
     assert.deepEqual(compare(ids, idsOf(channel)), clean);
   }
   assert.ok((await nodes[1].metric('fanmesh_repaired_messages_total')) > 0, 'the plane of questions works, too');

@@ -113,8 +113,7 @@ test('who_stops_reading_a_drop_topic_is_told_by_gaps_exactly_what_it_was_not_giv
   for (const [metric, wanted] of [['skipped_total', declared], ['conflated_total', 0], ['lagging', 0]])
     await until(`${metric} is ${wanted}`, async () => (await nodes[0].metric(`fanmesh_slow_${metric}`)) === wanted);
   assert.ok((await nodes[0].metric('fanmesh_slow_lags_total')) >= 1);
-  const lines = nodes[0].log.match(/event=slow_subscriber/g).length;
-  assert.ok(lines <= 1 + (Date.now() - began) / 10_000, `${lines} log lines for the burst`); // one in ten seconds
+  assert.ok(nodes[0].loggedSeldom('slow_subscriber', began), nodes[0].log);
 });
 
 test('who_stops_reading_a_conflate_topic_gets_the_newest_of_each_key', async (t) => {
@@ -154,7 +153,7 @@ test('a_socket_with_both_kinds_of_topics_is_closed_only_for_what_may_not_be_left
   await flood([node], 'all:1', 600);
   await until('the close', async () => (await node.metric('fanmesh_slow_disconnects_total')) === 1);
   slow.resume();
-  await until('the end', () => slow.code, 20_000);
+  await until('the end', () => slow.code);
   assert.ok([1006, 1013].includes(slow.code), `closed with ${slow.code}`);
 });
 
@@ -166,7 +165,7 @@ test('who_does_not_even_take_its_replies_is_closed_in_the_end', async (t) => {
   await flood([node], 'drop:1', 600);
   assert.equal(await node.metric('fanmesh_slow_disconnects_total'), 0);
   for (let i = 0; i < 10_000; i++) slow.socket.send(JSON.stringify([null, String(i), 'phoenix', 'heartbeat', {}]));
-  await until('the close', async () => (await node.metric('fanmesh_slow_disconnects_total')) === 1, 20_000);
+  await until('the close', async () => (await node.metric('fanmesh_slow_disconnects_total')) === 1);
   await until('what waited is let go', async () => (await node.metric('fanmesh_outbox_bytes')) === 0);
 });
 
@@ -179,7 +178,7 @@ test('who_is_cut_off_between_a_gap_and_its_message_resumes_with_nothing_undeclar
   await until('it fell behind', async () => (await node.metric('fanmesh_slow_lagging')) === 1);
   first.cutAtGap = true;
   first.resume();
-  await until('the gap', () => first.cut, 20_000);
+  await until('the gap', () => first.cut);
   assert.ok(ledger.log.at(-1).gap, 'a gap came last');
   assert.ok(!ids.every((id) => ledger.has(id)));
   const second = await Reader.open(t, node);

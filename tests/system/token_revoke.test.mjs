@@ -101,7 +101,7 @@ test('a_node_that_was_out_of_reach_does_it_when_it_is_back', async (t) => {
   const ann = await client(nodes[2], old);
   nodes[2].freeze();
   t.after(() => nodes[2].thaw());
-  await until('it is missed', async () => (await nodes[0].viewOf(nodes[2]))?.state === 'down', 20_000);
+  await until('it is missed', async () => (await nodes[0].viewOf(nodes[2]))?.state === 'down');
   // The other one may be late, too: then once more, which is nothing new to anybody.
   const { body } = await until('only one is missing', async () => {
     const answer = await revoke(nodes[0], { user: 'ann', timeout_ms: 200 });
