@@ -191,7 +191,7 @@ export class Node {
 
   // TERM, and what a good end is: within the limit, exit code 0, nothing from a sanitizer in the log.
   async stop(limitMs = 20_000) {
-    if (!this.running) return;
+    if (!this.running) return this.checkEnd();
     this.child.kill('SIGTERM');
     // within() drops its timer: one left behind would keep the test's process alive for the whole limit.
     const end = await within(limitMs, 'the end', this.exited).catch(() => undefined);
@@ -221,6 +221,14 @@ export class Node {
   async restart(limitMs) {
     await this.stop();
     return this.start(limitMs);
+  }
+
+  // A node that a test killed, or that ended by itself as the test wanted, did not crash.
+  async checkEnd() {
+    const end = await this.exited;
+    if (!end) return; // never started
+    this.checkLog();
+    if (/^SIG(SEGV|BUS|ABRT|ILL|FPE|SYS|TRAP)$/.test(end.signal)) this.fail(`${this.name} crashed by ${end.signal}`);
   }
 
   checkLog() {

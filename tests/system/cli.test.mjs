@@ -390,9 +390,11 @@ test('status_says_who_is_out_of_reach_and_lists_no_earlier_life_of_a_node', asyn
     assert.doesNotMatch(out, /heard of/);
   }
   await b.kill();
-  let alone;
-  await until('it is isolated', async () => /^ISOLATED: this node reaches no other/.test((alone = await status(a))));
-  assert.match(alone, /^2 of 2 other nodes out of reach$/m);
+  let alone; // isolated when the link is lost, down a second after it
+  await until('it is isolated, and both are out of reach', async () => {
+    alone = await status(a);
+    return /^ISOLATED: this node reaches no other/.test(alone) && /^2 of 2 other nodes out of reach$/m.test(alone);
+  }).catch((error) => assert.fail(`${error.message}\n${alone}`));
   c.thaw();
   await cluster.restart(b);
 });
