@@ -153,12 +153,12 @@ ctest_run() {
     "${under[@]}" ctest --test-dir "build/$1" --label-regex "$2" --parallel "$(cores)" --verbose --no-tests=error
 }
 
-# node_tests FILE...: node's own test runner; two files at a time at most, since each starts several nodes. Where few tests failed, by what
+# node_tests FILE...: node's own test runner, twice as many files at a time as there are cores, since they wait most of the time. Where few tests failed, by what
 # a machine that stood still may explain (script/again.mjs judges), their files run twice more, alone, and the summary tells.
 node_tests() {
     local said status=0 files
     said=$(mktemp)
-    node_run "${TEST_FILES:-2}" "$@" | tee "$said" || status=$?
+    node_run "${TEST_FILES:-$((2 * $(cores)))}" "$@" | tee "$said" || status=$?
     if ((status != 0)) && files=$(node script/again.mjs <"$said" 2>>"$said.again"); then
         cat "$said.again"
         mapfile -t files <<<"$files"
