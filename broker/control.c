@@ -130,12 +130,12 @@ static struct fm_standing *standing_new(const struct fm_cluster_command *c, stru
 
 void fm_control_tell(struct fm_hub *h, const char *event, const char *why, const char *then)
 {
-    struct fm_told *t = &h->control.told;
+    struct fm_diag_pause *t = &h->control.told;
     t->untold++;
     if (h->now.mono_ms < t->quiet_until_ms)
         return;
     fm_diag(FM_WARN, event, "times=%" PRIu64 " why=\"%s\" then=\"%s\"", t->untold, why, then);
-    *t = (struct fm_told){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
+    *t = (struct fm_diag_pause){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
 }
 
 /* Which came first go first, where other nodes gave more than there is room for. */

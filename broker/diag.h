@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 enum fm_diag_level { FM_DEBUG, FM_INFO, FM_WARN, FM_ERROR };
@@ -42,3 +43,9 @@ size_t fm_diag_line(char out[FM_DIAG_LINE_MAX], enum fm_diag_format format, cons
 /* The same in the format that is set and without a time, for a signal handler that may not make one: made beforehand. */
 size_t fm_diag_line_ready(char out[FM_DIAG_LINE_MAX], enum fm_diag_level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* -- its owner only -- */
+
+struct fm_diag_pause { /* a line that is told now and then only, and the number of times since */
+    uint64_t quiet_until_ms, untold;
+};

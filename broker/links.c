@@ -249,7 +249,7 @@ static enum fm_err dial(struct fm_hub *h, const char *address)
         fm_diag(FM_WARN, "dial_failed", "address=%s code=%s times=%llu why=\"%s\" then=\"%s\"", address, fm_err_code(err),
                 (unsigned long long)h->dials_told.untold, fm_err_text(err),
                 err == FM_E_ADDRESS ? "it is not dialled; a node is reached at host:port" : "it is dialled again soon");
-        h->dials_told = (struct fm_told){.quiet_until_ms = h->now.mono_ms + DIAL_TELL_MS};
+        h->dials_told = (struct fm_diag_pause){.quiet_until_ms = h->now.mono_ms + DIAL_TELL_MS};
     }
     return err;
 }

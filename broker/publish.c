@@ -23,7 +23,7 @@ static void keys_tend(struct fm_hub *h, uint64_t early)
     h->stats.keys_bytes = h->keys.gone_bytes;
     if (!early)
         return;
-    struct fm_told *t = &h->keys_told;
+    struct fm_diag_pause *t = &h->keys_told;
     h->stats.keys_forgotten += early;
     t->untold += early;
     if (h->now.mono_ms < t->quiet_until_ms)
@@ -33,7 +33,7 @@ static void keys_tend(struct fm_hub *h, uint64_t early)
             " known=%u why=\"keys_bytes is full, or memory short, before log_age is over: a retry with one of them is published again\" "
             "then=\"raise keys_bytes, or lower log_age\"",
             t->untold, HASH_COUNT(h->keys.gone));
-    *t = (struct fm_told){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
+    *t = (struct fm_diag_pause){.quiet_until_ms = h->now.mono_ms + TELL_EVERY_MS};
 }
 
 void fm_key_leave(struct fm_hub *h, const struct fm_msg *m)

@@ -54,7 +54,7 @@ static struct fm_refused *refused_get(struct fm_hub *h, struct fm_slice place)
 
 void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum fm_err err, uint32_t times)
 {
-    struct fm_told *reason = &h->refusals[err];
+    struct fm_diag_pause *reason = &h->refusals[err];
     struct fm_refused *place = from ? refused_get(h, place_of(from, false)) : NULL;
     uint64_t *untold = place ? &place->told.untold : &reason->untold;
     h->stats.envelopes_bad += times;
@@ -74,7 +74,7 @@ void fm_refusal_tell(struct fm_hub *h, const char *event, const char *from, enum
 void fm_refusal_of_tls(struct fm_hub *h, const struct fm_bus_item *it)
 {
     struct fm_refused *place = refused_get(h, place_of(it->address, it->dialled));
-    struct fm_told *reason = &h->refusals[FM_E_TLS];
+    struct fm_diag_pause *reason = &h->refusals[FM_E_TLS];
     char text[sizeof place->text], quote[512];
     fm_text_copy(text, sizeof text, fm_slice_of(it->bytes, it->n < sizeof text ? it->n : sizeof text - 1));
     h->stats.tls_refused++;
