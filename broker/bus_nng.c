@@ -63,6 +63,13 @@ enum fm_err fm_nng_err(int rv)
     }
 }
 
+enum fm_err fm_nng_listen_failed(const char *plane, const char *address, int rv)
+{
+    fm_diag(FM_ERROR, "mesh_listen_failed", "plane=%s address=%s why=\"%s\" then=\"the node does not start\"", plane, address,
+            nng_strerror(rv));
+    return fm_nng_err(rv);
+}
+
 /* What stands before the port: a name, an IPv4 address, or an IPv6 address in brackets. */
 static bool is_host(struct fm_slice host)
 {

@@ -51,6 +51,8 @@ struct fm_bus_item *fm_nng_item(enum fm_bus_event kind, struct fm_slice bytes);
 /* True, and tells it, if a message is larger than the limit. */
 bool fm_nng_oversized(struct fm_nng_out *out, const char *plane, size_t n);
 enum fm_err fm_nng_err(int rv);
+/* The same of a plane that can't be opened, told in the log. */
+enum fm_err fm_nng_listen_failed(const char *plane, const char *address, int rv);
 /* "host:port" or "[v6]:port" into a URL of tcp, or of tls+tcp. FM_E_ADDRESS. */
 FM_MUST_CHECK enum fm_err fm_nng_url(const struct fm_nng_out *out, const char *address, char url[FM_NNG_URL_MAX]);
 /* As "host:port". False: it is not an address of TCP. */
@@ -70,8 +72,8 @@ FM_MUST_CHECK enum fm_err fm_nng_tls_new(struct fm_nng_tls **tls, struct fm_nng_
 void fm_nng_tls_stop(struct fm_nng_tls **tls);
 /* Cuts off whose handshake gets nowhere; called now and then. */
 void fm_nng_tls_tidy(struct fm_nng_tls *tls);
-/* As nng_listener_create and nng_dialer_create; tls NULL: for plain URLs. */
-int fm_nng_listener(nng_listener *listener, nng_socket socket, const char *url, struct fm_nng_tls *tls);
+/* As nng_listen and nng_dialer_create; tls NULL: for plain URLs. */
+int fm_nng_listen(nng_socket socket, const char *url, struct fm_nng_tls *tls);
 int fm_nng_dialer(nng_dialer *dialer, nng_socket socket, const char *url, struct fm_nng_tls *tls);
 
 /* ---- the planes: open, then the operations, then close, all by the owner. open listens but delivers nothing yet; start begins to

@@ -7,7 +7,6 @@
  * for longest goes, and if it was a node's, that node dials again. */
 #include "bus_nng.h"
 
-#include "diag.h"
 #include "table.h"
 
 #include <nng/protocol/reqrep0/rep.h>
@@ -243,17 +242,13 @@ enum fm_err fm_nng_answer_open(struct fm_nng_answer **plane, struct fm_nng_out *
         return FM_E_NOMEM;
     s->out = out;
     pthread_mutex_init(&s->lock, NULL);
-    nng_listener listener;
     int rv = open_socket(s);
     if (rv == 0)
-        rv = fm_nng_listener(&listener, s->socket, url, out->tls);
-    if (rv == 0)
-        rv = nng_listener_start(listener, 0);
+        rv = fm_nng_listen(s->socket, url, out->tls);
     if (rv != 0) {
-        fm_diag(FM_ERROR, "mesh_listen_failed", "plane=ask address=%s why=\"%s\" then=\"the node does not start\"", address,
-                nng_strerror(rv));
+        err = fm_nng_listen_failed("ask", address, rv);
         fm_nng_answer_close(&s);
-        return fm_nng_err(rv);
+        return err;
     }
     *plane = s;
     return FM_OK;

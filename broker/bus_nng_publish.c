@@ -363,17 +363,13 @@ enum fm_err fm_nng_publish_open(struct fm_nng_publish **plane, struct fm_nng_out
         return FM_E_NOMEM;
     s->out = out;
     pthread_mutex_init(&s->lock, NULL);
-    nng_listener listener;
     int rv = open_socket(s);
     if (rv == 0)
-        rv = fm_nng_listener(&listener, s->socket, url, out->tls);
-    if (rv == 0)
-        rv = nng_listener_start(listener, 0);
+        rv = fm_nng_listen(s->socket, url, out->tls);
     if (rv != 0) {
-        fm_diag(FM_ERROR, "mesh_listen_failed", "plane=publish address=%s why=\"%s\" then=\"the node does not start\"", address,
-                nng_strerror(rv));
+        err = fm_nng_listen_failed("publish", address, rv);
         fm_nng_publish_close(&s);
-        return fm_nng_err(rv);
+        return err;
     }
     *plane = s;
     return FM_OK;

@@ -345,13 +345,14 @@ static int making_begins(struct fm_nng_tls *tls)
     return registered;
 }
 
-int fm_nng_listener(nng_listener *listener, nng_socket socket, const char *url, struct fm_nng_tls *tls)
+int fm_nng_listen(nng_socket socket, const char *url, struct fm_nng_tls *tls)
 {
+    nng_listener listener;
     int rv = making_begins(tls);
     if (rv == 0)
-        rv = nng_listener_create(listener, socket, url);
+        rv = nng_listener_create(&listener, socket, url);
     making = NULL;
-    return rv;
+    return rv == 0 ? nng_listener_start(listener, 0) : rv;
 }
 
 int fm_nng_dialer(nng_dialer *dialer, nng_socket socket, const char *url, struct fm_nng_tls *tls)

@@ -1,6 +1,6 @@
 /* The router of the HTTP API. One table says what exists; the list at /api, the 404, the 405 and docs/api.md follow it. */
 #include "api_state.h"
-#include "../supabase/supabase_api.h"
+#include "supabase_api.h"
 
 #include <assert.h>
 #include <stdio.h>

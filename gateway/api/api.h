@@ -1,7 +1,7 @@
 /* The HTTP API's context: shared by all workers, immutable after start except for the atomics it points to. */
 #pragma once
 
-#include "../edge/http.h"
+#include "../http/http.h"
 #include "../probe/probe.h"
 #include "../worker/worker.h"
 

@@ -3,7 +3,7 @@
 #include "../settings/user_topic.h"
 
 #include "../../broker/base64.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -348,7 +348,7 @@ static void begin(struct parse *p, const struct fm_api_limits *limits, struct fm
 static enum fm_err read_json(struct parse *p, struct fm_slice text, struct fm_json *root)
 {
     struct fm_json_error error = {0};
-    enum fm_err err = fm_json_parse(text, FM_API_DEPTH_MAX, root, &error);
+    enum fm_err err = fm_json_parse(text, FM_JSON_DEPTH, root, &error);
     return err ? refuse(p, err, text.p + error.at, "%s", error.what) : FM_OK;
 }
 

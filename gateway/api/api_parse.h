@@ -9,7 +9,6 @@
 #include "../settings/rules.h"
 
 enum {
-    FM_API_DEPTH_MAX = 128, /* arrays and objects in one another, the request's own included */
     FM_API_REPLICAS_MAX = FM_PEERS_MAX - 1,
     FM_API_TIMEOUT_MS_MAX = 60000,
     FM_API_DETAIL_MAX = 480,

@@ -1,6 +1,6 @@
 /* Questions that the hub answers: topics, history, presence, cluster. */
 #include "api_state.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 enum {
     LIMIT_DEFAULT = 100,

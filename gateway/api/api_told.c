@@ -1,6 +1,6 @@
 #include "api_told.h"
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -126,7 +126,7 @@ enum fm_err fm_api_told_parse(const struct fm_api_limits *limits, unsigned takes
     char known[160];
     unsigned has = 0;
     *told = (struct fm_api_told){.reconnect = true, .timeout_ms = limits->timeout_ms, .meta = FM_LIT("{}"), .ttl_ms = limits->ttl_ms};
-    enum fm_err err = fm_json_parse(p.body, FM_API_DEPTH_MAX, &root, &error);
+    enum fm_err err = fm_json_parse(p.body, FM_JSON_DEPTH, &root, &error);
     if (err)
         return refuse(&p, err, p.body.p + error.at, "%s", error.what);
     if (root.type != FM_JSON_OBJECT)

@@ -1,6 +1,6 @@
 #include "auth.h"
 
-#include "../hooks/fetch.h"
+#include "../client/fetch.h"
 #include "../settings/settings.h"
 
 #include "../../broker/diag.h"

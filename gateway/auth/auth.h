@@ -1,5 +1,5 @@
 /* What a node knows of tokens: who signs them, what they must say, and where clients put them. Made from the settings as a whole
- * (settings/access.h), immutable then, read by all threads. NULL stands for a node without tokens.
+ * (worker/access.h), immutable then, read by all threads. NULL stands for a node without tokens.
  *
  *   jwt.c       the token itself, read         key_set.c, jwks.c  keys, and what they verify
  *   claims.c    what it says, made an          identity.c         identity
@@ -34,8 +34,6 @@ FM_MUST_CHECK enum fm_err fm_auth_new(struct fm_auth **auth, const struct fm_set
 void fm_auth_free(struct fm_auth **auth);
 /* A line in the log for each difference; returns how many. Each may be NULL. */
 unsigned fm_auth_tell(const struct fm_auth *before, const struct fm_auth *after);
-/* Sense checks of the settings: each mistake to the report. */
-void fm_auth_settings_check(struct fm_option_set *set, const struct fm_settings *settings);
 
 /* -- any thread -- */
 

@@ -9,7 +9,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "../edge/http1.h"
+#include "../http/http1.h"
 #include "jwt.h"
 
 enum fm_credential_from { FM_CREDENTIAL_NONE, FM_CREDENTIAL_GIVEN, FM_CREDENTIAL_COOKIE };

@@ -1,6 +1,6 @@
 #include "identity.h"
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,8 +1,6 @@
 #include "jwks_fetch.h"
 
-#include "../hooks/fetch.h"
-#include "../worker/question.h"
-#include "../worker/worker.h"
+#include "../client/fetch.h"
 
 #include "../../broker/clock.h"
 #include "../../broker/diag.h"
@@ -31,41 +29,6 @@ struct fm_jwks {
     bool asking;
     uint64_t due_ms, asked_ms, warned_ms;
 };
-
-struct keys_item {
-    struct fm_item item;
-    struct fm_key_set *set;
-};
-
-/* ---- items ---- */
-
-struct fm_key_set *fm_keys_item_take(struct fm_item *item)
-{
-    struct fm_key_set *set = ((struct keys_item *)item)->set;
-    free(item);
-    return set;
-}
-
-void fm_keys_item_free(struct fm_item *item)
-{
-    struct fm_key_set *set = fm_keys_item_take(item);
-    fm_key_set_unref(&set);
-}
-
-static void workers_tell(struct fm_jwks *j)
-{
-    for (unsigned i = 0; i < j->config.workers_n; i++) {
-        struct keys_item *it = calloc(1, sizeof *it);
-        if (!it) { /* this worker goes on with what it has; the next answer brings it all of them again */
-            fm_key_set_unref(&j->keys);
-            return;
-        }
-        it->item.kind = FM_FETCHED_KEYS;
-        it->item.cost = (uint32_t)sizeof *it;
-        it->set = fm_key_set_ref(j->keys);
-        fm_inbox_post_always(&j->config.workers[i].inbox, &it->item); /* one in token_jwks_pause at most */
-    }
-}
 
 /* ---- an answer ---- */
 
@@ -103,7 +66,8 @@ static void got(struct fm_jwks *j, struct fm_key_set *set, const struct fm_jwks_
     }
     fm_key_set_unref(&j->keys);
     j->keys = set;
-    workers_tell(j);
+    if (!j->config.give(j->config.ctx, j->keys)) /* who has not got them goes on with what it has: the next answer brings them again */
+        fm_key_set_unref(&j->keys);
 }
 
 /* What came of a request; NULL: there is nothing usable in it, and `why` says the reason. */

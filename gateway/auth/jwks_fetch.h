@@ -4,17 +4,15 @@
 
 #include "key_set.h"
 
-#include "../../broker/inbox.h"
-
-struct fm_mailbox;
 struct fm_jwks;
 
 struct fm_jwks_config { /* borrowed until the stop */
     const char *url, *ca;
     uint64_t refresh_ms, pause_ms;
     uint32_t timeout_ms;
-    struct fm_mailbox *workers;
-    unsigned workers_n;
+    /* Each worker is to have these keys. false: without memory some have not got them. */
+    bool (*give)(void *ctx, struct fm_key_set *keys);
+    void *ctx;
 };
 
 #define FM_JWKS_STATS(X) \
@@ -47,6 +45,3 @@ FM_MUST_CHECK struct fm_key_set *fm_jwks_get(const struct fm_jwks_config *config
 /* A key is missing. */
 void fm_jwks_want(struct fm_jwks *jwks);
 const struct fm_jwks_stats *fm_jwks_stats(const struct fm_jwks *jwks);
-/* An item of FM_FETCHED_KEYS: its set, one reference; the item is gone. */
-struct fm_key_set *fm_keys_item_take(struct fm_item *item);
-void fm_keys_item_free(struct fm_item *item);

@@ -5,7 +5,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 enum {
     FM_TOKEN_MAX = 8192, /* bytes of a token */

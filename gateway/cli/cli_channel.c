@@ -1,5 +1,5 @@
 #include "cli_channel.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include "../../broker/base64.h"
 #include "../../broker/diag.h"

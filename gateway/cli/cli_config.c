@@ -1,7 +1,7 @@
 /* check-config, version, help: what needs no node. */
 #include "cli_tables.h"
 #include "../edge/tls.h"
-#include "../settings/access.h"
+#include "../worker/access.h"
 
 #include "../../broker/mesh_tls.h"
 

@@ -1,5 +1,5 @@
 #include "cli_http.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include "../../broker/diag.h"
 

@@ -1,5 +1,5 @@
 /* topics, connections, presence: what the API gives in pages, as one list; each page is printed when it is there. */
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 #include "cli_table.h"
 #include "cli_tables.h"
 #include "cli_told.h"

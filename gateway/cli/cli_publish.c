@@ -1,12 +1,12 @@
 #include "cli_http.h"
 #include "cli_tables.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { PAYLOAD_MAX = FM_PAYLOAD_MAX, DEPTH_MAX = 128 };
+enum { PAYLOAD_MAX = FM_PAYLOAD_MAX };
 
 /* The argument, or all of standard input for `-`. */
 static bool payload_read(const struct fm_command *command, const char *word, struct fm_buf *out)
@@ -40,7 +40,7 @@ static bool body_make(const struct fm_command *command, const struct fm_publish_
     if (ok && payload.n > PAYLOAD_MAX) {
         fm_cli_complain(command, "the payload has more than %d bytes, which no node takes", PAYLOAD_MAX);
         ok = false;
-    } else if (ok && fm_json_parse(fm_buf_view(&payload), DEPTH_MAX, &json, &error)) {
+    } else if (ok && fm_json_parse(fm_buf_view(&payload), FM_JSON_DEPTH, &json, &error)) {
         fm_cli_complain(command, "the payload is not JSON: %s (byte %zu); a text needs quotes of its own: '\"text\"'", error.what,
                         error.at + 1);
         ok = false;
@@ -72,7 +72,7 @@ static enum fm_exit print_id(const struct fm_command *command, struct fm_slice a
     struct fm_json root, id, duplicate;
     struct fm_slice text;
     char space[FM_ID_TEXT_MAX + 1];
-    if (fm_json_parse(answer, DEPTH_MAX, &root, NULL) || !fm_json_get(&root, FM_LIT("id"), &id) ||
+    if (fm_json_parse(answer, FM_JSON_DEPTH, &root, NULL) || !fm_json_get(&root, FM_LIT("id"), &id) ||
         fm_json_text(&id, space, sizeof space, &text)) {
         fm_cli_complain(command, "the answer holds no id; is this the address of a fanmesh node's API?");
         return FM_EXIT_FAILED;

@@ -2,7 +2,7 @@
 #include "cli_http.h"
 #include "cli_table.h"
 #include "cli_tables.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <stdio.h>
 #include <stdlib.h>

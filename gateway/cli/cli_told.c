@@ -1,5 +1,5 @@
 /* disconnect, unsubscribe, revoke, delete-history: one call each, whose answer is printed as it came. */
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 #include "cli_table.h"
 #include "cli_tables.h"
 #include "cli_told.h"

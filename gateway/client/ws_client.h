@@ -10,7 +10,7 @@
 #pragma once
 
 #include "../../broker/bytes.h"
-#include "../edge/ws_kind.h"
+#include "../http/ws_kind.h"
 
 enum {
     FM_WS_KEY_BYTES = 16,

@@ -3,7 +3,7 @@
  * -- the worker's thread only -- */
 #pragma once
 
-#include "http.h"
+#include "../http/http.h"
 #include "../auth/auth.h"
 
 /* *id: one reference, or NULL where the request has no token and needs none, or the node reads none. False: what it is refused with. */

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "deflate.h"
-#include "../phoenix/proto.h"
+#include "../worker/proto.h"
 
 struct ev_loop;
 struct lws;

@@ -10,7 +10,7 @@
  * (it would answer a ping, and close where it can't), and the client ends the connection.
  */
 #include "edge.h"
-#include "ws_feed.h"
+#include "../http/ws_feed.h"
 
 #include "../../broker/diag.h"
 

@@ -1,6 +1,6 @@
 #include "forwarded.h"
 
-#include "http1.h"
+#include "../http/http1.h"
 
 #include <strings.h>
 

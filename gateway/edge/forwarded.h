@@ -4,7 +4,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "peer.h"
+#include "../http/peer.h"
 
 /* The client for whom `proxy` sent a request, by its X-Forwarded-For: of all the addresses that the header's lines name, in their order,
  * the last that is not one of `trusted`; the first of those behind the last entry that can't be read, where all are. What stands before it

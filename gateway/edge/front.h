@@ -1,7 +1,7 @@
 /* Inside the HTTP front: front.c (connections), request.c (what is asked and answered on them) and upgrade.c (what becomes a WebSocket). */
 #pragma once
 
-#include "http1.h"
+#include "../http/http1.h"
 #include "web_origin.h"
 #include "../worker/worker_core.h"
 

@@ -1,10 +1,10 @@
 #include "link.h"
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 #include "tls.h"
 #include "../worker/worker_core.h"
 #include "../client/ws_client.h"
-#include "ws_feed.h"
+#include "../http/ws_feed.h"
 
 #include <assert.h>
 #include <stdlib.h>

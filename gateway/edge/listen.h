@@ -1,7 +1,7 @@
 /* Listening sockets and accepted connections, without an event loop. */
 #pragma once
 
-#include "peer.h"
+#include "../http/peer.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,7 +6,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "peer.h"
+#include "../http/peer.h"
 
 enum { FM_PROXY_MAX = 4096 }; /* bytes of a header: version 2's additions (TLVs) may be long, those of real balancers are some hundred */
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../settings/settings.h"
-#include "../worker/question.h"
+#include "../post/question.h"
 
 #include "fanmesh/node.h"
 

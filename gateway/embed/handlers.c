@@ -1,8 +1,7 @@
 /* Handlers of the program: questions of the workers are put, answers go back by their token, which names the worker. */
 #include "program_core.h"
 
-#include "../api/api_parse.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <stdlib.h>
 
@@ -38,7 +37,7 @@ static enum fm_err said_read(const char *reply, char **said)
     *said = NULL;
     if (!reply)
         return FM_OK;
-    enum fm_err err = fm_json_parse(fm_slice_str(reply), FM_API_DEPTH_MAX, &root, NULL);
+    enum fm_err err = fm_json_parse(fm_slice_str(reply), FM_JSON_DEPTH, &root, NULL);
     if (err)
         return err;
     if (root.type != FM_JSON_OBJECT)

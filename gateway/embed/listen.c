@@ -4,7 +4,7 @@
  * from; and what fm_notice_cursor writes. There are few of them, so none of a worker's sharing is needed. */
 #include "program_core.h"
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include "../../broker/diag.h"
 

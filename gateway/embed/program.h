@@ -11,7 +11,7 @@
 #pragma once
 
 #include "../settings/settings.h"
-#include "../worker/question.h"
+#include "../post/question.h"
 #include "../worker/worker.h"
 
 #include "fanmesh/subscribe.h"

@@ -3,7 +3,7 @@
 #include "program_core.h"
 
 #include "../api/api_parse.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 #include "../supabase/supabase_changes.h"
 
 #include "../../broker/diag.h"
@@ -37,7 +37,7 @@ static enum fm_err payload_read(const struct fm_message *in, struct fm_slice *ou
     if (!in->payload)
         return in->payload_n == 0 ? FM_OK : FM_E_INVALID;
     *out = in->payload_n ? fm_slice_of(in->payload, in->payload_n) : fm_slice_str(in->payload);
-    enum fm_err err = out->n > FM_PAYLOAD_MAX ? FM_E_TOO_LARGE : fm_json_parse(*out, FM_API_DEPTH_MAX, &root, NULL);
+    enum fm_err err = out->n > FM_PAYLOAD_MAX ? FM_E_TOO_LARGE : fm_json_parse(*out, FM_JSON_DEPTH, &root, NULL);
     if (err)
         return err;
     *out = root.raw;

@@ -2,8 +2,7 @@
  * understood, and that refuses; a slip of the pen must not let anybody in. */
 #include "hook_wire.h"
 
-#include "../api/api_parse.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include "../../broker/base64.h"
 
@@ -299,7 +298,7 @@ static bool read_all(struct reading *r, struct fm_slice text)
 {
     struct fm_json root, name, value;
     struct fm_json_error error;
-    if (fm_json_parse(text, FM_API_DEPTH_MAX, &root, &error) != FM_OK)
+    if (fm_json_parse(text, FM_JSON_DEPTH, &root, &error) != FM_OK)
         return bad(r, "it is not JSON: %s at byte %zu", error.what, error.at);
     if (root.type != FM_JSON_OBJECT)
         return bad(r, "it is not a JSON object");

@@ -1,5 +1,5 @@
 #include "hook_config.h"
-#include "fetch.h"
+#include "../client/fetch.h"
 
 #include "../../broker/diag.h"
 

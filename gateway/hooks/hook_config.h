@@ -1,12 +1,11 @@
-/* What the settings say of hooks: immutable, counted. Made with each reading of the settings (settings/access.c); the workers go by the one
+/* What the settings say of hooks: immutable, counted. Made with each reading of the settings (worker/access.c); the workers go by the one
  * of the access that they have, the hooks' thread by the newest that it was given, and the last to let go frees it. */
 #pragma once
 
+#include "../post/question.h"
 #include "../settings/settings.h"
 
 #include <stdatomic.h>
-
-enum fm_hook_event { FM_HOOK_CONNECT, FM_HOOK_JOIN, FM_HOOK_PUSH, FM_HOOK_LEAVE, FM_HOOK_DISCONNECT, FM_HOOK_EVENTS };
 
 struct fm_hook_config {
     atomic_uint refs;
@@ -31,8 +30,6 @@ struct fm_hook_config {
 FM_MUST_CHECK enum fm_err fm_hook_config_new(struct fm_hook_config **config, const struct fm_settings *settings);
 /* A line in the log for each option that differs; returns how many. Each may be NULL. */
 unsigned fm_hook_config_tell(const struct fm_hook_config *before, const struct fm_hook_config *after);
-/* Sense checks: each mistake to the report. */
-void fm_hook_settings_check(struct fm_option_set *set, const struct fm_settings *settings);
 
 /* -- any thread -- */
 

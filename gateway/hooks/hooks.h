@@ -3,7 +3,7 @@
  * One thread with libcurl beneath it (fetch.h) takes questions and notices from its inbox. Questions go out side by side, those of one lane
  * one after another; notices go out in batches, one batch at a time, so that their order is kept. While the backend is out of reach
  * (breaker.h) questions are answered at once and notices wait. The workers never wait for this thread: an answer comes into their inbox
- * (worker/question.h).
+ * (post/question.h).
  *
  *   hooks.c        the thread, its inbox, its life            hook_wire.c    what is written to the backend, and its signature
  *   hook_asks.c    questions                                  hook_answer.c  what it answers, read
@@ -11,25 +11,11 @@
  */
 #pragma once
 
-#include "../worker/question.h"
+#include "../post/question.h"
 #include "hook_config.h"
 
 struct fm_mailbox;
 struct fm_hooks;
-
-struct fm_told { /* FM_TOLD */
-    struct fm_item item;
-    enum fm_hook_event event;
-    uint64_t client;              /* the connection's name on this node */
-    struct fm_identity *identity; /* a reference; NULL: the client has none */
-    uint64_t ts_ms;               /* Unix time */
-    uint64_t seq, came_ms;        /* the hooks' */
-    unsigned code;                /* of the close, 0: none */
-    uint16_t topic_n, reason_n;
-    uint32_t text_n; /* bytes of the client's texts, see fm_client_text */
-    char peer[FM_PEER_TEXT_MAX];
-    char bytes[]; /* topic, reason, the client's texts */
-};
 
 #define FM_HOOK_STATS(X) \
     X(requests, "fanmesh_hook_requests_total", "counter", "requests sent to the backend, retries included") \

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "breaker.h"
-#include "fetch.h"
+#include "../client/fetch.h"
 #include "hook_wire.h"
 #include "hooks.h"
-#include "../worker/worker.h"
+#include "../post/mailbox.h"
 
 #include "../../broker/clock.h"
 #include "../../broker/table.h"

@@ -1,6 +1,8 @@
 /* What each part of a node is told of the node's settings: nothing here starts anything. */
 #include "node_core.h"
 
+#include <stdlib.h>
+
 enum {
     ENVELOPE_BATCH_MAX = 1 << 20, /* the most that batch_bytes allows: another node's batches may be larger than ours */
     ENVELOPE_ROOM = 4096,         /* header, seal, topic, event, key of the message, or presence, that overfills a batch */
@@ -183,6 +185,21 @@ struct fm_hooks_config fm_node_hooks_config(struct fm_node *node)
     return (struct fm_hooks_config){.node = node->s->name, .workers = node->mailboxes, .workers_n = node->publics};
 }
 
+static bool keys_give(void *ctx, struct fm_key_set *keys)
+{
+    struct fm_node *node = ctx;
+    for (unsigned i = 0; i < node->n; i++) {
+        struct fm_keys_item *it = calloc(1, sizeof *it);
+        if (!it)
+            return false;
+        it->item.kind = FM_FETCHED_KEYS;
+        it->item.cost = (uint32_t)sizeof *it;
+        it->set = fm_key_set_ref(keys);
+        fm_inbox_post_always(&node->mailboxes[i].inbox, &it->item); /* one in token_jwks_pause at most */
+    }
+    return true;
+}
+
 struct fm_jwks_config fm_node_jwks_config(struct fm_node *node)
 {
     const struct fm_settings *s = node->s;
@@ -191,8 +208,8 @@ struct fm_jwks_config fm_node_jwks_config(struct fm_node *node)
                                    .refresh_ms = s->token_jwks_refresh,
                                    .pause_ms = s->token_jwks_pause,
                                    .timeout_ms = (uint32_t)s->token_jwks_timeout_ms,
-                                   .workers = node->mailboxes,
-                                   .workers_n = node->n};
+                                   .give = keys_give,
+                                   .ctx = node};
 }
 
 struct fm_probe_config fm_node_probe_config(struct fm_node *node)

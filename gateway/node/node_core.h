@@ -8,7 +8,7 @@
 #include "../auth/jwks_fetch.h"
 #include "../embed/program.h"
 #include "../hooks/hooks.h"
-#include "../settings/access.h"
+#include "../worker/access.h"
 #include "../worker/worker.h"
 
 /* Standard streams, epoll, wake-ups, the mesh's listeners and links, the API's clients. */

@@ -1,7 +1,7 @@
 /* Phoenix Channels over WebSocket: who may connect, what a frame is for, and what a message looks like. */
 #include "phoenix.h"
 
-#include "../edge/http.h"
+#include "../http/http.h"
 #include "../supabase/supabase.h"
 #include "../supabase/supabase_changes.h"
 

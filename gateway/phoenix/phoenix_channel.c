@@ -5,7 +5,7 @@
  * join's. A channel that is left or replaced before its join was answered gets an error reply for that join: no request stays open. */
 #include "../supabase/supabase.h"
 #include "../supabase/supabase_wants.h"
-#include "gap_json.h"
+#include "../json/gap_json.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static const char *params_read(const struct fm_phx_in *in, const struct fm_rule 
     struct fm_json root, v, keys, config;
     uint64_t last = 0;
     /* The payload has been validated as a part of its frame; this only finds its type again. */
-    if (in->binary || fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
+    if (in->binary || fm_json_parse(in->payload, FM_JSON_DEPTH, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
         return "bad_params";
     if (fm_supabase_asked(in->topic, &root, &config)) {
         params->supabase = true;

@@ -115,7 +115,7 @@ static bool parse_text(enum fm_phx_version version, struct fm_slice bytes, struc
 {
     struct fm_json root;
     struct fm_json_error e;
-    if (fm_json_parse(bytes, FM_PHX_DEPTH_MAX, &root, &e) != FM_OK) {
+    if (fm_json_parse(bytes, FM_JSON_DEPTH, &root, &e) != FM_OK) {
         bad->code = CLOSE_INVALID;
         snprintf(bad->reason, sizeof bad->reason, "bad JSON at byte %zu: %s", e.at, e.what);
         return false;
@@ -177,7 +177,7 @@ static bool broadcast_take(uint8_t encoding, struct fm_phx_in *in, struct fm_phx
         return true;
     if (encoding != ENCODING_JSON)
         return refuse(bad, CLOSE_INVALID, "malformed binary frame: a broadcast's encoding must be 0, bytes, or 1, JSON");
-    if (fm_json_parse(in->payload, FM_PHX_DEPTH_MAX - 1, &root, &e) != FM_OK) {
+    if (fm_json_parse(in->payload, FM_JSON_DEPTH - 1, &root, &e) != FM_OK) {
         bad->code = CLOSE_INVALID;
         snprintf(bad->reason, sizeof bad->reason, "bad JSON at byte %zu of a broadcast's payload: %s", e.at, e.what);
         return false;

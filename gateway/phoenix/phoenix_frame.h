@@ -10,13 +10,10 @@
  * -- any thread -- */
 #pragma once
 
-#include "json_slice.h"
-#include "proto.h"
+#include "../json/json_slice.h"
+#include "../worker/proto.h"
 
-enum {
-    FM_PHX_REF_MAX = 64,   /* bytes of a ref's token */
-    FM_PHX_DEPTH_MAX = 128 /* arrays and objects in one another, the V2 frame's own array included */
-};
+enum { FM_PHX_REF_MAX = 64 }; /* bytes of a ref's token */
 
 enum fm_phx_version { FM_PHX_V1 = 1, FM_PHX_V2 = 2 };
 

@@ -81,7 +81,7 @@ void fm_phx_track(struct fm_socket *s, struct fm_sub *sub, const struct fm_phx_i
         return;
     }
     const char *reason = "bad_presence";
-    if (!in->binary && fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &payload, NULL) == FM_OK && payload.type == FM_JSON_OBJECT)
+    if (!in->binary && fm_json_parse(in->payload, FM_JSON_DEPTH, &payload, NULL) == FM_OK && payload.type == FM_JSON_OBJECT)
         reason = sub->joined ? shown_read(&payload, &p) : fm_err_code(FM_E_UNMATCHED_TOPIC);
     if (!reason) {
         uint8_t cookie[FM_PHX_COOKIE_MAX];

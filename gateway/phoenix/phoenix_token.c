@@ -8,7 +8,7 @@
 static bool token_read(const struct fm_phx_in *in, char out[FM_TOKEN_MAX], struct fm_slice *token)
 {
     struct fm_json root, v;
-    return !in->binary && fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) == FM_OK &&
+    return !in->binary && fm_json_parse(in->payload, FM_JSON_DEPTH, &root, NULL) == FM_OK &&
            fm_json_get(&root, FM_LIT("access_token"), &v) && fm_json_text(&v, out, FM_TOKEN_MAX, token) == FM_OK;
 }
 

@@ -3,7 +3,7 @@
  * became of those before, one that an overload cost is not yet deafness. */
 #include "probe_core.h"
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* The settings of a node: every option of options.h at its effective value, and the topic rules. Made once at the start from default,
  * settings file, environment and command line, checked as a whole, and not changed afterwards; other parts borrow its strings. HUP reads
- * them again, as new ones: access.h.
+ * them again, as new ones: worker/access.h.
  *
  * -- main -- */
 #pragma once
@@ -51,6 +51,9 @@ void fm_settings_file(struct fm_option_set *set, struct fm_settings *s, const ch
 void fm_settings_derive(struct fm_option_set *set, struct fm_settings *s);
 /* One error for each thing that makes no sense together. */
 void fm_settings_check(struct fm_option_set *set, const struct fm_settings *s);
+/* Its parts that others own: of tokens (auth/auth.c), of hooks (hooks/hook_config.c). */
+void fm_auth_settings_check(struct fm_option_set *set, const struct fm_settings *s);
+void fm_hook_settings_check(struct fm_option_set *set, const struct fm_settings *s);
 /* Warns of FANMESH_ variables that are no option but nearly one. */
 void fm_settings_env_check(char *const *env, struct fm_report *report);
 

@@ -1,8 +1,6 @@
 /* Settings that make no sense together stop the start: one sentence each, naming the options and the reason. Nothing is said of an option
  * whose own value is wrong already; and that something is missing only where no other mistake may be why. */
 #include "settings.h"
-#include "../auth/auth.h"
-#include "../hooks/hook_config.h"
 
 #include "../../broker/diag.h"
 

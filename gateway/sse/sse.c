@@ -4,7 +4,7 @@
 
 #include "../../broker/base64.h"
 #include "../edge/front.h"
-#include "../phoenix/gap_json.h"
+#include "../json/gap_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "sse_wire.h"
 
-#include "../edge/http.h"
+#include "../http/http.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 #include "supabase.h"
 
 #include "../auth/auth.h"
-#include "../phoenix/gap_json.h"
+#include "../json/gap_json.h"
 #include "supabase_changes.h"
 
 #include <assert.h>
@@ -70,7 +70,7 @@ const char *fm_supabase_join_token(struct fm_socket *s, const struct fm_phx_in *
     uint8_t text[FM_TOKEN_MAX];
     if (!fm_worker_config(fm_socket_worker(s))->auth || in->binary)
         return NULL;
-    if (fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || !fm_supabase_asked(in->topic, &root, &config))
+    if (fm_json_parse(in->payload, FM_JSON_DEPTH, &root, NULL) != FM_OK || !fm_supabase_asked(in->topic, &root, &config))
         return NULL;
     if (!fm_json_get(&root, FM_LIT("access_token"), &v) || v.type != FM_JSON_STRING)
         return NULL;
@@ -87,7 +87,7 @@ void fm_supabase_join_params(struct fm_buf *out, struct fm_slice payload)
 {
     struct fm_json root, name, value;
     const char *between = "{";
-    if (fm_json_parse(payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
+    if (fm_json_parse(payload, FM_JSON_DEPTH, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
         return;
     for (struct fm_json_walk w = fm_json_walk_of(&root); fm_json_next(&w, &name, &value);) {
         if (fm_json_is(&name, FM_LIT("access_token")))
@@ -283,7 +283,7 @@ void fm_supabase_refuse(struct fm_socket *s, const struct fm_sub *sub, const str
 static const char *broadcast_read(const struct fm_phx_in *in, uint8_t room[FM_EVENT_MAX], struct fm_phx_push *push)
 {
     struct fm_json root, v;
-    if (in->binary || fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
+    if (in->binary || fm_json_parse(in->payload, FM_JSON_DEPTH, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
         return "a broadcast is an object with `event` and `payload`";
     if (!fm_json_get(&root, FM_LIT("event"), &v) || fm_json_text(&v, room, FM_EVENT_MAX, &push->event) != FM_OK)
         return "bad_event";
@@ -297,7 +297,7 @@ static const char *broadcast_read(const struct fm_phx_in *in, uint8_t room[FM_EV
 static bool wants_stored(struct fm_slice meta)
 {
     struct fm_json root, v;
-    return meta.n && fm_json_parse(meta, FM_PHX_DEPTH_MAX, &root, NULL) == FM_OK && fm_json_get(&root, FM_LIT("persist"), &v) &&
+    return meta.n && fm_json_parse(meta, FM_JSON_DEPTH, &root, NULL) == FM_OK && fm_json_get(&root, FM_LIT("persist"), &v) &&
            (v.type == FM_JSON_TRUE || v.type == FM_JSON_OBJECT);
 }
 
@@ -308,8 +308,7 @@ static void presence_take(struct fm_socket *s, struct fm_sub *sub, const struct 
     struct fm_track_ask ask = {.key = kept ? fm_slice_of(kept->bytes, kept->key_n) : (struct fm_slice){0}, .meta = FM_LIT("{}")};
     struct fm_json root, v;
     const char *reason = "presence is an object with `event`, track or untrack, and `payload`, an object";
-    bool good =
-        !in->binary && fm_json_parse(in->payload, FM_PHX_DEPTH_MAX, &root, NULL) == FM_OK && fm_json_get(&root, FM_LIT("event"), &v);
+    bool good = !in->binary && fm_json_parse(in->payload, FM_JSON_DEPTH, &root, NULL) == FM_OK && fm_json_get(&root, FM_LIT("event"), &v);
     if (good && fm_json_is(&v, FM_LIT("untrack"))) {
         fm_sub_untrack(sub);
         fm_phx_send_reply(s, to, true, FM_LIT("{}"));

@@ -4,7 +4,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #define FM_SUPABASE_NOT_STORED "this topic keeps no history, so nothing can be stored" /* why a broadcast with `persist` is refused */
 #define FM_SUPABASE_PREFIX "realtime:" /* of the topics that Supabase's clients join: realtime-js puts it before each channel's name */

@@ -9,7 +9,7 @@
  * -- any thread -- */
 #pragma once
 
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 enum {
     FM_SUPABASE_CHANGES_MAX = 100,    /* entries in one join */

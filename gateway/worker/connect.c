@@ -1,7 +1,7 @@
 /* Who connects: what is kept of a client, who is asked about it, and what the backend of hooks is told of it. */
 #include "worker_core.h"
 
-#include "../edge/http1.h"
+#include "../http/http1.h"
 
 #include <assert.h>
 #include <stdlib.h>

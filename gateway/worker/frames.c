@@ -2,7 +2,7 @@
  *
  * The length in a frame's header is known only when its payload is written, and takes 2, 4 or 10 bytes. A gap for the middle size is left
  * before the payload: nearly all messages fit it or are so short that moving them costs nothing. */
-#include "../phoenix/proto.h"
+#include "proto.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -5,6 +5,7 @@
 #include "../polling/polling.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 enum {
     TURN_BYTES = 256 << 10, /* of items, and */
@@ -117,7 +118,8 @@ static void item_take(struct fm_worker *w, struct fm_item *item)
     }
     if (item->kind == FM_FETCHED_KEYS) {
         fm_key_set_unref(&w->fetched_keys);
-        w->fetched_keys = fm_keys_item_take(item);
+        w->fetched_keys = ((struct fm_keys_item *)item)->set;
+        free(item);
         return;
     }
     switch ((enum fm_hub_kind)item->kind) {

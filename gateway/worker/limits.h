@@ -6,7 +6,7 @@
  * -- any thread, unless said otherwise -- */
 #pragma once
 
-#include "../edge/peer.h"
+#include "../http/peer.h"
 #include "tally.h"
 
 #include <stdatomic.h>

@@ -6,7 +6,7 @@
  * -- the worker's thread only -- */
 #pragma once
 
-#include "../phoenix/proto.h"
+#include "proto.h"
 
 #include <assert.h>
 

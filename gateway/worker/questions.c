@@ -15,69 +15,6 @@ struct fm_held_back {
     bool late;                /* the time limit's answer is under way */
 };
 
-/* ---- items ---- */
-
-struct fm_answer *fm_answer_new(uint64_t token, enum fm_verdict verdict)
-{
-    struct fm_answer *a = calloc(1, sizeof *a);
-    if (!a)
-        return NULL;
-    a->item.kind = FM_ANSWER;
-    a->item.cost = (uint32_t)sizeof *a;
-    a->token = token;
-    a->verdict = verdict;
-    return a;
-}
-
-static void answer_free(struct fm_answer *a)
-{
-    fm_msg_unref(&a->instead);
-    fm_identity_unref(&a->identity);
-    free(a->presence_key);
-    free(a->presence_meta);
-    free(a->said);
-    free(a);
-}
-
-struct fm_client_text fm_client_text_of(const char *text)
-{
-    struct fm_client_text t = {"", "", ""};
-    if (!text)
-        return t;
-    t.query = text;
-    t.origin = t.query + strlen(t.query) + 1;
-    t.headers = t.origin + strlen(t.origin) + 1;
-    return t;
-}
-
-void fm_question_item_free(struct fm_item *item)
-{
-    switch (item->kind) {
-    case FM_QUESTION:
-        fm_msg_unref(&((struct fm_question_item *)item)->msg);
-        fm_identity_unref(&((struct fm_question_item *)item)->identity);
-        free(item);
-        break;
-    case FM_ANSWER:
-        answer_free((struct fm_answer *)item);
-        break;
-    case FM_CONNECT:
-        free(((struct fm_connect_held *)item)->said);
-        fm_identity_unref(&((struct fm_connect_held *)item)->identity);
-        free(item);
-        break;
-    case FM_TOLD:
-        fm_identity_unref(&((struct fm_told *)item)->identity);
-        free(item);
-        break;
-    case FM_FETCHED_KEYS:
-        fm_keys_item_free(item);
-        break;
-    default:
-        fm_hub_item_free(item);
-    }
-}
-
 /* ---- asking ---- */
 
 enum { CLIENT_SHARE = 8 }; /* of what may wait for the backend of hooks one client has at most this part */
@@ -354,7 +291,7 @@ void fm_question_answered(struct fm_worker *w, struct fm_answer *a)
         else
             decide(w, item, by, a);
     }
-    answer_free(a);
+    fm_question_item_free(&a->item);
 }
 
 static bool is_push_of(const struct fm_held_back *h, const struct fm_socket *s, const struct fm_sub *sub)

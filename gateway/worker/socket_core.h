@@ -13,7 +13,7 @@
 #include "../edge/link.h"
 #include "../hooks/hooks.h"
 #include "outbox.h"
-#include "question.h"
+#include "../post/question.h"
 #include "wheel.h"
 #include "worker.h"
 

@@ -5,7 +5,7 @@
 #include "worker_core.h"
 
 #include "../../broker/diag.h"
-#include "../phoenix/json_slice.h"
+#include "../json/json_slice.h"
 
 #include <assert.h>
 #include <netinet/in.h>

@@ -4,7 +4,7 @@
  * -- the worker's thread only -- */
 #pragma once
 
-#include "../phoenix/proto.h"
+#include "proto.h"
 
 struct fm_sub_index; /* open addressing, at most half full */
 

@@ -4,7 +4,7 @@
 #include "../../broker/mutation.h"
 #include "../edge/tls.h"
 #include "../polling/polling.h"
-#include "../settings/access.h"
+#include "access.h"
 
 #include <signal.h>
 #include <stdio.h>

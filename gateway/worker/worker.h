@@ -4,10 +4,10 @@
 #pragma once
 
 #include "../../broker/hub_thread.h"
-#include "../edge/http.h"
-#include "../phoenix/proto.h"
+#include "../http/http.h"
+#include "proto.h"
 #include "limits.h"
-#include "mailbox.h"
+#include "../post/mailbox.h"
 #include "senders.h"
 
 struct fm_auth;

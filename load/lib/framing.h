@@ -10,7 +10,7 @@
 
 #include "wire.h"
 
-#include "../../gateway/edge/ws_kind.h"
+#include "../../gateway/http/ws_kind.h"
 
 #define FM_LOAD_EVENT "load"
 #define FM_TOPIC_MARK "{topic}"

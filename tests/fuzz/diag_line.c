@@ -1,7 +1,7 @@
 /* A line of the log from any bytes: quoted as callers do, and as they come. It stays one line, its JSON can be read, and what was quoted
  * adds no member. */
 #include "../../broker/diag.h"
-#include "../../gateway/phoenix/json_slice.h"
+#include "../../gateway/json/json_slice.h"
 
 #include <stdlib.h>
 

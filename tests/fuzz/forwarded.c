@@ -1,7 +1,7 @@
 /* X-Forwarded-For in any head that is whole: the client is the proxy, or an address that the head holds; never a trusted one behind one
  * that is not. */
 #include "../../gateway/edge/forwarded.h"
-#include "../../gateway/edge/http1.h"
+#include "../../gateway/http/http1.h"
 
 #include <stdlib.h>
 

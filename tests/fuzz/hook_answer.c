@@ -1,7 +1,7 @@
 /* What a backend of hooks answers: any bytes are a decision whose parts can be used as they are, or an error that says what is wrong. The
  * first byte chooses what was asked. */
 #include "../../gateway/hooks/hook_wire.h"
-#include "../../gateway/phoenix/json_slice.h"
+#include "../../gateway/json/json_slice.h"
 
 #include <stdlib.h>
 

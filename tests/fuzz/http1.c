@@ -1,5 +1,5 @@
 /* Request heads. What is whole lies inside the input, says the same however the bytes came, and names what is wrong if it is refused. */
-#include "../../gateway/edge/http1.h"
+#include "../../gateway/http/http1.h"
 
 #include <stdlib.h>
 

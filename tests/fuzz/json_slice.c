@@ -1,6 +1,6 @@
 /* Any bytes: json_slice neither reads past them nor disagrees with itself: what it accepts can be walked whole, every value of it is a
  * valid text of its own, and every string can be unescaped and is equal to its text. */
-#include "../../gateway/phoenix/json_slice.h"
+#include "../../gateway/json/json_slice.h"
 
 #include <stdlib.h>
 

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct fm_json params, meta;
     static struct fm_phx_presence p;
-    if (n == 0 || fm_json_parse(fm_slice_of(data + 1, n - 1), FM_PHX_DEPTH_MAX, &params, NULL) != FM_OK || params.type != FM_JSON_OBJECT)
+    if (n == 0 || fm_json_parse(fm_slice_of(data + 1, n - 1), FM_JSON_DEPTH, &params, NULL) != FM_OK || params.type != FM_JSON_OBJECT)
         return 0;
     struct fm_rule rule = {.presence = data[0] & 1 ? FM_WHO_ANYONE : FM_WHO_NOBODY};
     p = (struct fm_phx_presence){0};
@@ -29,7 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (!p.track)
         return 0;
     must(p.shown.key.n <= FM_PRESENCE_KEY_MAX && fm_utf8_valid(p.shown.key));
-    must(fm_json_parse(p.shown.meta, FM_PHX_DEPTH_MAX, &meta, NULL) == FM_OK && meta.type == FM_JSON_OBJECT &&
-         meta.raw.n == p.shown.meta.n);
+    must(fm_json_parse(p.shown.meta, FM_JSON_DEPTH, &meta, NULL) == FM_OK && meta.type == FM_JSON_OBJECT && meta.raw.n == p.shown.meta.n);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* Any bytes as a body of Supabase's HTTP broadcasts, or as the names in a path: what is accepted obeys every rule and limit, what is
  * refused says why and points into the body. The first byte chooses the kind, the second the limits. */
-#include "../../gateway/supabase/supabase_body.h"
+#include "../../gateway/api/supabase_body.h"
 #include "order.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

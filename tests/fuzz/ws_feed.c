@@ -1,5 +1,5 @@
 /* Whatever a client sends over WebSocket: read without a fault, and the same in one piece as cut in two anywhere. */
-#include "../../gateway/edge/ws_feed.h"
+#include "../../gateway/http/ws_feed.h"
 
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
 #include "order_fixture.h"
+#include "../../../gateway/json/json_slice.h"
 
 static int set_up(void **state)
 {
@@ -283,9 +284,9 @@ static void nesting_past_the_limit_is_refused(void **state)
     (void)state;
     char body[1024];
     size_t at = (size_t)snprintf(body, sizeof body, "{\"topic\":\"room:1\",\"event\":\"e\",\"payload\":");
-    memset(body + at, '[', FM_API_DEPTH_MAX);
-    memset(body + at + FM_API_DEPTH_MAX, ']', FM_API_DEPTH_MAX);
-    memcpy(body + at + 2 * FM_API_DEPTH_MAX, "}", 2);
+    memset(body + at, '[', FM_JSON_DEPTH);
+    memset(body + at + FM_JSON_DEPTH, ']', FM_JSON_DEPTH);
+    memcpy(body + at + 2 * FM_JSON_DEPTH, "}", 2);
     assert_int_equal(parse("one", body), FM_E_TOO_DEEP);
     memmove(body + at, body + at + 1, strlen(body + at));
     char *last = strrchr(body, ']');

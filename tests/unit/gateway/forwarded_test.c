@@ -1,5 +1,5 @@
 #include "../../../gateway/edge/forwarded.h"
-#include "../../../gateway/edge/http1.h"
+#include "../../../gateway/http/http1.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

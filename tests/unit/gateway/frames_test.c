@@ -1,4 +1,4 @@
-#include "../../../gateway/phoenix/proto.h"
+#include "../../../gateway/worker/proto.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/edge/http1.h"
+#include "../../../gateway/http/http1.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "../../../gateway/edge/http.h"
+#include "../../../gateway/http/http.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

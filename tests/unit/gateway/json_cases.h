@@ -2,7 +2,7 @@
  * implementation, with what fanmesh decided. */
 #pragma once
 
-#include "../../../gateway/phoenix/json_slice.h"
+#include "../../../gateway/json/json_slice.h"
 
 struct json_case {
     char kind; /* 'Y', 'N', or 'i' (left open: accepted here), 'x' (left open: refused here) */

@@ -262,8 +262,8 @@ static void every_malformed_frame_is_refused_by_name(void **state)
 static void a_frame_nested_too_deep_is_refused(void **state)
 {
     (void)state;
-    char text[2 * FM_PHX_DEPTH_MAX + 64];
-    for (size_t depth = FM_PHX_DEPTH_MAX - 1; depth <= FM_PHX_DEPTH_MAX; depth++) {
+    char text[2 * FM_JSON_DEPTH + 64];
+    for (size_t depth = FM_JSON_DEPTH - 1; depth <= FM_JSON_DEPTH; depth++) {
         struct fm_buf b = {0};
         fm_buf_str(&b, "[null,null,\"t\",\"e\",");
         memset(text, '[', depth);
@@ -272,7 +272,7 @@ static void a_frame_nested_too_deep_is_refused(void **state)
         fm_buf_u8(&b, ']');
         struct fm_phx_in in;
         struct fm_phx_bad bad;
-        assert_int_equal(parse(FM_PHX_V2, false, fm_buf_view(&b), &in, &bad), depth < FM_PHX_DEPTH_MAX);
+        assert_int_equal(parse(FM_PHX_V2, false, fm_buf_view(&b), &in, &bad), depth < FM_JSON_DEPTH);
         fm_buf_fini(&b);
     }
 }

@@ -1,4 +1,4 @@
-#include "../../../gateway/supabase/supabase_body.h"
+#include "../../../gateway/api/supabase_body.h"
 #include "order_fixture.h"
 
 static int set_up(void **state)

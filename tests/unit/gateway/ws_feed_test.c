@@ -1,5 +1,5 @@
 /* What clients send over WebSocket: read the same however it is cut, and refused where it breaks RFC 6455. */
-#include "../../../gateway/edge/ws_feed.h"
+#include "../../../gateway/http/ws_feed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

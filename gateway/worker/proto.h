@@ -12,8 +12,8 @@
 
 #include "../../broker/hub.h"
 #include "../auth/identity.h"
-#include "../edge/ws_kind.h"
-#include "../worker/limits.h"
+#include "../http/ws_kind.h"
+#include "limits.h"
 
 struct fm_socket;
 struct fm_worker;

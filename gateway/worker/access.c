@@ -1,5 +1,5 @@
 #include "access.h"
-#include "settings_rules.h"
+#include "../settings/settings_rules.h"
 #include "../auth/auth.h"
 #include "../edge/tls.h"
 #include "../hooks/hook_config.h"

@@ -1,13 +1,16 @@
 /* Questions: connections, joins and pushes of clients that somebody else decides: a handler of the program that the node is in
  * (include/fanmesh/handler.h, embed/handlers.c), or a backend by HTTP (hooks/).
  *
- * A worker makes the item that it would post to the hub and holds it back (questions.c); the question goes to the inbox of who decides, the
- * answer comes back into the worker's, by its token. Nobody waits in between: no lock, no table that two threads share, and an answer that
- * nobody awaits any more is dropped. */
+ * A worker makes the item that it would post to the hub and holds it back (worker/questions.c); the question goes to the inbox of who
+ * decides, the answer comes back into the worker's, by its token. Nobody waits in between: no lock, no table that two threads share, and an
+ * answer that nobody awaits any more is dropped.
+ *
+ * Beside them what else the gateway's threads post to each other: notices to hooks, keys to workers. */
 #pragma once
 
 #include "../auth/identity.h"
-#include "../edge/peer.h"
+#include "../auth/key_set.h"
+#include "../http/peer.h"
 #include "../settings/rules.h"
 
 enum fm_question_item_kind {                    /* item.kind, beside the hub's and the bus's */
@@ -80,6 +83,27 @@ struct fm_connect_held { /* FM_CONNECT */
     enum fm_err err;              /* out: FM_OK, or why the client may not connect, and */
     char *said;                   /* ... what it is told of that, a JSON object; may be NULL */
     struct fm_identity *identity; /* out, likewise: as in fm_answer */
+};
+
+enum fm_hook_event { FM_HOOK_CONNECT, FM_HOOK_JOIN, FM_HOOK_PUSH, FM_HOOK_LEAVE, FM_HOOK_DISCONNECT, FM_HOOK_EVENTS };
+
+struct fm_told { /* FM_TOLD */
+    struct fm_item item;
+    enum fm_hook_event event;
+    uint64_t client;              /* the connection's name on this node */
+    struct fm_identity *identity; /* a reference; NULL: the client has none */
+    uint64_t ts_ms;               /* Unix time */
+    uint64_t seq, came_ms;        /* the thread's of hooks */
+    unsigned code;                /* of the close, 0: none */
+    uint16_t topic_n, reason_n;
+    uint32_t text_n; /* bytes of the client's texts, see fm_client_text */
+    char peer[FM_PEER_TEXT_MAX];
+    char bytes[]; /* topic, reason, the client's texts */
+};
+
+struct fm_keys_item { /* FM_FETCHED_KEYS */
+    struct fm_item item;
+    struct fm_key_set *set; /* a reference */
 };
 
 /* -- any thread -- */

@@ -10,7 +10,10 @@
 
 #include "../../broker/bytes.h"
 
-enum { FM_JSON_DEPTH_MAX = 1024 }; /* the most that a caller may allow */
+enum {
+    FM_JSON_DEPTH_MAX = 1024, /* the most that a caller may allow */
+    FM_JSON_DEPTH = 128,      /* arrays and objects in one another that clients and backends may send, a message's own included */
+};
 
 enum fm_json_type { FM_JSON_NULL, FM_JSON_FALSE, FM_JSON_TRUE, FM_JSON_NUMBER, FM_JSON_STRING, FM_JSON_ARRAY, FM_JSON_OBJECT };
 

@@ -4,8 +4,8 @@
  * -- any thread -- */
 #pragma once
 
-#include "../api/api_parse.h"
-#include "../phoenix/json_slice.h"
+#include "api_parse.h"
+#include "../json/json_slice.h"
 
 /* {"messages":[{"topic","event","payload","private"}]}: topics without their prefix. Members that are not read are passed over, since other
  * versions of these clients may send some. bad->detail is a sentence of its own. The order is initialised by the callee and empty on error.

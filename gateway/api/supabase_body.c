@@ -1,7 +1,7 @@
 #include "supabase_body.h"
 
-#include "../edge/http1.h"
-#include "supabase_config.h"
+#include "../http/http1.h"
+#include "../supabase/supabase_config.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,7 +63,7 @@ static enum fm_err add(struct body *b, struct fm_slice name, const struct fm_api
 static enum fm_err read_json(struct body *b, struct fm_json *root)
 {
     struct fm_json_error e = {0};
-    enum fm_err err = fm_json_parse(b->text, FM_API_DEPTH_MAX, root, &e);
+    enum fm_err err = fm_json_parse(b->text, FM_JSON_DEPTH, root, &e);
     return err ? refuse(b, err, b->text.p + e.at, "%s", e.what) : FM_OK;
 }
 

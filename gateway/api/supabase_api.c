@@ -1,12 +1,12 @@
 #include "supabase_api.h"
 
-#include "../api/api_state.h"
+#include "api_state.h"
 #include "../edge/admit.h"
 #include "../edge/web_origin.h"
 #include "../hooks/hook_config.h"
-#include "../worker/question.h"
+#include "../post/question.h"
 #include "supabase_body.h"
-#include "supabase_changes.h"
+#include "../supabase/supabase_changes.h"
 
 #include "../../broker/clock.h"
 

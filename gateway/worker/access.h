@@ -5,7 +5,7 @@
  * -- main -- */
 #pragma once
 
-#include "settings.h"
+#include "../settings/settings.h"
 
 struct fm_auth;
 struct fm_hook_config;
