@@ -33,6 +33,17 @@ static inline uint64_t fm_mono_ms(void)
     return fm_mono_ns() / 1000000;
 }
 
+/* A thread that looks at the clock several times a second, and finds at one look that so much time is gone since the last, did not run: it
+ * was stopped, or its machine was. */
+enum { FM_PAUSE_MS = 1000 };
+
+/* For how long it stood still between two looks; 0: it did not. */
+static inline uint64_t fm_stood_still_ms(uint64_t before_ms, uint64_t now_ms)
+{
+    uint64_t ms = now_ms - before_ms;
+    return ms < FM_PAUSE_MS ? 0 : ms;
+}
+
 /* Since 1970. */
 static inline uint64_t fm_unix_ms(void)
 {

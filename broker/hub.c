@@ -1,5 +1,6 @@
 /* The hub's life and its step function. */
 #include "hub_core.h"
+#include "clock.h"
 #include "diag.h"
 
 #include <assert.h>
@@ -14,7 +15,6 @@ enum {
     TICK_SERVE_MS = 1,  /* another node waits for an answer */
     TICK_BUSY_MS = 2,   /* a hello is owed, or a batch waits for an acknowledgement */
     BYE_LINGERS_MS = 50,
-    PAUSE_MS = 1000,   /* four times TICK_IDLE_MS: this node did not run */
     TICK_WAIT_MS = 10, /* a hole, a held join or a replicated publish waits */
 };
 
@@ -133,9 +133,9 @@ void fm_hub_free(struct fm_hub **hp)
  * takes the others for dead nor gives up what they have. */
 static void step(struct fm_hub *h, struct fm_now now)
 {
-    uint64_t ms = now.mono_ms - h->now.mono_ms;
+    uint64_t ms = fm_stood_still_ms(h->now.mono_ms, now.mono_ms);
     h->now = now;
-    if (ms < PAUSE_MS)
+    if (!ms)
         return;
     fm_peers_paused(h, ms);
     fm_presence_paused(h, ms);

@@ -57,6 +57,7 @@ struct fm_join {
     struct fm_track *track;  /* in: what it shows there, usually NULL; it is answered with the join, which fails if it does */
     bool reread;             /* in: no new subscriber, only the messages */
     bool has_cursor;         /* in: `cursor` is a position to resume from */
+    bool promised;           /* in: its client takes it for granted once it is posted, not only when it is answered */
     bool cut;                /* in: it named more origins than a cursor holds. Nothing of it counts: the answer is not recovered */
     bool recovered;          /* out: nothing was missed that isn't in `replay` (true without a cursor) */
     enum fm_err err;         /* out: FM_OK, FM_E_NOT_READY, FM_E_DRAINING, FM_E_TOO_MANY (topics), and those of `track` */

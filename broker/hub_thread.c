@@ -1,8 +1,11 @@
 /* The hub's thread. Its loop has three watchers: the inboxes' wake-up, the hub's own next time, and the end.
  *
- * What comes from the mesh has an inbox of its own and waits for one slice at most: an acknowledgement that waited behind thousands of
- * publishes would keep their batches from leaving, and a node that acknowledged in time would be taken for one that doesn't. What workers
- * post is handled in slices, after each of which all that was gathered leaves. */
+ * What comes from the mesh has an inbox of its own and waits for one slice: an acknowledgement that waited behind thousands of publishes
+ * would keep their batches from leaving, and a node that acknowledged in time would be taken for one that doesn't. What workers post is
+ * handled in slices, after each of which all that was gathered leaves.
+ *
+ * The mesh waits for more than a slice only where a join lies further behind whose client does not wait for its answer (promised): a
+ * message that another node sends to a client because that is connected must not overtake this. */
 #include "hub_thread.h"
 #include "clock.h"
 #include "diag.h"
@@ -16,7 +19,11 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { SLICE_ITEMS = 256, SLICE_BYTES = 128 << 10 }; /* some hundred microseconds of work, one or two batches */
+enum {
+    SLICE_ITEMS = 256,       /* some hundred microseconds of work, */
+    SLICE_BYTES = 128 << 10, /* ... one or two batches */
+    PROMISED_SLICES = 64,    /* that the mesh waits for promised joins: far less than acknowledgements have */
+};
 
 struct fm_hub_thread {
     struct fm_hub_thread_config config;
@@ -26,6 +33,11 @@ struct fm_hub_thread {
     struct fm_seal *seal;
     struct fm_inbox inbox, mesh; /* from workers; from the bus */
     struct fm_item *rest;        /* taken from the inbox and not handled yet */
+    struct fm_item *mesh_rest;   /* from the bus, waits until this many promised joins are handled, or for so many slices */
+    uint64_t mesh_after;
+    unsigned mesh_slices;
+    _Atomic uint64_t promised; /* joins that were posted, and */
+    uint64_t kept;             /* ... handled */
     struct ev_loop *loop;
     struct ev_async wake, stop;
     struct ev_timer timer;
@@ -148,13 +160,33 @@ static bool deaf(void)
     return fm_mutation(HUB_DEAF) && ++emptied > 100;
 }
 
-static void mesh_handle(struct fm_hub_thread *t, struct fm_now now, struct fm_item *it)
+static bool is_promised(const struct fm_item *it)
 {
+    return it->kind == FM_HUB_JOIN && ((const struct fm_join *)it)->promised;
+}
+
+/* Before a slice: what was promised by now is posted already. true: it waits since an earlier slice, and behind it more may have come. */
+static bool mesh_take(struct fm_hub_thread *t)
+{
+    if (t->mesh_rest)
+        return true;
+    t->mesh_rest = fm_inbox_take(&t->mesh, NULL);
+    t->mesh_after = atomic_load(&t->promised);
+    t->mesh_slices = PROMISED_SLICES;
+    return false;
+}
+
+/* Behind a slice; more: others are to come. */
+static void mesh_handle(struct fm_hub_thread *t, struct fm_now now, bool more)
+{
+    if (t->mesh_rest && more && t->kept < t->mesh_after && --t->mesh_slices)
+        return;
     fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
-    for (struct fm_item *next; it; it = next) {
+    for (struct fm_item *it = t->mesh_rest, *next; it; it = next) {
         next = it->next;
         fm_hub_handle(t->hub, now, it);
     }
+    t->mesh_rest = NULL;
 }
 
 /* false: the inbox was found empty, so that the next post wakes the hub. */
@@ -167,6 +199,7 @@ static bool slice_handle(struct fm_hub_thread *t, struct fm_now now)
             return false;
         t->rest = it->next;
         bytes += it->cost;
+        t->kept += is_promised(it);
         fm_hub_handle(t->hub, now, it);
     }
     return true;
@@ -188,12 +221,9 @@ static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
         return;
     struct fm_now now = now_read();
     learn_handle(t);
-    /* Taken before the slice, handled behind it: what another node sends because of what a worker posted, such as a message to a client
-     * that knows that it is connected, must not overtake that. */
-    struct fm_item *mesh = fm_inbox_take(&t->mesh, NULL);
-    bool more = slice_handle(t, now);
-    mesh_handle(t, now, mesh);
-    if (more)
+    bool waited = mesh_take(t), more = slice_handle(t, now);
+    mesh_handle(t, now, more);
+    if (more || waited)
         ev_async_send(loop, &t->wake); /* by the loop, so that the timer and the end are not kept waiting */
     /* What was handled may be due sooner than what the timer waits for. */
     uint64_t due_ms = fm_hub_flush(t->hub, now);
@@ -363,6 +393,10 @@ void fm_hub_thread_stop(struct fm_hub_thread **tp)
     if (t->bus)
         t->config.bus->stop(&t->bus);
     fm_hub_close(t->hub);
+    for (struct fm_item *it = t->mesh_rest, *next; it; it = next) {
+        next = it->next;
+        fm_hub_item_free(it);
+    }
     give_back(t, t->rest);
     give_back(t, fm_inbox_take(&t->inbox, NULL));
     fm_hub_free(&t->hub);
@@ -395,7 +429,11 @@ enum fm_err fm_hub_post_quietly(struct fm_hub_thread *t, struct fm_item *item)
 {
     assert(item->kind == FM_HUB_JOIN || item->kind == FM_HUB_PUBLISH || item->kind == FM_HUB_QUERY || item->kind == FM_HUB_PARCEL ||
            (item->kind == FM_HUB_TRACK && ((struct fm_track *)item)->op == FM_TRACK));
-    return fm_inbox_post_quietly(&t->inbox, item);
+    bool promised = is_promised(item);
+    enum fm_err err = fm_inbox_post_quietly(&t->inbox, item);
+    if (promised && !err)
+        atomic_fetch_add(&t->promised, 1);
+    return err;
 }
 
 void fm_hub_wake(struct fm_hub_thread *t)

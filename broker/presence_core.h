@@ -223,6 +223,8 @@ void fm_pentry_keep(struct fm_hub *h, struct fm_pentry *e);
 bool fm_pkey_release(struct fm_hub *h, struct fm_pkey *k);
 /* It goes: it has no place and no time. */
 void fm_pentry_unplace(struct fm_hub *h, struct fm_pentry *e);
+/* This node stood still for so long. */
+void fm_places_paused(struct fm_hub *h, uint64_t ms);
 void fm_presence_expire(struct fm_hub *h);
 
 /* ---- presence_lease.c ---- */

@@ -164,6 +164,13 @@ bool fm_pkey_release(struct fm_hub *h, struct fm_pkey *k)
 
 /* ---- time ---- */
 
+/* Who came for them meanwhile is heard of only now. */
+void fm_places_paused(struct fm_hub *h, uint64_t ms)
+{
+    for (struct fm_pentry *e = h->presence.late; e; e = e->late_next)
+        e->due_ms += ms;
+}
+
 void fm_presence_expire(struct fm_hub *h)
 {
     struct fm_pentry *e;

@@ -4,18 +4,15 @@
 #include <signal.h>
 #include <stdlib.h>
 
-enum {
-    TICK_MS = 50,
-    PAUSE_MS = 1000, /* twenty times TICK_MS: this process did not run */
-};
+enum { TICK_MS = 50 };
 
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct fm_probe *p = timer->data;
-    uint64_t now_ms = fm_mono_ms(), ms = now_ms - p->ticked_ms;
+    uint64_t now_ms = fm_mono_ms(), ms = fm_stood_still_ms(p->ticked_ms, now_ms);
     p->ticked_ms = now_ms;
-    for (unsigned i = 0; ms >= PAUSE_MS && i < p->config.board->n; i++)
+    for (unsigned i = 0; ms && i < p->config.board->n; i++)
         fm_probe_paused(&p->config.board->at[i], ms);
     /* Until it has the cluster's state the hub answers no joins. */
     if (!atomic_load_explicit(&fm_hub_thread_stats(p->config.hub)->ready, memory_order_relaxed))

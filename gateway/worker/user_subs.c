@@ -78,6 +78,8 @@ static bool begin(struct fm_socket *s, struct fm_slice topic)
         return false;
     sub->id = fm_worker_expect(w, answered, sub);
     struct fm_join *join = sub->id ? fm_join_new(w->config.index, sub->id, topic) : NULL;
+    if (join)
+        join->promised = true;
     if (join && fm_worker_post(w, &join->item) == FM_OK) {
         s->given = sub;
         return true;

@@ -45,6 +45,11 @@ void fm_wheel_cancel(struct fm_wheel *w, struct fm_timer *t)
     w->n--;
 }
 
+void fm_wheel_rest(struct fm_wheel *w, uint64_t ms)
+{
+    w->base_ms += ms;
+}
+
 /* Moves what is due in a slot to a list of its own, so that `fire` may change the slot, and cancel what has not fired yet. */
 static void fire_slot(struct fm_wheel *w, size_t slot, uint64_t tick, void (*fire)(void *ctx, struct fm_timer *t), void *ctx)
 {

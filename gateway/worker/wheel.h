@@ -35,5 +35,8 @@ static inline bool fm_timer_is_set(const struct fm_timer *t)
     return t->link != 0;
 }
 
+/* So much time does not count: everything is due later by it, and what is set meanwhile has its whole time. */
+void fm_wheel_rest(struct fm_wheel *w, uint64_t ms);
+
 /* Fires what is due. `fire` may set or cancel any timer and free what holds them; a timer that it sets fires in a later advance. */
 void fm_wheel_advance(struct fm_wheel *w, uint64_t now_ms, void (*fire)(void *ctx, struct fm_timer *t), void *ctx);

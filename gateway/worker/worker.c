@@ -14,8 +14,9 @@
 
 enum {
     DRAIN_STEP_MS = 20,
-    BREATH_MS = 2, /* of other work, then what the hub has for clients goes first */
-    BURY_MS = 4,   /* of a turn in which sockets end */
+    BREATH_MS = 2,  /* of other work, then what the hub has for clients goes first */
+    BURY_MS = 4,    /* of a turn in which sockets end */
+    READ_MS = 1000, /* what it takes to read what came while nothing was read */
     CLOSE_RESTART = 1012,
 };
 
@@ -98,11 +99,32 @@ static void load_say(const struct fm_worker *w)
                             atomic_load_explicit(&s->slow_disconnects, memory_order_relaxed));
 }
 
+/* While the worker stood still nothing was read, so nobody is known to have been silent: that time counts for no limit, nor does the next
+ * moment, in which what came is read. One that is late again and again has to notice, too, who is gone: for it a turn counts a second. The
+ * ends of tokens are no such limits; what was to be done at one is due now. */
+static void thaw(struct fm_worker *w, uint64_t now)
+{
+    uint64_t ms = fm_stood_still_ms(w->ticked_ms, now);
+    bool again = w->ticked_late;
+    w->ticked_ms = now;
+    w->ticked_late = ms > 0;
+    if (!ms)
+        return;
+    ms = again ? ms - FM_PAUSE_MS : ms + READ_MS;
+    fm_wheel_rest(&w->conns_wheel, ms);
+    fm_wheel_rest(&w->sockets_wheel, ms);
+    fm_wheel_rest(&w->polls_wheel, ms);
+    for (struct fm_socket *s = w->sockets; s; s = s->next)
+        if (s->state == FM_SOCKET_OPEN)
+            fm_socket_watch(s);
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct fm_worker *w = timer->data;
     uint64_t now = fm_mono_ms();
+    thaw(w, now);
     fm_wheel_advance(&w->conns_wheel, now, fm_front_timeout, w);
     fm_wheel_advance(&w->sockets_wheel, now, fm_socket_timeout, w);
     fm_wheel_advance(&w->polls_wheel, now, fm_poll_timeout, w);
@@ -212,9 +234,10 @@ static void events_init(struct fm_worker *w)
     ev_set_priority(&w->door, EV_MAXPRI);
     ev_io_start(w->loop, &w->door);
     ev_timer_start(w->loop, &w->tick);
-    fm_wheel_init(&w->conns_wheel, FM_TICK_MS, fm_mono_ms());
-    fm_wheel_init(&w->sockets_wheel, FM_TICK_MS, fm_mono_ms());
-    fm_wheel_init(&w->polls_wheel, FM_TICK_MS, fm_mono_ms());
+    w->ticked_ms = fm_mono_ms();
+    fm_wheel_init(&w->conns_wheel, FM_TICK_MS, w->ticked_ms);
+    fm_wheel_init(&w->sockets_wheel, FM_TICK_MS, w->ticked_ms);
+    fm_wheel_init(&w->polls_wheel, FM_TICK_MS, w->ticked_ms);
 }
 
 /* Where tokens begin, so that a program's late answer to a question of a node that it has stopped finds none of the next node's. 46 bits:

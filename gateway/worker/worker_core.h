@@ -64,6 +64,8 @@ struct fm_worker {
     bool settled;             /* since it was last wanted, */
     unsigned settled_turn;    /* ... in this turn of the loop */
     struct fm_wheel sockets_wheel, conns_wheel, polls_wheel;
+    uint64_t ticked_ms; /* when the last tick was, */
+    bool ticked_late;   /* ... and that this worker had stood still before it */
 
     struct ev_io listener; /* accept.c */
     struct ev_timer accept_again;

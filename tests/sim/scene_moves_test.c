@@ -257,6 +257,29 @@ static void what_the_api_shows_at_another_node_is_not_seen_to_go(void **state)
     assert_moved(c, "\"joins\":{\"ann\":{\"metas\":[{\"n\":2,", "\"leaves\":{\"ann\":{\"metas\":[{\"n\":1,");
 }
 
+static void who_moves_while_the_node_stands_still_is_not_seen_to_go(void **state)
+{
+    (void)state;
+    struct scene_node *a, *b, *c;
+    scene_start_three(&a, &b, &c);
+    scene_show(a, 1, "ann", "{\"n\":1}");
+    scene_run(500);
+    scene_watch(a);
+    scene_lose(a, 1);
+    scene_run(200);
+    a->frozen = true;
+    scene_run(2600); /* the others take it for dead: their links to it end */
+    scene_cut(a, b);
+    scene_cut(a, c);
+    scene_show(b, 1, "ann", "{\"n\":2}");
+    scene_run(2000); /* all in all longer than the grace */
+    a->frozen = false;
+    fm_sim_net_heal_all(scene.net);
+    all_stay(a, " of 1", 3000);
+    assert_string_equal(scene_count(c), "1 of 1");
+    assert_moved(a, "\"joins\":{\"ann\":{\"metas\":[{\"n\":2,", "\"leaves\":{\"ann\":{\"metas\":[{\"n\":1,");
+}
+
 int main(void)
 {
     fm_diag_level_set(FM_ERROR);
@@ -267,6 +290,7 @@ int main(void)
         SCENE(of_two_connections_under_one_key_none_is_seen_to_go),
         SCENE(who_moves_on_and_on_is_there_all_the_time_and_in_the_end_once),
         SCENE(who_went_to_a_node_that_dies_before_it_tells_goes_with_the_grace),
+        SCENE(who_moves_while_the_node_stands_still_is_not_seen_to_go),
         SCENE(a_node_that_missed_where_they_went_and_takes_the_whole_set_sees_nobody_go),
         SCENE(who_is_kept_stays_though_another_one_under_the_key_leaves_at_that_moment),
         SCENE(who_leaves_a_node_that_drains_for_another_one_is_not_seen_to_go),

@@ -112,6 +112,25 @@ static void a_timer_that_sets_itself_again_fires_in_a_later_advance(void **state
     assert_int_equal(w.n, 0);
 }
 
+static void what_is_due_waits_for_as_long_as_the_wheel_rests(void **state)
+{
+    (void)state;
+    static struct fm_wheel w;
+    fm_wheel_init(&w, 10, 1000);
+    struct probe before = {.wheel = &w}, after = {.wheel = &w};
+    fm_wheel_set(&w, &before.timer, 100);
+    fm_wheel_advance(&w, 1050, fire, NULL);
+    fm_wheel_rest(&w, 5000 + 300); /* it stood still for 5000, and 300 more are granted */
+    fm_wheel_advance(&w, 6050, fire, NULL);
+    fm_wheel_set(&w, &after.timer, 20);
+    fm_wheel_advance(&w, 6050 + 300, fire, NULL);
+    assert_int_equal(before.fired + after.fired, 0);
+    fm_wheel_advance(&w, 6050 + 300 + 40, fire, NULL);
+    assert_true(after.fired == 1 && before.fired == 0);
+    fm_wheel_advance(&w, 6050 + 300 + 70, fire, NULL);
+    assert_int_equal(before.fired, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +139,7 @@ int main(void)
         cmocka_unit_test(a_late_wheel_fires_all_that_is_due_at_once),
         cmocka_unit_test(a_timer_may_be_cancelled_by_another_that_fires_in_the_same_tick),
         cmocka_unit_test(a_timer_that_sets_itself_again_fires_in_a_later_advance),
+        cmocka_unit_test(what_is_due_waits_for_as_long_as_the_wheel_rests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
