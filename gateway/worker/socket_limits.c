@@ -77,7 +77,11 @@ static enum fm_err rate(struct fm_socket *s, struct fm_bucket *b, struct fm_rate
 {
     if (rate.per_s == 0 || s->probe)
         return FM_OK;
-    switch (fm_bucket_take(b, &s->refused, rate, n, fm_mono_ms(), retry_ms)) {
+    /* What is read now may have been sent at any time since the worker stood still: it counts as if all were sent when that began, by one
+     * who may send at once what is allowed in all the time since. */
+    uint32_t unread_ms = s->worker->unread_ms;
+    rate.burst_ms += unread_ms;
+    switch (fm_bucket_take(b, &s->refused, rate, n, fm_mono_ms() - unread_ms, retry_ms)) {
     case FM_BUCKET_GIVES:
         return FM_OK;
     case FM_BUCKET_WAITS:

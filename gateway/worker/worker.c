@@ -14,9 +14,10 @@
 
 enum {
     DRAIN_STEP_MS = 20,
-    BREATH_MS = 2,  /* of other work, then what the hub has for clients goes first */
-    BURY_MS = 4,    /* of a turn in which sockets end */
-    READ_MS = 1000, /* what it takes to read what came while nothing was read */
+    BREATH_MS = 2,               /* of other work, then what the hub has for clients goes first */
+    BURY_MS = 4,                 /* of a turn in which sockets end */
+    READ_MS = 2000,              /* what it takes to read what came while nothing was read, */
+    UNREAD_MAX_MS = 3600 * 1000, /* ... which may be what the rates allow in this time */
     CLOSE_RESTART = 1012,
 };
 
@@ -108,8 +109,13 @@ static void thaw(struct fm_worker *w, uint64_t now)
     bool again = w->ticked_late;
     w->ticked_ms = now;
     w->ticked_late = ms > 0;
+    if (w->unread_ms && now - w->thawed_ms >= READ_MS)
+        w->unread_ms = 0;
     if (!ms)
         return;
+    w->thawed_ms = now;
+    if (ms > w->unread_ms)
+        w->unread_ms = ms < UNREAD_MAX_MS ? (uint32_t)ms : UNREAD_MAX_MS;
     ms = again ? ms - FM_PAUSE_MS : ms + READ_MS;
     fm_wheel_rest(&w->conns_wheel, ms);
     fm_wheel_rest(&w->sockets_wheel, ms);

@@ -66,6 +66,8 @@ struct fm_worker {
     struct fm_wheel sockets_wheel, conns_wheel, polls_wheel;
     uint64_t ticked_ms; /* when the last tick was, */
     bool ticked_late;   /* ... and that this worker had stood still before it */
+    uint64_t thawed_ms; /* the same of the last such tick, */
+    uint32_t unread_ms; /* ... and for how long nothing had been read; 0: what came meanwhile has been read since */
 
     struct ev_io listener; /* accept.c */
     struct ev_timer accept_again;

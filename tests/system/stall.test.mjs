@@ -109,4 +109,29 @@ describe('a node that stood still', { concurrency: true }, () => {
     assert.deepEqual(ended, ['holder', 'mute']);
     assert.equal(closeCode(holder), 4001);
   });
+
+  test('who_keeps_to_a_rate_is_not_refused_for_what_came_at_once_when_the_node_went_on', async (t) => {
+    const node = await startNode(t, { options: { pushes_per_s: Math.ceil(50 / patience), rate_burst_ms: 1000 * patience, workers: 1 } });
+    const ws = new WebSocket(`${node.ws}/websocket?vsn=2.0.0`);
+    t.after(() => ws.terminate());
+    const statuses = [];
+    let pushed = 0, closed;
+    ws.on('message', (text) => {
+      const [, ref, , event, { status }] = JSON.parse(text);
+      if (event === 'phx_reply' && ref !== 'join') statuses.push(status);
+    });
+    ws.on('close', (code) => (closed = code));
+    await new Promise((resolve) => ws.once('open', resolve));
+    ws.send('["1","join","others:1","phx_join",{}]');
+    const speaking = setInterval(() => ws.send(JSON.stringify(['1', String(++pushed), 'others:1', 'msg', {}])), 50 * patience);
+    t.after(() => clearInterval(speaking));
+    await until('its pushes are taken', () => statuses.length > 3);
+    node.freeze();
+    await sleep(2 * limit);
+    node.thaw();
+    const before = pushed;
+    await until('all are answered', () => closed || statuses.length >= before);
+    await until('and those after them', () => closed || statuses.length >= before + 60);
+    assert.deepEqual([closed, [...new Set(statuses)]], [undefined, ['ok']]);
+  });
 });
