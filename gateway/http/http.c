@@ -180,21 +180,13 @@ enum fm_err fm_query_decode(struct fm_slice encoded, char *out, size_t out_size,
     assert(out_size > 0);
     size_t at = 0;
     out[0] = 0;
-    for (size_t i = 0; i < encoded.n; i++) {
-        uint8_t c = encoded.p[i];
-        if (c == '+')
-            c = ' ';
-        if (c == '%') {
-            if (encoded.n - i < 3)
-                return FM_E_SYNTAX;
-            int high = fm_hex_digit(encoded.p[i + 1]), low = fm_hex_digit(encoded.p[i + 2]);
-            if (high < 0 || low < 0)
-                return FM_E_SYNTAX;
-            c = (uint8_t)(high << 4 | low);
-            i += 2;
-        }
-        if (c == 0)
+    for (size_t i = 0; i < encoded.n;) {
+        bool space = encoded.p[i] == '+';
+        uint8_t c;
+        if (!fm_percent_read(encoded, &i, &c))
             return FM_E_SYNTAX;
+        if (space)
+            c = ' ';
         if (at + 1 >= out_size)
             return FM_E_TOO_LARGE;
         out[at++] = (char)c;

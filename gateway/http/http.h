@@ -65,6 +65,20 @@ const char *fm_http_method_name(enum fm_http_method method);
 /* True if a Content-Type (parameters such as charset are ignored, case too) is this media type. */
 bool fm_http_media_is(struct fm_slice content_type, const char *media);
 
+/* A byte of a percent-encoded text, at *at, which moves behind it. False: a % without two hex digits, or a zero byte, encoded or not. */
+static inline bool fm_percent_read(struct fm_slice s, size_t *at, uint8_t *byte)
+{
+    *byte = s.p[(*at)++];
+    if (*byte == '%') {
+        int high = s.n - *at >= 2 ? fm_hex_digit(s.p[*at]) : -1, low = s.n - *at >= 2 ? fm_hex_digit(s.p[*at + 1]) : -1;
+        if (high < 0 || low < 0)
+            return false;
+        *byte = (uint8_t)(high << 4 | low);
+        *at += 2;
+    }
+    return *byte != 0;
+}
+
 /* ---- queries: name=value&name=value, percent-encoded, + for a space ---- */
 
 /* Cuts the next name and value off `rest`, both still encoded; false at the end. */

@@ -260,16 +260,9 @@ static bool has_dot_segment(struct fm_slice path)
 enum fm_err fm_http1_path(struct fm_slice raw, struct fm_buf *out)
 {
     out->n = 0;
-    for (size_t i = 0; i < raw.n; i++) {
-        uint8_t c = raw.p[i];
-        if (c == '%') {
-            int high = raw.n - i > 2 ? fm_hex_digit(raw.p[i + 1]) : -1, low = raw.n - i > 2 ? fm_hex_digit(raw.p[i + 2]) : -1;
-            if (high < 0 || low < 0)
-                return FM_E_SYNTAX;
-            c = (uint8_t)(high << 4 | low);
-            i += 2;
-        }
-        if (c == 0)
+    for (size_t i = 0; i < raw.n;) {
+        uint8_t c;
+        if (!fm_percent_read(raw, &i, &c))
             return FM_E_SYNTAX;
         fm_buf_u8(out, c);
     }
