@@ -307,6 +307,8 @@ static enum fm_exit run(const struct fm_command *command, struct fm_option_set *
 {
     struct fm_subscribe_options *o = set->base;
     struct subscribe s = {.command = command, .o = o, .set = set, .channel = {.topic = args->positional[0], .last = o->last}};
+    if (!fm_cli_topic_good(command, args->positional[0]))
+        return FM_EXIT_USAGE;
     interrupts_take();
     enum fm_exit code = subscribe(&s);
     fm_channel_fini(&s.channel);
