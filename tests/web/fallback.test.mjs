@@ -183,6 +183,10 @@ for (const how of ['refuse', 'strip']) {
     await until('somebody had to come back', () => subs.some(({ joins }) => joins.length > 1), 60_000);
     const then = publisher.n;
     await until('more have come', () => publisher.n >= then + 20);
+    for (let i = 0; i < 12; i++) {
+      const answer = await fetch(`${balancer.url.replace('ws:', 'http:')}/longpoll?vsn=2.0.0&token=of-nobody`, { method: 'POST', body: '[]' });
+      assert.equal((await answer.json()).status, 410, 'a POST that the dead node was to get is answered by another one');
+    }
     const n = await publisher.stop();
     for (const [i, sub] of subs.entries()) await complete(sub, n, `client ${i + 1}`);
     assert.deepEqual(subs.flatMap(({ gaps }) => gaps), []);
