@@ -159,6 +159,8 @@ static const char *hint(const struct subscribe *s, const char *why)
         return " (no [topic] rule of the node's settings matches it)";
     if (strstr(why, "\"not_granted\""))
         return " (the token does not grant it; `fanmesh token verify` prints what it grants)";
+    if (strstr(why, "\"unavailable\"") || strstr(why, "\"timeout\"") || strstr(why, "\"bad_answer\""))
+        return " (who decides this, the backend of hook_url or the program around the node, gave no decision; the node's log says more)";
     return "";
 }
 
