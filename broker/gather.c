@@ -258,11 +258,21 @@ static void node_json(struct fm_buf *b, const struct gathered *node, const char 
     fm_buf_u8(b, '}');
 }
 
-static void row_json(struct fm_buf *b, const struct fm_found_row *row)
+/* A connection's name begins with the incarnation of the node that has it. */
+static const char *node_of(const struct fm_gather *g, struct fm_id connection)
+{
+    uint32_t i = 0;
+    while (i < g->nodes_n && g->nodes[i].incarnation != connection.origin)
+        i++;
+    return i < g->nodes_n ? g->nodes[i].name : "";
+}
+
+static void row_json(struct fm_buf *b, const struct fm_gather *g, const struct fm_found_row *row)
 {
     char id[FM_ID_TEXT_MAX + 1];
     fm_id_print(row->connection, id);
-    fm_buf_printf(b, "{\"connection\":\"%s\"", id);
+    fm_buf_printf(b, "{\"connection\":\"%s\",\"node\":", id);
+    fm_buf_json(b, fm_slice_str(node_of(g, row->connection)));
     if (row->user.n) {
         fm_buf_str(b, ",\"user\":");
         fm_buf_json(b, row->user);
@@ -279,7 +289,7 @@ static void rows_json(struct fm_buf *b, const struct fm_gather *g)
     for (uint32_t i = 0; i < g->found.n; i++) {
         if (i)
             fm_buf_u8(b, ',');
-        row_json(b, &g->found.at[i]);
+        row_json(b, g, &g->found.at[i]);
     }
     fm_buf_u8(b, ']');
     if (g->found.n < g->ask.limit)

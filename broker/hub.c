@@ -145,8 +145,6 @@ static void step(struct fm_hub *h, struct fm_now now)
 void fm_hub_start(struct fm_hub *h, struct fm_now now)
 {
     step(h, now);
-    if (h->ready)
-        fm_diag(FM_INFO, "ready", "why=\"there is no node to join; this one founded a cluster\"");
     fm_peers_start(h);
 }
 

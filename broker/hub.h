@@ -124,7 +124,7 @@ enum fm_query_kind {
     FM_QUERY_GATHER,   /* over the cluster, `inquiry`: `topic` (also none) is the topic, `after` the user, `limit` (0: only counts),
                           `after_id`, `command`, `timeout_ms` as in struct fm_inquiry;
                           {"count","nodes":[{"node","incarnation","count"}],"missing":[{"node","incarnation","why"}],
-                          "list"?:[{"connection","user"?,"address","open_ms","topics"}],"next"?} */
+                          "list"?:[{"connection","node","user"?,"address","open_ms","topics"}],"next"?} */
     FM_QUERY_PRESENCE, /* `topic`, `after` the last key of the page before; {"topic","presences","keys","members":{key:{"metas":[...]}},
                           "next"?}. limit 0: the numbers alone */
 };

@@ -250,6 +250,9 @@ static void hello_take(struct fm_hub *h, struct fm_peer *p, struct fm_slice body
     if (p && !known) {
         h->hello_due = true; /* so that the others learn of it from us */
         fm_peer_say(p, FM_INFO, "peer_met", "");
+        if (p->name[0] && fm_slice_eq(fm_slice_str(p->name), fm_slice_str(h->config.name)))
+            fm_peer_say(p, FM_WARN, "same_name",
+                        " why=\"this node has the same name\" then=\"both work; give each its own `name`, for people to tell them apart\"");
     }
 }
 

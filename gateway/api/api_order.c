@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { NAME_SHOWN_MAX = 64 };
+
 static enum fm_err grow(struct fm_api_order *o)
 {
     if (o->n < o->cap)
@@ -33,9 +35,15 @@ static enum fm_err judge(const struct fm_api_limits *limits, const struct fm_api
                  rule->message_max);
         return FM_E_TOO_LARGE;
     }
-    const char *bad = fm_supabase_is_change(topic, c->event) ? fm_supabase_change_bad(c->payload, c->flags & FM_MSG_BINARY) : NULL;
+    struct fm_slice member = {0};
+    const char *bad = fm_supabase_is_change(topic, c->event) ? fm_supabase_change_bad(c->payload, c->flags & FM_MSG_BINARY, &member) : NULL;
     if (bad) {
         *of_payload = true;
+        if (member.n) {
+            snprintf(detail, FM_API_DETAIL_MAX, "%.*s; %s", (int)(member.n < NAME_SHOWN_MAX ? member.n : NAME_SHOWN_MAX),
+                     (const char *)member.p, bad);
+            return FM_E_UNKNOWN_MEMBER;
+        }
         snprintf(detail, FM_API_DETAIL_MAX, "the payload of `" FM_SUPABASE_CHANGES "` is a change, and this is none: %s", bad);
         return FM_E_INVALID;
     }

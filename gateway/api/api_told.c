@@ -143,6 +143,6 @@ enum fm_err fm_api_told_parse(const struct fm_api_limits *limits, unsigned takes
         err = member_read(&p, limits, i, &value, told);
     }
     if (!err && (needs & ~has))
-        err = refuse(&p, FM_E_INVALID, root.raw.p, "%s missing", list(needs & ~has, known, sizeof known));
+        err = refuse(&p, FM_E_INVALID, root.raw.p, "missing: %s", list(needs & ~has, known, sizeof known));
     return err;
 }

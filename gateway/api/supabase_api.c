@@ -49,6 +49,7 @@ static unsigned status_of(enum fm_err err)
     case FM_E_UNMATCHED_TOPIC:
         return 403; /* 404 says to these clients that the server knows no such path */
     case FM_E_INVALID:
+    case FM_E_UNKNOWN_MEMBER:
     case FM_E_JSON:
     case FM_E_TOO_DEEP:
     case FM_E_TOO_LARGE:

@@ -1,8 +1,10 @@
 #include "cli.h"
+#include "cli_http.h"
 #include "cli_tables.h"
 #include "../api/metrics.h"
 
 #include "../../broker/diag.h"
+#include "../../broker/msg.h"
 #include "fanmesh/node.h"
 
 #include <assert.h>
@@ -291,6 +293,48 @@ enum fm_exit fm_cli_options(const struct fm_command *command, struct fm_option_s
     return *go ? FM_EXIT_OK : FM_EXIT_USAGE;
 }
 
+/* A command that calls a node's API: is the address one? */
+static bool api_url_good(const struct fm_command *command, const struct fm_option_set *set)
+{
+    const struct fm_option *o = fm_option_find(set->table, set->n, "api_url");
+    char where[OPTION_SHOWN_MAX];
+    if (!o)
+        return true;
+    if (set->from[o - set->table].rank == FM_RANK_ENV)
+        fm_env_name(fm_env_value(environ, o->name) ? o->name : fm_option_other(o->name), where, sizeof where);
+    else
+        fm_flag_name(o->name, where, sizeof where);
+    return fm_cli_api_url_good(command, where, *(char **)((char *)set->base + o->offset));
+}
+
+bool fm_cli_topic_good(const struct fm_command *command, const char *topic)
+{
+    size_t n = strlen(topic);
+    if (n > FM_TOPIC_MAX) {
+        fm_cli_complain(command, "a topic has at most %d bytes, this one has %zu", FM_TOPIC_MAX, n);
+        return false;
+    }
+    if (n && topic[n - 1] == '*') {
+        char quote[2 * FM_TOPIC_MAX + 3], prefix[2 * FM_TOPIC_MAX + 3];
+        fm_cli_complain(command, "takes one topic, and %s is a pattern of several; `fanmesh topics%s%s` lists them",
+                        fm_diag_quote(quote, sizeof quote, topic, n), n > 1 ? " --prefix " : "",
+                        n > 1 ? fm_diag_quote(prefix, sizeof prefix, topic, n - 1) : "");
+        return false;
+    }
+    return true;
+}
+
+bool fm_cli_connection_good(const struct fm_command *command, const char *connection)
+{
+    struct fm_id id;
+    char quote[128];
+    if (!*connection || (fm_id_parse(connection, strlen(connection), &id) == FM_OK && id.origin && id.seq))
+        return true;
+    fm_cli_complain(command, "--connection takes the name of one, as `fanmesh connections` lists it (k3fa9Qz-64, say), not %s",
+                    fm_diag_quote(quote, sizeof quote, connection, strlen(connection)));
+    return false;
+}
+
 enum fm_exit fm_cli_run(const struct fm_command *command, int argc, char *const *argv, void *base, size_t words, fm_work_fn *work)
 {
     struct fm_report report = {0};
@@ -300,7 +344,7 @@ enum fm_exit fm_cli_run(const struct fm_command *command, int argc, char *const 
     bool go;
     assert(command->options_n <= OPTIONS_MAX);
     enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
-    if (go && words != FM_ANY_WORDS && !fm_cli_positionals(command, &args, words))
+    if (go && ((words != FM_ANY_WORDS && !fm_cli_positionals(command, &args, words)) || !api_url_good(command, &set)))
         code = FM_EXIT_USAGE;
     else if (go)
         code = work(command, &set, &args);

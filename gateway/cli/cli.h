@@ -80,6 +80,10 @@ typedef enum fm_exit fm_work_fn(const struct fm_command *command, struct fm_opti
 enum fm_exit fm_cli_run(const struct fm_command *command, int argc, char *const *argv, void *base, size_t words, fm_work_fn *work);
 /* Exactly n positionals, or a line that says what they are. */
 FM_MUST_CHECK bool fm_cli_positionals(const struct fm_command *command, const struct fm_args *args, size_t n);
+/* One topic, no pattern; else a line says so. A node takes a topic `room:*` for one of this name, where whoever wrote it meant several. */
+FM_MUST_CHECK bool fm_cli_topic_good(const struct fm_command *command, const char *topic);
+/* The name of a connection, or empty; else a line says so. */
+FM_MUST_CHECK bool fm_cli_connection_good(const struct fm_command *command, const char *connection);
 /* Prints each line of a report as `fanmesh COMMAND: line` to stderr. */
 void fm_cli_report(const struct fm_command *command, const struct fm_buf *lines, const char *kind);
 /* A URL for a message, in quotes if need be: without what may be secret, its query and who it logs in as. Returns out. */

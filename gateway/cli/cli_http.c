@@ -93,10 +93,53 @@ static void complain_of_answer(const struct fm_command *command, const char *url
                     call->status == 401 ? "; give it with --api-key-file or FANMESH_API_KEY" : "");
 }
 
-/* One that is called here; curl takes a URL without any for one of http. */
-static bool has_scheme(const char *url)
+static bool is_scheme(const char *url, const char *scheme)
 {
-    return !strstr(url, "://") || strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+    size_t n = strlen(scheme);
+    return strncasecmp(url, scheme, n) == 0 && strncmp(url + n, "://", 3) == 0;
+}
+
+/* NULL, or what is wrong. curl takes a URL without a scheme for one of http. */
+static const char *url_bad(const char *url)
+{
+    if (is_scheme(url, "ws") || is_scheme(url, "wss"))
+        return "that is where clients connect (--socket-url of subscribe)";
+    if (strstr(url, "://") && !is_scheme(url, "http") && !is_scheme(url, "https"))
+        return "it is not http:// or https://";
+    if (strpbrk(url, "?#"))
+        return "it has a `?` or `#`, behind which no path can follow";
+    CURLU *parts = curl_url();
+    struct fm_buf text = {0};
+    fm_buf_str(&text, strstr(url, "://") ? "" : "http://");
+    fm_buf_str(&text, url);
+    fm_buf_u8(&text, 0);
+    CURLUcode rc = parts && !text.failed ? curl_url_set(parts, CURLUPART_URL, (const char *)text.p, 0) : CURLUE_OUT_OF_MEMORY;
+    curl_url_cleanup(parts);
+    fm_buf_fini(&text);
+    return rc == CURLUE_OK                ? NULL
+           : rc == CURLUE_BAD_PORT_NUMBER ? "its port is not a number up to 65535"
+           : rc == CURLUE_NO_HOST         ? "it has no host"
+                                          : curl_url_strerror(rc);
+}
+
+bool fm_cli_api_url_good(const struct fm_command *command, const char *option, const char *url)
+{
+    char quote[QUOTE_MAX];
+    const char *why = url_bad(url);
+    if (why)
+        fm_cli_complain(command, "%s is %s: %s; give the address of a node's api_listen, as http://host:port", option,
+                        fm_cli_url(quote, sizeof quote, url), why);
+    return !why;
+}
+
+/* A port that was left out is 80, where a proxy may be. */
+static bool has_port(const char *url)
+{
+    const char *host = strstr(url, "://"), *after;
+    host = host ? host + 3 : url;
+    after = host + strcspn(host, "/");
+    const char *colon = memrchr(host, ':', (size_t)(after - host)), *bracket = memrchr(host, ']', (size_t)(after - host));
+    return colon && (!bracket || colon > bracket);
 }
 
 static void complain_of_curl(const struct fm_command *command, const char *url, CURLcode rc)
@@ -104,17 +147,16 @@ static void complain_of_curl(const struct fm_command *command, const char *url, 
     char quote[QUOTE_MAX];
     fm_cli_url(quote, sizeof quote, url);
     if (rc == CURLE_COULDNT_CONNECT)
-        fm_cli_complain(command, "nothing listens at %s; start a node there, or give the address of its API with --api-url", quote);
+        fm_cli_complain(command, "nothing listens at %s%s; start a node there, or give the address of its API with --api-url", quote,
+                        has_port(url) ? "" : " (without a port it is that of http or https; a node's api_listen is 4001 by default)");
     else if (rc == CURLE_OPERATION_TIMEDOUT)
         fm_cli_complain(command, "%s did not answer within --timeout-ms", quote);
     else if (rc == CURLE_WRITE_ERROR)
         fm_cli_complain(command, "the answer of %s is larger than what this command takes", quote);
     else if (rc == CURLE_SSL_CONNECT_ERROR)
         fm_cli_complain(command, "no TLS with %s; a node's api_listen speaks plain http://", quote);
-    else if (rc == CURLE_UNSUPPORTED_PROTOCOL && has_scheme(url)) /* what came is no HTTP */
+    else if (rc == CURLE_UNSUPPORTED_PROTOCOL) /* what came is no HTTP */
         fm_cli_complain(command, "what listens at %s does not answer in HTTP; is this the address of its API, api_listen?", quote);
-    else if (rc == CURLE_UNSUPPORTED_PROTOCOL)
-        fm_cli_complain(command, "can't call %s: give the address of a node's API as --api-url http://host:port", quote);
     else
         fm_cli_complain(command, "can't call %s: %s", quote, curl_easy_strerror(rc));
 }

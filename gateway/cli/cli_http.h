@@ -26,6 +26,8 @@ struct fm_call {
 /* False: there was no answer with a status of 200; one line says why, with the server's own code and sentence where it gave them. */
 FM_MUST_CHECK bool fm_call(const struct fm_command *command, struct fm_call *call);
 void fm_call_fini(struct fm_call *call);
+/* Whether a call can be sent there at all; else one line says what is wrong with it. option: where it was given. */
+FM_MUST_CHECK bool fm_cli_api_url_good(const struct fm_command *command, const char *option, const char *url);
 
 enum { FM_ERROR_TEXT_MAX = 1024 };
 

@@ -60,7 +60,7 @@ static void line_as_it_is(struct fm_buf *out, const struct fm_json *name, const 
     fm_buf_slice(out, entry->raw);
 }
 
-static const struct fm_table_column topic_columns[] = {{"TOPIC", false}, {"SUBSCRIBERS", true}, {"HISTORY", true}};
+static const struct fm_table_column topic_columns[] = {{"TOPIC", false}, {"SUBSCRIBERS HERE", true}, {"HISTORY", true}};
 
 static void topic_row(struct fm_table *t, const struct fm_json *name, const struct fm_json *entry)
 {
@@ -70,13 +70,14 @@ static void topic_row(struct fm_table *t, const struct fm_json *name, const stru
     cell(t, entry, "history");
 }
 
-static const struct fm_table_column connection_columns[] = {
-    {"CONNECTION", false}, {"USER", false}, {"OPEN", true}, {"TOPICS", true}, {"ADDRESS", false}};
+static const struct fm_table_column connection_columns[] = {{"CONNECTION", false}, {"NODE", false},  {"USER", false},
+                                                            {"OPEN", true},        {"TOPICS", true}, {"ADDRESS", false}};
 
 static void connection_row(struct fm_table *t, const struct fm_json *name, const struct fm_json *entry)
 {
     (void)name;
     cell(t, entry, "connection");
+    cell(t, entry, "node");
     cell(t, entry, "user");
     ms_cell(t, entry, "open_ms");
     cell(t, entry, "topics");
@@ -251,6 +252,11 @@ static enum fm_exit topics(const struct fm_command *command, struct fm_option_se
     (void)args;
     const struct fm_topics_options *o = set->base;
     struct fm_buf query = {0};
+    size_t n = strlen(o->prefix);
+    if (n && o->prefix[n - 1] == '*') {
+        fm_cli_complain(command, "--prefix takes how the names begin, without `*`");
+        return FM_EXIT_USAGE;
+    }
     param(&query, "prefix", o->prefix);
     fm_buf_u8(&query, 0);
     struct list l = {.command = command,
@@ -272,6 +278,8 @@ static enum fm_exit connections(const struct fm_command *command, struct fm_opti
     (void)args;
     const struct fm_connections_options *o = set->base;
     struct fm_buf path = {0}, query = {0};
+    if (!fm_cli_topic_good(command, o->topic))
+        return FM_EXIT_USAGE;
     param(&query, "user", o->user);
     fm_buf_u8(&query, 0);
     topic_path(&path, o->topic, "/subscribers");
@@ -284,7 +292,7 @@ static enum fm_exit connections(const struct fm_command *command, struct fm_opti
                      .json = o->json,
                      .row = connection_row,
                      .line = line_as_it_is,
-                     .table = {.columns = connection_columns, .n = 5}};
+                     .table = {.columns = connection_columns, .n = 6}};
     enum fm_exit code = list_run(&l, o->limit, o->count);
     fm_buf_fini(&path);
     fm_buf_fini(&query);
@@ -295,6 +303,8 @@ static enum fm_exit presence(const struct fm_command *command, struct fm_option_
 {
     const struct fm_present_options *o = set->base;
     struct fm_buf path = {0};
+    if (!fm_cli_topic_good(command, args->positional[0]))
+        return FM_EXIT_USAGE;
     topic_path(&path, args->positional[0], o->count ? "/presence/count" : "/presence");
     struct list l = {.command = command,
                      .call = {FM_CALL_OF(o)},

@@ -91,7 +91,7 @@ static enum fm_exit print_id(const struct fm_command *command, struct fm_slice a
 static bool words_good(const struct fm_command *command, const struct fm_publish_options *o, const struct fm_args *args)
 {
     if (!*o->user)
-        return fm_cli_positionals(command, args, 3);
+        return fm_cli_positionals(command, args, 3) && fm_cli_topic_good(command, args->positional[0]);
     if (args->positionals == 2)
         return true;
     fm_cli_complain(command, "with --user it takes EVENT PAYLOAD, and no TOPIC; %zu argument%s given", args->positionals,

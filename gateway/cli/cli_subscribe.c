@@ -159,6 +159,8 @@ static const char *hint(const struct subscribe *s, const char *why)
         return " (no [topic] rule of the node's settings matches it)";
     if (strstr(why, "\"not_granted\""))
         return " (the token does not grant it; `fanmesh token verify` prints what it grants)";
+    if (strstr(why, "\"unavailable\"") || strstr(why, "\"timeout\"") || strstr(why, "\"bad_answer\""))
+        return " (who decides this, the backend of hook_url or the program around the node, gave no decision; the node's log says more)";
     return "";
 }
 
@@ -307,6 +309,8 @@ static enum fm_exit run(const struct fm_command *command, struct fm_option_set *
 {
     struct fm_subscribe_options *o = set->base;
     struct subscribe s = {.command = command, .o = o, .set = set, .channel = {.topic = args->positional[0], .last = o->last}};
+    if (!fm_cli_topic_good(command, args->positional[0]))
+        return FM_EXIT_USAGE;
     interrupts_take();
     enum fm_exit code = subscribe(&s);
     fm_channel_fini(&s.channel);

@@ -184,6 +184,22 @@ static bool rights_known(const struct signing *s)
     return true;
 }
 
+/* So does a topic that is no pattern. */
+static bool topics_good(const struct signing *s)
+{
+    char quote[128];
+    struct fm_grant grant;
+    for (size_t i = 0; i < s->o->topics.n; i++) {
+        const char *pattern = s->o->topics.at[i];
+        if (fm_grant_of(fm_slice_str(pattern), FM_RIGHTS_ALL, &grant))
+            continue;
+        fm_cli_complain(s->command, "--topics takes topics, or their beginning and one `*`, not %s",
+                        fm_diag_quote(quote, sizeof quote, pattern, strlen(pattern)));
+        return false;
+    }
+    return true;
+}
+
 enum fm_exit fm_run_token__sign(const struct fm_command *command, int argc, char *const *argv)
 {
     struct fm_report report = {0};
@@ -194,7 +210,7 @@ enum fm_exit fm_run_token__sign(const struct fm_command *command, int argc, char
     bool go;
     enum fm_exit code = fm_cli_options(command, &set, &args, argc, argv, &go);
     struct signing s = {.command = command, .o = &base};
-    if (go && (!fm_cli_positionals(command, &args, 0) || !rights_known(&s) || !key_take(&s)))
+    if (go && (!fm_cli_positionals(command, &args, 0) || !topics_good(&s) || !rights_known(&s) || !key_take(&s)))
         code = FM_EXIT_USAGE;
     else if (go)
         code = sign(&s);

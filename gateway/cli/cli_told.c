@@ -125,7 +125,7 @@ static enum fm_exit disconnect(const struct fm_command *command, struct fm_optio
     struct fm_call call = {FM_CALL_OF(o), .path = "/api/disconnect", .once = o->key};
     struct fm_buf body = {0};
     const char *user;
-    if (!whom(command, args, o->connection, 0, &user))
+    if (!whom(command, args, o->connection, 0, &user) || !fm_cli_connection_good(command, o->connection))
         return FM_EXIT_USAGE;
     member(&body, "user", user ? user : "");
     member(&body, "connection", o->connection);
@@ -144,7 +144,8 @@ static enum fm_exit unsubscribe(const struct fm_command *command, struct fm_opti
     struct fm_call call = {FM_CALL_OF(o), .path = "/api/unsubscribe", .once = o->key};
     struct fm_buf body = {0};
     const char *user;
-    if (!whom(command, args, o->connection, 1, &user))
+    if (!whom(command, args, o->connection, 1, &user) || !fm_cli_topic_good(command, args->positional[args->positionals - 1]) ||
+        !fm_cli_connection_good(command, o->connection))
         return FM_EXIT_USAGE;
     member(&body, "user", user ? user : "");
     member(&body, "topic", args->positional[args->positionals - 1]);
@@ -170,6 +171,8 @@ static enum fm_exit delete_history(const struct fm_command *command, struct fm_o
     const struct fm_tell_options *o = set->base;
     struct fm_buf path = {0};
     enum fm_exit code = FM_EXIT_FAILED;
+    if (!fm_cli_topic_good(command, args->positional[0]))
+        return FM_EXIT_USAGE;
     fm_buf_str(&path, "/api/topics/");
     fm_cli_percent(&path, args->positional[0]);
     fm_buf_str(&path, "/history");

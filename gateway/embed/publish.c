@@ -64,8 +64,9 @@ enum fm_err fm_message_make(const struct fm_settings *s, const char *topic_text,
     enum fm_err err = payload_read(in, &payload);
     if (err)
         return err;
-    if (fm_supabase_is_change(topic, event) && fm_supabase_change_bad(payload, in->binary))
-        return FM_E_INVALID;
+    struct fm_slice member;
+    if (fm_supabase_is_change(topic, event) && fm_supabase_change_bad(payload, in->binary, &member))
+        return member.n ? FM_E_UNKNOWN_MEMBER : FM_E_INVALID;
     if (payload.n > (rule ? rule->message_max : s->message_max) || payload.n > FM_PAYLOAD_MAX)
         return FM_E_TOO_LARGE;
     *m = fm_msg_new(topic, event, keys, payload, in->binary ? FM_MSG_BINARY : 0);

@@ -136,23 +136,38 @@ void fm_ask_put(struct fm_hooks *h, struct fm_question_item *q)
 
 /* ---- answers ---- */
 
-static void bad_say(struct fm_hooks *h, const struct fm_ask *a, const char *why)
+/* One line for many. */
+static void seldom_say(struct fm_hooks *h, const struct fm_ask *a, struct fm_hook_burst *burst, const char *event, const char *why,
+                       const char *then)
 {
     static const char *const kinds[] = {[FM_QUESTION_JOIN] = "join", [FM_QUESTION_PUSH] = "push", [FM_QUESTION_CONNECT] = "connect"};
     uint64_t now = fm_mono_ms();
-    fm_hook_count(&h->stats.bad_answers, 1);
-    h->bad_untold++;
-    if (h->bad_warned_ms && now - h->bad_warned_ms < FM_HOOK_WARN_MS)
+    burst->untold++;
+    if (burst->warned_ms && now - burst->warned_ms < FM_HOOK_WARN_MS)
         return;
     char quote[2 * FM_HOOK_WHY_MAX], topic[FM_TOPIC_MAX + 32];
     struct fm_slice name = fm_msg_topic(a->q->msg);
-    fm_diag(FM_WARN, "hook_answer_bad",
-            "asked=%s topic=%s why=%s answers=%" PRIu64 " then=\"the client is refused; docs/hooks.md says what an "
-            "answer looks like\"",
-            kinds[a->q->kind], fm_diag_quote(topic, sizeof topic, (const char *)name.p, name.n),
-            fm_diag_quote(quote, sizeof quote, why, strlen(why)), h->bad_untold);
-    h->bad_warned_ms = now;
-    h->bad_untold = 0;
+    fm_diag(FM_WARN, event, "asked=%s topic=%s why=%s %s=%" PRIu64 " then=\"%s\"", kinds[a->q->kind],
+            fm_diag_quote(topic, sizeof topic, (const char *)name.p, name.n), fm_diag_quote(quote, sizeof quote, why, strlen(why)),
+            burst == &h->bad ? "answers" : "questions", burst->untold, then);
+    burst->warned_ms = now;
+    burst->untold = 0;
+}
+
+static void bad_say(struct fm_hooks *h, const struct fm_ask *a, const char *why)
+{
+    fm_hook_count(&h->stats.bad_answers, 1);
+    seldom_say(h, a, &h->bad, "hook_answer_bad", why, "the client is refused; docs/hooks.md says what an answer looks like");
+}
+
+/* Where the breaker is open hook_down has said it. */
+static void failed_say(struct fm_hooks *h, const struct fm_ask *a)
+{
+    char why[FM_HOOK_WHY_MAX];
+    fm_hook_why(&a->fetch, why);
+    if (h->breaker.state == FM_BREAKER_CLOSED)
+        seldom_say(h, a, &h->failed, "hook_failed", why,
+                   h->now->allows ? "it is allowed (hook_failed)" : "the client is refused, and may try again");
 }
 
 static void decide(struct fm_hooks *h, struct fm_ask *a)
@@ -203,8 +218,10 @@ static void done(struct fm_fetch *fetch)
         decide(h, a);
     else if (works)
         bad(h, a);
-    else
+    else {
+        failed_say(h, a);
         fail(h, a, fetch->end == FM_FETCH_TIMEOUT ? FM_E_TIMEOUT : FM_E_UNAVAILABLE, fm_breaker_rest_ms(&h->breaker, fm_mono_ms()));
+    }
     ask_end(h, a);
 }
 

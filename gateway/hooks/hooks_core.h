@@ -45,6 +45,11 @@ struct fm_tells {                  /* notices that wait, oldest first */
     struct fm_fetch fetch;
 };
 
+struct fm_hook_burst { /* of one kind of line in the log */
+    uint64_t warned_ms;
+    uint64_t untold; /* since then */
+};
+
 struct fm_hooks {
     struct fm_hooks_config config;
     struct fm_mailbox mailbox;
@@ -65,8 +70,7 @@ struct fm_hooks {
     struct fm_lane *lanes;
     uint64_t next_id;
     struct fm_tells tells;
-    uint64_t bad_warned_ms;
-    uint64_t bad_untold; /* since the last line in the log */
+    struct fm_hook_burst bad, failed;
 };
 
 static inline struct fm_hook_sender fm_hooks_sender(const struct fm_hooks *h)

@@ -139,6 +139,8 @@ void fm_serve_log_start(const struct fm_node *node)
             "why=\"--dev opens room:*, realtime:* and every Origin to everyone who reaches %s%s%s\" then=\"never run it in production\"",
             s->listen, *s->api_key ? "" : ", and the API without a key", s->dev_api ? ", there too" : "");
     log_rules(s);
+    if (!mesh || !s->join.n) /* such a hub is ready from its first moment on; the others say so when they are */
+        fm_diag(FM_INFO, "ready", "why=\"there is no node to join; this one founded a cluster\"");
 }
 
 /* ---- life ---- */

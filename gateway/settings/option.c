@@ -294,7 +294,7 @@ static bool set_text(const struct setting *s, char **f)
     }
     for (size_t i = 0; i < n; i++) {
         if ((unsigned char)s->text[i] < 0x20 || s->text[i] == 0x7f) {
-            fm_report_error(s->set->report, s->where, "%s holds a control character: %s", s->name, quoted(s, q));
+            fm_report_error(s->set->report, s->where, "a control character stands in %s", quoted(s, q));
             return false;
         }
     }

@@ -55,26 +55,37 @@ static const char *judge(const struct change *c)
     return is_or_null(&part[COMMIT_TIMESTAMP], FM_JSON_STRING) ? NULL : "`commit_timestamp` must be text";
 }
 
-/* NULL, or what is wrong. */
-static const char *change_read(struct fm_slice payload, bool binary, struct change *c)
+/* NULL, or what is wrong. unknown: the first member that is none of these, which clients are not given. */
+static const char *change_read(struct fm_slice payload, bool binary, struct change *c, struct fm_slice *unknown)
 {
     struct fm_json root, name, value;
     *c = (struct change){0};
+    *unknown = (struct fm_slice){0};
     if (binary || fm_json_parse(payload, FM_JSON_DEPTH_MAX, &root, NULL) != FM_OK || root.type != FM_JSON_OBJECT)
         return "it is an object with `schema`, `table`, `type`, `record` and `old_record`";
-    for (struct fm_json_walk w = fm_json_walk_of(&root); fm_json_next(&w, &name, &value);)
-        for (unsigned i = 0; i < PARTS; i++)
-            if (fm_json_is(&name, fm_slice_str(names[i])))
-                c->part[i] = value;
+    for (struct fm_json_walk w = fm_json_walk_of(&root); fm_json_next(&w, &name, &value);) {
+        unsigned i = 0;
+        while (i < PARTS && !fm_json_is(&name, fm_slice_str(names[i])))
+            i++;
+        if (i < PARTS)
+            c->part[i] = value;
+        else if (!unknown->n)
+            *unknown = name.raw;
+    }
     unsigned kind = fm_supabase_kind_of(&c->part[TYPE]);
     c->kind = kind == FM_SUPABASE_ANY ? 0 : kind;
     return judge(c);
 }
 
-const char *fm_supabase_change_bad(struct fm_slice payload, bool binary)
+const char *fm_supabase_change_bad(struct fm_slice payload, bool binary, struct fm_slice *member)
 {
     struct change c;
-    return change_read(payload, binary, &c);
+    const char *bad = change_read(payload, binary, &c, member);
+    if (bad)
+        *member = (struct fm_slice){0};
+    else if (member->n)
+        bad = "a change has `schema`, `table`, `type`, `record`, `old_record`, `columns`, `commit_timestamp` and `errors`";
+    return bad;
 }
 
 /* When this cluster took it, where the backend does not say when the database did. */
@@ -99,7 +110,8 @@ static void part_write(struct fm_buf *b, const struct change *c, enum part part,
 enum fm_supabase_given fm_supabase_change_write(struct fm_buf *b, struct fm_slice wants, const struct fm_msg *m)
 {
     struct change c;
-    if (change_read(fm_msg_payload(m), m->flags & FM_MSG_BINARY, &c))
+    struct fm_slice unknown;
+    if (change_read(fm_msg_payload(m), m->flags & FM_MSG_BINARY, &c, &unknown))
         return FM_SUPABASE_NOT_ONE;
     const struct fm_supabase_row row = {.kind = c.kind,
                                         .schema = c.part[SCHEMA],

@@ -17,8 +17,9 @@ static inline bool fm_supabase_is_change(struct fm_slice topic, struct fm_slice 
     return fm_slice_eq(event, FM_LIT(FM_SUPABASE_CHANGES)) && fm_slice_starts(topic, FM_LIT(FM_SUPABASE_PREFIX));
 }
 
-/* NULL: the payload is a change that these clients can read. Else what is wrong with it. */
-const char *fm_supabase_change_bad(struct fm_slice payload, bool binary);
+/* NULL: the payload is a change that these clients can read. Else what is wrong with it. A member that no change has is wrong, too, where
+ * one is published, since a misspelt `old_record` would be lost in silence: it is *member, in its quotes; else that is empty. */
+const char *fm_supabase_change_bad(struct fm_slice payload, bool binary, struct fm_slice *member);
 
 enum fm_supabase_given {
     FM_SUPABASE_NOT_ONE,  /* its payload is none: it came past the check */

@@ -44,7 +44,7 @@ extern "C" {
       "the message is accepted on this node but not enough other nodes confirmed it within the time limit") \
     X(FM_E_TIMEOUT, "timeout", "no answer within the time limit") \
     X(FM_E_AUTH, "bad_seal", "the envelope does not open with this cluster's secret; give all nodes the same secret") \
-    X(FM_E_CLUSTER, "wrong_cluster", "the peer belongs to a cluster of another name") \
+    X(FM_E_CLUSTER, "wrong_cluster", "the peer belongs to a cluster of another name; give all nodes the same `cluster`") \
     X(FM_E_VERSION, "wrong_version", "the protocol version is not one this node speaks") \
     X(FM_E_REPLAY, "replayed", "the envelope's counter does not grow: a replay or a duplicate link") \
     X(FM_E_ADDRESS, "bad_address", "the address can't be used; give host:port") \

@@ -43,7 +43,8 @@ typedef void fm_published_fn(const struct fm_published *result, void *ctx);
 
 /* Hands a message to the node and returns at once; messages of one thread are accepted in the order of its calls. `done` may be NULL: a
  * message that is refused after all is then counted (fanmesh_program_refused_total) and said in the log.
- * FM_E_INVALID: topic, event or a key is missing, empty or too long, or replicas is above 126. FM_E_JSON, FM_E_TOO_DEEP: the payload.
+ * FM_E_INVALID: topic, event or a key is missing, empty or too long, replicas is above 126, or the payload of `postgres_changes` on a topic
+ * `realtime:...` is no change of a row; FM_E_UNKNOWN_MEMBER: it has a member that no change has. FM_E_JSON, FM_E_TOO_DEEP: the payload.
  * FM_E_TOO_LARGE. FM_E_UNMATCHED_TOPIC. FM_E_RESERVED_EVENT. FM_E_BUSY: the node's inbox (hub_inbox_bytes) is full, or too many results
  * wait for the callback thread (worker_inbox_bytes), try again in a moment; it is not over before a callback that runs returns.
  * FM_E_CLOSED. FM_E_NOMEM. On an error `done` is not called. */

@@ -133,3 +133,28 @@ test('what_is_no_change_is_refused_where_it_is_published_and_says_what_is_wrong'
   assert.equal(rest.status, 422);
   assert.match((await rest.json()).error, /message 1: .*`schema` and `table`/);
 });
+
+test('a_member_that_no_change_has_is_refused_by_its_name_where_it_is_published', async () => {
+  const payload = change('UPDATE', { id: 1 }, undefined, { old_recrod: { id: 1 } });
+  const answer = await a.tryPublish({ topic: 'realtime:bad', event: 'postgres_changes', payload });
+  assert.equal(answer.status, 400, answer.text);
+  assert.equal(answer.body.error.code, 'unknown_member');
+  assert.match(answer.body.error.message, /: "old_recrod"; a change has `schema`, `table`, [^"]*`old_record`/);
+  const rest = await fetch(`http://127.0.0.1:${a.port}/realtime/v1/api/broadcast`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', apikey: apiKey },
+    body: JSON.stringify({ messages: [{ topic: 'bad', event: 'postgres_changes', payload }] }),
+  });
+  assert.equal(rest.status, 422);
+  assert.match((await rest.json()).error, /message 1: "old_recrod"; a change has/);
+});
+
+test('a_member_of_a_joins_entry_that_nobody_knows_is_passed_over_as_by_Supabases_server', async () => {
+  const entry = { event: 'INSERT', schema: 'public', table: 'orders', fliter: 'id=eq.1', colour: 'red' };
+  const channel = await join(await connect(b), 'realtime:unknown', { config: { postgres_changes: [entry], colour: 'red' } }, ['postgres_changes']);
+  const [{ id, ...answered }] = channel.joinResponse.postgres_changes;
+  assert.ok(Number.isInteger(id));
+  assert.deepEqual(answered, entry);
+  await publish(a, 'unknown', change('INSERT', { id: 2 }));
+  await until('it is there', () => channel.got.length === 1);
+});

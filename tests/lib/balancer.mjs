@@ -139,7 +139,8 @@ export class Spread extends Haproxy {
 export class Nginx extends Balancer {
   static options = { trusted_proxies: '127.0.0.1' };
   static passing = { proxy_protocol_from: '127.0.0.1' };
-  static async start(t, nodes, passing) {
+  // more: further replacements in the file, before the others.
+  static async start(t, nodes, passing, more = () => []) {
     const nginx = new this(workFolder(), 'nginx');
     const { folder } = nginx;
     const { cert, key } = passing ?? makeCertificate(folder);
@@ -151,6 +152,7 @@ export class Nginx extends Balancer {
     const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};\n`).join('');
     const file = path.join(folder, 'nginx.conf');
     fs.writeFileSync(file, sample('nginx.conf', [
+      ...more(nginx),
       ['user www-data;', process.getuid() === 0 ? 'user root;' : ''],
       ['worker_rlimit_nofile 200000', 'worker_rlimit_nofile 5000'],
       ['worker_connections 100000', 'worker_connections 5000'],
@@ -161,7 +163,7 @@ export class Nginx extends Balancer {
       ] : [
         ['http {\n', `http {\n${temp}`],
         ['/var/log/nginx', folder],
-        ['listen 443 ssl', `listen 127.0.0.1:${nginx.port} ssl`],
+        ['listen 443', `listen 127.0.0.1:${nginx.port}`],
         ['/etc/nginx/fanmesh/cert.pem', cert],
         ['/etc/nginx/fanmesh/key.pem', key],
         ...inner.map(([node, port], i) => [`410${i + 1} 10.0.0.${i + 1}:4000`, `${port} 127.0.0.1:${node.port}`]),
@@ -175,6 +177,19 @@ export class Nginx extends Balancer {
   // It asks at every new client.
   async has() {}
   async misses() {}
+}
+
+// The same file, but for clients without TLS, and with what keeps WebSockets from them: `refuse`: it answers 403; `strip`: it doesn't know
+// of them, as nginx without those lines, and hands the request on without its Upgrade.
+export class Unaware extends Nginx {
+  get url() {
+    return `ws://127.0.0.1:${this.port}/socket`;
+  }
+  static start(t, nodes, how) {
+    const upgrades = [['proxy_set_header Upgrade $http_upgrade;', ''], ['proxy_set_header Connection $fanmesh_connection;', "proxy_set_header Connection '';"]];
+    const refusal = ['proxy_pass http://fanmesh;', 'if ($http_upgrade) { return 403; }\n            proxy_pass http://fanmesh;'];
+    return super.start(t, nodes, undefined, () => [['listen 443 ssl', 'listen 443'], ...(how === 'strip' ? upgrades : [refusal])]);
+  }
 }
 
 // At least `n` clients, made one by one by make(i), and as many as it takes until each of the nodes has one, by a metric: where the next

@@ -21,6 +21,17 @@ after(disconnectAll);
 
 const endOf = async (path, headers) => (await Raw.open(node.port)).send(upgradeRequest(path, headers)).expect(/^HTTP\/1\.1 (\d+)[^]*\r\n\r\n/);
 
+test('a_request_that_asks_for_no_WebSocket_where_one_is_opened_is_told_what_it_lacks', async () => {
+  for (const path of ['/socket/websocket?vsn=2.0.0', '/realtime/v1/websocket']) {
+    const answer = await fetch(`http://127.0.0.1:${node.port}${path}`);
+    assert.deepEqual([answer.status, answer.headers.get('upgrade')], [426, 'websocket']);
+    const { code, message } = (await answer.json()).error;
+    assert.equal(code, 'bad_upgrade');
+    assert.match(message, /it has no `Upgrade: websocket`; a proxy on the way/);
+  }
+  for (const path of ['/socket/websockets', '/socket', '/websocket']) assert.equal((await fetch(`http://127.0.0.1:${node.port}${path}`)).status, 404);
+});
+
 // Handshakes that never come whole, at a node of their own: a client of a busy machine may need longer than that for a good one.
 test('handshakes_that_do_not_come_are_closed_in_time_and_keep_nobody_out', async (t) => {
   const handshakeMs = 500;

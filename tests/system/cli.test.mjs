@@ -109,6 +109,45 @@ test('a_misspelt_command_or_option_is_one_line_with_the_nearest_and_the_code_is_
   }
 });
 
+test('what_can_be_seen_to_be_wrong_without_a_node_is_one_line_that_says_what_to_do_and_the_code_is_2', async () => {
+  const api = '; give the address of a node\'s api_listen, as http://host:port';
+  const pattern = (prefix) => `takes one topic, and "${prefix}*" is a pattern of several; \`fanmesh topics --prefix "${prefix}"\` lists them`;
+  const secret = settings('token.secret', 'a secret of tests that has at least 32 bytes\n');
+  fs.chmodSync(secret, 0o600);
+  for (const [args, line, env] of [
+    [['topics', '--api-url', 'ws://127.0.0.1:4000'], `--api-url is "ws://127.0.0.1:4000": that is where clients connect (--socket-url of subscribe)${api}`],
+    [['publish', '--url', 'WSS://host/socket', 'room:1', 'msg', '1'], `--api-url is "WSS://host/socket": that is where clients connect (--socket-url of subscribe)${api}`],
+    [['status'], `FANMESH_URL is "ftp://host:4001": it is not http:// or https://${api}`, { FANMESH_URL: 'ftp://host:4001' }],
+    [['status'], `FANMESH_API_URL is "ftp://host:4001": it is not http:// or https://${api}`, { FANMESH_API_URL: 'ftp://host:4001' }],
+    [['connections', '--api-url', 'http://'], `--api-url is "http://": it has no host${api}`],
+    [['revoke', '--api-url', 'http://127.0.0.1:99999', 'ann'], `--api-url is "http://127.0.0.1:99999": its port is not a number up to 65535${api}`],
+    [['revoke', '--api-url', 'host:api', 'ann'], `--api-url is "host:api": its port is not a number up to 65535${api}`],
+    [['presence', '--api-url', 'http://host:4001/?topic=1', 'room:1'], `--api-url is "http://host:4001/": it has a \`?\` or \`#\`, behind which no path can follow${api}`],
+    [['subscribe', '--socket-url', 'http://host:4000/socket', 'room:1'], '--socket-url "http://host:4000/socket" can\'t be used: give ws://host:port/path or wss://..., without user names'],
+    ...[['publish', 'room:*', 'msg', '1'], ['subscribe', 'room:*'], ['presence', 'room:*'], ['unsubscribe', 'ann', 'room:*'], ['delete-history', 'room:*'], ['connections', '--topic', 'room:*']]
+      .map((args) => [args, pattern('room:')]),
+    [['subscribe', '*'], 'takes one topic, and "*" is a pattern of several; `fanmesh topics` lists them'],
+    [['topics', '--prefix', 'room:*'], '--prefix takes how the names begin, without `*`'],
+    [['delete-history', 'ä'.repeat(128)], 'a topic has at most 255 bytes, this one has 256'],
+    [['disconnect', '--connection', 'k3fa9Qz', 'ann'], '--connection takes the name of one, as `fanmesh connections` lists it (k3fa9Qz-64, say), not "k3fa9Qz"'],
+    [['unsubscribe', '--connection', 'k3fa9Qz-0', 'room:1'], '--connection takes the name of one, as `fanmesh connections` lists it (k3fa9Qz-64, say), not "k3fa9Qz-0"'],
+    [['token', 'sign', '--token-secret-file', secret, '--topics', 'room:1,*:2'], '--topics takes topics, or their beginning and one `*`, not "*:2"'],
+    [['topics', '--limit', 'all'], '--limit takes a whole number, not "all"'],
+    [['topics', '--api-key-file', '/nowhere'], 'api_key_file: can\'t read "/nowhere": No such file or directory'],
+    [['serve', '--listen', '127.0.0.1'], '--listen: "127.0.0.1" is not an address; give host:port or none'],
+  ]) {
+    const { code, out, err } = await run(args, { env });
+    assert.equal(err, `fanmesh ${args[0]}${args[0] === 'token' ? ' sign' : ''}: ${line}\n`);
+    assert.deepEqual([code, out], [2, ''], args.join(' '));
+  }
+});
+
+test('where_a_port_was_left_out_and_nobody_listens_that_is_said', async () => {
+  const { code, err } = await run(['topics', '--api-url', 'http://127.0.0.5']); // where nobody has a port 80
+  assert.equal(code, 1);
+  assert.match(err, /^fanmesh topics: nothing listens at [^\n]* \(without a port it is that of http or https; a node's api_listen is 4001 by default\); [^\n]*\n$/);
+});
+
 test('version_is_one_line', async () => {
   for (const word of ['version', '--version', '-V', '-v']) {
     const { code, out } = await run([word]);
@@ -247,6 +286,10 @@ test('a_node_says_at_its_start_what_it_has_and_of_what_it_has_not_nothing_that_m
   const options = { tls_cert: cert, tls_key: tlsKey, token_secret: 'a secret of tests that has at least 32 bytes', hook_url: 'http://127.0.0.1:1/' };
   const whole = await startNode(t, { options });
   await until('it is said', () => whole.logged('started') === 1);
+  for (const node of [alone, whole]) {
+    await until('it is ready', () => node.logged('ready') === 1);
+    assert.match(node.log, / event=started [^]* event=ready why="there is no node to join; this one founded a cluster"\n/);
+  }
   assert.match(whole.log, new RegExp(` tls=yes tokens=yes hooks=yes .* mesh_listen=${whole.meshAddress} mesh_ask_listen=127\\.0\\.0\\.1:${whole.askPort} mesh_advertise=${whole.meshAddress} `));
 });
 
@@ -278,8 +321,7 @@ test('publish_says_in_one_line_why_it_did_not', async (t) => {
     [[...key(node), 'room:1', 'phx_close', '{}'], 1, /^fanmesh publish: reserved_event: /],
     [['--api-url', node.api, 'room:1', 'msg', '{}'], 1, /^fanmesh publish: unauthorized: /],
     [['--api-url', `http://127.0.0.1:${nobody}`, 'room:1', 'msg', '{}'], 1, /nothing listens at/],
-    [['--api-url', 'ftp://x', 'room:1', 'msg', '{}'], 1, /can't call/],
-    [['--api-url', node.ws, 'room:1', 'msg', '{}'], 1, /: give the address of a node's API as --api-url http:/],
+    [['--api-url', node.ws, 'room:1', 'msg', '{}'], 2, /that is where clients connect [^\n]*; give the address of a node's api_listen, as http:/],
     [['--api-url', node.api.replace('http:', 'https:'), 'room:1', 'msg', '{}'], 1, /no TLS with .* speaks plain http:/],
     [['--api-url', `http://${node.meshAddress}`, 'room:1', 'msg', '{}'], 1, /does not answer in HTTP; is this the address of its API/],
     [['--api-url', node.ws.replace('ws:', 'http:'), 'room:1', 'msg', '{}'], 1, /^fanmesh publish: /],
@@ -557,7 +599,7 @@ test('no_error_shows_what_may_be_secret_in_a_url', async (t) => {
     ['status', '--api-url', `http://me:s3cret@127.0.0.1:${nobody}`],
   ]) {
     const { code, err } = await run(args);
-    assert.equal(code, 1, err);
+    assert.equal(code, args.includes('--api-url') && args.join().includes('?') ? 2 : 1, err);
     assert.match(err, /127\.0\.0\.1/);
     assert.doesNotMatch(err, /s3cret/);
   }

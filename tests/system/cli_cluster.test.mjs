@@ -145,7 +145,6 @@ test('commands_say_in_one_line_why_they_did_not', async (t) => {
   const bare = await startNode(t); // which has no tokens
   const nobody = await freePort();
   for (const [args, line] of [
-    [['disconnect', ...key(a), '--connection', 'x', 'ann'], /^fanmesh disconnect: invalid: [^\n]*`connection` must be the name of one/],
     [['unsubscribe', ...key(a), 'ann', 'nobody:knows'], /^fanmesh unsubscribe: unmatched topic: /],
     [['revoke', ...key(bare), 'ann'], /^fanmesh revoke: invalid: [^\n]*this node takes no tokens/],
     [['revoke', ...key(a), '--issued-until', String(seconds(3600)), 'ann'], /^fanmesh revoke: invalid: [^\n]*lies in the future/],
@@ -169,13 +168,13 @@ test('topics_lists_them_with_their_counts_in_the_order_of_their_names', async ()
   await join(await connect(a), 'others:list-b');
   for (const topic of ['others:list-a', 'others:list-b', 'others:list-b', 'others:other']) await a.publish({ topic, event: 'msg', payload: 1 });
   assert.deepEqual(rows(await good(['topics', ...key(a), '--prefix', 'others:list'])), [
-    ['TOPIC', 'SUBSCRIBERS', 'HISTORY'], ['others:list-a', '0', '1'], ['others:list-b', '1', '2'],
+    ['TOPIC', 'SUBSCRIBERS HERE', 'HISTORY'], ['others:list-a', '0', '1'], ['others:list-b', '1', '2'],
   ]);
   const json = linesOf(await good(['topics', ...key(a), '--prefix', 'others:list', '--json'])).map((line) => JSON.parse(line));
   assert.deepEqual(json.map(({ topic, subscribers, history }) => [topic, subscribers, history]), [['others:list-a', 0, 1], ['others:list-b', 1, 2]]);
   assert.deepEqual(rows(await good(['topics', ...key(a), '--prefix', 'others:list', '--limit', '1'])).length, 2);
   assert.equal(await good(['topics', ...key(a), '--prefix', 'none', '--json']), '');
-  assert.deepEqual(rows(await good(['topics', ...key(a), '--prefix', 'none'])), [['TOPIC', 'SUBSCRIBERS', 'HISTORY']]);
+  assert.deepEqual(rows(await good(['topics', ...key(a), '--prefix', 'none'])), [['TOPIC', 'SUBSCRIBERS HERE', 'HISTORY']]);
 });
 
 test('a_list_longer_than_a_page_is_whole', async () => {
@@ -192,16 +191,17 @@ test('connections_lists_those_of_all_nodes_of_a_user_or_of_a_topic', async () =>
   await join(sockets[1], 'room:conn');
   await join(await connect(c), 'room:conn');
   const mine = rows(await good(['connections', ...key(c), '--user', 'conn']));
-  assert.deepEqual(mine[0], ['CONNECTION', 'USER', 'OPEN', 'TOPICS', 'ADDRESS']);
+  assert.deepEqual(mine[0], ['CONNECTION', 'NODE', 'USER', 'OPEN', 'TOPICS', 'ADDRESS']);
   assert.equal(mine.length, 3);
-  for (const [name, user, open, , address] of mine.slice(1)) {
+  assert.deepEqual(mine.slice(1).map(([, node]) => node).sort(), [a.name, b.name]);
+  for (const [name, , user, open, , address] of mine.slice(1)) {
     assert.match(name, /^\w+-\d+$/);
     assert.equal(user, 'conn');
     assert.match(open, /^\d+(\.\d)? (s|min)$/);
     assert.match(address, /^127\.0\.0\.1:\d+$/);
   }
   const there = rows(await good(['connections', ...key(a), '--topic', 'room:conn']));
-  assert.deepEqual(there.slice(1).map(([, user]) => user).sort(), ['-', 'conn']);
+  assert.deepEqual(there.slice(1).map(([, node, user]) => [node, user]).sort(), [[b.name, 'conn'], [c.name, '-']]);
   const both = linesOf(await good(['connections', ...key(a), '--topic', 'room:conn', '--user', 'conn', '--json']));
   assert.deepEqual(both.map((line) => JSON.parse(line).user), ['conn']);
   assert.equal((await answer('connections', ...key(a), '--topic', 'room:conn', '--count')).count, 2);

@@ -82,7 +82,7 @@ test('what_names_nobody_or_nothing_is_refused_with_what_is_wrong', async () => {
     ['/api/disconnect', { connection: 17 }, /`connection` must be the name of one/],
     ['/api/disconnect', { user: 17 }, /`user` must be a string/],
     ['/api/disconnect', { topic: 'room:1' }, /this path takes/],
-    ['/api/unsubscribe', { connection: 'k3fa9Qz-17' }, /`topic` missing/],
+    ['/api/unsubscribe', { connection: 'k3fa9Qz-17' }, /missing: `topic`/],
     ['/api/unsubscribe', { topic: 'room:1' }, /`user` or `connection` is missing/],
     ['/api/revoke', { connection: 'k3fa9Qz-17' }, /this path takes/],
   ]) {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
 import { Backend, gate, hookSecret } from '../lib/backend.mjs';
+import { run } from '../lib/cli.mjs';
 import { sharedCluster, startNode } from '../lib/cluster.mjs';
 import { connect as open, disconnect, disconnectAll, join, leave, push, settled, versions, WebSocket } from '../lib/phoenix.mjs';
 import { secret, token } from '../lib/tokens.mjs';
@@ -231,6 +232,9 @@ describe('a backend that', () => {
     backend.answer = () => ({ broadcast: { event: 'x', payload: 1 } });
     assert.deepEqual(await tryJoin(socket, 'ask:garbage'), error({ reason: 'bad_answer' }));
     assert.equal(await node.metric('fanmesh_hook_bad_answers_total'), cases.filter(({ reason }) => reason === 'bad_answer').length + 1);
+    const { code, err } = await run(['subscribe', '--socket-url', node.ws, 'ask:garbage']);
+    assert.equal(code, 1);
+    assert.match(err, /^fanmesh subscribe: [^\n]*"bad_answer" \(who decides this, the backend of hook_url or [^\n]*; the node's log says more\)\n$/);
     assert.equal(backend.asks.filter(({ topic, payload }) => topic === 'pushes:garbage' && payload.i === 20).length, 1, 'a redirect is not followed');
     assert.match(node.log, /event=hook_answer_bad asked=push topic="pushes:garbage" why="it is not JSON: [^"]*" answers=1 then=/);
     assert.ok(node.loggedSeldom('hook_answer_bad', began));
@@ -306,6 +310,7 @@ describe('the breaker', () => {
     await until('it is well again', async () => (await push(channel, 'msg', 5)).status === 'ok');
     assert.equal(await node.metric('fanmesh_hook_open'), 0);
     assert.equal((await push(channel, 'msg', 6)).status, 'ok');
+    assert.match(node.log, /event=hook_failed asked=push topic="pushes:x" why="it answered with status 500" questions=1 then="the client is refused, and may try again"/);
     assert.equal(node.logged('hook_down'), 1);
     assert.match(node.log, /event=hook_down failures=3 last="it answered with status 500" then=/);
     assert.equal(node.logged('hook_up'), 1);
@@ -326,6 +331,7 @@ describe('the breaker', () => {
     await its.close();
     assert.equal((await push(channel, 'msg', 5)).status, 'ok');
     assert.deepEqual(payloads(channel), [1, 2, 5]);
+    assert.match(node.log, /event=hook_failed asked=push topic="ask:x" why="[^"]+" questions=1 then="it is allowed \(hook_failed\)"/);
   });
 });
 

@@ -54,6 +54,7 @@ test('every_line_of_a_node_with_log_format_logfmt_is_made_of_pairs', async (t) =
     assert.match(line, /^ts=\S+Z level=(debug|info|warn|error) event=[a-z_]+( [a-z_]+=("([^"\\]|\\.)*"|[^\s"]*))*$/);
   }
   assert.match(node.log, / node="kitchen \\"north\\" \\\\ ä=1" /);
+  assert.match(node.log, / level=warn event=same_name node="kitchen [^\n]* why="this node has the same name" then="both work; give each its own `name`, /);
 });
 
 test('lines_below_log_level_are_left_out', async (t) => {

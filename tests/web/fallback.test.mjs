@@ -1,7 +1,7 @@
 // The client where WebSockets don't come through: it goes on by LongPoll, and nothing is lost by the change.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Spread } from '../lib/balancer.mjs';
+import { Spread, Unaware } from '../lib/balancer.mjs';
 import { Blocking } from '../lib/blocking.mjs';
 import { startCluster, startNode } from '../lib/cluster.mjs';
 import { follow, openMesh } from '../lib/fanmesh.mjs';
@@ -168,3 +168,28 @@ describe('with three nodes behind HAProxy, which takes no WebSockets', () => {
     assert.ok(meshes.every(({ transport }) => transport === 'longpoll'));
   });
 });
+
+for (const how of ['refuse', 'strip']) {
+  test(`behind_nginx_that_is_set_to_${how}_WebSockets_clients_go_on_by_LongPoll_and_miss_nothing_when_a_node_is_killed`, async (t) => {
+    const { nodes } = await startCluster(t, 3, { options: Unaware.options });
+    const balancer = await Unaware.start(t, nodes, how);
+    const meshes = Array.from({ length: 4 }, () => openMesh(t, balancer.url));
+    const subs = await Promise.all(meshes.map((mesh) => follow(mesh, topic)));
+    assert.ok(meshes.every(({ transport, counters }) => transport === 'longpoll' && counters.fallbacks > 0));
+    const publisher = publishing(nodes, topic);
+    await until('some have come', () => subs.every(({ got }) => got.length >= 10));
+    const sessions = await Promise.all(nodes.map((node) => node.metric('fanmesh_longpoll_sessions')));
+    await nodes[sessions.findIndex((n) => n > 0)].kill();
+    await until('somebody had to come back', () => subs.some(({ joins }) => joins.length > 1), 60_000);
+    const then = publisher.n;
+    await until('more have come', () => publisher.n >= then + 20);
+    for (let i = 0; i < 12; i++) {
+      const answer = await fetch(`${balancer.url.replace('ws:', 'http:')}/longpoll?vsn=2.0.0&token=of-nobody`, { method: 'POST', body: '[]' });
+      assert.equal((await answer.json()).status, 410, 'a POST that the dead node was to get is answered by another one');
+    }
+    const n = await publisher.stop();
+    for (const [i, sub] of subs.entries()) await complete(sub, n, `client ${i + 1}`);
+    assert.deepEqual(subs.flatMap(({ gaps }) => gaps), []);
+    assert.ok(meshes.every(({ transport }) => transport === 'longpoll'));
+  });
+}

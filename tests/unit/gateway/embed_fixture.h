@@ -19,7 +19,8 @@
 enum { SECONDS_MAX = 60 }; /* for what is awaited: long, since sanitizers and a busy machine may be that slow */
 
 static const char topics[] = "[topic \"room:*\"]\njoin = anyone\npush = anyone\nhistory_count = 5000\nhistory_bytes = 64MiB\n"
-                             "[topic \"live:*\"]\njoin = anyone\nmessage_max = 2048\n";
+                             "[topic \"live:*\"]\njoin = anyone\nmessage_max = 2048\n"
+                             "[topic \"realtime:*\"]\n";
 
 /* ---- a node ---- */
 

@@ -73,6 +73,7 @@ static void wrong_messages_are_refused_with_their_reason(void **state)
     (void)state;
     struct fm_node *node = node_new();
     static char long_name[257], large[3000];
+    static const char misspelt[] = "{\"schema\":\"s\",\"table\":\"t\",\"type\":\"UPDATE\",\"record\":{},\"old_recrod\":{}}";
     memset(long_name, 'x', sizeof long_name - 1);
     memset(large, 'x', sizeof large - 1);
     large[0] = large[sizeof large - 2] = '"';
@@ -94,6 +95,8 @@ static void wrong_messages_are_refused_with_their_reason(void **state)
         {{.topic = "room:1", .event = "e", .payload = "{}x", .payload_n = 3}, FM_E_JSON},
         {{.topic = "room:1", .event = "phx_join"}, FM_E_RESERVED_EVENT},
         {{.topic = "elsewhere", .event = "e"}, FM_E_UNMATCHED_TOPIC},
+        {{.topic = "realtime:1", .event = "postgres_changes", .payload = "{}"}, FM_E_INVALID},
+        {{.topic = "realtime:1", .event = "postgres_changes", .payload = misspelt}, FM_E_UNKNOWN_MEMBER},
         {{.topic = "live:1", .event = "e", .payload = large}, FM_E_TOO_LARGE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)

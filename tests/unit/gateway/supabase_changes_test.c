@@ -309,9 +309,24 @@ static void what_is_written_has_the_ids_of_those_that_want_it_and_every_part_tha
     fm_buf_fini(&answer);
 }
 
+static void a_member_that_no_change_has_is_named(void **state)
+{
+    (void)state;
+    struct fm_slice member;
+    const char *bad = fm_supabase_change_bad(FM_LIT(CHANGE("UPDATE", "\"record\":{},\"old_recrod\":{},\"x\":1")), false, &member);
+    assert_non_null(bad);
+    assert_non_null(strstr(bad, "`old_record`"));
+    assert_true(fm_slice_eq(member, FM_LIT("\"old_recrod\"")));
+    /* What is wrong besides is said first. */
+    bad = fm_supabase_change_bad(FM_LIT(CHANGE("INSERT", "\"recrod\":{}")), false, &member);
+    assert_non_null(strstr(bad, "`record` must be"));
+    assert_int_equal(member.n, 0);
+}
+
 static void what_clients_could_not_read_is_no_change(void **state)
 {
     (void)state;
+    struct fm_slice member;
     static const struct {
         const char *payload, *says;
     } cases[] = {
@@ -332,12 +347,12 @@ static void what_clients_could_not_read_is_no_change(void **state)
         {CHANGE("INSERT", "\"record\":{},\"commit_timestamp\":7"), "`commit_timestamp`"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *bad = fm_supabase_change_bad(fm_slice_str(cases[i].payload), false);
-        if (!bad || !strstr(bad, cases[i].says))
+        const char *bad = fm_supabase_change_bad(fm_slice_str(cases[i].payload), false, &member);
+        if (!bad || !strstr(bad, cases[i].says) || member.n)
             fail_msg("%s: %s", cases[i].payload, bad);
     }
-    assert_null(fm_supabase_change_bad(FM_LIT(INSERT), false));
-    assert_non_null(fm_supabase_change_bad(FM_LIT(INSERT), true));
+    assert_null(fm_supabase_change_bad(FM_LIT(INSERT), false, &member));
+    assert_non_null(fm_supabase_change_bad(FM_LIT(INSERT), true, &member));
     assert_true(fm_supabase_is_change(FM_LIT("realtime:a"), FM_LIT("postgres_changes")));
     assert_false(fm_supabase_is_change(FM_LIT("room:a"), FM_LIT("postgres_changes")));
     assert_false(fm_supabase_is_change(FM_LIT("realtime:a"), FM_LIT("postgres_change")));
@@ -353,6 +368,7 @@ int main(void)
         cmocka_unit_test(too_many_or_too_large_entries_are_refused),
         cmocka_unit_test(what_is_written_has_the_ids_of_those_that_want_it_and_every_part_that_clients_rely_on),
         cmocka_unit_test(what_clients_could_not_read_is_no_change),
+        cmocka_unit_test(a_member_that_no_change_has_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
