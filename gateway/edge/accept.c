@@ -96,6 +96,11 @@ static void no_descriptors(struct fm_worker *w)
     pause_for(w, AGAIN_FULL_MS);
 }
 
+static bool full(const struct fm_worker *w)
+{
+    return atomic_load_explicit(&w->stats.connections, memory_order_relaxed) >= w->config.connections_max;
+}
+
 static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)loop, (void)events;
@@ -110,13 +115,15 @@ static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
             pause_for(w, AGAIN_MS);
             return;
         }
+        if (full(w) && w->doomed)
+            return; /* they make room before the next turn, or one of the next */
         enum fm_err err = fm_accept(io->fd, &fd, &peer);
         if (err == FM_E_IO)
             no_descriptors(w);
         if (err)
             return;
         w->accept_tokens -= 1;
-        if (atomic_load_explicit(&w->stats.connections, memory_order_relaxed) >= w->config.connections_max) {
+        if (full(w)) {
             turn_away(w, fd, &peer, false);
             continue;
         }

@@ -46,6 +46,8 @@ enum fm_edge_write fm_lws_write(struct lws *wsi, int fd, struct fm_slice frames)
 bool fm_lws_busy(struct lws *wsi);
 /* fm_socket_writable is called when the client can take more and the edge is not busy. */
 void fm_lws_want_write(struct lws *wsi);
+/* Has the client sent all that it will, and was all of it read? Then libwebsockets looks at it no more, and the caller ends it. */
+FM_MUST_CHECK bool fm_lws_ended(struct lws *wsi, int fd);
 int fm_lws_fd(struct lws *wsi);
 /* Ends a connection with no more word to the client; fm_socket_gone is called inside, or by the loop soon. Not from inside a call of the
  * edge. */
@@ -64,6 +66,10 @@ struct fm_close {
     struct fm_slice reason;
 };
 struct fm_close fm_socket_writable(struct fm_socket *s);
+/* The client sends no more, and may have left. */
+void fm_socket_left(struct fm_socket *s);
+/* The connection is at its end, and fm_edge_kill is called for it soon, when others had their turn. false: not so, the edge ends it now. */
+FM_MUST_CHECK bool fm_socket_end(struct fm_socket *s);
 /* The client said it closes, or the edge does: nothing may be sent any more. May come more than once. */
 void fm_socket_closing(struct fm_socket *s);
 /* The connection is gone, and *s with this call. */

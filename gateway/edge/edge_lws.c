@@ -20,6 +20,7 @@
 #include <libwebsockets.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ enum {
     DROP_BUFFER = 16 << 10, /* a read of what a client sends that has been told that it is closed */
     SERVICE_BUFFER = 4096,  /* of the context: reads, and the answer to an upgrade */
     TX_PACKET = 1 << 20,    /* the most that one send is given */
+    LEAVERS_A_LOOK = 64,    /* then what the hub has for clients comes first */
     REQUEST_MAX = 1024,     /* of the request that is written for libwebsockets */
     HEADERS_MAX = 1024,     /* what it may keep of that */
 };
@@ -38,6 +40,9 @@ struct fm_edge {
     struct lws_context *context;
     struct lws_vhost *vhost;
     struct fm_socket *adopting; /* between the call of adopt and its first callback */
+    bool all_read;              /* nothing has come of the one that is adopted that libwebsockets has yet to be given */
+    int leaving;                /* an epoll that is told which clients send no more, and */
+    struct ev_io leavers;       /* ... of that */
     const char *subprotocol;
     void *loops[1];
     struct {
@@ -124,6 +129,51 @@ static int close_say(struct lws *wsi, const struct fm_close *close)
     return -1;
 }
 
+/* ---- those who leave ---- */
+
+/* A client that has left is read by libwebsockets like any other, and closed at once, which takes as long as ten deliveries. Thousands may
+ * leave in the same instant, and what others push meanwhile would be read behind them. So they are found before the loop's turn begins to
+ * read, and end as those do that the node itself ends: so many a turn (worker.c). Without memory for that, libwebsockets closes it. */
+static void leaving_watch(const struct fm_edge *edge, struct lws *wsi, struct fm_socket *socket)
+{
+    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = socket};
+    (void)epoll_ctl(edge->leaving, EPOLL_CTL_ADD, lws_get_socket_fd(wsi), &e);
+}
+
+/* To close the descriptor is not enough where a child of the process, not yet at its exec, has it too. */
+static void leaving_forget(struct lws *wsi)
+{
+    const struct fm_edge *edge = lws_context_user(lws_get_context(wsi));
+    (void)epoll_ctl(edge->leaving, EPOLL_CTL_DEL, lws_get_socket_fd(wsi), NULL);
+}
+
+static void on_leavers(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    struct epoll_event left[LEAVERS_A_LOOK];
+    int n = epoll_wait(io->fd, left, LEAVERS_A_LOOK, 0);
+    for (int i = 0; i < n; i++)
+        fm_socket_left(left[i].data.ptr);
+    if (n == LEAVERS_A_LOOK)
+        ev_feed_event(loop, io, events);
+}
+
+static enum fm_err leaving_init(struct fm_edge *edge)
+{
+    edge->leaving = epoll_create1(EPOLL_CLOEXEC);
+    if (edge->leaving < 0)
+        return FM_E_IO;
+    ev_io_init(&edge->leavers, on_leavers, edge->leaving, EV_READ);
+    ev_set_priority(&edge->leavers, 1); /* behind the bell, before all that is read */
+    ev_io_start(edge->loops[0], &edge->leavers);
+    return FM_OK;
+}
+
+static void leaving_fini(struct fm_edge *edge)
+{
+    ev_io_stop(edge->loops[0], &edge->leavers);
+    close(edge->leaving);
+}
+
 static bool begins_packed(struct lws *wsi)
 {
     return lws_is_first_fragment(wsi) && (lws_get_reserved_bits(wsi) & FM_WS_PACKED);
@@ -166,6 +216,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_ESTABLISHED:
         lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
         fm_socket_opened(user, wsi, lws_get_socket_fd(wsi));
+        edge = lws_context_user(lws_get_context(wsi));
+        if (edge->all_read)
+            leaving_watch(edge, wsi, user);
         return 0;
     case LWS_CALLBACK_RECEIVE:
         fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), begins_packed(wsi),
@@ -175,9 +228,11 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     case LWS_CALLBACK_SERVER_WRITEABLE:
         close = fm_socket_writable(user);
         return close.code ? close_say(wsi, &close) : 0;
+    case LWS_CALLBACK_CLOSED:
+        leaving_forget(wsi);
+        /* fall through */
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
     case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-    case LWS_CALLBACK_CLOSED:
         rest_forget(wsi); /* before its descriptor is closed */
         if (user)
             fm_socket_closing(user);
@@ -245,6 +300,8 @@ enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop, bool deflate
     if (!edge)
         return FM_E_NOMEM;
     edge->loops[0] = loop;
+    if (leaving_init(edge))
+        goto fail;
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
@@ -266,13 +323,15 @@ enum fm_err fm_edge_new(struct fm_edge **out, struct ev_loop *loop, bool deflate
         edge->vhost = lws_create_vhost(edge->context, &info);
     lws_set_log_level(0, on_log);
     if (!edge->context)
-        goto fail;
+        goto fail_after_leaving;
     if (!edge->vhost)
         goto fail_after_context;
     *out = edge;
     return FM_OK;
 fail_after_context:
     lws_context_destroy(edge->context);
+fail_after_leaving:
+    leaving_fini(edge);
 fail:
     free(edge);
     return FM_E_IO;
@@ -283,6 +342,7 @@ void fm_edge_free(struct fm_edge **edge)
     if (!*edge)
         return;
     lws_context_destroy((*edge)->context);
+    leaving_fini(*edge);
     free(*edge);
     *edge = NULL;
 }
@@ -302,6 +362,7 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
     assert(request.failed || request.n <= REQUEST_MAX);
     fm_buf_slice(&request, up->early);
     edge->adopting = socket;
+    edge->all_read = up->early.n == 0;
     edge->subprotocol = up->subprotocol;
     struct lws *wsi = NULL;
     if (!request.failed)
@@ -311,6 +372,7 @@ bool fm_edge_adopt(struct fm_edge *edge, int fd, struct fm_socket *socket, const
     fm_buf_fini(&request);
     bool untouched = edge->adopting != NULL; /* it failed before the connection knew of its socket */
     edge->adopting = NULL;
+    edge->all_read = false;
     if (untouched)
         fm_socket_gone(socket);
     if (wsi && up->early.n)
@@ -343,6 +405,16 @@ bool fm_lws_busy(struct lws *wsi)
 void fm_lws_want_write(struct lws *wsi)
 {
     lws_callback_on_writable(wsi);
+}
+
+bool fm_lws_ended(struct lws *wsi, int fd)
+{
+    uint8_t byte;
+    ssize_t n = recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)) || lws_partial_buffered(wsi))
+        return false;
+    lws_rx_flow_control(wsi, 0);
+    return true;
 }
 
 int fm_lws_fd(struct lws *wsi)

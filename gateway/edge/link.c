@@ -22,6 +22,7 @@ struct fm_link {
     bool close_sent; /* a close frame is in `out`, or has left */
     bool close_got;  /* the client's came, or no more of it can be read */
     bool read_needs_write;
+    bool ended;        /* what it was is still to be given back (fm_socket_bury) */
     struct fm_buf out; /* what the client did not take yet, from out_at on */
     size_t out_at;
     struct fm_ws_feed feed;
@@ -48,6 +49,8 @@ void fm_link_kill(struct fm_link *l)
 
 static void watch(struct fm_link *l)
 {
+    if (l->ended)
+        return;
     int events = l->wants || fm_link_busy(l) ? EV_READ | EV_WRITE : EV_READ;
     if (l->read_needs_write)
         events = EV_WRITE; /* what came can't be read before: looking at it again and again would keep the thread busy */
@@ -261,6 +264,17 @@ static bool readable(struct fm_link *l)
     return true;
 }
 
+/* Very many may be at their end at once: those who stay don't wait for all of them. */
+static void leave(struct fm_link *l)
+{
+    if (!fm_socket_end(l->socket)) {
+        link_end(l);
+        return;
+    }
+    ev_io_stop(l->worker->loop, &l->io);
+    l->ended = true;
+}
+
 static void on_ready(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)loop;
@@ -268,10 +282,10 @@ static void on_ready(struct ev_loop *loop, struct ev_io *io, int events)
     bool alive = !(events & EV_WRITE) || writable(l);
     if (alive && (events & EV_READ || l->read_needs_write))
         alive = readable(l);
-    if (!alive)
-        link_end(l);
-    else
+    if (alive)
         watch(l);
+    else
+        leave(l);
 }
 
 /* ---- the beginning ---- */

@@ -169,6 +169,27 @@ void fm_socket_opened(struct fm_socket *s, struct lws *wsi, int fd)
         fm_socket_close(s, 1012, "the node is shutting down");
 }
 
+/* It ends when others had their turn; but what it counted for in the limits is free for who comes back in its place. */
+static void retire(struct fm_socket *s)
+{
+    fm_socket_dismiss(s);
+    fm_socket_abandon(s);
+}
+
+bool fm_socket_end(struct fm_socket *s)
+{
+    if (s->state == FM_SOCKET_GONE || s->close_code) /* with a code it would be asked to say that first */
+        return false;
+    retire(s);
+    return true;
+}
+
+void fm_socket_left(struct fm_socket *s)
+{
+    if (s->state == FM_SOCKET_OPEN && fm_lws_ended(s->wsi, s->fd))
+        retire(s);
+}
+
 void fm_socket_closing(struct fm_socket *s)
 {
     if (s->state == FM_SOCKET_GONE)

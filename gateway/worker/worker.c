@@ -15,7 +15,7 @@
 enum {
     DRAIN_STEP_MS = 20,
     BREATH_MS = 2,               /* of other work, then what the hub has for clients goes first */
-    BURY_MS = 4,                 /* of a turn in which sockets end */
+    BURY_MS = 2,                 /* of a turn in which sockets end */
     READ_MS = 2000,              /* what it takes to read what came while nothing was read, */
     UNREAD_MAX_MS = 3600 * 1000, /* ... which may be what the rates allow in this time */
     CLOSE_RESTART = 1012,
@@ -71,6 +71,8 @@ static void on_settle(struct ev_loop *loop, struct ev_prepare *prepare, int even
     (void)events;
     struct fm_worker *w = prepare->data;
     ev_prepare_stop(loop, prepare);
+    if (w->doomed)
+        fm_worker_hub_wake(w); /* what clients pushed does not wait for those */
     bury(w);
     fm_polls_settle(w);
     fm_subs_settle(w);
@@ -382,7 +384,9 @@ void fm_worker_stop(struct fm_worker **wp)
         left_to_the_kernel = w;
         return;
     }
-    on_settle(w->loop, &w->settle, 0);
+    do
+        on_settle(w->loop, &w->settle, 0);
+    while (w->doomed);
     fm_intake_free(w);
     fm_questions_free_all(w);
     fm_expect_free_all(w);
