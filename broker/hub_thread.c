@@ -22,7 +22,7 @@
 enum {
     SLICE_ITEMS = 256,       /* some hundred microseconds of work, */
     SLICE_BYTES = 128 << 10, /* ... one or two batches */
-    PROMISED_SLICES = 64,    /* that the mesh waits for promised joins: far less than acknowledgements have */
+    PROMISED_MS = 150,       /* that the mesh waits for promised joins: less than acknowledgements have (window_live_ms) */
 };
 
 struct fm_hub_thread {
@@ -33,9 +33,8 @@ struct fm_hub_thread {
     struct fm_seal *seal;
     struct fm_inbox inbox, mesh; /* from workers; from the bus */
     struct fm_item *rest;        /* taken from the inbox and not handled yet */
-    struct fm_item *mesh_rest;   /* from the bus, waits until this many promised joins are handled, or for so many slices */
-    uint64_t mesh_after;
-    unsigned mesh_slices;
+    struct fm_item *mesh_rest;   /* from the bus, waits until this many promised joins are handled, or until then */
+    uint64_t mesh_after, mesh_until_ms;
     _Atomic uint64_t promised; /* joins that were posted, and */
     uint64_t kept;             /* ... handled */
     struct ev_loop *loop;
@@ -166,20 +165,20 @@ static bool is_promised(const struct fm_item *it)
 }
 
 /* Before a slice: what was promised by now is posted already. true: it waits since an earlier slice, and behind it more may have come. */
-static bool mesh_take(struct fm_hub_thread *t)
+static bool mesh_take(struct fm_hub_thread *t, struct fm_now now)
 {
     if (t->mesh_rest)
         return true;
     t->mesh_rest = fm_inbox_take(&t->mesh, NULL);
     t->mesh_after = atomic_load(&t->promised);
-    t->mesh_slices = PROMISED_SLICES;
+    t->mesh_until_ms = now.mono_ms + PROMISED_MS;
     return false;
 }
 
 /* Behind a slice; more: others are to come. */
 static void mesh_handle(struct fm_hub_thread *t, struct fm_now now, bool more)
 {
-    if (t->mesh_rest && more && t->kept < t->mesh_after && --t->mesh_slices)
+    if (t->mesh_rest && more && t->kept < t->mesh_after && now.mono_ms < t->mesh_until_ms)
         return;
     fm_hub_inbox_dropped(t->hub, atomic_exchange(&t->dropped, 0));
     for (struct fm_item *it = t->mesh_rest, *next; it; it = next) {
@@ -221,7 +220,7 @@ static void on_wake(struct ev_loop *loop, struct ev_async *w, int events)
         return;
     struct fm_now now = now_read();
     learn_handle(t);
-    bool waited = mesh_take(t), more = slice_handle(t, now);
+    bool waited = mesh_take(t, now), more = slice_handle(t, now);
     mesh_handle(t, now, more);
     if (more || waited)
         ev_async_send(loop, &t->wake); /* by the loop, so that the timer and the end are not kept waiting */

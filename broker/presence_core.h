@@ -228,6 +228,8 @@ void fm_places_paused(struct fm_hub *h, uint64_t ms);
 void fm_presence_expire(struct fm_hub *h);
 
 /* ---- presence_lease.c ---- */
+/* This node stood still for so long: what renews them lies unread. */
+void fm_leases_paused(struct fm_hub *h, uint64_t ms);
 FM_MUST_CHECK enum fm_err fm_lease_do(struct fm_hub *h, struct fm_track *t);
 /* Of an entry that is to be made for the API. */
 uint64_t fm_lease_id(struct fm_hub *h, struct fm_slice topic, struct fm_slice key);

@@ -85,6 +85,12 @@ void fm_lease_drop(struct fm_hub *h, struct fm_pentry *e)
     sink(p, p->leases[i]->lease - 1);
 }
 
+void fm_leases_paused(struct fm_hub *h, uint64_t ms)
+{
+    for (uint32_t i = 0; i < h->presence.leases_n; i++)
+        h->presence.leases[i]->due_ms += ms;
+}
+
 uint64_t fm_lease_due_ms(const struct fm_presence *p)
 {
     return p->leases_n ? p->leases[0]->due_ms : 0;

@@ -336,6 +336,7 @@ void fm_presence_paused(struct fm_hub *h, uint64_t ms)
         if (o->relayed_ms)
             o->relayed_ms += ms;
     fm_places_paused(h, ms);
+    fm_leases_paused(h, ms);
 }
 
 bool fm_presence_caught_up(struct fm_hub *h)

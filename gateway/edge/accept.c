@@ -118,7 +118,7 @@ static void on_connection(struct ev_loop *loop, struct ev_io *io, int events)
         if (full(w) && w->doomed)
             return; /* they make room before the next turn, or one of the next */
         enum fm_err err = fm_accept(io->fd, &fd, &peer);
-        if (err == FM_E_IO)
+        if (err == FM_E_IO && !w->doomed) /* else they leave theirs soon */
             no_descriptors(w);
         if (err)
             return;

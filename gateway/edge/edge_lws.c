@@ -134,10 +134,11 @@ static int close_say(struct lws *wsi, const struct fm_close *close)
 /* A client that has left is read by libwebsockets like any other, and closed at once, which takes as long as ten deliveries. Thousands may
  * leave in the same instant, and what others push meanwhile would be read behind them. So they are found before the loop's turn begins to
  * read, and end as those do that the node itself ends: so many a turn (worker.c). Without memory for that, libwebsockets closes it. */
-static void leaving_watch(const struct fm_edge *edge, struct lws *wsi, struct fm_socket *socket)
+static void leaving_watch(struct lws *wsi, int fd, int operation)
 {
-    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = socket};
-    (void)epoll_ctl(edge->leaving, EPOLL_CTL_ADD, lws_get_socket_fd(wsi), &e);
+    const struct fm_edge *edge = lws_context_user(lws_get_context(wsi));
+    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = lws_wsi_user(wsi)};
+    (void)epoll_ctl(edge->leaving, operation, fd, &e);
 }
 
 /* To close the descriptor is not enough where a child of the process, not yet at its exec, has it too. */
@@ -218,7 +219,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
         fm_socket_opened(user, wsi, lws_get_socket_fd(wsi));
         edge = lws_context_user(lws_get_context(wsi));
         if (edge->all_read)
-            leaving_watch(edge, wsi, user);
+            leaving_watch(wsi, lws_get_socket_fd(wsi), EPOLL_CTL_ADD);
         return 0;
     case LWS_CALLBACK_RECEIVE:
         fm_socket_received(user, in, len, lws_remaining_packet_payload(wsi), lws_frame_is_binary(wsi), begins_packed(wsi),
@@ -411,8 +412,11 @@ bool fm_lws_ended(struct lws *wsi, int fd)
 {
     uint8_t byte;
     ssize_t n = recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT);
-    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)) || lws_partial_buffered(wsi))
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
+        leaving_watch(wsi, fd, EPOLL_CTL_MOD); /* one more turn, in which that is read */
         return false;
+    }
+    /* Also where it has still to take something: libwebsockets would wait for that, and find the end again in each turn of the loop. */
     lws_rx_flow_control(wsi, 0);
     return true;
 }

@@ -17,6 +17,7 @@ struct fm_poll {
     struct fm_socket *socket;
     struct fm_poll_timer timer; /* how long a poll waits; then how long the next may take to come */
     bool waits;                 /* a poll does, */
+    bool over;                  /* ... and has waited long enough, */
     uint64_t node, ref;         /* ... and whose it is */
     uint32_t from;
     bool wants; /* fm_socket_writable is to be called */
@@ -83,7 +84,7 @@ static void answer(struct fm_poll *p, uint32_t status)
     struct fm_worker *w = worker_of(p);
     if (!p->waits)
         return;
-    p->waits = false;
+    p->waits = p->over = false;
     timer_set(p, w->config.poll_ttl_ms);
     struct fm_buf out = p->out;
     p->out = (struct fm_buf){0};
@@ -205,6 +206,17 @@ static void serve(struct fm_poll *p)
         answer(p, STATUS_OK);
     else if (p->wants && p->waits)
         due(p); /* the next turn */
+    else if (p->over)
+        answer(p, STATUS_NOTHING);
+}
+
+void fm_polls_thaw(struct fm_worker *w)
+{
+    for (struct fm_poll *p = w->polls; p; p = p->hh.next) {
+        p->over = p->waits;
+        if (p->over)
+            due(p);
+    }
 }
 
 void fm_polls_settle(struct fm_worker *w)

@@ -47,6 +47,8 @@ void fm_poll_keys_free(struct fm_worker *w);
 void fm_poll_parcel(struct fm_worker *w, struct fm_parcel *p);
 /* Before the loop waits: sessions that have something to do. */
 void fm_polls_settle(struct fm_worker *w);
+/* The worker stood still: polls that have waited since then have an answer soon. */
+void fm_polls_thaw(struct fm_worker *w);
 void fm_poll_timeout(void *worker, struct fm_timer *t); /* fires w->polls_wheel */
 uint64_t fm_poll_node(const struct fm_worker *w);       /* the own incarnation */
 

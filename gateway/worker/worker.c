@@ -17,6 +17,7 @@ enum {
     BREATH_MS = 2,               /* of other work, then what the hub has for clients goes first */
     BURY_MS = 2,                 /* of a turn in which sockets end */
     READ_MS = 2000,              /* what it takes to read what came while nothing was read, */
+    AGAIN_MS = 5 * READ_MS,      /* ... which is granted once in this time, and */
     UNREAD_MAX_MS = 3600 * 1000, /* ... which may be what the rates allow in this time */
     CLOSE_RESTART = 1012,
 };
@@ -103,18 +104,18 @@ static void load_say(const struct fm_worker *w)
 }
 
 /* While the worker stood still nothing was read, so nobody is known to have been silent: that time counts for no limit, nor does the next
- * moment, in which what came is read. One that is late again and again has to notice, too, who is gone: for it a turn counts a second. The
- * ends of tokens are no such limits; what was to be done at one is due now. */
+ * moment, in which what came is read. One that stands still again and again has to notice, too, who is gone: there each time counts a
+ * second. The ends of tokens are no such limits; what was to be done at one is due now. Nor is it for clients to wait longer for the end of
+ * a poll. */
 static void thaw(struct fm_worker *w, uint64_t now)
 {
     uint64_t ms = fm_stood_still_ms(w->ticked_ms, now);
-    bool again = w->ticked_late;
     w->ticked_ms = now;
-    w->ticked_late = ms > 0;
     if (w->unread_ms && now - w->thawed_ms >= READ_MS)
         w->unread_ms = 0;
     if (!ms)
         return;
+    bool again = now - ms - w->thawed_ms < AGAIN_MS;
     w->thawed_ms = now;
     if (ms > w->unread_ms)
         w->unread_ms = ms < UNREAD_MAX_MS ? (uint32_t)ms : UNREAD_MAX_MS;
@@ -125,6 +126,7 @@ static void thaw(struct fm_worker *w, uint64_t now)
     for (struct fm_socket *s = w->sockets; s; s = s->next)
         if (s->state == FM_SOCKET_OPEN)
             fm_socket_watch(s);
+    fm_polls_thaw(w);
 }
 
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)

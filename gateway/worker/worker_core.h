@@ -65,8 +65,7 @@ struct fm_worker {
     unsigned settled_turn;    /* ... in this turn of the loop */
     struct fm_wheel sockets_wheel, conns_wheel, polls_wheel;
     uint64_t ticked_ms; /* when the last tick was, */
-    bool ticked_late;   /* ... and that this worker had stood still before it */
-    uint64_t thawed_ms; /* the same of the last such tick, */
+    uint64_t thawed_ms; /* ... and when that was one before which this worker had stood still, */
     uint32_t unread_ms; /* ... and for how long nothing had been read; 0: what came meanwhile has been read since */
 
     struct ev_io listener; /* accept.c */

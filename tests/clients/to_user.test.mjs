@@ -172,13 +172,13 @@ test('what_is_published_once_a_client_is_connected_reaches_it_also_where_its_nod
   await until('it is there', () => socket.seen.length === 1);
 });
 
-test('it_reaches_it_also_where_thousands_of_pushes_were_before_the_connection', async (t) => {
+test('it_reaches_it_also_where_a_thousand_pushes_were_before_the_connection', async (t) => {
   const user = nameOf('ann');
   const pusher = await join(await connect(a), nameOf('room:'));
-  const taken = (await a.metric('fanmesh_messages_in_total')) + 3000;
+  const taken = (await a.metric('fanmesh_messages_in_total')) + 1000; // several slices of the hub's work
   const release = await freeze(a, 'hub');
   if (!release) return t.skip('the system does not allow ptrace');
-  const pushes = Array.from({ length: 3000 }, (_, n) => push(pusher, 'msg', { n }));
+  const pushes = Array.from({ length: 1000 }, (_, n) => push(pusher, 'msg', { n }));
   await until('they wait for the hub', async () => (await a.metric('fanmesh_messages_in_total')) >= taken);
   const socket = await come(a, user);
   await tell(b, user, 1);

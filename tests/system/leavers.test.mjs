@@ -86,3 +86,20 @@ test('what_a_client_says_right_before_it_leaves_is_read', async (t) => {
   await until('all are there', () => listener.got.length >= said.length).catch(() => {});
   assert.deepEqual(listener.got.map(({ n }) => n).sort((x, y) => x - y), said);
 });
+
+// libwebsockets waits for such a client to take what is left, and finds the end of what it sends in each turn of its loop meanwhile.
+test('a_client_that_sends_no_more_and_takes_nothing_is_let_go_at_once', async (t) => {
+  const node = await startNode(t, { options: { workers: 1, probe_ms: 0, outbox_bytes: '256MiB', log_level: 'debug' } });
+  const joined = await rawSocket(node);
+  t.after(() => joined.close());
+  joined.send(message('phx_join', {}));
+  await joined.expect(/phx_reply/);
+  joined.socket.pause();
+  const lines = `${JSON.stringify({ topic: 'room:last', event: 'msg', payload: 'x'.repeat(60_000) })}\n`.repeat(40);
+  await until('more is sent than the system holds', async () => {
+    await node.request('POST', '/api/publish/batch', { body: lines, headers: { 'content-type': 'application/x-ndjson' } });
+    return (await node.metric('fanmesh_outbox_bytes')) > 0;
+  });
+  joined.socket.end();
+  await until('it is gone', () => node.logged('socket_closed') > 0, 10_000);
+});

@@ -7,7 +7,7 @@ import { Poller } from '../lib/longpoll.mjs';
 import { WebSocket } from '../lib/phoenix.mjs';
 import { closeCode, Raw, rawSocket, upgradeRequest } from '../lib/raw.mjs';
 import { secret, seconds, token } from '../lib/tokens.mjs';
-import { patience, sleep, until } from '../lib/wait.mjs';
+import { patience, sleep, until, within } from '../lib/wait.mjs';
 
 // Of everything: long enough for a client on a busy machine to keep.
 const limit = 4000 * patience;
@@ -133,5 +133,33 @@ describe('a node that stood still', { concurrency: true }, () => {
     await until('all are answered', () => closed || statuses.length >= before);
     await until('and those after them', () => closed || statuses.length >= before + 60);
     assert.deepEqual([closed, [...new Set(statuses)]], [undefined, ['ok']]);
+  });
+
+  test('limits_end_also_while_a_node_stands_still_again_and_again', async (t) => {
+    const node = await startNode(t, { options: { handshake_ms: 1000 * patience } });
+    const mute = await Raw.open(node.port);
+    t.after(() => mute.close());
+    let ended = false;
+    mute.closed.then(() => (ended = true));
+    let times = 0;
+    for (; !ended && times < 40; times++) {
+      node.freeze();
+      await sleep(1300);
+      node.thaw();
+      await sleep(300);
+    }
+    assert.ok(ended, 'closed by no limit while time went on');
+  });
+
+  test('a_poll_that_waited_while_the_node_stood_still_does_not_wait_longer_for_that', async (t) => {
+    const node = await startNode(t, { options: { longpoll_wait_ms: 600_000 } });
+    const poller = await Poller.to(node).open();
+    const waiting = poller.poll();
+    await until('it waits', async () => (await node.metric('fanmesh_connections')) > 0);
+    await sleep(200);
+    node.freeze();
+    await sleep(1300);
+    node.thaw();
+    assert.equal((await within(60_000, 'an answer', waiting)).status, 204);
   });
 });
