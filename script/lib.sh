@@ -151,52 +151,52 @@ cores() { nproc; }
 # What test programs are run by, such as (setarch -R); usually nothing.
 under=()
 
-# ctest_run PRESET LABELS: the C tests of one build. Programs of tests/contract, which have real sockets and clocks, run twice more, alone,
-# where few of them failed, as node_tests says; all else has to be right at once.
-ctest_run() {
-    local said status=0 names
+# second_chance JUDGE AGAIN COMMAND...: runs COMMAND. Where it fails, and by little that a machine which stood still may explain, its failures
+# run twice more, alone, and the summary tells. JUDGE reads the output and decides: it prints what may run again, a line each, to be appended to
+# AGAIN, and to standard error a line about each for the summary.
+second_chance() {
+    local judge again said status=0 names
+    read -ra judge <<<"$1"
+    read -ra again <<<"$2"
+    shift 2
     said=$(mktemp)
-    ctest_of "$1" --label-regex "$2" --parallel "$(cores)" | tee "$said" || status=$?
-    if ((status != 0)) && names=$(ctest_again "$said"); then
-        echo "# run again"
-        status=0
-        ctest_of "$1" --tests-regex "^($names)\$" --repeat until-fail:2 || status=$?
+    "$@" | tee "$said" || status=$?
+    if ((status != 0)) && names=$("${judge[@]}" <"$said"); then
+        mapfile -t names <<<"$names"
+        for _ in 1 2; do
+            echo "# run again"
+            status=0
+            "${again[@]}" "${names[@]}" || status=$?
+            ((status == 0)) || break
+        done
     fi
     rm -f "$said"
     return "$status"
 }
+
+# ctest_run PRESET LABELS: the C tests of one build. Programs of tests/contract, which have real sockets and clocks, have a second chance; all
+# else has to be right at once.
+ctest_run() { second_chance ctest_again "ctest_only $1" ctest_of "$1" --label-regex "$2" --parallel "$(cores)"; }
 ctest_of() { # ctest_of PRESET OPTION...
     "${under[@]}" ctest --test-dir "build/$1" --verbose --no-tests=error "${@:2}"
 }
-# The programs that may run again, as a regular expression; and a line about each for the summary, in the log.
-ctest_again() { # ctest_again OUTPUT
-    local failed
-    ! grep -qE 'Sanitizer|runtime error:|Assertion .* failed' "$1" || return 1
-    failed=$(sed -nE '/^The following tests FAILED:/,$s/^[[:space:]]+[0-9]+ - ([a-z0-9_]+) \((.*)\).*/\1 \2/p' "$1")
+ctest_only() { # ctest_only PRESET PROGRAM...
+    local names
+    names=$(IFS='|' && echo "${*:2}")
+    ctest_of "$1" --tests-regex "^($names)\$"
+}
+ctest_again() {
+    local said failed
+    said=$(cat)
+    ! grep -qE 'Sanitizer|runtime error:|Assertion .* failed' <<<"$said" || return 1
+    failed=$(sed -nE '/^The following tests FAILED:/,$s/^[[:space:]]+[0-9]+ - ([a-z0-9_]+) \((.*)\).*/\1 \2/p' <<<"$said")
     [[ -n $failed ]] && (($(wc -l <<<"$failed") <= 3)) && ! grep -qvE '^contract_[a-z0-9_]+ Failed$' <<<"$failed" || return 1
     awk '{ print "# again " $1 ": what it said is in the log" }' <<<"$failed" >&2
-    cut -d' ' -f1 <<<"$failed" | paste -sd'|'
+    cut -d' ' -f1 <<<"$failed"
 }
 
-# node_tests FILE...: node's own test runner, twice as many files at a time as there are cores, since they wait most of the time. Where few tests failed, by what
-# a machine that stood still may explain (script/again.mjs judges), their files run twice more, alone, and the summary tells.
-node_tests() {
-    local said status=0 files
-    said=$(mktemp)
-    node_run "${TEST_FILES:-$((2 * $(cores)))}" "$@" | tee "$said" || status=$?
-    if ((status != 0)) && files=$(node script/again.mjs <"$said" 2>>"$said.again"); then
-        cat "$said.again"
-        mapfile -t files <<<"$files"
-        for _ in 1 2; do
-            echo "# run again"
-            status=0
-            node_run 1 "${files[@]}" || status=$?
-            ((status == 0)) || break
-        done
-    fi
-    rm -f "$said" "$said.again"
-    return "$status"
-}
+# node_tests FILE...: node's own test runner, twice as many files at a time as there are cores, since they wait most of the time.
+node_tests() { second_chance 'node script/again.mjs' 'node_run 1' node_run "${TEST_FILES:-$((2 * $(cores)))}" "$@"; }
 node_run() { # node_run FILES_AT_A_TIME FILE...
     "${under[@]}" node --test --test-reporter=tap --test-timeout="${TEST_TIMEOUT_MS:-600000}" --test-force-exit --test-concurrency="$1" "${@:2}"
 }

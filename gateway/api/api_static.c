@@ -95,25 +95,13 @@ static void fail_not_found(struct fm_http_request *req, const char *root)
                       : "clients are served the WebSocket endpoint, /healthz and /readyz here; the API is where api_listen says");
 }
 
-/* Where a WebSocket is opened: a request that does not ask for one has mostly come through a proxy that leaves out what it asks with. */
-static bool is_socket(const struct fm_http_request *req)
-{
-    const struct fm_worker_config *w = fm_worker_config(req->worker);
-    const char *const mounts[] = {w->mount, w->supabase_mount};
-    for (size_t i = 0; i < sizeof mounts / sizeof mounts[0]; i++) {
-        struct fm_slice mount = fm_slice_str(mounts[i]);
-        if (mount.n && fm_slice_starts(req->path, mount) &&
-            fm_slice_eq(fm_slice_of(req->path.p + mount.n, req->path.n - mount.n), FM_LIT("/websocket")))
-            return true;
-    }
-    return false;
-}
-
 void fm_api_static(struct fm_http_request *req)
 {
     const char *root = fm_api_of(req)->config.web_root;
+    const struct fm_worker_config *w = fm_worker_config(req->worker);
     char path[PATH_BYTES_MAX + 16];
-    if (req->method == FM_HTTP_GET && is_socket(req)) {
+    /* Where a WebSocket is opened: such a request has mostly come through a proxy that leaves out what it asks with. */
+    if (req->method == FM_HTTP_GET && fm_http_mounted(req, w->mount, w->supabase_mount, "/websocket")) {
         fm_http_fail_with(req, &(struct fm_http_error){.err = FM_E_UPGRADE,
                                                        .status = 426,
                                                        .headers = FM_LIT("Upgrade: websocket\r\n"),

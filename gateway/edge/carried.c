@@ -27,12 +27,6 @@ struct fm_slice fm_http_header(const struct fm_http_request *req, const char *na
     return fm_slice_of(NULL, 0);
 }
 
-bool fm_http_mounted(const struct fm_http_request *req, const char *mount, const char *behind)
-{
-    struct fm_slice path = req->path, at = fm_slice_str(mount);
-    return fm_slice_starts(path, at) && fm_slice_eq(fm_slice_of(path.p + at.n, path.n - at.n), fm_slice_str(behind));
-}
-
 static void answer_preflight(struct fm_http_request *req, const char *methods, const char *headers)
 {
     struct fm_buf b = {0};

@@ -97,8 +97,6 @@ enum fm_head_is fm_conn_carried_head(struct fm_conn *c);
 bool fm_conn_carried(struct fm_conn *c);
 /* A header of the request that is being served; the first with this name, in lower case. Empty: there is none. */
 struct fm_slice fm_http_header(const struct fm_http_request *req, const char *name);
-/* Is the path the mount with this behind it? */
-bool fm_http_mounted(const struct fm_http_request *req, const char *mount, const char *behind);
 /* A page of this Origin may ask and read (the option origins). false: it was answered, since it may not, or only asked whether it may. */
 bool fm_http_page_may(struct fm_http_request *req, const char *methods, const char *headers);
 

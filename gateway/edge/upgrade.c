@@ -156,13 +156,6 @@ struct fm_socket *fm_conn_admit(struct fm_conn *c, const struct fm_proto *proto,
     return s;
 }
 
-static bool is_mounted(const struct fm_conn *c)
-{
-    const struct fm_worker_config *config = &c->worker->config;
-    return fm_http_mounted(&c->request, config->mount, "/websocket") ||
-           (config->supabase_mount && fm_http_mounted(&c->request, config->supabase_mount, "/websocket"));
-}
-
 static void upgrade_refuse(struct fm_conn *c, const struct fm_upgrade *up)
 {
     c->last = true; /* as with fm_conn_fail */
@@ -177,7 +170,7 @@ static void upgrade(struct fm_conn *c)
     struct fm_worker *w = c->worker;
     if (!handshake_ok(c))
         return;
-    if (w->config.internal || !is_mounted(c)) {
+    if (w->config.internal || !fm_http_mounted(&c->request, w->config.mount, w->config.supabase_mount, "/websocket")) {
         fm_conn_fail(c, 0, FM_E_NOT_FOUND, "WebSockets are opened at the option `mount` and /websocket", fm_slice_of(NULL, 0));
         return;
     }

@@ -137,21 +137,20 @@ void fm_ask_put(struct fm_hooks *h, struct fm_question_item *q)
 /* ---- answers ---- */
 
 /* One line for many. */
-static void seldom_say(struct fm_hooks *h, const struct fm_ask *a, struct fm_hook_burst *burst, const char *event, const char *why,
+static void seldom_say(struct fm_hooks *h, const struct fm_ask *a, struct fm_diag_pause *pause, const char *event, const char *why,
                        const char *then)
 {
     static const char *const kinds[] = {[FM_QUESTION_JOIN] = "join", [FM_QUESTION_PUSH] = "push", [FM_QUESTION_CONNECT] = "connect"};
     uint64_t now = fm_mono_ms();
-    burst->untold++;
-    if (burst->warned_ms && now - burst->warned_ms < FM_HOOK_WARN_MS)
+    pause->untold++;
+    if (now < pause->quiet_until_ms)
         return;
     char quote[2 * FM_HOOK_WHY_MAX], topic[FM_TOPIC_MAX + 32];
     struct fm_slice name = fm_msg_topic(a->q->msg);
     fm_diag(FM_WARN, event, "asked=%s topic=%s why=%s %s=%" PRIu64 " then=\"%s\"", kinds[a->q->kind],
             fm_diag_quote(topic, sizeof topic, (const char *)name.p, name.n), fm_diag_quote(quote, sizeof quote, why, strlen(why)),
-            burst == &h->bad ? "answers" : "questions", burst->untold, then);
-    burst->warned_ms = now;
-    burst->untold = 0;
+            pause == &h->bad ? "answers" : "questions", pause->untold, then);
+    *pause = (struct fm_diag_pause){.quiet_until_ms = now + FM_HOOK_WARN_MS};
 }
 
 static void bad_say(struct fm_hooks *h, const struct fm_ask *a, const char *why)

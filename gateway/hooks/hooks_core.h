@@ -8,6 +8,7 @@
 #include "../post/mailbox.h"
 
 #include "../../broker/clock.h"
+#include "../../broker/diag.h"
 #include "../../broker/table.h"
 
 enum { FM_HOOK_WARN_MS = 10000 };
@@ -45,11 +46,6 @@ struct fm_tells {                  /* notices that wait, oldest first */
     struct fm_fetch fetch;
 };
 
-struct fm_hook_burst { /* of one kind of line in the log */
-    uint64_t warned_ms;
-    uint64_t untold; /* since then */
-};
-
 struct fm_hooks {
     struct fm_hooks_config config;
     struct fm_mailbox mailbox;
@@ -70,7 +66,7 @@ struct fm_hooks {
     struct fm_lane *lanes;
     uint64_t next_id;
     struct fm_tells tells;
-    struct fm_hook_burst bad, failed;
+    struct fm_diag_pause bad, failed; /* lines about answers */
 };
 
 static inline struct fm_hook_sender fm_hooks_sender(const struct fm_hooks *h)

@@ -246,3 +246,14 @@ bool fm_query_known(struct fm_slice query, const char *known, const char *also, 
     }
     return true;
 }
+
+static bool is_behind(struct fm_slice path, const char *mount, const char *behind)
+{
+    struct fm_slice at = fm_slice_str(mount);
+    return fm_slice_starts(path, at) && fm_slice_eq(fm_slice_of(path.p + at.n, path.n - at.n), fm_slice_str(behind));
+}
+
+bool fm_http_mounted(const struct fm_http_request *req, const char *mount, const char *other, const char *behind)
+{
+    return (mount && is_behind(req->path, mount, behind)) || (other && is_behind(req->path, other, behind));
+}

@@ -62,6 +62,8 @@ void fm_http_fail(struct fm_http_request *req, enum fm_err err, const char *deta
 unsigned fm_http_status_of(enum fm_err err);
 /* "POST" and so on, a static string; "?" for FM_HTTP_OTHER. */
 const char *fm_http_method_name(enum fm_http_method method);
+/* Is the path either of two mounts (NULL: there is none) with this behind it? */
+bool fm_http_mounted(const struct fm_http_request *req, const char *mount, const char *other, const char *behind);
 /* True if a Content-Type (parameters such as charset are ignored, case too) is this media type. */
 bool fm_http_media_is(struct fm_slice content_type, const char *media);
 

@@ -388,8 +388,7 @@ static void push(struct fm_http_request *req, const struct fm_poll_token *token)
 static bool is_ours(const struct fm_http_request *req)
 {
     const struct fm_worker_config *c = &req->worker->config;
-    return c->longpoll &&
-           (fm_http_mounted(req, c->mount, "/longpoll") || (c->supabase_mount && fm_http_mounted(req, c->supabase_mount, "/longpoll")));
+    return c->longpoll && fm_http_mounted(req, c->mount, c->supabase_mount, "/longpoll");
 }
 
 /* Of a POST: the messages with what base64 and line ends add. */

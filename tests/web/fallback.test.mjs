@@ -25,6 +25,21 @@ function session(t) {
   return kept;
 }
 
+// The first node that has sessions, while messages come; then somebody has come back, and more are published.
+async function killPolled(nodes, subs, publisher) {
+  const sessions = await Promise.all(nodes.map((node) => node.metric('fanmesh_longpoll_sessions')));
+  await nodes[sessions.findIndex((n) => n > 0)].kill();
+  await until('somebody had to come back', () => subs.some(({ joins }) => joins.length > 1), 60_000);
+  const then = publisher.n;
+  await until('more have come', () => publisher.n >= then + 20);
+}
+
+async function missedNothing(subs, publisher) {
+  const n = await publisher.stop();
+  for (const [i, sub] of subs.entries()) await complete(sub, n, `client ${i + 1}`);
+  assert.deepEqual(subs.flatMap(({ gaps }) => gaps), []);
+}
+
 for (const mode of ['refuse', 'dangle', 'swallow']) {
   test(`where_a_proxy_lets_WebSockets_${mode}_it_goes_on_by_LongPoll_and_the_session_remembers`, async (t) => {
     const kept = session(t);
@@ -148,18 +163,12 @@ describe('with three nodes behind HAProxy, which takes no WebSockets', () => {
       }
     });
     await until('some have come', () => subs.every(({ got }) => got.length >= 10));
-    const sessions = await Promise.all(nodes.map((node) => node.metric('fanmesh_longpoll_sessions')));
-    await nodes[sessions.findIndex((n) => n > 0)].kill();
-    await until('somebody had to come back', () => subs.some(({ joins }) => joins.length > 1), 60_000);
-    const then = publisher.n;
-    await until('more have come', () => publisher.n >= then + 20);
+    await killPolled(nodes, subs, publisher);
     const before = said.map(({ taken }) => taken.length);
     await until('each can push again', () => said.every(({ taken }, i) => taken.length > before[i]), 60_000);
     saying = false;
     await Promise.all(talks);
-    const n = await publisher.stop();
-    for (const [i, sub] of subs.entries()) await complete(sub, n, `client ${i + 1}`);
-    assert.deepEqual(subs.flatMap(({ gaps }) => gaps), []);
+    await missedNothing(subs, publisher);
     for (const { taken, sub } of said) {
       const has = () => new Set(sub.got.map(({ id }) => id));
       await until('what was taken has come', () => { const ids = has(); return taken.every((id) => ids.has(id)); });
@@ -178,18 +187,12 @@ for (const how of ['refuse', 'strip']) {
     assert.ok(meshes.every(({ transport, counters }) => transport === 'longpoll' && counters.fallbacks > 0));
     const publisher = publishing(nodes, topic);
     await until('some have come', () => subs.every(({ got }) => got.length >= 10));
-    const sessions = await Promise.all(nodes.map((node) => node.metric('fanmesh_longpoll_sessions')));
-    await nodes[sessions.findIndex((n) => n > 0)].kill();
-    await until('somebody had to come back', () => subs.some(({ joins }) => joins.length > 1), 60_000);
-    const then = publisher.n;
-    await until('more have come', () => publisher.n >= then + 20);
+    await killPolled(nodes, subs, publisher);
     for (let i = 0; i < 12; i++) {
       const answer = await fetch(`${balancer.url.replace('ws:', 'http:')}/longpoll?vsn=2.0.0&token=of-nobody`, { method: 'POST', body: '[]' });
       assert.equal((await answer.json()).status, 410, 'a POST that the dead node was to get is answered by another one');
     }
-    const n = await publisher.stop();
-    for (const [i, sub] of subs.entries()) await complete(sub, n, `client ${i + 1}`);
-    assert.deepEqual(subs.flatMap(({ gaps }) => gaps), []);
+    await missedNothing(subs, publisher);
     assert.ok(meshes.every(({ transport }) => transport === 'longpoll'));
   });
 }
